@@ -1,0 +1,32 @@
+"""Train a network on handwritten digits: python -m experiments.mnist [--data-dir DIR]."""
+
+from experiments.command import Experiment, main
+
+
+def load(data_dir):
+    """The digits as a Dataset."""
+    from tensorgrad.data import load_mnist
+
+    return load_mnist(data_dir)
+
+
+def network(rng):
+    """The network to train."""
+    from models import mnist
+
+    return mnist(rng)
+
+
+EXPERIMENT = Experiment(
+    name="mnist",
+    purpose="Train a network on handwritten digits.",
+    data_help="folder with the four MNIST IDX files (default: OpenML, else scikit-learn's bundled digits)",
+    image_shape=(28, 28),
+    load=load,
+    network=network,
+    epochs=10,
+    lr=3e-3,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(EXPERIMENT))

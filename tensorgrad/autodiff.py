@@ -1,0 +1,93 @@
+"""Derivatives as values: what is built from the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from .tensor import Tensor, recorded, seed_for, sweep
+
+
+@overload
+def gradients(
+    output: Tensor, inputs: Tensor, gradient: Any = ..., create_graph: bool = ..., retain_graph: bool | None = ...
+) -> Tensor: ...
+@overload
+def gradients(
+    output: Tensor,
+    inputs: Sequence[Tensor],
+    gradient: Any = ...,
+    create_graph: bool = ...,
+    retain_graph: bool | None = ...,
+) -> list[Tensor]: ...
+def gradients(
+    output: Tensor,
+    inputs: Tensor | Sequence[Tensor],
+    gradient: Any = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> Tensor | list[Tensor]:
+    """Gradients of ``output`` with respect to ``inputs``, as Tensors; no ``.grad`` is touched.
+
+    Parameters
+    ----------
+    output
+        Tensor computed from the inputs.
+    inputs
+        One Tensor or a sequence of them, leaves or intermediate results; each must require gradients.
+    gradient
+        Gradient of the loss with respect to ``output``, of its shape. Default: 1, for an output of one element.
+    create_graph
+        Record the gradients, so that they can be differentiated again.
+    retain_graph
+        Keep the history for another call. Default: as ``create_graph``.
+
+    Returns
+    -------
+    Tensor or list of Tensors
+        As ``inputs``; zeros for an input that the output does not depend on.
+
+    Raises
+    ------
+    RuntimeError
+        If nothing was recorded, the history has been freed, or an input was changed since it was used.
+    ValueError
+        If an input does not require gradients, or ``gradient`` does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> x = tg.Tensor(2.0, requires_grad=True)
+    >>> first = tg.gradients(x**3, x, create_graph=True)
+    >>> first.item(), tg.gradients(first, x).item()
+    (12.0, 12.0)
+    """
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for position, tensor in enumerate(wanted):
+        if not isinstance(tensor, Tensor) or not tensor.requires_grad:
+            raise ValueError(
+                f"gradients: input {position} is not a Tensor that requires gradients (requires_grad=True)"
+            )
+        if tensor._order > output._order:
+            raise RuntimeError(
+                f"gradients: input {position} was made or changed after the output was computed; compute it again"
+            )
+    if not wanted:
+        return []
+    retain = create_graph if retain_graph is None else retain_graph
+    seed = seed_for(output, gradient)
+    if create_graph:
+        with recorded():
+            found = sweep(output, seed if isinstance(seed, Tensor) else Tensor(seed), wanted, retain, create_graph=True)
+    else:
+        found = sweep(output, seed._data if isinstance(seed, Tensor) else seed, wanted, retain)
+    by_age = {tensor._order: part for tensor, part in found}
+    results = []
+    for tensor in wanted:
+        part = by_age.get(tensor._order)
+        if part is None:
+            part = np.zeros_like(tensor._data)
+        results.append(part if isinstance(part, Tensor) else Tensor(part))
+    return results[0] if isinstance(inputs, Tensor) else results

@@ -1,0 +1,37 @@
+"""Batches: a pass over the examples in random order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def batches(
+    inputs: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All examples once, ``size`` at a time, the last batch being what is left.
+
+    Parameters
+    ----------
+    inputs, labels
+        Arrays with one entry per example along the first axis.
+    size
+        Examples in a batch.
+    rng
+        Draws the order. None: as they stand.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [labels.tolist() for _, labels in batches(np.zeros((5, 1)), np.arange(5), 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    if len(inputs) != len(labels):
+        raise ValueError(f"batches: {len(inputs)} inputs but {len(labels)} labels; each input needs one label")
+    if size < 1:
+        raise ValueError(f"batches: size must be at least 1, got {size}")
+    order = np.arange(len(inputs)) if rng is None else rng.permutation(len(inputs))
+    for start in range(0, len(inputs), size):
+        chosen = order[start : start + size]
+        yield inputs[chosen], labels[chosen]

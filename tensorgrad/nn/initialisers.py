@@ -1,0 +1,19 @@
+"""Initial values of parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def he_normal(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: Any = np.float32) -> np.ndarray:
+    """Normal values of variance 2 / fan-in (He et al. 2015, equation 10), the fan-in being the first axis.
+
+    >>> import numpy as np
+    >>> he_normal((2, 3), np.random.default_rng(0)).shape
+    (2, 3)
+    """
+    rng = np.random.default_rng() if rng is None else rng
+    values: np.ndarray = rng.standard_normal(shape) * np.sqrt(2.0 / shape[0])
+    return values.astype(dtype)

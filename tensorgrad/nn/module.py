@@ -1,0 +1,146 @@
+"""Module: a function with parameters, which it finds among its own attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor, describe
+
+
+class Module:
+    """A function of Tensors with parameters; subclasses write :meth:`forward`.
+
+    Every attribute that is a Tensor or a Module, also inside lists, tuples and dicts, belongs to the module. Tensors
+    that require gradients are its parameters; the others (say, running means) are saved and loaded with them.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> class Line(tg.nn.Module):
+    ...     def __init__(self):
+    ...         self.slope = tg.Tensor(np.float32(2), requires_grad=True)
+    ...     def forward(self, x):
+    ...         return self.slope * x
+    >>> line = Line()
+    >>> line(np.float32(3)).item()
+    6.0
+    >>> [name for name, _ in line.named_parameters()]
+    ['slope']
+    """
+
+    training: bool = True
+    """Whether layers such as dropout act as in training; set by :meth:`train` and :meth:`eval`."""
+
+    def forward(self, x: Any) -> Tensor:
+        """The function itself; called as ``module(x)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward method; write forward(self, x)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.forward(*args, **kwargs)
+
+    def penalty(self) -> Any:
+        """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none."""
+        return sum((child.penalty() for _, child in self.named_children()), start=0.0)
+
+    # What belongs to it
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside, with their names."""
+        return ((name, value) for name, value in self._members() if isinstance(value, Module))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all modules inside it."""
+        yield self
+        for _, child in self.named_children():
+            yield from child.modules()
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """All tensors, parameters and others, with dotted names."""
+        for name, value in self._members():
+            if isinstance(value, Module):
+                yield from ((f"{name}.{inner}", tensor) for inner, tensor in value.named_tensors())
+            else:
+                yield name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The parameters with dotted names, such as ``hidden.weight``; one that is shared comes once."""
+        seen: set[int] = set()
+        for name, tensor in self.named_tensors():
+            if tensor.requires_grad and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield name, tensor
+
+    def parameters(self) -> list[Tensor]:
+        """The parameters: every tensor inside that requires gradients, once."""
+        return [tensor for _, tensor in self.named_parameters()]
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        for name, value in vars(self).items():
+            yield from _flattened(name, value)
+
+    # What is done to all of it
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch this module and all inside it to training mode (or, with False, out of it); returns itself."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch to evaluation mode; returns itself."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the arrays of all tensors, by dotted name."""
+        return {name: tensor.data.copy() for name, tensor in self.named_tensors()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set all tensors from ``state``, as returned by :meth:`state_dict`; all or, on an error, none.
+
+        Raises
+        ------
+        KeyError
+            If a name is missing or unknown.
+        ValueError
+            If a shape or the kind of a dtype differs.
+        """
+        tensors = dict(self.named_tensors())
+        missing, unknown = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
+        if missing or unknown:
+            raise KeyError(
+                f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
+                f"unknown: {', '.join(unknown) or 'nothing'}"
+            )
+        arrays = {name: np.asarray(state[name]) for name in tensors}
+        for name, array in arrays.items():
+            if array.shape != tensors[name].shape or array.dtype.kind != tensors[name].dtype.kind:
+                raise ValueError(
+                    f"load_state_dict: {name} is {describe(array)}, the network needs {describe(tensors[name])}"
+                )
+        for name, array in arrays.items():
+            tensors[name].data = array.astype(tensors[name].dtype, copy=False)
+
+    def __repr__(self) -> str:
+        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        body = "\n" + "\n".join(lines) + "\n" if lines else ""
+        return f"{type(self).__name__}({body})"
+
+
+def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The Tensors and Modules in an attribute, with the keys that lead to them."""
+    if isinstance(value, (Tensor, Module)):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _flattened(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flattened(f"{name}.{key}", item)

@@ -1,0 +1,127 @@
+"""Reductions over any axes: sums, means, extremes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import samples
+from ..tensor import declare
+
+
+def _restored(reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """A reduction's result (or its gradient) with the reduced axes put back as axes of length 1."""
+    if keepdims or x.ndim == 0:
+        return reduced
+    if axis is None:
+        return reduced.reshape((1,) * x.ndim)
+    axes = {a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
+    return reduced.reshape(tuple(1 if a in axes else length for a, length in enumerate(x.shape)))
+
+
+def _reduced_count(out: Any, x: Any) -> int:
+    """How many elements of ``x`` went into each element of ``out``."""
+    return x.size // max(out.size, 1)  # type: ignore[no-any-return]
+
+
+def _sum_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return np.broadcast_to(_restored(g, x, axis, keepdims), x.shape)
+
+
+def _mean_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return np.broadcast_to(_restored(g / max(_reduced_count(out, x), 1), x, axis, keepdims), x.shape)
+
+
+def _var_rule(g: Any, out: Any, x: Any, axis: Any, ddof: int, keepdims: bool) -> Any:
+    """2 (x - mean) / (n - ddof)."""
+    centred = x - x.mean(axis=axis, keepdims=True)
+    return _restored(g, x, axis, keepdims) * (centred * (2 / (_reduced_count(out, x) - ddof)))
+
+
+def _extreme_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """The gradient goes to the extreme element, in equal parts to all that share the extreme."""
+    chosen = x == _restored(out, x, axis, keepdims)
+    return _restored(g, x, axis, keepdims) * chosen / chosen.sum(axis=axis, keepdims=True).astype(x.dtype)
+
+
+def _var_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw, min_length=2))
+    ddof = draw.integer(0, 1) if x.ndim else 0
+    along = samples.axis(draw, x.ndim)
+    if along == ():
+        ddof = 0
+    return (x,), {"axis": along, "ddof": ddof, "keepdims": bool(draw.integer(0, 1))}
+
+
+declare(
+    "sum",
+    lambda x, *, axis=None, keepdims=False: x.sum(axis=axis, keepdims=keepdims),
+    _sum_rule,
+    sample=samples.reduction(),
+    numpy=np.sum,
+    expects="an array and axes that it has",
+)
+declare(
+    "mean",
+    lambda x, *, axis=None, keepdims=False: x.mean(axis=axis, keepdims=keepdims),
+    _mean_rule,
+    sample=samples.reduction(min_length=1),
+    numpy=np.mean,
+    expects="an array and axes that it has",
+)
+declare(
+    "var",
+    lambda x, *, axis=None, ddof=0, keepdims=False: x.var(axis=axis, ddof=ddof, keepdims=keepdims),
+    _var_rule,
+    sample=_var_sample,
+    numpy=np.var,
+    expects="an array and axes that it has",
+)
+declare(
+    "max",
+    lambda x, *, axis=None, keepdims=False: x.max(axis=axis, keepdims=keepdims),
+    _extreme_rule,
+    sample=samples.reduction(min_length=1, unique=True),
+    numpy=np.max,
+    expects="an array that is not empty along axes that it has",
+)
+declare(
+    "min",
+    lambda x, *, axis=None, keepdims=False: x.min(axis=axis, keepdims=keepdims),
+    _extreme_rule,
+    sample=samples.reduction(min_length=1, unique=True),
+    numpy=np.min,
+    expects="an array that is not empty along axes that it has",
+)
+
+# Without a gradient
+
+declare(
+    "any",
+    lambda x, *, axis=None, keepdims=False: x.any(axis=axis, keepdims=keepdims),
+    None,
+    sample=samples.reduction(),
+    numpy=np.any,
+)
+declare(
+    "all",
+    lambda x, *, axis=None, keepdims=False: x.all(axis=axis, keepdims=keepdims),
+    None,
+    sample=samples.reduction(),
+    numpy=np.all,
+)
+declare(
+    "argmax",
+    lambda x, *, axis=None, keepdims=False: x.argmax(axis=axis, keepdims=keepdims),
+    None,
+    sample=samples.reduction(min_length=1, single_axis=True),
+    numpy=np.argmax,
+)
+declare(
+    "argmin",
+    lambda x, *, axis=None, keepdims=False: x.argmin(axis=axis, keepdims=keepdims),
+    None,
+    sample=samples.reduction(min_length=1, single_axis=True),
+    numpy=np.argmin,
+)

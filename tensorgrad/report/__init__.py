@@ -1,0 +1,5 @@
+"""Pictures that explain a run."""
+
+from .curves import save_curves
+
+__all__ = ["save_curves"]

@@ -1,0 +1,860 @@
+"""The engine: a Tensor remembers how it was computed, and a sweep over that memory is backpropagation.
+
+Three ideas, in the order of this file:
+
+1. An :class:`Op` is a NumPy function with one gradient rule per operand. Calling it on Tensors applies the
+   function to their arrays and stores, on the result, what was applied to what (its *record*).
+2. A :class:`Tensor` is an array with such a record. NumPy's own functions find their op through NumPy's
+   protocols, so ``np.exp(x @ w + b).sum()`` is recorded as it stands.
+3. :func:`sweep` walks the records from an output back to its sources. A tensor is always younger than the
+   tensors it was computed from, so visiting the youngest first is a topological order, and a source that has
+   become younger than what was computed from it has been changed since, which is an error.
+
+A rule is written in NumPy too, ``rule(g, out, *operands, **settings)``. Called with arrays it costs what NumPy
+costs; called with Tensors it is itself recorded, which is all that gradients of gradients need.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from itertools import count
+from sys import getrefcount
+from typing import Any, Callable, Optional
+
+import numpy as np
+from numpy import ndarray
+
+Array = Any
+"""An array of any library that speaks NumPy's protocols (or a scalar), where a Tensor is not meant."""
+
+Rule = Optional[Callable[..., Any]]
+
+OPS: dict[str, Op] = {}
+"""Every op there is, by name. The property tests walk this table, so no op escapes them."""
+
+_NUMPY: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""What stands in for a NumPy function when one of its arguments is a Tensor."""
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_clock = count(1)
+_FREED = ("freed",)
+_PLAIN = frozenset({ndarray, float, int, bool})
+
+
+# ---------------------------------------------------------------------------------------------------- ops
+
+
+class Op:
+    """A NumPy function with one gradient rule per operand; made by :func:`declare`.
+
+    Operands are positional and may be Tensors; settings are keywords and never are. Called without any Tensor an
+    op is its plain forward function, so ops can be used inside rules and on arrays.
+    """
+
+    __slots__ = (
+        "arity",
+        "broadcasts",
+        "differentiable",
+        "expects",
+        "forward",
+        "name",
+        "numpy",
+        "rules",
+        "sample",
+        "settings",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        rules: tuple[Rule, ...],
+        sample: Callable[..., Any],
+        expects: str,
+        broadcasts: bool,
+        numpy: Callable[..., Any] | None,
+    ) -> None:
+        self.name, self.forward, self.rules, self.sample = name, forward, rules, sample
+        self.expects, self.broadcasts, self.numpy = expects, broadcasts, numpy
+        self.arity, self.settings = _signature(forward)
+        self.differentiable = any(rule is not None for rule in rules)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __call__(self, *operands: Any, **settings: Any) -> Any:
+        arrays = []
+        traced = needs_gradient = False
+        for operand in operands:
+            kind = type(operand)
+            if kind is Tensor:
+                traced = True
+                if operand._requires_grad:
+                    needs_gradient = True
+                arrays.append(operand._data)
+            else:
+                arrays.append(operand if kind in _PLAIN else _constant(operand))
+        if settings or self.settings or len(operands) != self.arity:
+            settings = self._checked(operands, settings)
+        try:
+            data = self.forward(*arrays, **settings)
+        except (TypeError, ValueError, IndexError) as error:
+            raise self._refusal(arrays, settings, error) from error
+        if not traced:
+            return data
+        out = _new_tensor(Tensor)
+        out._data = data if type(data) is ndarray else as_data(data)
+        out._order = next(_clock)
+        out.grad = None
+        if needs_gradient and self.differentiable and _recording.get() and out._data.dtype.kind == "f":
+            out._requires_grad = True
+            out._record = (self, operands, arrays, settings)
+        else:
+            out._requires_grad = False
+            out._record = None
+        return out
+
+    def _checked(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
+        if self.arity is not None and len(operands) != self.arity:
+            raise TypeError(f"{self.name} takes {self.arity} operand(s), got {len(operands)}")
+        for name in settings:
+            if name not in self.settings:
+                known = ", ".join(self.settings) or "no settings"
+                raise TypeError(f"{self.name} has no setting {name}= (it takes {known})")
+        return {**self.settings, **settings}
+
+    def _refusal(self, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
+        kind = next(kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind))
+        came = ", ".join(map(describe, arrays))
+        given = "".join(f", {name}={value!r}" for name, value in settings.items())
+        return kind(f"{self.name} got ({came}{given}) but takes {self.expects}: {error}")
+
+
+def declare(
+    name: str,
+    forward: Callable[..., Any],
+    *rules: Rule,
+    sample: Callable[..., Any],
+    numpy: Callable[..., Any] | None = None,
+    broadcasts: bool | None = None,
+    expects: str | None = None,
+) -> Op:
+    """Declare an op: its forward function, one gradient rule per operand, and how to draw valid operands.
+
+    Parameters
+    ----------
+    name
+        Unique name, used in messages.
+    forward
+        A NumPy ufunc, or a function of arrays: positional parameters are the operands, keyword-only parameters
+        with defaults the settings. ``*arrays`` takes any number of operands, with a single rule for all.
+    rules
+        ``rule(g, out, *operands, **settings)`` for each operand: the gradient of the loss with respect to the
+        operand, given ``g``, that with respect to the result ``out``. Written in NumPy, so that it works on arrays
+        and on Tensors; never in place. ``None``: not differentiable in this operand. The rule of an op of any
+        number of operands also gets ``index=``, the operand's position.
+    sample
+        ``sample(draw)`` returns ``(operands, settings)`` drawn with :mod:`tensorgrad.samples`; the property tests
+        check every op on its samples, so an op without one cannot be declared.
+    numpy
+        The NumPy function that this op stands in for on Tensors. A ufunc used as ``forward`` is its own.
+    broadcasts
+        Whether operands broadcast; if so the engine sums each gradient back to its operand's shape.
+        Default: True for elementwise ufuncs.
+    expects
+        What valid operands are, for the error message.
+
+    Returns
+    -------
+    Op
+        Callable on arrays and Tensors.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken or the number of rules does not match the operands.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> from tensorgrad import samples
+    >>> cube = tg.declare("cube", lambda x: x * x * x, lambda g, out, x: 3 * g * x * x, sample=samples.unary())
+    >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    >>> cube(x).sum().backward()
+    >>> x.grad
+    array([ 3., 12.])
+    >>> del tg.OPS["cube"]
+    """
+    elementwise = isinstance(forward, np.ufunc) and forward.signature is None
+    if numpy is None and isinstance(forward, np.ufunc):
+        numpy = forward
+    if broadcasts is None:
+        broadcasts = elementwise
+    if expects is None:
+        expects = "real operands whose shapes broadcast together" if broadcasts else "operands of fitting shapes"
+    if name in OPS:
+        raise ValueError(f"declare: an op named {name!r} exists already; choose another name")
+    if not callable(sample):
+        raise TypeError(f"declare: the sample of {name!r} is not a function that draws operands")
+    op = Op(name, forward, rules, sample, expects, broadcasts, numpy)
+    if len(rules) != (1 if op.arity is None else op.arity):
+        raise ValueError(f"declare: {name!r} has {op.arity or 'any number of'} operand(s) but {len(rules)} rule(s)")
+    OPS[name] = op
+    if isinstance(numpy, np.ufunc):
+        _NUMPY[numpy] = op
+    elif numpy is not None:
+        _NUMPY[numpy] = _numpy_call(op, numpy)
+    return op
+
+
+def implements(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a composition of ops, with NumPy's own parameters, as what ``function`` does to Tensors."""
+
+    def register(composition: Callable[..., Any]) -> Callable[..., Any]:
+        _NUMPY[function] = composition
+        return composition
+
+    return register
+
+
+def refuse(function: str, **arguments: Any) -> None:
+    """Raise a TypeError that names the first argument given that ``function`` does not handle on Tensors."""
+    for name, value in arguments.items():
+        if value is not None and value is not np._NoValue:
+            raise TypeError(
+                f"{function}: {name}= is not differentiated by tensorgrad; "
+                f"leave it out, or call {function} on tensor.numpy() if no gradient is needed"
+            )
+
+
+def _signature(forward: Callable[..., Any]) -> tuple[int | None, dict[str, Any]]:
+    """Number of operands (None: any) and the settings with their defaults, read off the function itself."""
+    if isinstance(forward, np.ufunc):
+        return forward.nin, {}
+    parameters = inspect.signature(forward).parameters.values()
+    settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None, settings
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters), settings
+
+
+def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adapt NumPy's parameters to the op's operands and settings; what the op does not handle is refused."""
+    parameters = list(inspect.signature(function).parameters.values())
+    names = [p.name for p in parameters]
+    defaults = {p.name: p.default for p in parameters}
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(names, args), **kwargs)
+        operands = [given.pop(name) for name in names[: op.arity]]
+        for name in [name for name in given if name not in op.settings]:
+            value = given.pop(name)
+            refuse(f"np.{op.name}", **{name: None if value is defaults[name] else value})
+        return op(*operands, **given)
+
+    return call
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside: a context manager and a decorator, local to the thread and to the async task.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([1.0], requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+# ------------------------------------------------------------------------------------------------- arrays
+
+
+def as_data(value: Any) -> Array:
+    """``value`` as a numeric array: arrays of any library unchanged, anything else through ``np.asarray``."""
+    if isinstance(value, Tensor):
+        raise TypeError(
+            "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
+        )
+    if type(value) is not ndarray and (isinstance(value, np.generic) or not hasattr(value, "__array_function__")):
+        value = np.asarray(value)
+    if value.dtype.kind not in "fiub":
+        raise TypeError(f"Tensor: data must be real numbers (float, integer or bool), got dtype {value.dtype}")
+    return value
+
+
+def _constant(operand: Any) -> Any:
+    """An operand that is no Tensor: NumPy scalars and other libraries' arrays as they are, sequences as arrays."""
+    if isinstance(operand, np.generic) or operand is None or hasattr(operand, "__array_function__"):
+        return operand
+    return np.asarray(operand)
+
+
+def describe(value: Any) -> str:
+    """An operand in the words of an error message: shape and dtype, or the scalar itself.
+
+    >>> import numpy as np
+    >>> describe(np.zeros((2, 3), np.float32))
+    'float32 of shape (2, 3)'
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype} of shape {value.shape}"
+    return repr(value)
+
+
+# ------------------------------------------------------------------------------------------------- tensor
+
+
+def _unary(name: str) -> Callable[[Tensor], Tensor]:
+    """The operator that applies the op ``name``, looked up in the registry when called."""
+
+    def operator(self: Tensor) -> Tensor:
+        result: Tensor = OPS[name](self)
+        return result
+
+    return operator
+
+
+def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def operator(self: Tensor, other: Any) -> Tensor:
+        result: Tensor = OPS[name](self, other)
+        return result
+
+    return operator
+
+
+def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def operator(self: Tensor, other: Any) -> Tensor:
+        result: Tensor = OPS[name](other, self)
+        return result
+
+    return operator
+
+
+def _reduction(name: str) -> Callable[..., Tensor]:
+    def method(self: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+        result: Tensor = OPS[name](self, axis=axis, keepdims=keepdims)
+        return result
+
+    method.__name__ = name
+    method.__doc__ = f"``np.{name}`` over ``axis`` (None: all; an int or a tuple), recorded."
+    return method
+
+
+class Tensor:
+    """An array that remembers how it was computed.
+
+    Parameters
+    ----------
+    data
+        Array, scalar or nested sequence of real numbers. An array is shared, not copied.
+    requires_grad
+        Whether :meth:`backward` collects a gradient for it; only floating dtypes can.
+    dtype
+        Converts the data first; default: NumPy's own choice.
+
+    Raises
+    ------
+    TypeError
+        If the data is not numeric, or integer with ``requires_grad=True``.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> x = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = np.sum(x * x)
+    >>> y.backward()
+    >>> x.grad
+    array([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "_data", "_order", "_record", "_requires_grad", "grad")
+    __hash__ = object.__hash__
+
+    _data: Array
+    _requires_grad: bool
+    _order: int
+    _record: tuple[Any, ...] | None
+    grad: Array | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        array = as_data(data)
+        self._data = array if dtype is None else array.astype(dtype, copy=False)
+        self._order = next(_clock)
+        self._record = None
+        self.grad = None
+        self.requires_grad = requires_grad
+
+    # What it holds
+
+    @property
+    def data(self) -> Array:
+        """The array itself, not recorded. Assigning another copies it; ``t.data -= step`` counts as a change too."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = as_data(value)
+        if array.shape != self._data.shape or array.dtype != self._data.dtype:
+            raise ValueError(
+                f"Tensor.data: expected {describe(self._data)}, got {describe(array)}; make a new Tensor for other data"
+            )
+        self._data = array if array is self._data else array.copy()
+        self._order = next(_clock)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self._data.dtype.kind != "f":
+            raise TypeError(
+                f"Tensor: only floating tensors can require gradients, got {self._data.dtype}; "
+                "pass floats, or dtype=np.float32"
+            )
+        if self._record is not None and not value:
+            raise RuntimeError(
+                "Tensor: the result of recorded ops requires gradients; use tensor.detach() to cut it off"
+            )
+        self._requires_grad = bool(value)
+
+    shape = property(lambda self: self._data.shape, doc="Tuple of the lengths of the axes.")
+    dtype = property(lambda self: self._data.dtype, doc="NumPy dtype of the data.")
+    ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
+    size = property(lambda self: self._data.size, doc="Number of elements.")
+    T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
+
+    def detach(self) -> Tensor:
+        """The same data without history: gradients stop here."""
+        return Tensor(self._data)
+
+    def numpy(self) -> Array:
+        """The array itself, shared with the tensor; nothing done to it is recorded."""
+        return self._data
+
+    def item(self) -> Any:
+        """The only element as a Python number. Raises ValueError if there is not exactly one."""
+        if self._data.size != 1:
+            raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
+        return self._data.item()
+
+    def zero_grad(self) -> None:
+        """Forget the collected gradient: ``grad`` is None again."""
+        self.grad = None
+
+    def __repr__(self) -> str:
+        body = repr(self._data).replace("\n", "\n ")
+        return f"Tensor({body[len('array(') : -1] if body.startswith('array(') else body}" + (
+            ", requires_grad=True)" if self._requires_grad else ")"
+        )
+
+    def __format__(self, specification: str) -> str:
+        return format(self.item(), specification) if specification else repr(self)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration: a 0-d tensor has no elements to iterate over; use tensor.item()")
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ValueError(
+                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use np.where to choose by element, "
+                "or np.any / np.all to reduce"
+            )
+        return bool(self._data.item())
+
+    def __float__(self) -> float:
+        return float(self._only_without_gradient("float").item())
+
+    def __int__(self) -> int:
+        return int(self._only_without_gradient("int").item())
+
+    def __index__(self) -> int:
+        return self._only_without_gradient("index").__index__()  # type: ignore[no-any-return]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self._only_without_gradient("np.asarray")
+        return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
+
+    def _only_without_gradient(self, conversion: str) -> Array:
+        if self._requires_grad:
+            raise TypeError(
+                f"{conversion}: this tensor requires gradients and the conversion would lose them; "
+                "call tensor.item() or tensor.numpy() if that is meant"
+            )
+        return self._data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._record is not None:
+            raise TypeError("copy: a tensor with history cannot be copied or pickled; use tensor.detach() first")
+        return _rebuilt, (self._data, self._requires_grad, self.grad)
+
+    # Going back
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to ``.grad`` of every leaf that it was computed from.
+
+        Parameters
+        ----------
+        gradient
+            Gradient of the loss with respect to this tensor, of its shape. Default: 1, for a tensor of one element.
+        retain_graph
+            Keep the history for another backward; by default it is freed on the way.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was recorded, the history has been freed, or data was changed since it was used.
+        ValueError
+            If ``gradient`` is missing for a tensor of several elements, or of another shape.
+        """
+        for leaf, collected in sweep(self, seed_for(self, gradient), retain_graph=retain_graph):
+            leaf.grad = collected if leaf.grad is None else leaf.grad + collected
+
+    # NumPy's functions on Tensors
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+        op = _NUMPY.get(ufunc)
+        if op is None or method != "__call__":
+            raise _no_rule(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}")
+        refuse(f"np.{ufunc.__name__}", **settings)
+        return op(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        op = _NUMPY.get(function)
+        if op is None:
+            raise _no_rule(f"{function.__module__.replace('numpy', '', 1).lstrip('.')}.{function.__name__}".lstrip("."))
+        return op(*args, **kwargs)
+
+    # Operators and methods: each looks its op up in the registry
+
+    __add__, __radd__ = _binary("add"), _reflected("add")
+    __sub__, __rsub__ = _binary("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _binary("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _binary("divide"), _reflected("divide")
+    __floordiv__, __rfloordiv__ = _binary("floor_divide"), _reflected("floor_divide")
+    __mod__, __rmod__ = _binary("remainder"), _reflected("remainder")
+    __matmul__, __rmatmul__ = _binary("matmul"), _reflected("matmul")
+    __rpow__ = _reflected("power")
+    __and__, __rand__ = _binary("bitwise_and"), _reflected("bitwise_and")
+    __or__, __ror__ = _binary("bitwise_or"), _reflected("bitwise_or")
+    __xor__, __rxor__ = _binary("bitwise_xor"), _reflected("bitwise_xor")
+    __neg__, __pos__, __abs__ = _unary("negative"), _unary("positive"), _unary("absolute")
+    __invert__ = _unary("invert")
+    __lt__, __le__ = _binary("less"), _binary("less_equal")
+    __gt__, __ge__ = _binary("greater"), _binary("greater_equal")
+    __eq__ = _binary("equal")  # type: ignore[assignment]
+    __ne__ = _binary("not_equal")  # type: ignore[assignment]
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        square = type(exponent) in (int, float) and exponent == 2
+        result: Tensor = OPS["square"](self) if square else OPS["power"](self, exponent)
+        return result
+
+    def __getitem__(self, index: Any) -> Tensor:
+        result: Tensor = OPS["getitem"](self, index=plain_index(index))
+        return result
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "assignment: tensors are not changed in place, as their history would become wrong; "
+            "choose with np.where, or assign to tensor.data[...] before it is used"
+        )
+
+    sum, mean, max, min = _reduction("sum"), _reduction("mean"), _reduction("max"), _reduction("min")
+    any, all = _reduction("any"), _reduction("all")
+    argmax, argmin = _reduction("argmax"), _reduction("argmin")
+
+    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """``np.var`` over ``axis``, recorded."""
+        result: Tensor = OPS["var"](self, axis=axis, ddof=ddof, keepdims=keepdims)
+        return result
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """``np.reshape``, recorded; the shape as one tuple or as several numbers, -1 for what is left."""
+        result: Tensor = OPS["reshape"](self, shape=_spread(shape))
+        return result
+
+    def ravel(self) -> Tensor:
+        """The elements along one axis, recorded."""
+        return self.reshape(-1)
+
+    flatten = ravel
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """``np.transpose``, recorded; without axes their order is reversed."""
+        result: Tensor = OPS["transpose"](self, axes=_spread(axes) if axes else None)
+        return result
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        """``np.squeeze``, recorded."""
+        result: Tensor = OPS["squeeze"](self, axis=axis)
+        return result
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The data converted to ``dtype``, recorded when that is floating."""
+        result: Tensor = OPS["astype"](self, dtype=dtype)
+        return result
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """``np.clip``, recorded; None: no bound."""
+        result: Tensor = _NUMPY[np.clip](self, min, max)
+        return result
+
+
+_new_tensor = Tensor.__new__
+
+
+def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
+    """A copied or unpickled tensor: a value of its own, so with an age of its own."""
+    tensor = Tensor(data, requires_grad)
+    tensor.grad = grad
+    return tensor
+
+
+def _spread(arguments: tuple[Any, ...]) -> Any:
+    """``((2, 3),)`` and ``(2, 3)`` alike as ``(2, 3)``."""
+    return arguments[0] if len(arguments) == 1 else arguments
+
+
+def plain_index(index: Any) -> Any:
+    """An index in which Tensors of integers or booleans are replaced by their arrays."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(part) for part in index)
+    if isinstance(index, Tensor):
+        return index._only_without_gradient("index")
+    return index
+
+
+def _no_rule(function: str) -> TypeError:
+    return TypeError(
+        f"np.{function} has no gradient rule in tensorgrad; compose it from functions that have one, declare it with "
+        "tensorgrad.declare, or call it on tensor.numpy() if no gradient is needed"
+    )
+
+
+# -------------------------------------------------------------------------------------------------- sweep
+
+
+def seed_for(output: Tensor, gradient: Any) -> Array:
+    """The gradient to start from: 1 for an output of one element, else the one given, checked."""
+    if gradient is None:
+        if output._data.size != 1:
+            raise ValueError(
+                f"backward: an output of shape {output.shape} needs gradient= of that shape, or .sum() first"
+            )
+        return np.ones_like(output._data)
+    if not isinstance(gradient, Tensor):
+        gradient = as_data(gradient)
+    if gradient.shape != output.shape:
+        raise ValueError(f"backward: gradient= has shape {gradient.shape}, the output {output.shape}; they must agree")
+    return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
+
+
+def sweep(
+    output: Tensor,
+    seed: Any,
+    wanted: Sequence[Tensor] | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> list[tuple[Tensor, Any]]:
+    """Walk the records from ``output`` back, the youngest tensor first, and return the gradients found.
+
+    Parameters
+    ----------
+    output, seed
+        Where to start, and the gradient with respect to it.
+    wanted
+        The tensors whose gradients are asked for; only what leads to them is computed. Default: every leaf.
+    retain_graph
+        Keep the records. By default each is freed as soon as it has been used.
+    create_graph
+        Call the rules with Tensors, so that the gradients are recorded in turn.
+
+    Returns
+    -------
+    list of (Tensor, gradient)
+        Gradients are Tensors with ``create_graph``, else arrays that nobody else holds.
+    """
+    if not output._requires_grad:
+        raise RuntimeError(
+            "backward: nothing was recorded for this tensor; no input requires gradients, or no_grad was active"
+        )
+    relevant = None if wanted is None else _leading_to(output, wanted)
+    targets = frozenset(() if wanted is None else (tensor._order for tensor in wanted))
+    found = []
+    tensors, gradients, youngest_first = {output._order: output}, {output._order: seed}, [-output._order]
+    with recorded() if create_graph else nullcontext():
+        while youngest_first:
+            order = -heappop(youngest_first)
+            tensor, gradient = tensors.pop(order), gradients.pop(order)
+            record = tensor._record
+            if record is None or order in targets:
+                found.append((tensor, gradient if create_graph else _own(gradient)))
+                if record is None or record is _FREED:
+                    continue
+            if record is _FREED:
+                raise _freed()
+            op, operands, arrays, settings = record
+            for index, operand in enumerate(operands):
+                if type(operand) is not Tensor or not operand._requires_grad:
+                    continue
+                source = operand._order
+                if source > order:
+                    raise _changed(op)
+                if relevant is not None and source not in relevant:
+                    continue
+                if op.arity is None:
+                    rule, settings = op.rules[0], {**settings, "index": index}
+                else:
+                    rule = op.rules[index]
+                if rule is None:
+                    continue
+                if create_graph:
+                    part = rule(gradient, tensor, *operands, **settings)
+                else:
+                    part = rule(gradient, tensor._data, *arrays, **settings)
+                data = operand._data
+                if part.shape != data.shape or part.dtype != data.dtype:
+                    part = _fit(op, index, part, operand, tensor)
+                if source in gradients:
+                    gradients[source] = gradients[source] + part
+                else:
+                    gradients[source], tensors[source] = part, operand
+                    heappush(youngest_first, -source)
+            if not retain_graph:
+                tensor._record = _FREED
+    return found
+
+
+def _leading_to(output: Tensor, wanted: Sequence[Tensor]) -> set[int]:
+    """The ages of all tensors between ``wanted`` and ``output``; nothing else needs to be computed."""
+    relevant = {tensor._order for tensor in wanted}
+    oldest = min(relevant)
+    met, stack = {output._order: output}, [output]
+    while stack:
+        tensor = stack.pop()
+        record = tensor._record
+        if record is _FREED:
+            if tensor._order in relevant and tensor._order == oldest:
+                continue
+            raise _freed()
+        for operand in record[1] if record is not None else ():
+            if type(operand) is Tensor and operand._requires_grad:
+                if operand._order > tensor._order:
+                    raise _changed(record[0])  # type: ignore[index]
+                if operand._order not in met:
+                    met[operand._order] = operand
+                    stack.append(operand)
+    for order in sorted(met):  # oldest first: sources are decided before what was computed from them
+        record = met[order]._record
+        if record is None or record is _FREED:
+            continue
+        if any(type(operand) is Tensor and operand._order in relevant for operand in record[1]):
+            relevant.add(order)
+    return relevant
+
+
+def _fit(op: Op, index: int, part: Any, operand: Tensor, out: Tensor) -> Any:
+    """A rule's gradient in its operand's shape and dtype, where broadcasting or mixed dtypes explain a difference."""
+    if part.shape != operand.shape:
+        if not op.broadcasts or not _broadcasts_to(operand.shape, part.shape):
+            raise _wrong_gradient(op, index, part, operand)
+        part = sum_to_shape(part, operand.shape)
+    if part.dtype != operand.dtype:
+        if part.dtype != out.dtype or operand.dtype == out.dtype:
+            raise _wrong_gradient(op, index, part, operand)
+        part = part.astype(operand.dtype)
+    return part
+
+
+def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting: sum ``gradient`` over the axes along which an operand of ``shape`` was repeated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum_to_shape(np.ones((2, 3)), (3,))
+    array([2., 2., 2.])
+    """
+    added = gradient.ndim - len(shape)
+    stretched = tuple(added + axis for axis, length in enumerate(shape) if length == 1 != gradient.shape[added + axis])
+    return gradient.sum(axis=tuple(range(added)) + stretched, keepdims=True).reshape(shape)
+
+
+def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    return len(shape) <= len(target) and all(
+        length in (1, wide) for length, wide in zip(shape, target[len(target) - len(shape) :])
+    )
+
+
+def _own(gradient: Any) -> Array:
+    """The gradient as an array that nobody else holds: itself where that is so already, else a copy.
+
+    Rules may return the gradient that they were given, a view, or an array that somebody keeps, while ``.grad``
+    belongs to the user, who may change it. Copying always would cost a pass over every parameter in each step.
+    """
+    if type(gradient) is ndarray and gradient.base is None and getrefcount(gradient) <= _REFERENCES_OF_ONE_HOLDER:
+        return gradient
+    return gradient.copy() if hasattr(gradient, "__array_function__") and gradient.ndim else np.array(gradient)
+
+
+def _references_of_one_holder() -> int:
+    """What ``getrefcount`` says inside a callee of an array held by one local variable of its caller."""
+
+    def callee(array: Array) -> int:
+        return getrefcount(array)
+
+    array = np.empty(1)
+    return callee(array)
+
+
+_REFERENCES_OF_ONE_HOLDER = _references_of_one_holder()
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """Record inside, also within :func:`no_grad`."""
+    token = _recording.set(True)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def _freed() -> RuntimeError:
+    return RuntimeError(
+        "backward: the history has been freed by an earlier backward; pass retain_graph=True to the earlier one"
+    )
+
+
+def _changed(op: Op) -> RuntimeError:
+    return RuntimeError(
+        f"backward: an operand of {op.name} was changed after it was used (an optimiser step, or tensor.data = ...); "
+        "call backward before changing it"
+    )
+
+
+def _wrong_gradient(op: Op, index: int, part: Any, operand: Tensor) -> RuntimeError:
+    return RuntimeError(
+        f"backward: the gradient rule of {op.name} for operand {index} returned {describe(part)}, "
+        f"but the operand is {describe(operand)}; correct the rule"
+    )

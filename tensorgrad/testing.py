@@ -1,0 +1,225 @@
+"""Property tests for ops, the engine's own and yours: needs Hypothesis (the extra ``test``)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Callable
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .autodiff import gradients
+from .gradcheck import gradcheck
+from .samples import Shape
+from .tensor import Op, Tensor
+
+RESOLUTION = 1024
+Case = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class HypothesisDraw:
+    """The random choices of :mod:`tensorgrad.samples`, made by Hypothesis so that failures shrink."""
+
+    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
+        self._draw = draw
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer from ``low`` to ``high``, both included."""
+        return int(self._draw(st.integers(low, high)))
+
+    def uniform(self, shape: Shape, low: float, high: float) -> np.ndarray:
+        """Values on a fine grid from ``low`` to ``high``."""
+        count = int(np.prod(shape, dtype=int))
+        steps = self._draw(st.lists(st.integers(0, RESOLUTION), min_size=count, max_size=count))
+        return low + (high - low) / RESOLUTION * np.array(steps, dtype=np.float64).reshape(shape)
+
+
+@st.composite
+def cases(draw: Callable[[st.SearchStrategy[Any]], Any], op: Op) -> Case:
+    """Strategy of valid ``(operands, settings)`` for an op, from its sample."""
+    operands, keywords = op.sample(HypothesisDraw(draw))
+    return tuple(np.asarray(x) if isinstance(x, np.generic) else x for x in operands), keywords
+
+
+def check_op(op: Op, max_examples: int = 60) -> None:
+    """Check everything that an op promises, on operands drawn from its sample.
+
+    Its value (against the NumPy function that it stands in for), first and second derivatives against finite
+    differences, shape and dtype of every gradient, float32 kept, mixed dtypes, operands left unchanged and accepted
+    read-only, strided and in Fortran order.
+
+    Parameters
+    ----------
+    op
+        The op, as returned by ``tg.declare`` or found in ``tg.OPS``.
+    max_examples
+        How many cases Hypothesis draws.
+
+    Raises
+    ------
+    AssertionError
+        With the smallest failing case that Hypothesis finds.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> from tensorgrad.testing import check_op
+    >>> check_op(tg.OPS["tanh"], max_examples=5)
+    """
+
+    @settings(
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases(op))
+    def check(case: Case) -> None:
+        check_case(op, *case)
+
+    check()
+
+
+def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """The checks of :func:`check_op` on one case."""
+    before = copy.deepcopy(operands)
+    _check_value(op, operands, keywords)
+    _check_gradients(op, operands, keywords)
+    _check_layouts(op, operands, keywords)
+    for dtype in (np.float32, np.float64):
+        _check_dtype(op, operands, keywords, dtype)
+    if op.broadcasts:
+        _check_python_scalars(op, operands, keywords)
+    _same(before, operands, f"{op.name} changed its operands")
+
+
+def _apply(op: Op, operands: Any, keywords: dict[str, Any]) -> Any:
+    """Call with settings of its own, so that a random generator among them starts where it stood."""
+    return op(*operands, **copy.deepcopy(keywords))
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _tensors(operands: tuple[Any, ...]) -> list[Tensor]:
+    return [Tensor(x, requires_grad=_is_float(x)) for x in operands]
+
+
+def _differentiable(op: Op, operands: tuple[Any, ...]) -> list[int]:
+    """Positions of the operands that have a gradient."""
+    rules = op.rules * len(operands) if op.arity is None else op.rules
+    return [i for i, x in enumerate(operands) if _is_float(x) and rules[i] is not None]
+
+
+def _check_value(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    expected = _apply(op, operands, keywords)
+    result = _apply(op, _tensors(operands), keywords)
+    assert isinstance(result, Tensor), f"{op.name} on Tensors gave {type(result)}"
+    _same(np.asarray(expected), result.data, f"{op.name} on Tensors differs from arrays")
+    assert result.requires_grad == bool(_differentiable(op, operands)), f"{op.name}: requires_grad is wrong"
+    if op.numpy is not None:
+        _same(np.asarray(op.numpy(*operands, **keywords)), result.data, f"{op.name} differs from NumPy")
+        through_numpy = op.numpy(*_tensors(operands), **keywords)
+        assert isinstance(through_numpy, Tensor)
+        _same(result.data, through_numpy.data, f"{op.name} through NumPy differs")
+
+
+def _check_gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    positions = _differentiable(op, operands)
+
+    def of_floats(*floats: Tensor) -> Any:
+        full = list(operands)
+        for position, tensor in zip(positions, floats):
+            full[position] = tensor
+        return _apply(op, full, keywords)
+
+    if positions:
+        gradcheck(of_floats, [operands[i] for i in positions], order=2)
+
+
+def _gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
+    """The result and its gradients with respect to the differentiable operands; nothing where there are none."""
+    positions = _differentiable(op, operands)
+    tensors = [
+        Tensor(x, requires_grad=i in positions) if isinstance(x, np.ndarray) else x for i, x in enumerate(operands)
+    ]
+    out = _apply(op, tensors, keywords)
+    if not positions:
+        return []
+    seed = np.linspace(0.5, 1.5, out.size, dtype=out.dtype).reshape(out.shape)
+    seed.flags.writeable = False
+    return [out.data] + [g.data for g in gradients(out, [tensors[i] for i in positions], seed)]
+
+
+def _check_layouts(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    expected = _gradients(op, operands, keywords)
+    for layout in (_read_only, _strided, _reversed, np.asfortranarray):
+        changed = tuple(layout(x) if isinstance(x, np.ndarray) and x.ndim else x for x in operands)
+        for before, after in zip(expected, _gradients(op, changed, keywords)):
+            np.testing.assert_allclose(after, before, rtol=1e-12, atol=1e-12, err_msg=f"{op.name}, {layout.__name__}")
+
+
+def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any], dtype: Any) -> None:
+    """All operands float32, then the first alone: gradients keep the dtype of their operand."""
+    positions = _differentiable(op, operands)
+    reference = _gradients(op, operands, keywords)
+    for count in {len(operands), 1}:
+        cast = tuple(
+            x.astype(np.float32 if i < count else dtype) if _is_float(x) else x for i, x in enumerate(operands)
+        )
+        expected = np.asarray(_apply(op, cast, keywords))
+        found = _gradients(op, cast, keywords)
+        if found:
+            assert found[0].dtype == expected.dtype, f"{op.name}: {found[0].dtype} instead of {expected.dtype}"
+        for position, gradient, exact in zip(positions, found[1:], reference[1:]):
+            assert gradient.shape == cast[position].shape, f"{op.name}: gradient {position} has shape {gradient.shape}"
+            assert gradient.dtype == cast[position].dtype, f"{op.name}: gradient {position} is {gradient.dtype}"
+            np.testing.assert_allclose(gradient, exact, rtol=2e-3, atol=2e-3, err_msg=f"{op.name} in {gradient.dtype}")
+
+
+def _check_python_scalars(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """One operand at a time a Python number, the others float32: their gradients stay what they were, in float32."""
+    arrays = [np.asarray(x, np.float32) if _is_float(x) else x for x in operands]
+    for scalar, x in enumerate(arrays):
+        if not (_is_float(x) and x.size):
+            continue
+        with_array = tuple(x.reshape(-1)[0].reshape(()) if i == scalar else y for i, y in enumerate(arrays))
+        with_number = tuple(float(y) if i == scalar else y for i, y in enumerate(with_array))
+        try:
+            _apply(op, with_array, keywords)
+        except ValueError:
+            continue  # an op without 0-d operands
+        positions = _differentiable(op, with_number)
+        exact = dict(zip(_differentiable(op, with_array), _gradients(op, with_array, keywords)[1:]))
+        for position, gradient in zip(positions, _gradients(op, with_number, keywords)[1:]):
+            message = f"{op.name} with a Python number as operand {scalar}"
+            assert gradient.dtype == np.float32, f"{message}: the gradient is {gradient.dtype}"
+            np.testing.assert_allclose(gradient, exact[position], rtol=1e-4, atol=1e-5, err_msg=message)
+
+
+def _read_only(x: np.ndarray) -> np.ndarray:
+    result: np.ndarray = x.copy()
+    result.flags.writeable = False
+    return result
+
+
+def _strided(x: np.ndarray) -> np.ndarray:
+    doubled: np.ndarray = np.repeat(x, 2, axis=-1)
+    return doubled[..., ::2]
+
+
+def _reversed(x: np.ndarray) -> np.ndarray:
+    turned: np.ndarray = x[::-1].copy()
+    return turned[::-1]
+
+
+def _same(expected: Any, found: Any, message: str) -> None:
+    if isinstance(expected, tuple):
+        for one, other in zip(expected, found):
+            _same(one, other, message)
+        return
+    assert np.asarray(expected).dtype == np.asarray(found).dtype, f"{message}: dtype"
+    np.testing.assert_array_equal(found, expected, err_msg=message)

@@ -1,0 +1,225 @@
+"""Datasets, file formats, batches, and where the digits come from."""
+
+import gzip
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tensorgrad.data import DataError, Dataset, as_inputs, batches, load_mnist, read_idx, stratified_split, write_idx
+from tensorgrad.data import mnist as mnist_module
+
+
+def write_mnist(folder, count=40, size=28, gz=True, **changes):
+    rng = np.random.default_rng(0)
+    parts = {
+        "train-images-idx3-ubyte": rng.integers(0, 256, (count, size, size)).astype(np.uint8),
+        "train-labels-idx1-ubyte": (np.arange(count) % 10).astype(np.uint8),
+        "t10k-images-idx3-ubyte": rng.integers(0, 256, (20, size, size)).astype(np.uint8),
+        "t10k-labels-idx1-ubyte": (np.arange(20) % 10).astype(np.uint8),
+    }
+    parts.update(changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in parts.items():
+        write_idx(folder / f"{name}.gz", array)
+        if not gz:
+            (folder / name).write_bytes(gzip.decompress((folder / f"{name}.gz").read_bytes()))
+            (folder / f"{name}.gz").unlink()
+    return folder
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    hnp.arrays(
+        st.sampled_from([np.uint8, np.int8, np.int16, np.int32, np.float32, np.float64]),
+        hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+    )
+)
+def test_idx_round_trip(tmp_path_factory, array):
+    path = tmp_path_factory.mktemp("idx") / "a.gz"
+    write_idx(path, array)
+    back = read_idx(path)
+    assert back.dtype == array.dtype and back.dtype.isnative
+    np.testing.assert_array_equal(back, array)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60))
+def test_any_bytes_give_an_array_or_our_error(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("idx") / "a"
+    for data in (content, b"\0\0\x08\x02" + content, gzip.compress(content)[: len(content)]):
+        path.write_bytes(data)
+        try:
+            read_idx(path)
+        except DataError as error:
+            assert str(path) in str(error)
+
+
+def test_truncated_and_missing_files_are_named(tmp_path):
+    folder = write_mnist(tmp_path)
+    images = folder / "train-images-idx3-ubyte.gz"
+    whole = images.read_bytes()
+    images.write_bytes(whole[:-200])
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz: cannot be read"):
+        load_mnist(folder)
+    images.write_bytes(gzip.compress(gzip.decompress(whole)[:-1]))
+    with pytest.raises(DataError, match="truncated, 31375 bytes where its header says 31376"):
+        load_mnist(folder)
+    images.write_bytes(gzip.compress(gzip.decompress(whole) + b"x"))
+    with pytest.raises(DataError, match="too long"):
+        load_mnist(folder)
+    images.write_bytes(b"hello")
+    with pytest.raises(DataError, match="not an IDX file"):
+        load_mnist(folder)
+    images.unlink()
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\[.gz\] is missing"):
+        load_mnist(folder)
+    with pytest.raises(DataError, match="no such folder"):
+        load_mnist(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("gz", [True, False])
+def test_mnist_from_files(tmp_path, gz):
+    dataset = load_mnist(write_mnist(tmp_path, gz=gz))
+    assert dataset.name == "MNIST" and dataset.train_images.shape == (40, 28, 28)
+    assert as_inputs(dataset.train_images).dtype == np.float32
+    assert as_inputs(dataset.train_images).min() >= 0 and as_inputs(dataset.train_images).max() <= 1
+
+
+def dataset(**changes):
+    parts = {
+        "train_images": np.zeros((4, 2, 2), np.uint8),
+        "train_labels": np.array([0, 1, 0, 1]),
+        "test_images": np.zeros((2, 2, 2), np.uint8),
+        "test_labels": np.array([0, 1]),
+    }
+    return Dataset("toy", ("a", "b"), **{**parts, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"train_images": np.zeros((4, 4))}, r"toy, train set: expected images of shape .* got \(4, 4\)"),
+        ({"train_images": np.zeros((0, 2, 2)), "train_labels": np.zeros(0, int)}, "expected images"),
+        ({"train_labels": np.array([0, 1])}, r"4 images but labels of shape \(2,\)"),
+        ({"train_labels": np.array([0.0, 1, 0, 1])}, "labels must be integers, got float64"),
+        ({"test_labels": np.array([0, 2])}, r"test set: labels must lie in 0..1, got 2 at position 1"),
+        ({"test_labels": np.array([-1, 0])}, "got -1 at position 0"),
+        ({"train_images": np.zeros((4, 2, 2), complex)}, "bytes or floats, got complex128"),
+        ({"train_images": np.full((4, 2, 2), np.nan)}, "4 images hold NaN or infinity, the first at position 0"),
+        ({"train_images": np.full((4, 2, 2), 300.0)}, "pixels must lie in 0..255, got 300..300"),
+        ({"test_images": np.zeros((2, 3, 2), np.uint8)}, "they must be alike"),
+    ],
+)
+def test_a_dataset_is_checked(changes, message):
+    with pytest.raises(DataError, match=message):
+        dataset(**changes)
+
+
+def test_batches_hold_every_example_once_and_the_last_is_kept():
+    inputs, labels = np.arange(10)[:, None], np.arange(10)
+    parts = list(batches(inputs, labels, 4, np.random.default_rng(0)))
+    assert [len(part) for _, part in parts] == [4, 4, 2]
+    order = np.concatenate([part for _, part in parts])
+    assert sorted(order) == list(range(10)) and list(order) != list(range(10))
+    for x, y in parts:
+        np.testing.assert_array_equal(x[:, 0], y)
+    again = np.concatenate([part for _, part in batches(inputs, labels, 4, np.random.default_rng(0))])
+    np.testing.assert_array_equal(order, again)
+    with pytest.raises(ValueError, match="10 inputs but 3 labels"):
+        next(batches(inputs, labels[:3], 4))
+    with pytest.raises(ValueError, match="at least 1"):
+        next(batches(inputs, labels, 0))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=5), st.floats(0.01, 0.9))
+def test_stratified_split(counts, fraction):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    kept, held_out = stratified_split(labels, fraction, np.random.default_rng(1))
+    assert sorted([*kept, *held_out]) == list(range(len(labels)))
+    for label, count in enumerate(counts):
+        found = (labels[held_out] == label).sum()
+        assert 1 <= found < count and abs(found - fraction * count) <= 1
+
+
+def test_a_class_of_one_cannot_be_split():
+    with pytest.raises(DataError, match="class 1 has one example only"):
+        stratified_split(np.array([0, 0, 1]), 0.5, np.random.default_rng(0))
+
+
+# Without files: OpenML where it answers, else the bundled digits
+
+
+def test_bundled_digits_are_used_loudly_without_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    monkeypatch.setattr(mnist_module, "OPENML", "http://127.0.0.1:9/refused")
+    said = []
+    digits = load_mnist(say=said.append)
+    assert "bundled digits" in digits.name and any("using scikit-learn's bundled digits" in line for line in said)
+    assert digits.train_images.shape[1:] == (28, 28) and len(digits.train_labels) + len(digits.test_labels) == 1797
+    assert digits.train_images.max() == 255
+
+
+def test_a_connection_that_hangs_is_given_up_in_time(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, never answers
+        monkeypatch.setattr(mnist_module, "OPENML", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        started = time.perf_counter()
+        digits = load_mnist(say=lambda line: None)
+        assert time.perf_counter() - started < 5
+    assert "bundled" in digits.name
+
+
+def test_a_name_look_up_that_hangs_is_given_up_in_time(monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: release.wait(30))
+    started = time.perf_counter()
+    assert not mnist_module._reachable("http://openml.invalid/", 0.3)
+    release.set()
+    assert time.perf_counter() - started < 2
+
+
+def test_openml_is_used_where_it_answers(monkeypatch, tmp_path):
+    import sklearn.datasets
+
+    def fetch_openml(name, **settings):
+        assert name == "mnist_784" and settings["version"] == 1
+        rng = np.random.default_rng(0)
+        return rng.integers(0, 256, (70000, 784)).astype(float), (np.arange(70000) % 10).astype(str).astype(object)
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
+    monkeypatch.setattr(mnist_module, "_reachable", lambda url, seconds: True)
+    found = load_mnist(say=lambda line: None)
+    assert found.name == "MNIST (OpenML)" and found.train_images.shape == (60000, 28, 28)
+    assert found.test_labels[:3].tolist() == [0, 1, 2] and found.train_images.dtype == np.uint8
+
+
+def test_openml_that_fails_half_way_is_said_and_replaced(monkeypatch, tmp_path):
+    import sklearn.datasets
+
+    def fetch_openml(name, **settings):
+        raise ConnectionResetError("reset by peer")
+
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
+    monkeypatch.setattr(mnist_module, "_reachable", lambda url, seconds: True)
+    said = []
+    assert "bundled" in load_mnist(say=said.append).name
+    assert any("OpenML failed: ConnectionResetError: reset by peer" in line for line in said)
+
+
+def test_a_cached_openml_file_is_found_without_network(monkeypatch, tmp_path):
+    import sklearn.datasets
+
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    assert not mnist_module._is_cached(sklearn.datasets)
+    cached = tmp_path / "openml" / "openml.org" / "data" / "v1" / "download" / "52667" / "mnist_784.arff.gz"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(bytes(2_000_000))
+    assert mnist_module._is_cached(sklearn.datasets)

@@ -1,0 +1,567 @@
+"""The engine: recording, the sweep, and what a Tensor refuses."""
+
+import asyncio
+import copy
+import gc
+import operator
+import pickle
+import threading
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tensorgrad as tg
+
+
+def leaf(*values, dtype=np.float64):
+    return tg.Tensor(np.array(values, dtype), requires_grad=True)
+
+
+# Values and gradients
+
+
+def test_gradient_has_shape_and_dtype_of_the_data_and_is_none_before_backward():
+    x = tg.Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    assert x.grad is None
+    (x * 2.0).sum().backward()
+    assert type(x.grad) is np.ndarray
+    assert x.grad.shape == (2, 3) and x.grad.dtype == np.float32
+
+
+def test_zero_dimensional_tensors_get_arrays_as_data_and_gradient():
+    x = tg.Tensor(3.0, requires_grad=True)
+    y = x * x
+    y.backward()
+    assert type(y.data) is np.ndarray and type(x.grad) is np.ndarray
+    assert x.grad.shape == () and x.grad == 6
+
+
+def test_gradients_accumulate_until_zero_grad():
+    x = leaf(1.0, 2.0)
+    for _ in range(2):
+        (x * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [4, 8])
+    x.zero_grad()
+    assert x.grad is None
+
+
+def test_an_earlier_gradient_array_is_not_changed_by_a_later_backward():
+    x = leaf(1.0)
+    (x * 3).sum().backward()
+    first = x.grad
+    (x * 3).sum().backward()
+    assert first == [3] and x.grad == [6]
+
+
+def test_shared_nodes_are_visited_once():
+    calls = []
+    op = tg.declare("counted", lambda x: x * 2, lambda g, out, x: calls.append(1) or 2 * g, sample=tg.samples.unary())
+    try:
+        x = leaf(1.0)
+        y = op(x)
+        for _ in range(50):
+            y = y + y  # 2**50 paths
+        y.sum().backward()
+    finally:
+        del tg.OPS["counted"]
+    assert len(calls) == 1
+    assert x.grad == [2.0**51]
+
+
+def test_nothing_is_computed_for_operands_that_need_no_gradient():
+    def forbidden(g, out, x, y):
+        raise AssertionError("rule of a constant operand was called")
+
+    op = tg.declare("one_sided", lambda x, y: x * y, lambda g, out, x, y: g * y, forbidden, sample=tg.samples.binary())
+    try:
+        x = leaf(2.0)
+        op(x, tg.Tensor([3.0])).sum().backward()
+    finally:
+        del tg.OPS["one_sided"]
+    assert x.grad == [3]
+
+
+def test_gradients_of_two_leaves_do_not_share_memory():
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    seed = np.ones(2)
+    (x + y).backward(seed)
+    x.grad *= 0
+    np.testing.assert_array_equal(y.grad, [1, 1])
+    np.testing.assert_array_equal(seed, [1, 1])
+
+
+def test_gradient_of_a_reshaped_leaf_is_writable_and_its_own():
+    x = tg.Tensor(np.ones((2, 3)), requires_grad=True)
+    x.sum().backward()
+    assert x.grad.flags.writeable and x.grad.flags.owndata
+    x.grad *= 2
+
+
+def test_a_rule_that_returns_an_array_it_keeps_does_not_lend_it_out():
+    kept = np.full(2, 7.0)
+    op = tg.declare("keeps", lambda x: x.sum(), lambda g, out, x: kept, sample=tg.samples.unary())
+    try:
+        x = leaf(1.0, 2.0)
+        (op(x) + op(x)).backward()
+        x.grad *= 0
+        x.zero_grad()
+        op(x).backward()
+        x.grad *= 0
+    finally:
+        del tg.OPS["keeps"]
+    np.testing.assert_array_equal(kept, [7, 7])
+
+
+@st.composite
+def programs(draw):
+    """A random graph over three leaves: each step applies an op to two earlier values."""
+    count = draw(st.integers(1, 12))
+    return [
+        (draw(st.sampled_from("+-*m/")), draw(st.integers(0, 2 + i)), draw(st.integers(0, 2 + i))) for i in range(count)
+    ]
+
+
+def run_program(program, values):
+    values = list(values)
+    for op, i, j in program:
+        x, y = values[i], values[j]
+        made = {
+            "+": lambda x, y: x + y,
+            "-": lambda x, y: x - y,
+            "*": lambda x, y: np.sin(x) * y,
+            "m": lambda x, y: x @ (y * 0.3),
+            "/": lambda x, y: x / (y * y + 2),
+        }[op](x, y)
+        values.append(made)
+    return np.sum(values[-1] * values[len(values) // 2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(programs())
+def test_any_graph_of_shared_values_has_the_numeric_gradient(program):
+    rng = np.random.default_rng(0)
+    inputs = [rng.uniform(-1, 1, (2, 2)) for _ in range(3)]
+    tg.gradcheck(lambda *leaves: run_program(program, leaves) + 0 * sum(leaf.sum() for leaf in leaves), inputs)
+
+
+# Depth, memory, threads
+
+
+def test_a_chain_of_100_000_ops():
+    x = leaf(1.0)
+    y = x
+    for _ in range(100_000):
+        y = y + 1e-9
+    y.sum().backward()
+    assert x.grad == [1]
+    del y
+
+
+def test_a_deep_graph_that_is_never_used_is_released_without_recursion():
+    y = leaf(1.0)
+    for _ in range(200_000):
+        y = y * 1.0
+    del y
+
+
+def test_no_reference_cycles():
+    gc.collect()
+    gc.disable()
+    try:
+        x = leaf(1.0)
+        y = np.exp(x * 2)
+        z = y.sum()
+        watched = weakref.ref(y)
+        z.backward()
+        del y, z
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_memory_is_flat_with_the_collector_off(create_graph):
+    x = tg.Tensor(np.ones(1000), requires_grad=True)
+
+    def step():
+        loss = (np.tanh(x) * x).sum()
+        if create_graph:
+            gradient = tg.gradients(loss, x, create_graph=True)
+            (gradient * gradient).sum().backward()
+        else:
+            loss.backward()
+        x.zero_grad()
+
+    gc.collect()
+    gc.disable()
+    try:
+        tracemalloc.start()
+        for _ in range(200):  # the interpreter's own free lists fill
+            step()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(1000):
+            step()
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert after - before < 4000  # less than a single array of a single step
+
+
+def test_the_graph_is_freed_as_the_sweep_goes():
+    x = tg.Tensor(np.ones(250_000), requires_grad=True)  # 2 MB
+    y = x
+    for _ in range(20):
+        y = np.sin(y)
+    loss = y.sum()
+    del y
+    tracemalloc.start()
+    loss.backward()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * 2e6
+
+
+def test_threads_build_and_differentiate_at_once():
+    wrong = []
+
+    def work(k):
+        for _ in range(100):
+            x = leaf(float(k), 2.0)
+            y = x
+            for _ in range(20):
+                y = y * x
+            y.sum().backward()
+            if not np.allclose(x.grad, 21 * x.data**20):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# no_grad
+
+
+def test_no_grad_as_context_and_decorator():
+    x = leaf(1.0)
+    with tg.no_grad():
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+
+    @tg.no_grad()
+    def f():
+        return x * 2
+
+    assert not f().requires_grad and not f().requires_grad
+
+
+def test_no_grad_ends_with_an_error_inside():
+    with pytest.raises(ZeroDivisionError), tg.no_grad():
+        raise ZeroDivisionError
+    assert (leaf(1.0) * 2).requires_grad
+
+
+def test_no_grad_is_local_to_the_thread():
+    seen = []
+    with tg.no_grad():
+        thread = threading.Thread(target=lambda: seen.append((leaf(1.0) * 2).requires_grad))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_no_grad_is_local_to_the_task():
+    async def quiet(started, release):
+        with tg.no_grad():
+            started.set()
+            await release.wait()
+            return (leaf(1.0) * 2).requires_grad
+
+    async def loud(started, release):
+        await started.wait()
+        recorded = (leaf(1.0) * 2).requires_grad
+        release.set()
+        return recorded
+
+    async def both():
+        started, release = asyncio.Event(), asyncio.Event()
+        return await asyncio.gather(quiet(started, release), loud(started, release))
+
+    assert asyncio.run(both()) == [False, True]
+
+
+# Errors of backward
+
+
+def test_a_second_backward_says_that_the_history_was_freed():
+    x = leaf(1.0)
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match="freed by an earlier backward; pass retain_graph=True"):
+        y.backward()
+
+
+def test_retain_graph_allows_a_second_backward():
+    x = leaf(3.0)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad == [12]
+
+
+def test_backward_of_a_shared_part_that_was_freed():
+    x = leaf(1.0)
+    shared = x * x
+    shared.sum().backward()
+    with pytest.raises(RuntimeError, match="freed"):
+        (shared * 2).sum().backward()
+
+
+def test_backward_without_history():
+    with pytest.raises(RuntimeError, match="nothing was recorded"):
+        tg.Tensor([1.0]).backward()
+    with tg.no_grad():
+        y = leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match="nothing was recorded"):
+        y.backward()
+
+
+def test_backward_of_several_elements_needs_a_gradient():
+    y = leaf(1.0, 2.0) * 2
+    with pytest.raises(ValueError, match=r"needs gradient= of that shape"):
+        y.backward()
+    with pytest.raises(ValueError, match=r"gradient= has shape \(3,\), the output \(2,\)"):
+        y.backward(np.ones(3))
+
+
+def test_data_changed_after_use_is_noticed():
+    w = leaf(1.0, 2.0)
+    loss = (w * w).sum()
+    w.data -= 0.5
+    with pytest.raises(RuntimeError, match="multiply was changed after it was used"):
+        loss.backward()
+
+
+def test_an_optimiser_step_between_forward_and_backward_is_noticed():
+    w = leaf(1.0, 2.0)
+    optimiser = tg.optim.SGD([w], lr=0.1)
+    (w * w).sum().backward()
+    loss = (w * w).sum()
+    optimiser.step()
+    with pytest.raises(RuntimeError, match="changed after it was used"):
+        loss.backward()
+    with pytest.raises(RuntimeError, match="changed"):
+        tg.gradients(loss, w)
+
+
+def test_a_rule_of_the_wrong_shape_or_dtype_is_named():
+    for name, rule, came in (
+        ("wrong_shape", lambda g, out, x: np.ones(5), r"float64 of shape \(5,\)"),
+        ("wrong_dtype", lambda g, out, x: np.ones(2), r"float64 of shape \(2,\)"),
+    ):
+        op = tg.declare(name, lambda x: x * 2, rule, sample=tg.samples.unary())
+        try:
+            x = leaf(1.0, 2.0, dtype=np.float32)
+            with pytest.raises(RuntimeError, match=f"rule of {name} for operand 0 returned {came}"):
+                op(x).sum().backward()
+        finally:
+            del tg.OPS[name]
+
+
+# NumPy on Tensors
+
+
+def test_plain_numpy_is_recorded():
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((4, 3)), rng.standard_normal((3, 2)), rng.standard_normal(2)
+    tg.gradcheck(lambda x, w, b: np.exp(x @ w + b).sum(), [x, w, b], order=2)
+    tg.gradcheck(lambda x: np.where(x > 0, x, 0), [x])
+    tg.gradcheck(lambda x, w: np.concatenate([x, np.transpose(w)]), [x, rng.standard_normal((3, 2))[:, :2].T[:2].T])
+
+
+@pytest.mark.parametrize(
+    "call, name",
+    [
+        (lambda x: np.fft.fft(x), "np.fft.fft"),
+        (lambda x: np.linalg.svd(x), "np.linalg.svd"),
+        (lambda x: np.gcd(x, x), "np.gcd"),
+        (lambda x: np.add.reduce(x), "np.add.reduce"),
+        (lambda x: np.add.at(x, [0], 1), "np.add.at"),
+        (lambda x: np.sum(x, where=np.array([True])), "np.sum: where="),
+        (lambda x: np.sum(x, initial=3.0), "np.sum: initial="),
+        (lambda x: np.sum(x, dtype=np.float32), "np.sum: dtype="),
+        (lambda x: np.mean(x, 0, np.float32), "np.mean: dtype="),
+        (lambda x: np.var(x, correction=1), "np.var: correction="),
+        (lambda x: np.exp(x, where=np.array([True])), "np.exp: where="),
+        (lambda x: np.add(x, x, out=np.zeros(1)), "np.add: out="),
+        (lambda x: np.concatenate([x, x], dtype=np.float32), "np.concatenate: dtype="),
+        (lambda x: np.stack([x, x], out=np.zeros((2, 1))), "np.stack: out="),
+        (lambda x: np.reshape(x, (1, 1), order="F"), "np.reshape: order="),
+        (lambda x: np.clip(x, 0, 1, out=np.zeros(1)), "np.clip: out="),
+    ],
+)
+def test_what_has_no_rule_raises_and_is_named(call, name):
+    with pytest.raises(TypeError) as caught:
+        call(leaf(1.0))
+    assert name in str(caught.value)
+
+
+def test_an_array_is_not_updated_in_place_by_a_tensor():
+    array = np.zeros(1)
+    with pytest.raises(TypeError, match=r"np\.add: out="):
+        array += leaf(1.0)
+
+
+def test_arrays_and_scalars_on_the_left():
+    x = leaf(1.0, 2.0)
+    for result in (np.ones(2) + x, 2 - x, np.ones(2) / x, 2**x, np.ones((2, 2)) @ x, np.float64(3) * x, [1, 1] - x):
+        assert isinstance(result, tg.Tensor) and result.requires_grad
+
+
+OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge", "eq", "ne"]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("dtypes", [("f4", "f4"), ("f4", "f8"), ("f8", "i4"), ("i4", "i8"), ("f4", "i8")])
+def test_operators_follow_numpy_in_value_and_dtype(name, dtypes):
+    x, y = (np.array([[3, 2], [1, 5]], dtype) for dtype in dtypes)
+    apply = getattr(operator, name)
+    expected = apply(x, y)
+    for left, right in ((tg.Tensor(x), tg.Tensor(y)), (x, tg.Tensor(y)), (tg.Tensor(x), y)):
+        result = apply(left, right)
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result.data, expected)
+
+
+@pytest.mark.parametrize("scalar", [2, 2.5, True])
+def test_python_scalars_keep_float32(scalar):
+    x = tg.Tensor(np.array([1.0, 2.0], np.float32), requires_grad=True)
+    results = [x + scalar, scalar - x, x * scalar, scalar / x, x**scalar, scalar**x, np.maximum(x, scalar)]
+    results += [x % scalar, x.clip(0, scalar), np.where(x > 1, x, scalar), abs(x), -x, x.mean() * scalar]
+    for result in results:
+        assert result.dtype == np.float32
+        x.zero_grad()
+        result.sum().backward()
+        assert x.grad.dtype == np.float32
+
+
+def test_masks_combine():
+    x = leaf(-1.0, 0.5, 2.0)
+    mask = (x > 0) & ~(x > 1) | (x == 2.0)
+    np.testing.assert_array_equal(mask.data, [False, True, True])
+    assert not mask.requires_grad
+
+
+# What a Tensor is and refuses
+
+
+def test_only_floats_can_require_gradients():
+    with pytest.raises(TypeError, match="only floating tensors can require gradients, got int64"):
+        tg.Tensor([1, 2], requires_grad=True)
+    assert tg.Tensor([1, 2], requires_grad=True, dtype=np.float32).dtype == np.float32
+    with pytest.raises(TypeError, match="real numbers"):
+        tg.Tensor([1j])
+    with pytest.raises(TypeError, match="real numbers"):
+        tg.Tensor(["a"])
+    with pytest.raises(TypeError, match="is a Tensor already"):
+        tg.Tensor(tg.Tensor([1.0]))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [np.asarray, np.array, float, int, lambda x: np.array([x, x])],
+)
+def test_conversions_that_would_lose_the_gradient_are_refused(convert):
+    with pytest.raises(TypeError, match=r"lose them"):
+        convert(tg.Tensor(1.0, requires_grad=True))
+
+
+def test_conversions_of_constants_work():
+    x = tg.Tensor([1.0])
+    assert float(x) == 1.0 and np.asarray(x).tolist() == [1.0] and x.item() == 1.0
+    assert [10, 20][tg.Tensor(1)] == 20
+
+
+def test_truth_of_several_elements():
+    assert bool(leaf(1.0) > 0)
+    with pytest.raises(ValueError, match=r"shape \(2,\) is ambiguous; use np.where"):
+        if leaf(1.0, 2.0) > 0:
+            pass
+
+
+def test_assignment_is_refused():
+    with pytest.raises(TypeError, match=r"np\.where"):
+        leaf(1.0)[0] = 2.0
+
+
+def test_data_assignment_keeps_shape_and_dtype():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(ValueError, match=r"expected float64 of shape \(2,\), got float64 of shape \(3,\)"):
+        x.data = np.ones(3)
+
+
+def test_wrong_shapes_name_the_op():
+    with pytest.raises(ValueError, match=r"add got \(float64 of shape \(2,\), float64 of shape \(3,\)\) but takes"):
+        leaf(1.0, 2.0) + np.ones(3)
+    with pytest.raises(ValueError, match=r"matmul got .* but takes operands of shapes \(..., n, k\)"):
+        tg.Tensor(np.ones((2, 3))) @ np.ones((2, 3))
+    with pytest.raises(IndexError, match="getitem got"):
+        leaf(1.0)[3]
+    with pytest.raises((ValueError, IndexError), match=r"sum got .* axis=2"):
+        leaf(1.0).sum(axis=2)
+
+
+def test_detach_numpy_item_and_copies():
+    x = leaf(1.0, 2.0)
+    assert not x.detach().requires_grad and x.detach().data is x.data and x.numpy() is x.data
+    with pytest.raises(ValueError, match="one element"):
+        x.item()
+    for twin in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert twin.requires_grad and twin.data is not x.data
+        (twin * x).sum().backward()
+        np.testing.assert_array_equal(twin.grad, [1, 2])
+    with pytest.raises(TypeError, match="with history cannot be copied"):
+        copy.deepcopy(x * 2)
+
+
+def test_iteration_length_and_repr():
+    x = leaf(1.0, 2.0)
+    assert [value.item() for value in x] == [1, 2] and len(x) == 2
+    assert repr(x) == "Tensor([1., 2.], requires_grad=True)"
+    assert f"{tg.Tensor(1.5):.2f}" == "1.50"
+    with pytest.raises(TypeError, match="0-d"):
+        iter(tg.Tensor(1.0))
+
+
+def test_requires_grad_of_a_result_cannot_be_switched_off():
+    with pytest.raises(RuntimeError, match="detach"):
+        (leaf(1.0) * 2).requires_grad = False
+
+
+# Declaring ops
+
+
+def test_declare_refuses_what_is_incomplete():
+    with pytest.raises(TypeError, match="sample"):
+        tg.declare("no_sample", lambda x: x, None)
+    with pytest.raises(TypeError, match="not a function that draws"):
+        tg.declare("no_sample", lambda x: x, None, sample=3)
+    with pytest.raises(ValueError, match="exists already"):
+        tg.declare("add", np.add, None, None, sample=tg.samples.binary())
+    with pytest.raises(ValueError, match="2 operand"):
+        tg.declare("one_rule", lambda x, y: x, None, sample=tg.samples.binary())
+
+
+def test_settings_and_operands_are_checked():
+    with pytest.raises(TypeError, match="sum has no setting axes="):
+        tg.OPS["sum"](leaf(1.0), axes=0)
+    with pytest.raises(TypeError, match="add takes 2 operand"):
+        tg.OPS["add"](leaf(1.0))
