@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .autodiff import gradients
-from .gradcheck import gradcheck
+from .gradcheck import GradientError, gradcheck
 from .samples import Shape
 from .tensor import Op, Tensor
 
@@ -136,8 +136,12 @@ def _check_gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]
             full[position] = tensor
         return _apply(op, full, keywords)
 
-    if positions:
+    if not positions:
+        return
+    try:
         gradcheck(of_floats, [operands[i] for i in positions], order=2)
+    except GradientError as error:
+        raise GradientError(f"{op.name}, operands {positions}: {error}") from None
 
 
 def _gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:

@@ -158,6 +158,13 @@ def test_every_layer_has_the_numeric_gradient_in_its_parameters():
     tg.gradcheck(loss, [p.data + 0.01 for p in model.parameters()], order=2)
 
 
+def test_sequential_takes_functions_and_refuses_lists():
+    model = nn.Sequential(nn.Dense(2, 3), np.tanh, nn.ReLU())
+    assert model(np.ones((1, 2))).shape == (1, 3) and "(1): tanh" in repr(model) and len(model.parameters()) == 2
+    with pytest.raises(TypeError, match="layer 0 is a list, not a module or function; pass the layers one by one"):
+        nn.Sequential([nn.Dense(2, 3)])
+
+
 def test_a_copied_network_is_independent():
     one = network()
     other = copy.deepcopy(one)

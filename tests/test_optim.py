@@ -156,6 +156,8 @@ def test_parameters_without_gradient_are_left_alone():
     "make, message",
     [
         (lambda p: Adam([]), "no parameters"),
+        (lambda p: Adam(tg.nn.Dense(1, 1)), r"pass model.parameters\(\)"),
+        (lambda p: Adam(p), r"takes a sequence of parameters"),
         (lambda p: Adam([tg.Tensor([1.0])]), "parameter 0 is not a Tensor that requires"),
         (lambda p: Adam([p, p]), "given twice"),
         (lambda p: Adam([p], lr=-1.0), "lr must not be negative"),

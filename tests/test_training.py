@@ -61,7 +61,9 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training():
     inputs[7] = np.nan
     model = network()
     optimiser = tg.optim.SGD(model.parameters())
-    with pytest.raises(TrainingError, match=r"the loss became nan in step \d+ \(epoch 1/1\); lower the learning rate"):
+    with pytest.raises(
+        TrainingError, match=r"the loss became nan in step \d+ \(epoch 1/1\): the inputs are not finite"
+    ):
         fit(model, (inputs, labels), blobs(), optimiser, epochs=1, batch_size=32, rng=np.random.default_rng(0))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Callable
 
 import numpy as np
 
@@ -153,7 +154,7 @@ class Dropout(Module):
 
 
 class Sequential(Module):
-    """Modules applied one after the other.
+    """Modules, or any functions of Tensors such as ``np.tanh``, applied one after the other.
 
     >>> import numpy as np, tensorgrad as tg
     >>> network = tg.nn.Sequential(tg.nn.Dense(4, 3), tg.nn.ReLU(), tg.nn.Dense(3, 2))
@@ -167,11 +168,20 @@ class Sequential(Module):
     (5, 2)
     """
 
-    def __init__(self, *layers: Module) -> None:
+    def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
+        for i, layer in enumerate(layers):
+            if not callable(layer):
+                raise TypeError(
+                    f"Sequential: layer {i} is a {type(layer).__name__}, not a module or function; "
+                    "pass the layers one by one, as in Sequential(Dense(2, 3), ReLU())"
+                )
         self.layers = layers
 
     def _members(self) -> Any:
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
+        return ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
+
+    def _parts(self) -> Iterator[tuple[str, str]]:
+        return ((str(i), getattr(layer, "__name__", repr(layer))) for i, layer in enumerate(self.layers))
 
     def forward(self, x: Any) -> Tensor:
         """The last module applied to the result of the one before it, and so on."""

@@ -53,9 +53,7 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules inside it."""
-        yield self
-        for _, child in self.named_children():
-            yield from child.modules()
+        return (module for _, module in self.named_modules())
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """All tensors, parameters and others, with dotted names."""
@@ -76,6 +74,19 @@ class Module:
     def parameters(self) -> list[Tensor]:
         """The parameters: every tensor inside that requires gradients, once."""
         return [tensor for _, tensor in self.named_parameters()]
+
+    def named_modules(self, name: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, with dotted names."""
+        yield name, self
+        for inner, child in self.named_children():
+            yield from child.named_modules(f"{name}.{inner}" if name else inner)
+
+    def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
+        """The random generators that are attributes of this module or of one inside it, with dotted names."""
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, np.random.Generator):
+                    yield f"{path}.{name}" if path else name, value
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():
@@ -128,8 +139,12 @@ class Module:
         for name, array in arrays.items():
             tensors[name].data = array.astype(tensors[name].dtype, copy=False)
 
+    def _parts(self) -> Iterator[tuple[str, str]]:
+        """What :func:`repr` shows inside the brackets, by name."""
+        return ((name, repr(child)) for name, child in self.named_children())
+
     def __repr__(self) -> str:
-        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        lines = [f"  ({name}): " + part.replace("\n", "\n  ") for name, part in self._parts()]
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({body})"
 

@@ -9,6 +9,7 @@ from typing import Any, Callable, Union
 import numpy as np
 
 from ..tensor import Tensor, describe
+from .schedules import Plateau
 
 Rate = Union[float, Callable[[int], float]]
 """A learning rate, or a schedule: a function from the number of steps taken to the rate."""
@@ -25,6 +26,8 @@ class Optimiser(ABC):
     """Names of the arrays kept for each parameter."""
 
     def __init__(self, parameters: Iterable[Tensor], lr: Rate) -> None:
+        if not isinstance(parameters, Iterable) or isinstance(parameters, Tensor):
+            raise TypeError(f"{type(self).__name__}: takes a sequence of parameters; pass model.parameters()")
         self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
@@ -84,9 +87,12 @@ class Optimiser(ABC):
             parameter.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
-        """Step count and copies of the state arrays, as ``slot.position``."""
+        """Step count, what the schedule has observed, and copies of the state arrays, as ``slot.position``."""
         arrays = {f"{slot}.{i}": array.copy() for slot in self.slots for i, array in enumerate(self.state[slot])}
-        return {"steps": self.steps, **arrays}
+        return {"steps": self.steps, **{f"schedule.{k}": v for k, v in self._observed().items()}, **arrays}
+
+    def _observed(self) -> dict[str, float]:
+        return self.lr.state_dict() if isinstance(self.lr, Plateau) else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state``, as returned by :meth:`state_dict`; all of it or, on an error, none.
@@ -100,11 +106,14 @@ class Optimiser(ABC):
         if expected.keys() != state.keys():
             different = ", ".join(sorted(expected.keys() ^ state.keys()))
             raise KeyError(f"load_state_dict: the state differs in {different}; it is of another optimiser or network")
-        arrays = {name: np.asarray(state[name]) for name in expected if name != "steps"}
+        observed = {name: float(state[f"schedule.{name}"]) for name in self._observed()}
+        arrays = {name: np.asarray(state[name]) for name in expected if name.startswith(self.slots or ("no slots",))}
         for name, array in arrays.items():
             if array.shape != expected[name].shape or array.dtype != expected[name].dtype:
                 raise ValueError(f"load_state_dict: {name} is {describe(array)}, expected {describe(expected[name])}")
         self.steps = int(state["steps"])
+        if isinstance(self.lr, Plateau):
+            self.lr.load_state_dict(observed)
         self.state = {s: [arrays[f"{s}.{i}"].copy() for i in range(len(self.parameters))] for s in self.slots}
 
 

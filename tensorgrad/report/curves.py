@@ -34,7 +34,7 @@ def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> 
     left.legend(frameon=False)
     figure.suptitle(title)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, format="png", dpi=120)
 
 
 def _draw(axes: Any, epochs: list[int], training: list[float], validation: list[float], label: str) -> None:

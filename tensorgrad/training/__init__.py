@@ -1,6 +1,23 @@
-"""Training: the loop, its history, evaluation."""
+"""Training: the loop, its history, checkpoints, evaluation."""
 
-from .fit import TrainingError, evaluate, fit, predict, train_step
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import Epoch, save_history
+from .interruption import Interrupted
+from .loop import TrainingError, evaluate, fit, predict, train_step
+from .session import BEST, LAST
 
-__all__ = ["Epoch", "TrainingError", "evaluate", "fit", "predict", "save_history", "train_step"]
+__all__ = [
+    "BEST",
+    "LAST",
+    "CheckpointError",
+    "Epoch",
+    "Interrupted",
+    "TrainingError",
+    "evaluate",
+    "fit",
+    "load_checkpoint",
+    "predict",
+    "save_checkpoint",
+    "save_history",
+    "train_step",
+]

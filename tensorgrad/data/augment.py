@@ -1,0 +1,114 @@
+"""Augmentation of training images: random changes that keep the label, a whole batch at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far images may be changed; 0 (or False) leaves that change out.
+
+    Geometry (flip, shift, rotation, zoom) is one affine map per image, sampled bilinearly, the border repeated.
+
+    Attributes
+    ----------
+    flip
+        Whether to mirror left and right, every other image on average.
+    shift
+        Largest shift in pixels, along each axis.
+    rotation
+        Largest rotation in degrees.
+    zoom
+        Largest relative change of size: 0.1 is from 0.9 to 1.1 times.
+    brightness, contrast
+        Largest relative change of the pixel values, and of their distance from the image's mean.
+    cutout
+        Side in pixels of a square that is filled with the image's mean.
+    """
+
+    flip: bool = False
+    shift: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    cutout: int = 0
+
+    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Changed copies of ``images`` of shape (count, height, width[, channels]), values 0..255, as float32."""
+        changed = self._moved(images, rng)
+        if self.brightness or self.contrast:
+            changed = self._relit(changed, rng)
+        if self.cutout:
+            self._cut(changed, rng)
+        return changed
+
+    def _moved(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        count, height, width = images.shape[:3]
+        mirrored = np.less(rng.random(count), 0.5 if self.flip else 0.0)
+        if not (self.rotation or self.zoom or self.shift % 1):
+            return self._moved_by_whole_pixels(images, mirrored, rng)
+        angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, count))
+        scale = 1 / rng.uniform(1 - self.zoom, 1 + self.zoom, count)
+        down, right = rng.uniform(-self.shift, self.shift, (2, count))
+        cosine, sine = (np.cos(angle) * scale).astype(np.float32), (np.sin(angle) * scale).astype(np.float32)
+        sign = np.where(mirrored, np.float32(-1), np.float32(1))
+        y = np.arange(height, dtype=np.float32) - (height - 1) / 2
+        x = np.arange(width, dtype=np.float32) - (width - 1) / 2
+        y, x = y[None, :, None], x[None, None, :]
+
+        def each(values: np.ndarray) -> np.ndarray:
+            return values.astype(np.float32)[:, None, None]
+
+        from_y = each(cosine) * y - each(sine) * x + each((height - 1) / 2 - down)
+        from_x = each(sign) * (each(sine) * y + each(cosine) * x) + each((width - 1) / 2 - right)
+        return _sampled(images, from_y, from_x)
+
+    def _moved_by_whole_pixels(self, images: np.ndarray, mirrored: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Flip and whole shifts need no interpolation: one gather of bytes."""
+        count, height, width = images.shape[:3]
+        down, right = rng.integers(-int(self.shift), int(self.shift), (2, count), endpoint=True)
+        rows = np.clip(np.arange(height) - down[:, None], 0, height - 1)
+        columns = np.clip(np.arange(width) - right[:, None], 0, width - 1)
+        columns = np.where(mirrored[:, None], width - 1 - columns, columns)
+        moved = images[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        result: np.ndarray = moved.astype(np.float32)
+        return result
+
+    def _relit(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        count, ones = len(images), (1,) * (images.ndim - 1)
+        light = rng.uniform(1 - self.brightness, 1 + self.brightness, count).astype(np.float32).reshape(count, *ones)
+        spread = rng.uniform(1 - self.contrast, 1 + self.contrast, count).astype(np.float32).reshape(count, *ones)
+        mean = images.mean(axis=tuple(range(1, images.ndim)), keepdims=True)
+        changed: np.ndarray = ((images - mean) * spread + mean) * light
+        return changed.clip(0, 255)
+
+    def _cut(self, images: np.ndarray, rng: np.random.Generator) -> None:
+        count, height, width = images.shape[:3]
+        top = rng.integers(-self.cutout + 1, height, (count, 1))
+        left = rng.integers(-self.cutout + 1, width, (count, 1))
+        rows, columns = np.arange(height), np.arange(width)
+        in_rows = (rows >= top) & (rows < top + self.cutout)
+        in_columns = (columns >= left) & (columns < left + self.cutout)
+        square = in_rows[:, :, None] & in_columns[:, None, :]
+        mean = images.mean(axis=(1, 2), keepdims=True)
+        np.copyto(images, mean, where=square.reshape(square.shape + (1,) * (images.ndim - 3)))
+
+
+def _sampled(images: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Bilinear values of each image at its own (y, x), the border repeated."""
+    count, height, width = images.shape[:3]
+    y, x = y.clip(0, height - 1), x.clip(0, width - 1)
+    top, left = np.minimum(y.astype(np.int32), height - 2), np.minimum(x.astype(np.int32), width - 2)
+    below, beside = y - top.astype(np.float32), x - left.astype(np.float32)
+    pixels = images.reshape(count * height * width, *images.shape[3:])
+    first = (np.arange(count, dtype=np.int32) * (height * width))[:, None, None] + top * width + left
+    if images.ndim == 4:
+        below, beside = below[..., None], beside[..., None]
+    upper = pixels[first] * (1 - beside) + pixels[first + 1] * beside
+    lower = pixels[first + width] * (1 - beside) + pixels[first + width + 1] * beside
+    result: np.ndarray = upper * (1 - below) + lower * below
+    return result

@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM as a polite request first and an order second."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from .history import Epoch
+
+
+class Interrupted(Exception):
+    """Training that stopped because a signal asked for it; everything is saved.
+
+    Attributes
+    ----------
+    exit_code
+        By custom 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM.
+    history
+        The epochs that were finished.
+    """
+
+    def __init__(self, number: int, history: Sequence[Epoch]) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+        self.history = list(history)
+
+
+class Interruption:
+    """While active, the first SIGINT or SIGTERM is only noted in ``signal``; a second one ends the process at once.
+
+    Outside the main thread, where Python delivers no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._earlier: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            self._earlier = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        for each in self._earlier:
+            signal.signal(each, signal.SIG_DFL)
+        print("\nstopping: finishing this step and saving (once more to stop at once)", file=sys.stderr, flush=True)
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)

@@ -1,0 +1,248 @@
+"""The training loop, and the evaluation of a classifier."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..extras import require
+from ..nn import Module, softmax_cross_entropy
+from ..optim import Optimiser, Plateau, clip_gradients
+from ..tensor import Tensor, no_grad
+from .diagnosis import diagnose
+from .history import Epoch
+from .interruption import Interrupted, Interruption
+from .session import LAST, Progress, Session
+
+Examples = tuple[np.ndarray, np.ndarray]
+"""Inputs and labels, one entry per example along the first axis."""
+
+EVALUATION_BATCH = 1000
+SECONDS_BETWEEN_SAVES = 5.0
+"""In the middle of an epoch; at its end the state is saved anyway, unless saving takes long."""
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on; the message says where and what to change."""
+
+
+def fit(
+    model: Module,
+    train: Examples,
+    validation: Examples,
+    optimiser: Optimiser,
+    *,
+    epochs: int,
+    batch_size: int,
+    rng: np.random.Generator,
+    prepare: Callable[[np.ndarray], Any] = np.asarray,
+    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+    max_norm: float | None = None,
+    patience: int | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    on_epoch: Callable[[Epoch], Any] | None = None,
+    quiet: bool = False,
+) -> list[Epoch]:
+    """Train a classifier by minimising softmax cross-entropy plus the model's penalties.
+
+    In the end the model has the weights of its best epoch: that of the highest validation accuracy.
+
+    Parameters
+    ----------
+    model
+        Gives logits of shape (batch, classes).
+    train, validation
+        ``(inputs, integer labels)``.
+    optimiser
+        Over the model's parameters.
+    epochs, batch_size
+        Passes over the training data, and examples in a step; a smaller last batch is trained on too.
+    rng
+        Draws the order of the examples and the augmentation.
+    prepare
+        Applied to each batch of inputs, such as scaling bytes to floats.
+    augment
+        Applied to each batch of training inputs before that: ``augment(inputs, rng)``.
+    max_norm
+        Clips the joint norm of all gradients.
+    patience
+        Stops after that many epochs without a better validation accuracy. None: all epochs.
+    folder
+        For the checkpoints ``last.npz`` (the whole state) and ``best.npz`` (the best weights). None: no files.
+    resume
+        Go on from ``last.npz`` where there is one; the result is bit for bit that of training never interrupted.
+    settings
+        Saved with the checkpoints; resuming with others is refused.
+    on_epoch
+        Called with each finished :class:`Epoch`.
+    quiet
+        No progress bar; otherwise there is one where a person is watching.
+
+    Returns
+    -------
+    list of Epoch
+        Losses and accuracies; those of training are means over the epoch, dropout active.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no longer finite: names the step, the layer and the last good checkpoint.
+    CheckpointError
+        If a checkpoint cannot be saved, or does not fit this training.
+    Interrupted
+        If SIGINT or SIGTERM asked to stop; the state has been saved, and the model has its best weights so far.
+    """
+    session = Session(model, optimiser, rng, folder, settings)
+    if resume:
+        session.restore()
+    progress = session.progress
+    with Interruption() as interruption:
+        while progress.epoch <= epochs and not _patience_is_over(progress, patience):
+            started, rate = time.perf_counter() - progress.seconds, optimiser.learning_rate
+            model.train()
+            with _progress_bar(progress, epochs, len(train[1]), quiet) as bar:
+                for indices in _batches_left(progress, len(train[1]), batch_size, rng):
+                    inputs, labels = train[0][indices], train[1][indices]
+                    inputs = prepare(inputs if augment is None else augment(inputs, rng))
+                    loss, logits = train_step(model, optimiser, inputs, labels, max_norm)
+                    if not math.isfinite(loss):
+                        raise _not_finite(session, loss, inputs, epochs)
+                    _count(progress, loss, logits, labels)
+                    progress.seconds = time.perf_counter() - started
+                    _show(bar, progress, len(labels))
+                    _stop_if_asked(session, interruption)
+                    session.save_if_due(SECONDS_BETWEEN_SAVES)
+            count = len(train[1])
+            row = Epoch(
+                progress.epoch,
+                progress.loss_sum / count,
+                progress.correct / count,
+                *evaluate(model, validation, prepare),
+                rate,
+                time.perf_counter() - started,
+            )
+            if isinstance(optimiser.lr, Plateau):
+                optimiser.lr.observe(row.validation_loss)
+            if progress.finish_epoch(row):
+                session.keep_best()
+            session.save_if_due()
+            if on_epoch is not None:
+                on_epoch(row)
+            _stop_if_asked(session, interruption)
+        session.save()
+    session.load_best()
+    return progress.history
+
+
+def train_step(
+    model: Module, optimiser: Optimiser, inputs: Any, labels: np.ndarray, max_norm: float | None = None
+) -> tuple[float, np.ndarray]:
+    """One update; returns the batch's cross-entropy, without penalties, and its logits.
+
+    Where the loss is not finite the parameters are left as they are.
+    """
+    optimiser.zero_grad()
+    logits = model(inputs)
+    loss = softmax_cross_entropy(logits, labels)
+    total: Tensor = loss + model.penalty()
+    value = total.item()
+    if not math.isfinite(value):
+        return value, logits.numpy()
+    total.backward()
+    if max_norm is not None:
+        clip_gradients(optimiser.parameters, max_norm)
+    optimiser.step()
+    return loss.item(), logits.numpy()
+
+
+def _batches_left(progress: Progress, count: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Indices of the batches of the current epoch that are still to be done; ``progress`` moves along."""
+    if progress.order is None:
+        progress.order = rng.permutation(count)
+    while progress.position < count:
+        indices = progress.order[progress.position : progress.position + size]
+        progress.position += len(indices)
+        yield indices
+
+
+def _count(progress: Progress, loss: float, logits: np.ndarray, labels: np.ndarray) -> None:
+    progress.loss_sum += loss * len(labels)
+    progress.correct += int((logits.argmax(axis=-1) == labels).sum())
+
+
+def _patience_is_over(progress: Progress, patience: int | None) -> bool:
+    return patience is not None and progress.epoch - 1 - progress.best_epoch >= patience
+
+
+def _stop_if_asked(session: Session, interruption: Interruption) -> None:
+    if interruption.signal is None:
+        return
+    session.save()
+    if session.progress.history:
+        session.load_best()
+    raise Interrupted(interruption.signal, session.progress.history)
+
+
+def _not_finite(session: Session, loss: float, inputs: Any, epochs: int) -> TrainingError:
+    progress, folder = session.progress, session.folder
+    saved = folder is not None and (folder / LAST).exists()
+    return TrainingError(
+        f"the loss became {loss} in step {session.optimiser.steps + 1} (epoch {progress.epoch}/{epochs}): "
+        f"{diagnose(session.model, inputs)}; "
+        f"last good checkpoint: {folder / LAST if folder is not None and saved else 'none'}"
+    )
+
+
+def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> Any:
+    """A bar of examples with loss and accuracy; nothing where the output is no terminal."""
+    if quiet:
+        return nullcontext()
+    return require("tqdm", "the progress bar").tqdm(
+        total=count,
+        initial=progress.position,
+        desc=f"epoch {progress.epoch}/{epochs}",
+        unit="img",
+        disable=None,
+        leave=False,
+    )
+
+
+def _show(bar: Any, progress: Progress, count: int) -> None:
+    if bar is None or bar.disable:
+        return
+    loss, accuracy = progress.loss_sum / progress.position, progress.correct / progress.position
+    bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.4f}", refresh=False)
+    bar.update(count)
+
+
+@no_grad()
+def predict(model: Module, inputs: np.ndarray, prepare: Callable[[np.ndarray], Any] = np.asarray) -> np.ndarray:
+    """Logits of all inputs, in evaluation mode, a limited number at a time; the mode is restored afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        parts = [
+            model(prepare(inputs[start : start + EVALUATION_BATCH])).numpy()
+            for start in range(0, len(inputs), EVALUATION_BATCH)
+        ]
+    finally:
+        for module, training in modes:
+            module.training = training
+    return np.concatenate(parts)
+
+
+def evaluate(
+    model: Module, examples: Examples, prepare: Callable[[np.ndarray], Any] = np.asarray
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats, without penalties, and accuracy, in evaluation mode."""
+    inputs, labels = examples
+    logits = predict(model, inputs, prepare)
+    return float(softmax_cross_entropy(logits, labels)), float((logits.argmax(axis=-1) == labels).mean())

@@ -1,0 +1,179 @@
+"""A training session: everything that the next step depends on, saved and restored exactly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..nn import Module
+from ..optim import Optimiser
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .history import Epoch
+
+LAST, BEST = "last.npz", "best.npz"
+OVERHEAD = 0.1
+"""Share of the time that may go into saving the last state."""
+
+
+@dataclass
+class Progress:
+    """How far the training has come, also in the middle of an epoch."""
+
+    epoch: int = 1
+    order: np.ndarray | None = None
+    position: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch of the best validation accuracy, the lower loss where that is equal."""
+        return next((row for row in self.history if row.epoch == self.best_epoch), None)
+
+    def finish_epoch(self, row: Epoch) -> bool:
+        """Add a finished epoch and move on to the next; whether it is the best so far."""
+        best = self.best
+        improved = best is None or row.rank() > best.rank()
+        self.history.append(row)
+        if improved:
+            self.best_epoch = row.epoch
+        self.epoch, self.order, self.position = row.epoch + 1, None, 0
+        self.loss_sum, self.correct, self.seconds = 0.0, 0, 0.0
+        return improved
+
+
+class Session:
+    """A model, its optimiser, all random generators and the progress, with the files that keep them.
+
+    Parameters
+    ----------
+    model, optimiser
+        What is trained, and by what.
+    rng
+        The generator of order and augmentation; those inside the model are found there.
+    folder
+        For ``last.npz`` and ``best.npz``. None: nothing is written, the best weights stay in memory.
+    settings
+        What must be equal for a session to go on: a checkpoint of other settings is refused.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimiser: Optimiser,
+        rng: np.random.Generator,
+        folder: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model, self.optimiser, self.folder = model, optimiser, folder
+        self.settings = dict(settings or {})
+        self.generators = {"training": rng, **dict(model.named_generators())}
+        self.progress = Progress()
+        self._best_weights: dict[str, np.ndarray] = {}
+        self._saved_at, self._save_took = time.perf_counter(), 0.0
+
+    # The best weights
+
+    def keep_best(self) -> None:
+        """Keep the present weights as the best."""
+        if self.folder is None:
+            self._best_weights = self.model.state_dict()
+            return
+        best = self.progress.best
+        description = {"settings": self.settings, "best": None if best is None else asdict(best)}
+        save_checkpoint(self.folder / BEST, self.model.state_dict(), description)
+
+    def load_best(self) -> None:
+        """Give the model its best weights."""
+        weights = self._best_weights if self.folder is None else load_checkpoint(self.folder / BEST)[0]
+        self.model.load_state_dict(weights)
+
+    # The whole state
+
+    def save_if_due(self, wait: float = 0.0) -> None:
+        """Save unless that would take more than its share of the time; ``wait`` seconds at least after the last one."""
+        if time.perf_counter() - self._saved_at >= max(wait, self._save_took / OVERHEAD):
+            self.save()
+
+    def save(self) -> None:
+        """Write the state to ``last.npz``."""
+        if self.folder is None:
+            return
+        started = time.perf_counter()
+        progress = {**vars(self.progress), "history": [asdict(row) for row in self.progress.history]}
+        order = progress.pop("order")
+        optimiser = self.optimiser.state_dict()
+        arrays = {f"model/{name}": array for name, array in self.model.state_dict().items()}
+        arrays |= {f"optimiser/{name}": np.asarray(value) for name, value in optimiser.items()}
+        if order is not None:
+            arrays["order"] = order
+        generators = {name: rng.bit_generator.state for name, rng in self.generators.items()}
+        description = {"settings": self.settings, "progress": progress, "generators": _as_json(generators)}
+        save_checkpoint(self.folder / LAST, arrays, description)
+        self._saved_at = time.perf_counter()
+        self._save_took = self._saved_at - started
+
+    def restore(self) -> bool:
+        """Go on from ``last.npz``; False if there is none. Nothing is changed unless all of it fits.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged or of another network, optimiser or settings.
+        """
+        if self.folder is None or not (self.folder / LAST).exists():
+            return False
+        path = self.folder / LAST
+        arrays, description = load_checkpoint(path)
+        self._check_settings(path, description.get("settings", {}))
+        model, optimiser = (
+            {n[len(k) :]: a for n, a in arrays.items() if n.startswith(k)} for k in ("model/", "optimiser/")
+        )
+        before = self.model.state_dict()
+        try:
+            progress = dict(description["progress"])
+            progress["history"] = [Epoch(**row) for row in progress["history"]]
+            states = {name: description["generators"][name] for name in self.generators}
+            self.model.load_state_dict(model)
+            self.optimiser.load_state_dict(optimiser)
+            for name, rng in self.generators.items():
+                rng.bit_generator.state = _from_json(states[name])
+            self.progress = Progress(**progress, order=arrays.get("order"))
+        except (KeyError, ValueError, TypeError) as error:
+            self.model.load_state_dict(before)
+            raise CheckpointError(f"{path}: does not fit this training ({error})") from None
+        return True
+
+    def _check_settings(self, path: Path, saved: Mapping[str, Any]) -> None:
+        different = [name for name in {**self.settings, **saved} if self.settings.get(name) != saved.get(name)]
+        if different:
+            name = different[0]
+            raise CheckpointError(
+                f"{path}: made with {name} = {saved.get(name)!r}, now {name} = {self.settings.get(name)!r}; "
+                "resume with the same settings, or train into another folder"
+            )
+
+
+def _as_json(value: Any) -> Any:
+    """A generator's state for JSON: arrays, which some generators have, as tagged lists."""
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return {"dtype": str(value.dtype), "values": value.tolist()}
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"dtype", "values"}:
+            return np.array(value["values"], value["dtype"])
+        return {key: _from_json(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,330 @@
+"""Checkpoints and resuming: exact, whole, and refused when anything is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tensorgrad as tg
+from tensorgrad import nn
+from tensorgrad.training import (
+    BEST,
+    LAST,
+    CheckpointError,
+    Interrupted,
+    TrainingError,
+    fit,
+    load_checkpoint,
+    loop,
+    save_checkpoint,
+)
+from tensorgrad.training import checkpoint as checkpoint_module
+from tensorgrad.training.session import Session
+from tests.test_training import blobs
+
+ROOT = Path(__file__).parent.parent
+
+
+def make(seed=0, lr=1e-2):
+    rng = np.random.default_rng(seed)
+    model = nn.Sequential(
+        nn.Dense(2, 16, rng, weight_l2=1e-4), nn.ReLU(), nn.Dropout(0.2, np.random.default_rng(5)), nn.Dense(16, 3, rng)
+    )
+    return model, tg.optim.Adam(model.parameters(), lr=lr), rng
+
+
+def jitter(inputs, rng):
+    return inputs + rng.normal(0, 0.1, inputs.shape).astype(np.float32)
+
+
+def train(folder=None, resume=False, epochs=4, lr=1e-2, **settings):
+    model, optimiser, rng = make(lr=lr)
+    options = {"augment": jitter, "batch_size": 32, "rng": rng, "quiet": True, **settings}
+    history = fit(model, blobs(), blobs(60, 1), optimiser, epochs=epochs, folder=folder, resume=resume, **options)
+    return model, optimiser, history
+
+
+def same(one, other):
+    assert one[0].state_dict().keys() == other[0].state_dict().keys()
+    for name, array in one[0].state_dict().items():
+        np.testing.assert_array_equal(array, other[0].state_dict()[name])
+    for name, value in one[1].state_dict().items():
+        np.testing.assert_array_equal(value, other[1].state_dict()[name])
+    strip = [[{**vars(row), "seconds": 0} for row in run[2]] for run in (one, other)]
+    assert strip[0] == strip[1]
+
+
+class StopAt:
+    """Stands in for the signal handling: asks to stop after a number of steps."""
+
+    def __init__(self, step):
+        self.left = step
+
+    def __call__(self):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    @property
+    def signal(self):
+        self.left -= 1
+        return signal.SIGINT if self.left <= 0 else None
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4))
+def test_interrupted_at_any_steps_and_resumed_equals_never_interrupted(tmp_path_factory, stops):
+    folder = tmp_path_factory.mktemp("run")
+    straight = train(tmp_path_factory.mktemp("straight"))
+    for stop in stops:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "Interruption", StopAt(stop))
+            try:
+                train(folder, resume=True)
+            except Interrupted as stopped:
+                assert stopped.exit_code == 130
+    same(train(folder, resume=True), straight)
+    assert sorted(os.listdir(folder)) == [BEST, LAST]
+
+
+def test_resuming_a_finished_training_changes_nothing(tmp_path):
+    first = train(tmp_path)
+    same(train(tmp_path, resume=True), first)
+
+
+def test_resume_without_a_checkpoint_starts_afresh(tmp_path):
+    same(train(tmp_path, resume=True), train())
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_every_kind_of_generator_is_saved_exactly(tmp_path, bits):
+    model, optimiser, _ = make()
+    rng = np.random.Generator(bits(3))
+    rng.integers(0, 10, 3, dtype=np.int32)  # leaves half a word behind
+    session = Session(model, optimiser, rng, tmp_path)
+    session.save()
+    expected = rng.integers(0, 1000, 5, dtype=np.int32)
+    rng.random(10)
+    assert session.restore()
+    np.testing.assert_array_equal(rng.integers(0, 1000, 5, dtype=np.int32), expected)
+
+
+def test_plateau_state_is_resumed(tmp_path):
+    def run(folder, epochs, resume=False):
+        plateau = tg.optim.Plateau(1e-2, patience=1)
+        train(folder, resume, epochs, lr=plateau)
+        return plateau.state_dict()
+
+    straight = run(None, 6)
+    run(tmp_path, 3)
+    assert run(tmp_path, 6, resume=True) == straight
+
+
+def test_other_settings_are_refused(tmp_path):
+    train(tmp_path, settings={"lr": 1})
+    with pytest.raises(CheckpointError, match=r"made with lr = 1, now lr = 2; resume with the same settings"):
+        train(tmp_path, resume=True, settings={"lr": 2})
+
+
+def test_another_network_is_refused_and_left_alone(tmp_path):
+    train(tmp_path)
+    rng = np.random.default_rng(0)
+    model = nn.Dense(2, 3, rng)
+    before = model.state_dict()
+    with pytest.raises(CheckpointError, match="does not fit this training"):
+        Session(model, tg.optim.Adam(model.parameters()), rng, tmp_path).restore()
+    np.testing.assert_array_equal(model.state_dict()["weight"], before["weight"])
+
+
+def test_early_stopping_ends_with_the_best_weights(tmp_path):
+    model, _, history = train(tmp_path, epochs=50, patience=2)
+    best = max(history, key=lambda row: row.rank())
+    assert len(history) < 50 and history[-1].epoch - best.epoch == 2
+    assert loop.evaluate(model, blobs(60, 1)) == (best.validation_loss, best.validation_accuracy)
+
+
+def test_clipping_bounds_the_joint_norm():
+    model, optimiser, rng = make()
+    norms = []
+    step = optimiser.step
+    optimiser.step = lambda: (norms.append(sum((p.grad**2).sum() for p in model.parameters()) ** 0.5), step())
+    fit(model, blobs(), blobs(60, 1), optimiser, epochs=1, batch_size=32, rng=rng, max_norm=0.01, quiet=True)
+    assert max(norms) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_loss_that_explodes_names_step_layer_and_checkpoint(tmp_path):
+    train(tmp_path, epochs=1)
+    with pytest.raises(TrainingError) as caught, np.errstate(all="ignore"):
+        train(tmp_path, resume=True, epochs=30, lr=1e30)
+    assert f"last good checkpoint: {tmp_path / LAST}" in str(caught.value)
+    assert ("in step 1" in str(caught.value) and "layer" in str(caught.value)) or "parameter" in str(caught.value)
+    load_checkpoint(tmp_path / LAST)
+
+
+# The file
+
+
+def example(path):
+    arrays = {"a/b.0": np.arange(6.0).reshape(2, 3), "scalar": np.array(3), "empty": np.zeros((0, 2), np.float32)}
+    save_checkpoint(path, arrays, {"big": 2**127 + 1, "float": 0.1 + 0.2, "text": "äöü"})
+    return arrays
+
+
+def test_round_trip_and_numpy_can_read_it(tmp_path):
+    arrays = example(tmp_path / "a.npz")
+    found, description = load_checkpoint(tmp_path / "a.npz")
+    assert description["big"] == 2**127 + 1 and description["float"] == 0.1 + 0.2 and description["text"] == "äöü"
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+    with np.load(tmp_path / "a.npz") as stored:
+        np.testing.assert_array_equal(stored["a/b.0"], arrays["a/b.0"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_file_changed_in_any_way_is_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "a.npz"
+    example(path)
+    content = bytearray(path.read_bytes())
+    kind = data.draw(st.sampled_from(["change", "cut", "grow", "insert"]))
+    at = data.draw(st.integers(0, len(content) - 1))
+    if kind == "change":
+        content[at] ^= data.draw(st.integers(1, 255))
+    elif kind == "cut":
+        del content[at:]
+    elif kind == "grow":
+        content += data.draw(st.binary(min_size=1, max_size=200))
+    else:
+        content[at:at] = data.draw(st.binary(min_size=1, max_size=20))
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a.npz: (damaged|not a checkpoint)"):
+        load_checkpoint(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_other_file_is_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("foreign") / "a.npz"
+    for data in (content, b"PK\x03\x04" + content):
+        path.write_bytes(data)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(path)
+
+
+def test_an_ordinary_npz_a_folder_and_nothing_are_refused(tmp_path):
+    np.savez(tmp_path / "plain.npz", a=np.ones(3))
+    with pytest.raises(CheckpointError, match="not written by tensorgrad"):
+        load_checkpoint(tmp_path / "plain.npz")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_checkpoint(tmp_path / "none.npz")
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "_VERSION", 99)
+    example(tmp_path / "a.npz")
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"another version \(99\)"):
+        load_checkpoint(tmp_path / "a.npz")
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
+    example(tmp_path / "a.npz")
+    before = (tmp_path / "a.npz").read_bytes()
+
+    def full(file, **arrays):
+        file.write(b"PK half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_module.np, "savez", full)
+    with pytest.raises(
+        CheckpointError, match=r"cannot be saved \(No space left on device\); the earlier one is intact"
+    ):
+        example(tmp_path / "a.npz")
+    assert (tmp_path / "a.npz").read_bytes() == before and os.listdir(tmp_path) == ["a.npz"]
+
+
+# Signals and kills
+
+SCRIPT = """
+import sys, hashlib
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.test_checkpoints import train
+from tensorgrad.training import Interrupted
+from tensorgrad.files import remove_partial
+import tensorgrad.training.session as session
+session.OVERHEAD = 0.9  # save as often as can be
+import tensorgrad.training.loop as loop
+loop.SECONDS_BETWEEN_SAVES = 0.0
+folder = Path(sys.argv[2])
+remove_partial(folder)
+print("ready", flush=True)
+try:
+    model, optimiser, history = train(folder, resume=True, epochs=int(sys.argv[3]))
+except Interrupted as stopped:
+    raise SystemExit(stopped.exit_code)
+print(hashlib.sha256(b"".join(a.tobytes() for a in model.state_dict().values())).hexdigest())
+"""
+
+
+def run_script(folder, epochs):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(ROOT), str(folder), str(epochs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_saves_and_exits(tmp_path, number, code):
+    with run_script(tmp_path, 100_000) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1.0)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == code and "finishing this step" in errors and "Traceback" not in errors
+    load_checkpoint(tmp_path / LAST)
+
+
+def test_killed_at_random_moments_and_resumed_equals_never_killed(tmp_path):
+    epochs = 150
+    with run_script(tmp_path / "straight", epochs) as process:
+        (tmp_path / "straight").mkdir()
+        expected = process.communicate(timeout=120)[0].splitlines()[-1]
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    kills = 0
+    for _ in range(12):
+        with run_script(folder, epochs) as process:
+            process.stdout.readline()
+            timer = threading.Timer(rng.uniform(0.01, 0.5), process.kill)
+            timer.start()
+            out = process.communicate(timeout=60)[0]
+            timer.cancel()
+        kills += process.returncode == -signal.SIGKILL
+        for name in (LAST, BEST):
+            if (folder / name).exists():
+                load_checkpoint(folder / name)
+    with run_script(folder, epochs) as process:
+        out = process.communicate(timeout=120)[0]
+    assert kills >= 3
+    assert out.splitlines()[-1] == expected
+    assert sorted(os.listdir(folder)) == [BEST, LAST]
