@@ -80,7 +80,8 @@ def gradients(
     seed = seed_for(output, gradient)
     if create_graph:
         with recorded():
-            found = sweep(output, seed if isinstance(seed, Tensor) else Tensor(seed), wanted, retain, create_graph=True)
+            seed = seed if isinstance(seed, Tensor) else Tensor(seed)
+            found = [(t, _own(part)) for t, part in sweep(output, seed, wanted, retain, create_graph=True)]
     else:
         found = sweep(output, seed._data if isinstance(seed, Tensor) else seed, wanted, retain)
     by_age = {tensor._order: part for tensor, part in found}
@@ -91,3 +92,9 @@ def gradients(
             part = np.zeros_like(tensor._data)
         results.append(part if isinstance(part, Tensor) else Tensor(part))
     return results[0] if isinstance(inputs, Tensor) else results
+
+
+def _own(part: Any) -> Tensor:
+    """A recorded gradient as a Tensor with an array of its own: rules may hand one on to several operands."""
+    copy: Tensor = (part if isinstance(part, Tensor) else Tensor(part)) + 0
+    return copy

@@ -19,14 +19,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from functools import wraps
 from heapq import heappop, heappush
 from itertools import count
 from sys import getrefcount
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar, cast
 
 import numpy as np
 from numpy import ndarray
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Array = Any
 """An array of any library that speaks NumPy's protocols (or a scalar), where a Tensor is not meant."""
@@ -110,7 +113,10 @@ class Op:
         out._data = data if type(data) is ndarray else as_data(data)
         out._order = next(_clock)
         out.grad = None
-        if needs_gradient and self.differentiable and _recording.get() and out._data.dtype.kind == "f":
+        kind = out._data.dtype.kind
+        if kind not in "fiub":
+            raise TypeError(f"{self.name} gives {out._data.dtype}, and Tensors hold real numbers; check the operands")
+        if needs_gradient and self.differentiable and kind == "f" and _recording.get():
             out._requires_grad = True
             out._record = (self, operands, arrays, settings)
         else:
@@ -151,12 +157,12 @@ def declare(
         Unique name, used in messages.
     forward
         A NumPy ufunc, or a function of arrays: positional parameters are the operands, keyword-only parameters
-        with defaults the settings. ``*arrays`` takes any number of operands, with a single rule for all.
+        with defaults the settings. ``*arrays`` takes any number of operands, with a single rule for all of them.
     rules
         ``rule(g, out, *operands, **settings)`` for each operand: the gradient of the loss with respect to the
         operand, given ``g``, that with respect to the result ``out``. Written in NumPy, so that it works on arrays
         and on Tensors; never in place. ``None``: not differentiable in this operand. The rule of an op of any
-        number of operands also gets ``index=``, the operand's position.
+        number of operands returns a sequence, one gradient for each.
     sample
         ``sample(draw)`` returns ``(operands, settings)`` drawn with :mod:`tensorgrad.samples`; the property tests
         check every op on its samples, so an op without one cannot be declared.
@@ -259,9 +265,13 @@ def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+class no_grad:
     """Record nothing inside: a context manager and a decorator, local to the thread and to the async task.
+
+    Raises
+    ------
+    TypeError
+        If it decorates a generator or coroutine function, whose body runs only after the call has returned.
 
     Examples
     --------
@@ -272,11 +282,26 @@ def no_grad() -> Iterator[None]:
     >>> y.requires_grad
     False
     """
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+
+    def __init__(self) -> None:
+        self._tokens: list[Token[bool]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_recording.set(False))
+
+    def __exit__(self, *exception: object) -> None:
+        _recording.reset(self._tokens.pop())
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise TypeError("no_grad: generator and coroutine functions run later; write `with no_grad():` inside them")
+
+        @wraps(function)
+        def without_recording(*args: Any, **kwargs: Any) -> Any:
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return cast(F, without_recording)
 
 
 # ------------------------------------------------------------------------------------------------- arrays
@@ -288,7 +313,8 @@ def as_data(value: Any) -> Array:
         raise TypeError(
             "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
         )
-    if type(value) is not ndarray and (isinstance(value, np.generic) or not hasattr(value, "__array_function__")):
+    value = _constant(value)
+    if isinstance(value, np.generic) or not hasattr(value, "dtype"):
         value = np.asarray(value)
     if value.dtype.kind not in "fiub":
         raise TypeError(f"Tensor: data must be real numbers (float, integer or bool), got dtype {value.dtype}")
@@ -297,8 +323,12 @@ def as_data(value: Any) -> Array:
 
 def _constant(operand: Any) -> Any:
     """An operand that is no Tensor: NumPy scalars and other libraries' arrays as they are, sequences as arrays."""
-    if isinstance(operand, np.generic) or operand is None or hasattr(operand, "__array_function__"):
+    if type(operand) is ndarray or isinstance(operand, np.generic) or operand is None:
         return operand
+    if hasattr(operand, "__array_function__") and not isinstance(operand, ndarray):
+        return operand
+    if hasattr(operand, "filled"):
+        raise TypeError("Tensor: masked arrays are not differentiated; pass array.filled(...) and a mask to np.where")
     return np.asarray(operand)
 
 
@@ -359,7 +389,8 @@ class Tensor:
     Parameters
     ----------
     data
-        Array, scalar or nested sequence of real numbers. An array is shared, not copied.
+        Array, scalar or nested sequence of real numbers. An array is shared, not copied, as are arrays used in
+        operations with Tensors: do not write into them before the backward pass.
     requires_grad
         Whether :meth:`backward` collects a gradient for it; only floating dtypes can.
     dtype
@@ -382,6 +413,9 @@ class Tensor:
 
     __slots__ = ("__weakref__", "_data", "_order", "_record", "_requires_grad", "grad")
     __hash__ = object.__hash__
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("Tensor is final; hold one in a class of your own (see tensorgrad.nn.Module) instead")
 
     _data: Array
     _requires_grad: bool
@@ -406,6 +440,10 @@ class Tensor:
 
     @data.setter
     def data(self, value: Any) -> None:
+        if self._record is not None:
+            raise RuntimeError(
+                "Tensor.data: a result of recorded ops cannot be changed; use tensor.detach() for a copy"
+            )
         array = as_data(value)
         if array.shape != self._data.shape or array.dtype != self._data.dtype:
             raise ValueError(
@@ -430,6 +468,8 @@ class Tensor:
             raise RuntimeError(
                 "Tensor: the result of recorded ops requires gradients; use tensor.detach() to cut it off"
             )
+        if value:
+            self._order = next(_clock)  # what was computed from it before does not lead back to it
         self._requires_grad = bool(value)
 
     shape = property(lambda self: self._data.shape, doc="Tuple of the lengths of the axes.")
@@ -439,8 +479,8 @@ class Tensor:
     T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
 
     def detach(self) -> Tensor:
-        """The same data without history: gradients stop here."""
-        return Tensor(self._data)
+        """A copy of the data without history: gradients stop here."""
+        return Tensor(self._data.copy())
 
     def numpy(self) -> Array:
         """The array itself, shared with the tensor; nothing done to it is recorded."""
@@ -526,7 +566,9 @@ class Tensor:
         ValueError
             If ``gradient`` is missing for a tensor of several elements, or of another shape.
         """
-        for leaf, collected in sweep(self, seed_for(self, gradient), retain_graph=retain_graph):
+        seed = seed_for(self, gradient)
+        seed = seed._data if isinstance(seed, Tensor) else seed
+        for leaf, collected in sweep(self, seed, retain_graph=retain_graph):
             leaf.grad = collected if leaf.grad is None else leaf.grad + collected
 
     # NumPy's functions on Tensors
@@ -565,7 +607,7 @@ class Tensor:
     __ne__ = _binary("not_equal")  # type: ignore[assignment]
 
     def __pow__(self, exponent: Any) -> Tensor:
-        square = type(exponent) in (int, float) and exponent == 2
+        square = type(exponent) in (int, float) and exponent == 2 and self._data.dtype.kind == "f"
         result: Tensor = OPS["square"](self) if square else OPS["power"](self, exponent)
         return result
 
@@ -636,12 +678,12 @@ def _spread(arguments: tuple[Any, ...]) -> Any:
 
 
 def plain_index(index: Any) -> Any:
-    """An index in which Tensors of integers or booleans are replaced by their arrays."""
+    """An index of arrays of its own, for Tensors, arrays and lists alike: the history keeps it."""
     if isinstance(index, tuple):
         return tuple(plain_index(part) for part in index)
     if isinstance(index, Tensor):
-        return index._only_without_gradient("index")
-    return index
+        return index._only_without_gradient("index").copy()
+    return np.array(index) if isinstance(index, (ndarray, list)) else index
 
 
 def _no_rule(function: str) -> TypeError:
@@ -709,29 +751,28 @@ def sweep(
             record = tensor._record
             if record is None or order in targets:
                 found.append((tensor, gradient if create_graph else _own(gradient)))
-                if record is None or record is _FREED:
+                if record is None or record is _FREED or not _leads_on(record, relevant):
                     continue
             if record is _FREED:
                 raise _freed()
             op, operands, arrays, settings = record
+            out = tensor if create_graph else tensor._data
+            values = _live(operands, arrays) if create_graph else arrays
+            parts = op.rules[0](gradient, out, *values, **settings) if op.arity is None else None
             for index, operand in enumerate(operands):
-                if type(operand) is not Tensor or not operand._requires_grad:
+                if type(operand) is not Tensor:
                     continue
                 source = operand._order
                 if source > order:
                     raise _changed(op)
-                if relevant is not None and source not in relevant:
+                if not operand._requires_grad or (relevant is not None and source not in relevant):
                     continue
-                if op.arity is None:
-                    rule, settings = op.rules[0], {**settings, "index": index}
+                if parts is not None:
+                    part = parts[index]
+                elif (rule := op.rules[index]) is not None:
+                    part = rule(gradient, out, *values, **settings)
                 else:
-                    rule = op.rules[index]
-                if rule is None:
                     continue
-                if create_graph:
-                    part = rule(gradient, tensor, *operands, **settings)
-                else:
-                    part = rule(gradient, tensor._data, *arrays, **settings)
                 data = operand._data
                 if part.shape != data.shape or part.dtype != data.dtype:
                     part = _fit(op, index, part, operand, tensor)
@@ -743,6 +784,19 @@ def sweep(
             if not retain_graph:
                 tensor._record = _FREED
     return found
+
+
+def _live(operands: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
+    """Operands for a rule that is recorded: Tensors where a gradient flows, else the arrays of the forward pass."""
+    return [
+        operand if type(operand) is Tensor and operand._requires_grad else array
+        for operand, array in zip(operands, arrays)
+    ]
+
+
+def _leads_on(record: tuple[Any, ...], relevant: set[int] | None) -> bool:
+    """Whether anything that is asked for lies behind a record."""
+    return relevant is None or any(type(x) is Tensor and x._order in relevant for x in record[1])
 
 
 def _leading_to(output: Tensor, wanted: Sequence[Tensor]) -> set[int]:
@@ -758,17 +812,15 @@ def _leading_to(output: Tensor, wanted: Sequence[Tensor]) -> set[int]:
                 continue
             raise _freed()
         for operand in record[1] if record is not None else ():
-            if type(operand) is Tensor and operand._requires_grad:
+            if type(operand) is Tensor:
                 if operand._order > tensor._order:
                     raise _changed(record[0])  # type: ignore[index]
-                if operand._order not in met:
+                if operand._requires_grad and operand._order not in met:
                     met[operand._order] = operand
                     stack.append(operand)
     for order in sorted(met):  # oldest first: sources are decided before what was computed from them
         record = met[order]._record
-        if record is None or record is _FREED:
-            continue
-        if any(type(operand) is Tensor and operand._order in relevant for operand in record[1]):
+        if record is not None and record is not _FREED and _leads_on(record, relevant):
             relevant.add(order)
     return relevant
 

@@ -165,6 +165,30 @@ def test_sequential_takes_functions_and_refuses_lists():
         nn.Sequential([nn.Dense(2, 3)])
 
 
+class Odd(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Dense(2, 2, np.random.default_rng(0), weight_l2=1.0))
+        self.scale = tg.Tensor(np.float32(2), requires_grad=True)
+        self.back = self
+        self.layers[0].parent = self
+
+    def forward(self, x):
+        self.last = super().forward(x) * self.scale
+        return self.last
+
+
+def test_odd_modules():
+    odd = Odd()
+    odd(np.ones((1, 2)))
+    assert set(odd.state_dict()) == {"scale", "0.weight", "0.bias"} and len(odd.parameters()) == 3
+    layer = odd.layers[0]
+    assert nn.Sequential(layer, layer).penalty().item() == layer.penalty().item()
+    clash = nn.Module()
+    clash.both = {1: tg.Tensor([1.0]), "1": tg.Tensor([2.0])}
+    with pytest.raises(ValueError, match="same dotted name"):
+        clash.state_dict()
+
+
 def test_a_copied_network_is_independent():
     one = network()
     other = copy.deepcopy(one)

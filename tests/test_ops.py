@@ -134,6 +134,12 @@ def test_integer_labels_and_their_rows_agree():
     assert tg.softmax_cross_entropy(logits, labels) == pytest.approx(tg.softmax_cross_entropy(logits, rows))
 
 
+def test_a_logit_of_minus_infinity_under_probability_zero_is_harmless():
+    logits = tg.Tensor([[0.0, -np.inf]], requires_grad=True)
+    loss = tg.softmax_cross_entropy(logits, np.array([[1.0, 0.0]]))
+    assert loss.item() == 0
+
+
 @pytest.mark.parametrize(
     "labels, message",
     [

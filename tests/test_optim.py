@@ -172,11 +172,29 @@ def test_arguments_are_checked(make, message):
         make(tg.Tensor([1.0], requires_grad=True))
 
 
+def test_a_parameter_that_joins_late_gets_its_own_bias_correction():
+    early, late = tg.Tensor([1.0], requires_grad=True), tg.Tensor([1.0], requires_grad=True)
+    optimiser = Adam([early, late], lr=0.1)
+    for step in range(50):
+        early.grad = np.ones(1)
+        late.grad = np.ones(1) if step == 49 else None
+        optimiser.step()
+    assert late.data == pytest.approx(0.9)
+
+
+def test_results_of_ops_are_no_parameters():
+    with pytest.raises(TypeError, match="parameter 0 is a result of ops; pass the leaves"):
+        SGD([tg.Tensor([1.0], requires_grad=True) * 2])
+
+
 def test_a_gradient_of_the_wrong_shape_is_refused():
     x = tg.Tensor([1.0, 2.0], requires_grad=True)
     optimiser = SGD([x])
     x.grad = np.ones(1)
-    with pytest.raises(ValueError, match=r"parameter 0 has shape \(2,\), its gradient \(1,\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"parameter 0 has shape \(2,\), its gradient must be an array of that shape, got ndarray \(1,\)",
+    ):
         optimiser.step()
 
 

@@ -177,8 +177,11 @@ class Sequential(Module):
                 )
         self.layers = layers
 
-    def _members(self) -> Any:
-        return ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        return (
+            (name[len("layers.") :] if name.startswith("layers.") else name, value)
+            for name, value in super()._members()
+        )
 
     def _parts(self) -> Iterator[tuple[str, str]]:
         return ((str(i), getattr(layer, "__name__", repr(layer))) for i, layer in enumerate(self.layers))

@@ -43,7 +43,8 @@ class Module:
 
     def penalty(self) -> Any:
         """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none."""
-        return sum((child.penalty() for _, child in self.named_children()), start=0.0)
+        children = {id(child): child for _, child in self.named_children()}  # one that is shared counts once
+        return sum((child.penalty() for child in children.values()), start=0.0)
 
     # What belongs to it
 
@@ -57,11 +58,10 @@ class Module:
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """All tensors, parameters and others, with dotted names."""
-        for name, value in self._members():
-            if isinstance(value, Module):
-                yield from ((f"{name}.{inner}", tensor) for inner, tensor in value.named_tensors())
-            else:
-                yield name, value
+        for path, module in self.named_modules():
+            for name, value in module._members():
+                if isinstance(value, Tensor) and value._record is None:  # results of a call are not part of the module
+                    yield f"{path}.{name}" if path else name, value
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The parameters with dotted names, such as ``hidden.weight``; one that is shared comes once."""
@@ -75,11 +75,12 @@ class Module:
         """The parameters: every tensor inside that requires gradients, once."""
         return [tensor for _, tensor in self.named_parameters()]
 
-    def named_modules(self, name: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, with dotted names."""
+    def named_modules(self, name: str = "", above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, with dotted names; a reference back to one ``above`` is not followed."""
         yield name, self
         for inner, child in self.named_children():
-            yield from child.named_modules(f"{name}.{inner}" if name else inner)
+            if child is not self and not any(child is module for module in above):
+                yield from child.named_modules(f"{name}.{inner}" if name else inner, (*above, self))
 
     def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
         """The random generators that are attributes of this module or of one inside it, with dotted names."""
@@ -111,7 +112,11 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the arrays of all tensors, by dotted name."""
-        return {name: tensor.data.copy() for name, tensor in self.named_tensors()}
+        named = list(self.named_tensors())
+        state = {name: tensor.data.copy() for name, tensor in named}
+        if len(state) != len(named):
+            raise ValueError("state_dict: two tensors have the same dotted name; keys of dicts must differ as text")
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set all tensors from ``state``, as returned by :meth:`state_dict`; all or, on an error, none.

@@ -34,10 +34,16 @@ declare(
 )
 
 
+def _in_dtype(value: Any, out: Any) -> Any:
+    """An operand in the dtype of the result: small integers would overflow in a rule, or give half precision."""
+    return value if isinstance(value, (int, float)) or value.dtype == out.dtype else value.astype(out.dtype)
+
+
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0, where the formula says 0 times infinity."""
     if isinstance(y, (int, float)):
-        return g * (y * x ** (y - 1)) if y != 0 else g * (0 * x)
+        return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
+    x, y = _in_dtype(x, out), _in_dtype(y, out)
     base = np.where((x == 0) & (y == 0), 1, x)
     return g * y * base ** (y - 1)
 
@@ -46,6 +52,7 @@ def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     """x^y log x; 0 where the base is 0."""
     if isinstance(x, (int, float)):  # NumPy's own log of a Python number is a float64, which would spread
         return g * out * (float(np.log(x)) if x != 0 else 0)
+    x = _in_dtype(x, out)
     return g * out * np.log(np.where(x == 0, 1, x))
 
 
@@ -128,6 +135,7 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **keywo
     refuse("np.clip", out=out, **keywords)
     if low is None and high is None:
         return OPS["positive"](a)
+    a = a if hasattr(a, "dtype") else np.asarray(a)
     limits = np.iinfo(a.dtype) if np.issubdtype(a.dtype, np.integer) else None
     low = (limits.min if limits else -np.inf) if low is None else low
     high = (limits.max if limits else np.inf) if high is None else high

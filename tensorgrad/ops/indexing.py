@@ -42,8 +42,10 @@ def _index_sample(draw: samples.Draw) -> Any:
     return (x,), {"index": samples.choice(draw, options)}
 
 
-def _is_basic(index: Any) -> bool:
-    """Whether the index selects each element at most once: integers, slices, Ellipsis and None only."""
+def _selects_once(index: Any) -> bool:
+    """Whether no element can be selected twice: integers, slices, Ellipsis and None only, or one mask."""
+    if isinstance(index, np.ndarray) and index.dtype == bool:
+        return True
     parts = index if isinstance(index, tuple) else (index,)
     return all(
         part is None or part is Ellipsis or (isinstance(part, (slice, int, np.integer)) and not isinstance(part, bool))
@@ -54,7 +56,7 @@ def _is_basic(index: Any) -> bool:
 def _scatter(g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape`` with ``g`` added at ``index``; an element selected twice gets both."""
     result = np.zeros_like(g, shape=shape)
-    if _is_basic(index):
+    if _selects_once(index):
         result[index] = g
     else:
         np.add.at(result, index, g)

@@ -81,7 +81,8 @@ _cross_entropy_of_indices = declare(
 
 
 def _row_cross_entropy(logits: Any, labels: Any) -> Any:
-    return -(labels * _log_softmax(logits)).sum(axis=-1).mean()
+    logarithms = np.where(labels == 0, 0, _log_softmax(logits))  # 0 times -infinity is 0 here
+    return -(labels * logarithms).sum(axis=-1).mean()
 
 
 def _row_logits_rule(g: Any, out: Any, logits: Any, labels: Any) -> Any:
@@ -143,7 +144,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
 
 def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
-    labels = labels if isinstance(labels, Tensor) else np.asarray(labels)
+    labels = labels if isinstance(labels, Tensor) else np.array(labels)  # a copy: the history keeps it
     shape = np.shape(predictions)
     if len(shape) == 0 or 0 in shape:
         raise ValueError(f"{name}: takes predictions of shape (examples, classes), at least one of each, got {shape}")
@@ -208,4 +209,6 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must satisfy 0 <= rate < 1, got {rate}")
+    if np.dtype(x.dtype).kind != "f":
+        raise TypeError(f"dropout: takes floats, got {x.dtype}; use x.astype(np.float32)")
     return x * keep_mask(x, rate=rate, rng=rng)

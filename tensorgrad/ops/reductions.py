@@ -30,19 +30,20 @@ def _sum_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 def _mean_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    return np.broadcast_to(_restored(g / max(_reduced_count(out, x), 1), x, axis, keepdims), x.shape)
+    return np.broadcast_to(_restored(g * (1 / max(_reduced_count(out, x), 1)), x, axis, keepdims), x.shape)
 
 
 def _var_rule(g: Any, out: Any, x: Any, axis: Any, ddof: int, keepdims: bool) -> Any:
     """2 (x - mean) / (n - ddof)."""
     centred = x - x.mean(axis=axis, keepdims=True)
-    return _restored(g, x, axis, keepdims) * (centred * (2 / (_reduced_count(out, x) - ddof)))
+    freedom = _reduced_count(out, x) - ddof
+    return _restored(g, x, axis, keepdims) * (centred * (2 / freedom if freedom > 0 else np.inf))
 
 
 def _extreme_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """The gradient goes to the extreme element, in equal parts to all that share the extreme."""
     chosen = x == _restored(out, x, axis, keepdims)
-    return _restored(g, x, axis, keepdims) * chosen / chosen.sum(axis=axis, keepdims=True).astype(x.dtype)
+    return _restored(g, x, axis, keepdims) * (chosen / chosen.sum(axis=axis, keepdims=True)).astype(x.dtype)
 
 
 def _var_sample(draw: samples.Draw) -> Any:

@@ -158,12 +158,12 @@ def _join_sample(draw: samples.Draw) -> Any:
     return tuple(parts), {"axis": axis}
 
 
-def _concatenate_rule(g: Any, out: Any, *arrays: Any, axis: int, index: int) -> Any:
-    """The operand's own stretch of the gradient."""
-    start = sum(array.shape[axis] for array in arrays[:index])
-    stretch: list[Any] = [slice(None)] * out.ndim
-    stretch[axis] = slice(start, start + arrays[index].shape[axis])
-    return g[tuple(stretch)]
+def _concatenate_rule(g: Any, out: Any, *arrays: Any, axis: int) -> Any:
+    """Each operand's own stretch of the gradient."""
+    ends = np.cumsum([array.shape[axis] for array in arrays]).tolist()
+    stretches = [slice(start, end) for start, end in zip([0, *ends], ends)]
+    indices = [tuple([slice(None)] * (axis % out.ndim) + [stretch]) for stretch in stretches]
+    return [g[index] for index in indices]
 
 
 declare(

@@ -34,6 +34,8 @@ class Optimiser(ABC):
         for position, parameter in enumerate(self.parameters):
             if not isinstance(parameter, Tensor) or not parameter.requires_grad:
                 raise TypeError(f"{type(self).__name__}: parameter {position} is not a Tensor that requires gradients")
+            if parameter._record is not None:
+                raise TypeError(f"{type(self).__name__}: parameter {position} is a result of ops; pass the leaves")
         if len({id(parameter) for parameter in self.parameters}) != len(self.parameters):
             raise ValueError(
                 f"{type(self).__name__}: a parameter is given twice; it would be updated twice in each step"
@@ -42,6 +44,7 @@ class Optimiser(ABC):
             raise ValueError(f"{type(self).__name__}: lr must not be negative, got {lr}")
         self.lr = lr
         self.steps = 0
+        self.updates = [0] * len(self.parameters)
         for parameter in self.parameters:  # updated in place: an array of our own, not the caller's
             parameter.data = np.array(parameter.data)
         self.state = {slot: [np.zeros_like(p.data) for p in self.parameters] for slot in self.slots}
@@ -54,19 +57,21 @@ class Optimiser(ABC):
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
+        with_gradient = [(i, parameter) for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        for position, parameter in with_gradient:
+            if isinstance(parameter.grad, Tensor) or np.shape(parameter.grad) != parameter.shape:
+                came = getattr(parameter.grad, "shape", "")
+                raise ValueError(
+                    f"{type(self).__name__}: parameter {position} has shape {parameter.shape}, its gradient must be an "
+                    f"array of that shape, got {type(parameter.grad).__name__} {came}"
+                )
         rate = self.learning_rate
         self.steps += 1
-        for position, parameter in enumerate(self.parameters):
-            if parameter.grad is None:
-                continue
-            if parameter.grad.shape != parameter.shape:
-                raise ValueError(
-                    f"{type(self).__name__}: parameter {position} has shape {parameter.shape}, "
-                    f"its gradient {np.shape(parameter.grad)}"
-                )
+        for position, parameter in with_gradient:
+            self.updates[position] += 1
             arrays = [parameter.data, parameter.grad, *(self.state[slot][position] for slot in self.slots)]
             for block in self._blocks([array.reshape(-1) for array in arrays]):
-                self._update(rate, *block)
+                self._update(rate, self.updates[position], *block)
             parameter.data = parameter.data  # changed: histories that used it before are no longer valid
 
     def _blocks(self, arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
@@ -78,8 +83,8 @@ class Optimiser(ABC):
             yield [*block, scratch[: block[0].size]]
 
     @abstractmethod
-    def _update(self, rate: float, value: np.ndarray, *arrays: np.ndarray) -> None:
-        """Update ``value`` in place, given its gradient, its state by slot, and scratch space."""
+    def _update(self, rate: float, count: int, value: np.ndarray, *arrays: np.ndarray) -> None:
+        """Update ``value`` in place for the ``count``-th time, given its gradient, state by slot, and scratch space."""
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -89,7 +94,8 @@ class Optimiser(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Step count, what the schedule has observed, and copies of the state arrays, as ``slot.position``."""
         arrays = {f"{slot}.{i}": array.copy() for slot in self.slots for i, array in enumerate(self.state[slot])}
-        return {"steps": self.steps, **{f"schedule.{k}": v for k, v in self._observed().items()}, **arrays}
+        counts = {"steps": self.steps, "updates": np.array(self.updates)}
+        return {**counts, **{f"schedule.{k}": v for k, v in self._observed().items()}, **arrays}
 
     def _observed(self) -> dict[str, float]:
         return self.lr.state_dict() if isinstance(self.lr, Plateau) else {}
@@ -107,11 +113,11 @@ class Optimiser(ABC):
             different = ", ".join(sorted(expected.keys() ^ state.keys()))
             raise KeyError(f"load_state_dict: the state differs in {different}; it is of another optimiser or network")
         observed = {name: float(state[f"schedule.{name}"]) for name in self._observed()}
-        arrays = {name: np.asarray(state[name]) for name in expected if name.startswith(self.slots or ("no slots",))}
+        arrays = {name: np.asarray(state[name]) for name in expected if name.startswith((*self.slots, "updates"))}
         for name, array in arrays.items():
             if array.shape != expected[name].shape or array.dtype != expected[name].dtype:
                 raise ValueError(f"load_state_dict: {name} is {describe(array)}, expected {describe(expected[name])}")
-        self.steps = int(state["steps"])
+        self.steps, self.updates = int(state["steps"]), np.asarray(state["updates"]).tolist()
         if isinstance(self.lr, Plateau):
             self.lr.load_state_dict(observed)
         self.state = {s: [arrays[f"{s}.{i}"].copy() for i in range(len(self.parameters))] for s in self.slots}
@@ -149,7 +155,7 @@ class SGD(Optimiser):
         self.slots = ("velocity",) if momentum else ()
         super().__init__(parameters, lr)
 
-    def _update(self, rate: float, value: np.ndarray, *arrays: np.ndarray) -> None:
+    def _update(self, rate: float, count: int, value: np.ndarray, *arrays: np.ndarray) -> None:
         gradient, *velocity, scratch = arrays
         if velocity:
             velocity[0] *= self.momentum
@@ -201,10 +207,10 @@ class Adam(Optimiser):
         self.betas, self.eps = betas, eps
         super().__init__(parameters, lr)
 
-    def _update(self, rate: float, value: np.ndarray, *arrays: np.ndarray) -> None:
+    def _update(self, rate: float, count: int, value: np.ndarray, *arrays: np.ndarray) -> None:
         gradient, first, second, scratch = arrays
         beta1, beta2 = self.betas
-        correction = (1 - beta2**self.steps) ** 0.5  # both bias corrections are numbers: applied to the rate and to eps
+        correction = (1 - beta2**count) ** 0.5  # both bias corrections are numbers: applied to the rate and to eps
 
         first *= beta1
         np.multiply(gradient, 1 - beta1, out=scratch)
@@ -218,5 +224,5 @@ class Adam(Optimiser):
         np.sqrt(second, out=scratch)
         scratch += self.eps * correction
         np.divide(first, scratch, out=scratch)
-        scratch *= rate * correction / (1 - beta1**self.steps)
+        scratch *= rate * correction / (1 - beta1**count)
         value -= scratch
