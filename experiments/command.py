@@ -1,181 +1,186 @@
-"""What every training script does: read the options, train, report. The heavy imports wait until they are needed."""
+"""The command line that all training scripts share: options, a JSON file of options, errors as one sentence."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import os
-import platform
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LEAST_STEPS = 600
+"""By default a small set is passed over more often: that many steps are needed to learn anything."""
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """A configuration: which data, which network, and the recipe's defaults."""
+    """A configuration: which data, which network, and the recipe's defaults.
+
+    ``load(options, say)`` gets a function to tell the user with, ``network(rng)`` the generator of its initial weights;
+    ``augmentation`` holds the arguments of ``tensorgrad.data.Augmentation``; empty leaves the images as they are.
+    """
 
     name: str
     purpose: str
     data_help: str
     image_shape: tuple[int, ...]
-    load: Callable[[Any], Any]
+    load: Callable[[argparse.Namespace, Callable[[str], Any]], Any]
     network: Callable[[Any], Any]
     epochs: int
     lr: float
+    augmentation: dict[str, Any]
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
-    """Run the script; returns its exit code: 0, or 2 with one sentence on what is wrong."""
-    options = parser(experiment).parse_args(arguments)
-    from tensorgrad.data import DataError
-    from tensorgrad.extras import MissingExtra
-    from tensorgrad.training import TrainingError
+    """Run the script; returns its exit code: 0, 130 or 143 when stopped, 2 with one sentence on what is wrong."""
+    options = parse(experiment, arguments)
+    from experiments.run import run  # not before the options are known to be right: --help is quick
+    from tensorgrad.training import Interrupted
 
     try:
-        run(experiment, options)
-    except (DataError, MissingExtra, TrainingError) as error:
-        return _failed(experiment, str(error))
-    except OSError as error:
-        return _failed(experiment, f"{error.filename or 'input/output'}: {error.strerror or error}")
+        with reported_errors(f"experiments.{experiment.name}"):
+            run(experiment, options)
+    except Interrupted as stopped:
+        print(f"{stopped}; go on with --resume", file=sys.stderr)
+        return stopped.exit_code
     return 0
 
 
-def _failed(experiment: Experiment, sentence: str) -> int:
-    print(f"experiments.{experiment.name}: error: {sentence}", file=sys.stderr)
-    return 2
+class reported_errors:
+    """Ends the script with code 2 and one sentence for everything that a user can put right."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from tensorgrad.data import DataError
+        from tensorgrad.extras import MissingExtra
+        from tensorgrad.training import CheckpointError, TrainingError
+
+        if isinstance(error, (DataError, MissingExtra, CheckpointError, TrainingError)):
+            sentence = str(error)
+        elif isinstance(error, OSError):
+            sentence = f"{error.filename or 'input/output'}: {error.strerror or error}"
+        else:
+            return
+        print(f"{self.program}: error: {sentence}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def parse(experiment: Experiment, arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options: from the command line, else from the file of ``--config``, else the defaults."""
+    result = parser(experiment)
+    config = result.parse_known_args(arguments)[0].config
+    if config is not None:
+        result.set_defaults(**_read_config(result, config))
+    options = result.parse_args(arguments)
+    if options.out is None:
+        kind = "-fast-dev-run" if options.fast_dev_run else "-overfit-batch" if options.overfit_batch else ""
+        options.out = Path("runs") / f"{experiment.name}{kind}"
+    return options
 
 
 def parser(experiment: Experiment) -> argparse.ArgumentParser:
     """The command-line options, the same for every experiment."""
-    result = argparse.ArgumentParser(
-        prog=f"python -m experiments.{experiment.name}",
-        description=experiment.purpose,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    result = argparse.ArgumentParser(prog=f"python -m experiments.{experiment.name}", description=experiment.purpose)
+    add = result.add_argument
+    epochs = f"passes over the data (default: {experiment.epochs}, or as many as make {LEAST_STEPS} steps)"
+    add("--data-dir", type=Path, metavar="DIR", help=experiment.data_help)
+    add("--out", type=Path, metavar="DIR", help=f"folder for the results (default: runs/{experiment.name})")
+    add("--config", type=Path, metavar="FILE", help="JSON file of options, such as settings.json of an earlier run")
+    add("--epochs", type=_whole(1), metavar="N", help=epochs)
+    add("--batch-size", type=_whole(1), default=128, metavar="N", help="images in a step (default: 128)")
+    add("--lr", type=_positive, default=experiment.lr, metavar="X", help=f"learning rate (default: {experiment.lr:g})")
+    add(
+        "--schedule",
+        choices=["cosine", "inverse", "step", "plateau", "constant"],
+        default="cosine",
+        help="of the learning rate: to 0 along a cosine (default), lr / (1 + decay t), a tenth after each third, "
+        "halved when validation stalls, or as it is",
     )
-    result.add_argument("--data-dir", type=Path, metavar="DIR", help=experiment.data_help, default=argparse.SUPPRESS)
-    result.add_argument(
-        "--epochs",
-        type=_positive_int,
-        metavar="N",
-        help=f"passes over the data (default: {experiment.epochs}, or as many as make {LEAST_STEPS} steps)",
-        default=argparse.SUPPRESS,
+    add("--decay", type=_positive, default=1e-3, metavar="X", help="of the inverse schedule (default: 0.001)")
+    add("--warm-up", type=_whole(0), default=0, metavar="N", help="steps in which the rate rises from 0 (default: 0)")
+    add("--clip", type=_positive, metavar="X", help="largest norm of all gradients together (default: no limit)")
+    add("--patience", type=_whole(1), metavar="N", help="stop after N epochs without a better validation accuracy")
+    augmented = "with" if experiment.augmentation else "without"
+    add(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        default=bool(experiment.augmentation),
+        help=f"change training images at random (default: {augmented})",
     )
-    result.add_argument("--batch-size", type=_positive_int, default=128, metavar="N", help="images in a step")
-    result.add_argument("--lr", type=_positive, default=experiment.lr, metavar="X", help="learning rate at the start")
-    result.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights, order, dropout and split")
-    result.add_argument(
-        "--out", type=Path, default=Path("runs") / experiment.name, metavar="DIR", help="for the results"
-    )
-    result.set_defaults(data_dir=None, epochs=None)
+    add("--seed", type=_whole(0), default=0, metavar="N", help="of weights, order, dropout and split (default: 0)")
+    add("--resume", action="store_true", help="go on where an earlier run in the same folder stopped")
+    add("--strict", action="store_true", help="fail on an image that cannot be used instead of skipping it")
+    add("--quiet", action="store_true", help="print the final line only")
+    add("--fast-dev-run", action="store_true", help="everything once, on a few images, to see that it works")
+    add("--overfit-batch", action="store_true", help="train on one batch until all of it is right, as a check")
     return result
 
 
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+def _whole(least: int) -> Callable[[str], int]:
+    """The type of an option: an integer of at least ``least``."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
+        return value
+
+    return convert
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be positive and finite, got {text}")
     return value
 
 
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {value}")
-    return value
+def _read_config(result: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
+    """The options in a JSON file, each checked as on the command line; a mistake ends the script with code 2."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        result.error(f"--config {path}: {error.strerror}")
+    except ValueError as error:
+        result.error(f"--config {path}: not JSON ({error})")
+    if not isinstance(content, dict):
+        result.error(f'--config {path}: must hold one object of options, such as {{"epochs": 5}}')
+    actions = {action.dest: action for action in result._actions if action.dest not in ("help", "config")}
+    values = {}
+    for name, value in content.items():
+        action = actions.get(name.replace("-", "_"))
+        if action is None:
+            result.error(f"--config {path}: unknown option {name!r}; known: {', '.join(actions)}")
+        try:
+            values[action.dest] = _converted(action, value)
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            result.error(f"--config {path}: {name} {error}")
+    return values
 
 
-VALIDATION_FRACTION = 0.1
-LEAST_STEPS = 600
-"""By default a small set is passed over more often: that many steps are needed to learn anything."""
-
-
-def run(experiment: Experiment, options: argparse.Namespace) -> None:
-    """Load, split, train, test, and write the results to the output folder."""
-    import numpy as np
-
-    from tensorgrad.data import DataError, as_inputs, stratified_split
-    from tensorgrad.optim import Adam, cosine_decay
-    from tensorgrad.report import save_curves
-    from tensorgrad.training import evaluate, fit, save_history
-
-    started = time.perf_counter()
-    _prepare_folder(options.out)
-    dataset = experiment.load(options.data_dir)
-    if dataset.train_images.shape[1:] != experiment.image_shape:
-        raise DataError(
-            f"{dataset.name}: images of shape {dataset.train_images.shape[1:]}, "
-            f"the network takes {experiment.image_shape}; resize them"
-        )
-    rng = np.random.default_rng(options.seed)
-    kept, held_out = stratified_split(dataset.train_labels, VALIDATION_FRACTION, rng)
-    train = dataset.train_images[kept], dataset.train_labels[kept]
-    validation = dataset.train_images[held_out], dataset.train_labels[held_out]
-    model = experiment.network(rng)
-    steps_per_epoch = -(-len(kept) // options.batch_size)
-    epochs = options.epochs or max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
-    optimiser = Adam(model.parameters(), lr=cosine_decay(options.lr, epochs * steps_per_epoch))
-    count = sum(parameter.size for parameter in model.parameters())
-    sizes = f"{len(kept)} training, {len(held_out)} validation, {len(dataset.test_labels)} test images"
-    print(f"data: {dataset.name}, {sizes}")
-    print(f"network of {count:,} parameters: {model!r}")
-
-    history = fit(
-        model,
-        train,
-        validation,
-        optimiser,
-        epochs=epochs,
-        batch_size=options.batch_size,
-        rng=rng,
-        prepare=as_inputs,
-        on_epoch=lambda epoch: print(epoch, flush=True),
-    )
-    test_loss, test_accuracy = evaluate(model, (dataset.test_images, dataset.test_labels), as_inputs)
-
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-    metrics = {
-        "test_accuracy": test_accuracy,
-        "test_loss": test_loss,
-        "validation_accuracy": history[-1].validation_accuracy,
-        "dataset": dataset.name,
-        "epochs": epochs,
-        "seconds": round(time.perf_counter() - started, 2),
-        "seed": options.seed,
-        "parameters": count,
-        "settings": settings,
-        "environment": {"python": platform.python_version(), "numpy": np.__version__, "cpus": os.cpu_count()},
-    }
-    save_history(history, options.out / "history.csv")
-    save_curves(history, options.out / "curves.png", f"{experiment.name}: {dataset.name}")
-    _save_json(metrics, options.out / "metrics.json")
-    print(f"results in {options.out}: metrics.json, history.csv, curves.png")
-    print(f"test accuracy {test_accuracy:.4f}")
-
-
-def _prepare_folder(folder: Path) -> None:
-    """Make the folder and try it out now, rather than after the training."""
-    from tensorgrad.files import replacing
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / ".writable") as temporary:
-        temporary.write_text("")
-    (folder / ".writable").unlink()
-
-
-def _save_json(content: dict[str, Any], path: Path) -> None:
-    from tensorgrad.files import replacing
-
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+def _converted(action: argparse.Action, value: Any) -> Any:
+    if value is None:
+        return None
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise argparse.ArgumentTypeError(f"must be true or false, got {value!r}")
+        return value
+    if action.choices is not None and value not in action.choices:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(action.choices)}, got {value!r}")
+    if isinstance(value, (bool, list, dict)):
+        raise argparse.ArgumentTypeError(f"must be a number or text, got {value!r}")
+    return action.type(str(value)) if callable(action.type) else value

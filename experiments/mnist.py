@@ -3,11 +3,11 @@
 from experiments.command import Experiment, main
 
 
-def load(data_dir):
+def load(options, say):
     """The digits as a Dataset."""
     from tensorgrad.data import load_mnist
 
-    return load_mnist(data_dir)
+    return load_mnist(options.data_dir, say=say)
 
 
 def network(rng):
@@ -24,8 +24,9 @@ EXPERIMENT = Experiment(
     image_shape=(28, 28),
     load=load,
     network=network,
-    epochs=10,
+    epochs=20,
     lr=3e-3,
+    augmentation={"shift": 1},
 )
 
 if __name__ == "__main__":

@@ -478,6 +478,11 @@ class Tensor:
     size = property(lambda self: self._data.size, doc="Number of elements.")
     T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
 
+    @property
+    def creator(self) -> tuple[Op, tuple[Any, ...]] | None:
+        """The op and the operands that it was computed from; None for a leaf, and once the history has been freed."""
+        return None if self._record is None or self._record is _FREED else (self._record[0], self._record[1])
+
     def detach(self) -> Tensor:
         """A copy of the data without history: gradients stop here."""
         return Tensor(self._data.copy())

@@ -11,8 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tensorgrad.data import DataError, Dataset, as_inputs, batches, load_mnist, read_idx, stratified_split, write_idx
+from tensorgrad.data import (
+    DataError,
+    Dataset,
+    Standardisation,
+    batches,
+    load_mnist,
+    read_idx,
+    stratified_split,
+    write_idx,
+)
 from tensorgrad.data import mnist as mnist_module
+from tensorgrad.data.network import reachable
 
 
 def write_mnist(folder, count=40, size=28, gz=True, **changes):
@@ -87,8 +97,9 @@ def test_truncated_and_missing_files_are_named(tmp_path):
 def test_mnist_from_files(tmp_path, gz):
     dataset = load_mnist(write_mnist(tmp_path, gz=gz))
     assert dataset.name == "MNIST" and dataset.train_images.shape == (40, 28, 28)
-    assert as_inputs(dataset.train_images).dtype == np.float32
-    assert as_inputs(dataset.train_images).min() >= 0 and as_inputs(dataset.train_images).max() <= 1
+    inputs = Standardisation.of(dataset.train_images)(dataset.train_images)
+    assert inputs.dtype == np.float32 and inputs.shape == (40, 784)
+    assert inputs.mean() == pytest.approx(0, abs=1e-4) and inputs.std() == pytest.approx(1, abs=1e-4)
 
 
 def dataset(**changes):
@@ -180,7 +191,7 @@ def test_a_name_look_up_that_hangs_is_given_up_in_time(monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: release.wait(30))
     started = time.perf_counter()
-    assert not mnist_module._reachable("http://openml.invalid/", 0.3)
+    assert not reachable("http://openml.invalid/", 0.3)
     release.set()
     assert time.perf_counter() - started < 2
 
@@ -194,7 +205,7 @@ def test_openml_is_used_where_it_answers(monkeypatch, tmp_path):
         return rng.integers(0, 256, (70000, 784)).astype(float), (np.arange(70000) % 10).astype(str).astype(object)
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
-    monkeypatch.setattr(mnist_module, "_reachable", lambda url, seconds: True)
+    monkeypatch.setattr(mnist_module, "reachable", lambda url, seconds: True)
     found = load_mnist(say=lambda line: None)
     assert found.name == "MNIST (OpenML)" and found.train_images.shape == (60000, 28, 28)
     assert found.test_labels[:3].tolist() == [0, 1, 2] and found.train_images.dtype == np.uint8
@@ -208,7 +219,7 @@ def test_openml_that_fails_half_way_is_said_and_replaced(monkeypatch, tmp_path):
 
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
-    monkeypatch.setattr(mnist_module, "_reachable", lambda url, seconds: True)
+    monkeypatch.setattr(mnist_module, "reachable", lambda url, seconds: True)
     said = []
     assert "bundled" in load_mnist(say=said.append).name
     assert any("OpenML failed: ConnectionResetError: reset by peer" in line for line in said)

@@ -1,8 +1,10 @@
 """The scripts as a user runs them."""
 
 import csv
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,13 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import benchmark
 from experiments.command import main
+from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
+from experiments.predict import main as predict_main
 from tests.test_data import write_mnist
 
 ROOT = Path(__file__).parent.parent
+PICTURES = ["augmentation.png", "confusion.png", "curves.png", "mistakes.png", "network.png", "weights.png"]
+FILES = ["best.npz", "last.npz", "history.csv", "metrics.json", "settings.json", "report.html", *PICTURES]
 
 
 def script(*arguments, **environment):
@@ -42,7 +49,8 @@ def test_a_run_writes_what_it_says(tmp_path):
     assert metrics["settings"]["batch_size"] == 128 and metrics["seconds"] > 0
     assert len(list(csv.DictReader((out / "history.csv").read_text().splitlines()))) == 2
     assert (out / "curves.png").stat().st_size > 10_000
-    assert sorted(os.listdir(out)) == ["curves.png", "history.csv", "metrics.json"]
+    assert sorted(os.listdir(out)) == sorted(FILES)
+    assert json.loads((out / "settings.json").read_text())["seed"] == 3
 
 
 def test_the_same_seed_repeats_the_run(tmp_path):
@@ -95,7 +103,9 @@ def test_bad_data_ends_in_one_sentence_and_keeps_what_was_saved(tmp_path, capsys
     out.mkdir()
     (out / "metrics.json").write_text("earlier")
     message = spoil(tmp_path / "data", case)
-    assert main(EXPERIMENT, ["--data-dir", str(tmp_path / "data"), "--out", str(out)]) == 2
+    with pytest.raises(SystemExit) as caught:
+        main(EXPERIMENT, ["--data-dir", str(tmp_path / "data"), "--out", str(out)])
+    assert caught.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("experiments.mnist: error: ") and message in error and error.count("\n") == 1
     assert (out / "metrics.json").read_text() == "earlier" and os.listdir(out) == ["metrics.json"]
@@ -105,7 +115,9 @@ def test_an_out_that_cannot_be_written_is_found_before_training(tmp_path, capsys
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "inside", Path("/proc/nothing")):
         started = time.perf_counter()
-        assert main(EXPERIMENT, ["--data-dir", str(write_mnist(tmp_path / "data")), "--out", str(out)]) == 2
+        with pytest.raises(SystemExit) as caught:
+            main(EXPERIMENT, ["--data-dir", str(write_mnist(tmp_path / "data")), "--out", str(out)])
+        assert caught.value.code == 2
         assert time.perf_counter() - started < 5
         error = capsys.readouterr().err
         assert str(out).split("/inside")[0] in error and error.count("\n") == 1
@@ -125,16 +137,156 @@ def test_bad_options_exit_with_2(arguments, capsys):
 
 def test_a_learning_rate_too_high_is_said(tmp_path, capsys):
     data = write_mnist(tmp_path / "data")
-    with np.errstate(all="ignore"):
-        code = main(
-            EXPERIMENT, ["--data-dir", str(data), "--lr", "1e30", "--epochs", "30", "--out", str(tmp_path / "o")]
-        )
-    assert code == 2 and "lower the learning rate" in capsys.readouterr().err
+    with np.errstate(all="ignore"), pytest.raises(SystemExit) as caught:
+        main(EXPERIMENT, ["--data-dir", str(data), "--lr", "1e30", "--epochs", "30", "--out", str(tmp_path / "o")])
+    assert caught.value.code == 2 and "lower the learning rate" in capsys.readouterr().err
 
 
 def test_help_says_the_defaults():
     result = script("--help")
-    assert result.returncode == 0 and "default: 10" in result.stdout
+    assert result.returncode == 0 and "default: 20" in result.stdout and "default: 0.003" in result.stdout
+
+
+def run_in(folder, *arguments, data="data"):
+    """Run on small made digits; returns the exit code."""
+    root = folder / data
+    if not root.exists():
+        write_mnist(root, count=100)
+    return main(EXPERIMENT, ["--data-dir", str(root), *map(str, arguments)])
+
+
+def metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_options_from_a_file_are_overridden_by_the_command_line(tmp_path, capsys):
+    (tmp_path / "c.json").write_text(json.dumps({"epochs": 2, "lr": 0.01, "augment": False, "schedule": "step"}))
+    assert run_in(tmp_path, "--config", tmp_path / "c.json", "--lr", "0.02", "--out", tmp_path / "out") == 0
+    settings = metrics_of(tmp_path / "out")["settings"]
+    assert (settings["epochs"], settings["lr"], settings["augment"], settings["schedule"]) == (2, 0.02, False, "step")
+    assert "epochs 2" in capsys.readouterr().out
+
+
+def test_the_settings_of_a_run_repeat_it(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert run_in(tmp_path, "--epochs", 2, "--clip", 1.0, "--warm-up", 3, "--seed", 4, "--out", one) == 0
+    assert main(EXPERIMENT, ["--config", str(one / "settings.json"), "--out", str(other)]) == 0
+    assert metrics_of(one)["test_loss"] == metrics_of(other)["test_loss"]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("{", "not JSON"),
+        ("[1]", "one object of options"),
+        ('{"epoch": 1}', "unknown option 'epoch'; known: data_dir"),
+        ('{"epochs": 0}', "epochs must be at least 1"),
+        ('{"epochs": [1]}', "must be a number or text"),
+        ('{"augment": 1}', "must be true or false"),
+        ('{"schedule": "sine"}', "must be one of cosine"),
+        (None, "No such file"),
+    ],
+)
+def test_a_bad_config_is_one_sentence(tmp_path, capsys, content, message):
+    if content is not None:
+        (tmp_path / "c.json").write_text(content)
+    with pytest.raises(SystemExit) as caught:
+        main(EXPERIMENT, ["--config", str(tmp_path / "c.json")])
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_quiet_prints_the_final_line_only(tmp_path, capsys):
+    assert run_in(tmp_path, "--quiet", "--epochs", 1, "--out", tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("test accuracy") and out.count("\n") == 1
+
+
+def test_fast_dev_run_goes_through_everything(tmp_path):
+    assert run_in(tmp_path, "--fast-dev-run", "--quiet", "--out", tmp_path / "out") == 0
+    assert metrics_of(tmp_path / "out")["epochs"] == 1 and sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+
+
+def test_overfit_batch_reaches_everything(tmp_path, capsys):
+    assert run_in(tmp_path, "--overfit-batch", "--out", tmp_path / "out") == 0
+    assert "accuracy 1.0000" in capsys.readouterr().out
+
+
+def test_resume_with_nothing_to_resume_says_so_and_with_other_settings_is_refused(tmp_path, capsys):
+    arguments = ["--out", tmp_path / "out", "--resume"]
+    assert run_in(tmp_path, "--epochs", 1, *arguments) == 0
+    assert "nothing to resume" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        run_in(tmp_path, "--epochs", 2, *arguments)
+    assert caught.value.code == 2 and "made with epochs = 1, now epochs = 2" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run_in(tmp_path, "--epochs", 1, "--out", out) == 0
+    content = bytearray((out / "last.npz").read_bytes())
+    content[1000] ^= 1
+    (out / "last.npz").write_bytes(content)
+    with pytest.raises(SystemExit) as caught:
+        run_in(tmp_path, "--epochs", 1, "--out", out, "--resume")
+    assert caught.value.code == 2 and "last.npz: damaged" in capsys.readouterr().err
+    assert (out / "last.npz").read_bytes() == content
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_saves_reports_and_goes_on(tmp_path, number, code):
+    data, out = write_mnist(tmp_path / "data", count=600), tmp_path / "out"
+    arguments = ["--data-dir", data, "--epochs", 40, "--seed", 1]
+    command = [sys.executable, "-m", "experiments.mnist", *map(str, arguments), "--out", str(out)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not process.stdout.readline().startswith("epoch   2"):
+            pass
+        process.send_signal(number)
+        printed, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "finishing this step" in errors and "--resume" in errors and "Traceback" not in errors
+    assert "test accuracy" in printed and metrics_of(out)["stopped"] == f"stopped by {signal.Signals(number).name}"
+    assert script(*arguments, "--out", out, "--resume").returncode == 0
+    assert script(*arguments, "--out", tmp_path / "straight").returncode == 0
+    assert (out / "last.npz").stat().st_size > 0
+    assert metrics_of(out)["test_loss"] == metrics_of(tmp_path / "straight")["test_loss"]
+
+
+def test_predict_names_what_is_in_a_picture(tmp_path, capsys):
+    assert run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "out") == 0
+    Image.new("RGB", (60, 40), (9, 9, 9)).save(tmp_path / "a.png")
+    capsys.readouterr()
+    assert predict_main([str(tmp_path / "out"), str(tmp_path / "a.png")]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith(f"{tmp_path / 'a.png'}: ") and line.count("%") == 3
+    for arguments in ([tmp_path / "out", tmp_path / "none.png"], [tmp_path / "nowhere", tmp_path / "a.png"]):
+        with pytest.raises(SystemExit) as caught:
+            predict_main(list(map(str, arguments)))
+        assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
+
+
+def test_compare_puts_runs_side_by_side(tmp_path, capsys):
+    for seed in (0, 1):
+        assert run_in(tmp_path, "--epochs", 1, "--seed", seed, "--out", tmp_path / f"run{seed}") == 0
+    (tmp_path / "other").mkdir()
+    capsys.readouterr()
+    folders = [str(tmp_path / name) for name in ("run0", "run1", "other")]
+    assert compare_main([*folders, "--out", str(tmp_path / "c.png")]) == 0
+    out = capsys.readouterr().out
+    assert "| run0" in out and "| run1" in out and "other: no finished run" in out
+    assert (tmp_path / "c.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit) as caught:
+        compare_main([str(tmp_path / "other"), "--out", str(tmp_path / "d.png")])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("experiment", ["simpsons", "simpsons_rgb"])
+def test_the_simpsons_run_without_any_data(tmp_path, experiment, monkeypatch, capsys):
+    monkeypatch.setattr("tensorgrad.data.simpsons.URL", "http://127.0.0.1:9/refused")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    module = importlib.import_module(f"experiments.{experiment}")
+    assert main(module.EXPERIMENT, ["--fast-dev-run", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr()
+    assert "MADE" in printed.out and "--data-dir" in printed.err
 
 
 def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, capsys):

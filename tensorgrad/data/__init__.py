@@ -1,17 +1,26 @@
-"""Data for the experiments: datasets, batches, file formats."""
+"""Data for the experiments: datasets, file formats, batches, augmentation."""
 
+from .augment import Augmentation
 from .batches import batches
-from .dataset import DataError, Dataset, as_inputs, stratified_split
+from .cartoons import draw_faces
+from .dataset import DataError, Dataset, Standardisation, stratified_split
+from .folders import load_image_folders, read_image
 from .idx import read_idx, write_idx
 from .mnist import load_mnist
+from .simpsons import load_simpsons
 
 __all__ = [
+    "Augmentation",
     "DataError",
     "Dataset",
-    "as_inputs",
+    "Standardisation",
     "batches",
+    "draw_faces",
+    "load_image_folders",
     "load_mnist",
+    "load_simpsons",
     "read_idx",
+    "read_image",
     "stratified_split",
     "write_idx",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +39,28 @@ class Dataset:
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one image: (height, width) or (height, width, channels)."""
+        return self.train_images.shape[1:]
+
+    def fingerprint(self) -> str:
+        """A checksum of all images and labels."""
+        digest = hashlib.blake2b(digest_size=16)
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def shortened(self, per_class: int) -> Dataset:
+        """The first few examples of each class only."""
+        parts = {}
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            firsts = [np.flatnonzero(labels == label)[:per_class] for label in range(len(self.classes))]
+            chosen = np.sort(np.concatenate(firsts))
+            parts.update({f"{part}_images": images[chosen], f"{part}_labels": labels[chosen]})
+        return replace(self, **parts)
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -75,16 +98,46 @@ class Dataset:
                 raise DataError(f"{where}: pixels must lie in 0..255, got {images.min():g}..{images.max():g}")
 
 
-def as_inputs(images: np.ndarray) -> np.ndarray:
-    """Images as rows of a network's input: float32 of shape (count, pixels), values 0..1.
+@dataclass(frozen=True)
+class Standardisation:
+    """From pixels to a network's inputs: rows of float32 with mean 0 and deviation 1 over the training images.
 
+    Attributes
+    ----------
+    mean, deviation
+        Of the pixel values, one number for each channel.
+
+    Examples
+    --------
     >>> import numpy as np
-    >>> as_inputs(np.full((2, 1, 2), 255, np.uint8))
-    array([[1., 1.],
-           [1., 1.]], dtype=float32)
+    >>> images = np.array([[[0, 255]], [[255, 0]]], np.uint8)
+    >>> Standardisation.of(images)(images)
+    array([[-1.,  1.],
+           [ 1., -1.]], dtype=float32)
     """
-    rows: np.ndarray = images.reshape(len(images), -1) * np.float32(1 / 255)
-    return rows
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: np.ndarray) -> Standardisation:
+        """That of images of shape (count, height, width[, channels])."""
+        channels = images.shape[3] if images.ndim == 4 else 1
+        total, squares, count = np.zeros(channels), np.zeros(channels), images.size / channels
+        for start in range(0, len(images), 1000):  # a thousand at a time: all at once would take eight times the memory
+            pixels = images[start : start + 1000].reshape(-1, channels).astype(np.float64)
+            total += pixels.sum(axis=0)
+            squares += (pixels**2).sum(axis=0)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
+        return cls(tuple(mean.tolist()), tuple(deviation.tolist()))
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Rows of shape (count, pixels * channels)."""
+        rows = images.reshape(len(images), -1, len(self.mean)).astype(np.float32)
+        rows -= np.array(self.mean, np.float32)
+        rows /= np.array(self.deviation, np.float32)
+        return rows.reshape(len(images), -1)
 
 
 def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from ..extras import require
 from .dataset import DataError, Dataset
 from .idx import read_idx
+from .network import reachable
 
 CLASSES = tuple("0123456789")
 FILES = {
@@ -51,7 +50,7 @@ def load_mnist(data_dir: str | Path | None = None, say: Callable[[str], Any] = p
     if data_dir is not None:
         return from_idx_files(Path(data_dir))
     datasets = require("sklearn.datasets", "the data without --data-dir")
-    if _is_cached(datasets) or _reachable(OPENML, SECONDS_TO_DECIDE):
+    if _is_cached(datasets) or reachable(OPENML, SECONDS_TO_DECIDE):
         say("Fetching MNIST from OpenML through scikit-learn (cached after the first time, parsing takes a minute) ...")
         try:
             return _from_openml(datasets)
@@ -99,23 +98,3 @@ def _is_cached(datasets: Any) -> bool:
     """Whether scikit-learn's folder holds the images already (the description alone is not enough)."""
     folder = Path(datasets.get_data_home()) / "openml"
     return any(path.stat().st_size > 1_000_000 for path in folder.rglob("*.gz") if "/data/" in path.as_posix())
-
-
-def _reachable(url: str, seconds: float) -> bool:
-    """Whether ``url`` answers in time. In a thread: name look-ups and stalled connections obey no timeout of ours."""
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(url, timeout=seconds) as response:
-                response.read()
-            answered.set()
-        except Exception:  # refused, timed out, not HTTP, not a certificate: all mean no
-            pass
-        finally:
-            finished.set()
-
-    finished = threading.Event()
-    threading.Thread(target=ask, daemon=True).start()
-    finished.wait(seconds)
-    return answered.is_set()

@@ -11,7 +11,7 @@ from ..ops.neural import dropout, relu, softmax
 from ..tensor import Tensor
 from .initialisers import he_normal
 from .losses import l1_penalty, l2_penalty
-from .module import Module
+from .module import Module, total
 
 
 class Dense(Module):
@@ -80,13 +80,13 @@ class Dense(Module):
 
     def penalty(self) -> Any:
         """The L1 and L2 penalties of weight and bias: a 0-d Tensor, or 0.0 where there are none."""
-        total: Any = 0.0
-        for name, tensor in (("weight", self.weight), ("bias", self.bias)):
-            if self.strengths[f"{name}_l1"]:
-                total = total + l1_penalty(tensor, self.strengths[f"{name}_l1"])
-            if self.strengths[f"{name}_l2"]:
-                total = total + l2_penalty(tensor, self.strengths[f"{name}_l2"])
-        return total
+        formulas = {"l1": l1_penalty, "l2": l2_penalty}
+        return total(
+            formulas[kind](tensor, strength)
+            for name, tensor in (("weight", self.weight), ("bias", self.bias))
+            for kind in formulas
+            if (strength := self.strengths[f"{name}_{kind}"])
+        )
 
     def __repr__(self) -> str:
         strengths = "".join(f", {name}={value:g}" for name, value in self.strengths.items() if value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class Module:
     def penalty(self) -> Any:
         """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none."""
         children = {id(child): child for _, child in self.named_children()}  # one that is shared counts once
-        return sum((child.penalty() for child in children.values()), start=0.0)
+        return total(child.penalty() for child in children.values())
 
     # What belongs to it
 
@@ -152,6 +152,12 @@ class Module:
         lines = [f"  ({name}): " + part.replace("\n", "\n  ") for name, part in self._parts()]
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({body})"
+
+
+def total(penalties: Iterable[Any]) -> Any:
+    """The sum of those penalties that are Tensors; 0.0 if none is."""
+    tensors = [penalty for penalty in penalties if isinstance(penalty, Tensor)]
+    return sum(tensors[1:], start=tensors[0]) if tensors else 0.0
 
 
 def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:

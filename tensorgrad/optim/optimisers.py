@@ -59,7 +59,7 @@ class Optimiser(ABC):
         """Update every parameter that has a gradient."""
         with_gradient = [(i, parameter) for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
         for position, parameter in with_gradient:
-            if isinstance(parameter.grad, Tensor) or np.shape(parameter.grad) != parameter.shape:
+            if isinstance(parameter.grad, Tensor) or getattr(parameter.grad, "shape", None) != parameter.shape:
                 came = getattr(parameter.grad, "shape", "")
                 raise ValueError(
                     f"{type(self).__name__}: parameter {position} has shape {parameter.shape}, its gradient must be an "

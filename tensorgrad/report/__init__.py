@@ -1,5 +1,25 @@
-"""Pictures that explain a run."""
+"""Pictures and pages that explain a run."""
 
-from .curves import save_curves
+from .classes import class_scores, confusion_matrix, save_confusion
+from .curves import save_comparison, save_curves
+from .galleries import most_confident_mistakes, save_augmentation, save_mistakes, save_weights
+from .network import save_network
+from .page import picture, preformatted, save_page, side_by_side, table
 
-__all__ = ["save_curves"]
+__all__ = [
+    "class_scores",
+    "confusion_matrix",
+    "most_confident_mistakes",
+    "picture",
+    "preformatted",
+    "save_augmentation",
+    "save_comparison",
+    "save_confusion",
+    "save_curves",
+    "save_mistakes",
+    "save_network",
+    "save_page",
+    "save_weights",
+    "side_by_side",
+    "table",
+]

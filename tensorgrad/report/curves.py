@@ -1,46 +1,55 @@
-"""Loss and accuracy over the epochs, as a picture."""
+"""Loss and accuracy over the epochs, of one run or of several."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..extras import require
-from ..files import replacing
 from ..training import Epoch
+from .figure import saved_figure
 
 TRAINING, VALIDATION = "#4477aa", "#ee6677"
 
 
 def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> None:
-    """Draw training and validation loss and accuracy, the best epoch marked, into a PNG file.
+    """Draw training and validation loss and accuracy, the best epoch marked, into a PNG file."""
+    with saved_figure(path, 10, 4) as figure:
+        left, right = figure.subplots(1, 2)
+        best = max(history, key=Epoch.rank)
+        _draw(left, history, "loss", "cross-entropy [nats]")
+        _draw(right, history, "accuracy", "accuracy")
+        for axes, value in ((left, best.validation_loss), (right, best.validation_accuracy)):
+            axes.axvline(best.epoch, color="0.6", linestyle=":", zorder=0)
+            axes.plot([best.epoch], [value], "o", color=VALIDATION)
+        right.set_title(f"best: epoch {best.epoch}, validation accuracy {best.validation_accuracy:.4f}", fontsize=10)
+        left.legend(frameon=False)
+        figure.suptitle(title)
 
-    Raises
-    ------
-    MissingExtra
-        If matplotlib is not installed.
-    """
-    figure = require("matplotlib.figure", "drawing the curves").Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+
+def _draw(axes: Any, history: Sequence[Epoch], name: str, label: str) -> None:
     epochs = [row.epoch for row in history]
-    best = max(history, key=lambda row: row.validation_accuracy)
-    _draw(left, epochs, [row.loss for row in history], [row.validation_loss for row in history], "cross-entropy [nats]")
-    accuracies = [row.accuracy for row in history], [row.validation_accuracy for row in history]
-    _draw(right, epochs, *accuracies, "accuracy")
-    right.axvline(best.epoch, color="0.6", linestyle=":", zorder=0)
-    right.plot([best.epoch], [best.validation_accuracy], "o", color=VALIDATION)
-    right.set_title(f"best validation accuracy {best.validation_accuracy:.4f} in epoch {best.epoch}", fontsize=10)
-    left.legend(frameon=False)
-    figure.suptitle(title)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-
-
-def _draw(axes: Any, epochs: list[int], training: list[float], validation: list[float], label: str) -> None:
     marker = "." if len(epochs) < 40 else None
-    axes.plot(epochs, training, color=TRAINING, marker=marker, label="training (dropout active)")
+    axes.plot(epochs, [getattr(row, name) for row in history], color=TRAINING, marker=marker, label="training")
+    validation = [getattr(row, f"validation_{name}") for row in history]
     axes.plot(epochs, validation, color=VALIDATION, marker=marker, label="validation")
+    _dress(axes, label)
+
+
+def save_comparison(histories: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
+    """Draw validation loss and accuracy of several runs, rows of ``history.csv`` by the run's name, into a PNG file."""
+    with saved_figure(path, 10, 4 + 0.2 * len(histories)) as figure:
+        left, right = figure.subplots(1, 2)
+        for name, rows in histories.items():
+            epochs = [row["epoch"] for row in rows]
+            left.plot(epochs, [row["validation_loss"] for row in rows], label=name)
+            right.plot(epochs, [row["validation_accuracy"] for row in rows], label=name)
+        _dress(left, "validation cross-entropy [nats]")
+        _dress(right, "validation accuracy")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+
+
+def _dress(axes: Any, label: str) -> None:
     axes.set(xlabel="epoch", ylabel=label)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)

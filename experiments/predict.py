@@ -1,0 +1,52 @@
+"""Name what is in new pictures with a trained network: python -m experiments.predict RUN IMAGE..."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from experiments.command import reported_errors
+
+SHOWN = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the likeliest classes of every image; the exit code is 2 if the run or an image cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.predict", description="Name what is in new pictures with a trained network."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, such as runs/mnist")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="picture files of any size")
+    options = parser.parse_args(arguments)
+    with reported_errors("experiments.predict"):
+        for path, ranking in zip(options.images, classify(options.run, options.images)):
+            print(f"{path}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in ranking[:SHOWN]))
+    return 0
+
+
+def classify(run: Path, paths: list[Path]) -> list[list[tuple[str, float]]]:
+    """For each image all classes with their probabilities, the likeliest first, by the best network of a run."""
+    import numpy as np
+
+    import models
+    import tensorgrad as tg
+    from tensorgrad.data import Standardisation, read_image
+    from tensorgrad.training import BEST, CheckpointError, load_checkpoint, predict
+
+    weights, description = load_checkpoint(run / BEST)
+    settings = description.get("settings", {})
+    network = getattr(models, settings.get("experiment", ""), None)
+    if network is None:
+        raise CheckpointError(f"{run / BEST}: not of one of the experiments")
+    model = network(np.random.default_rng(0))
+    model.load_state_dict(weights)
+    size, channels = settings["image_shape"][0], (*settings["image_shape"], 1)[2]
+    images = np.stack([read_image(path, channels, size) for path in paths])
+    standardisation = Standardisation(tuple(settings["mean"]), tuple(settings["deviation"]))
+    probabilities = tg.softmax(predict(model, images, standardisation))
+    names = settings["classes"]
+    return [[(names[i], float(row[i])) for i in np.argsort(-row)] for row in probabilities]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,262 @@
+"""One run: load, split, train, test, and write results, pictures and the report."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tensorgrad as tg
+from experiments.command import LEAST_STEPS, Experiment
+from experiments.report import write_report
+from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
+from tensorgrad.files import remove_partial, replacing
+from tensorgrad.nn import Module
+from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
+from tensorgrad.training import (
+    LAST,
+    Epoch,
+    Interrupted,
+    TrainingError,
+    evaluate,
+    fit,
+    predict,
+    save_history,
+    train_step,
+)
+
+VALIDATION_FRACTION = 0.1
+FAST_PER_CLASS = 8
+OVERFIT_STEPS = 1000
+NOT_SETTINGS = ("config", "data_dir", "out", "quiet", "resume", "strict")
+"""Options that do not change what is computed; all others must be equal for a run to be resumed."""
+
+
+class Run:
+    """What the parts of a run share: the experiment, its options, the data, the network, and how long things took."""
+
+    def __init__(self, experiment: Experiment, options: argparse.Namespace) -> None:
+        self.experiment, self.options = experiment, options
+        self.seconds: dict[str, float] = {}
+        self.history: list[Epoch] = []
+        self.metrics: dict[str, Any] = {}
+
+    def say(self, text: Any) -> None:
+        """Print, unless the user wants it quiet."""
+        if not self.options.quiet:
+            print(text, flush=True)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time of the block under ``name``."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def run(experiment: Experiment, options: argparse.Namespace) -> None:
+    """The whole run; raises ``Interrupted`` after the report when a signal stopped the training."""
+    this = Run(experiment, options)
+    _prepare_folder(options.out)
+    with this.phase("loading"):
+        _load(this)
+    _build(this)
+    if options.overfit_batch:
+        _overfit(this)
+        return
+    _announce(this)
+    stopped = None
+    with this.phase("training"):
+        try:
+            this.history = _train(this)
+        except Interrupted as interruption:
+            stopped, this.history = interruption, interruption.history
+    if this.history:
+        _finish(this, stopped)
+    if stopped is not None:
+        raise stopped
+
+
+def _prepare_folder(folder: Path) -> None:
+    """Make the folder and try it out now, rather than after the training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise DataError(f"--out {folder}: is a file, not a folder; choose another name") from None
+    with replacing(folder / ".writable") as temporary:
+        temporary.write_text("")
+    (folder / ".writable").unlink()
+    remove_partial(folder)
+
+
+def _load(this: Run) -> None:
+    """The data, its split, and the way from pixels to inputs."""
+    options, experiment = this.options, this.experiment
+    dataset: Dataset = experiment.load(options, say=lambda text: print(text, file=sys.stderr, flush=True))
+    if dataset.image_shape != experiment.image_shape:
+        raise DataError(
+            f"{dataset.name}: images of shape {dataset.image_shape}, "
+            f"the network takes {experiment.image_shape}; resize them"
+        )
+    this.dataset = dataset.shortened(FAST_PER_CLASS) if options.fast_dev_run else dataset
+    this.rng = np.random.default_rng(options.seed)
+    kept, held_out = stratified_split(this.dataset.train_labels, VALIDATION_FRACTION, this.rng)
+    this.train = this.dataset.train_images[kept], this.dataset.train_labels[kept]
+    this.validation = this.dataset.train_images[held_out], this.dataset.train_labels[held_out]
+    this.standardisation = Standardisation.of(this.train[0])
+    this.augmentation = Augmentation(**experiment.augmentation) if experiment.augmentation else Augmentation(flip=True)
+
+
+def _build(this: Run) -> None:
+    """The network, its optimiser, and the settings that a checkpoint is checked against."""
+    options, experiment = this.options, this.experiment
+    this.model: Module = experiment.network(this.rng)
+    steps_per_epoch = -(-len(this.train[1]) // options.batch_size)
+    usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
+    this.epochs = options.epochs or usual
+    this.optimiser = Adam(this.model.parameters(), lr=_schedule(options, this.epochs * steps_per_epoch))
+    this.settings = {
+        **{name: value for name, value in vars(options).items() if name not in NOT_SETTINGS},
+        "epochs": this.epochs,
+        "experiment": experiment.name,
+        "data": this.dataset.fingerprint(),
+        "classes": list(this.dataset.classes),
+        "image_shape": list(this.dataset.image_shape),
+        "mean": list(this.standardisation.mean),
+        "deviation": list(this.standardisation.deviation),
+    }
+
+
+def _schedule(options: argparse.Namespace, steps: int) -> Any:
+    """The learning rate as the options say, over that many steps."""
+    if options.schedule == "plateau":
+        return Plateau(options.lr)
+    schedule = {
+        "cosine": cosine_decay(options.lr, steps),
+        "inverse": inverse_time_decay(options.lr, options.decay),
+        "step": step_decay(options.lr, every=max(1, -(-steps // 3))),
+        "constant": lambda step: options.lr,
+    }[options.schedule]
+    return warm_up(schedule, options.warm_up) if options.warm_up else schedule
+
+
+def _announce(this: Run) -> None:
+    count = sum(parameter.size for parameter in this.model.parameters())
+    sizes = f"{len(this.train[1]):,} training, {len(this.validation[1]):,} validation"
+    this.say(f"data: {this.dataset.name}, {sizes}, {len(this.dataset.test_labels):,} test images")
+    this.say(f"network of {count:,} parameters: {this.model!r}")
+    shown = {name: value for name, value in this.settings.items() if name in vars(this.options)}
+    this.say("settings: " + ", ".join(f"{name} {value}" for name, value in shown.items() if value not in (None, False)))
+    if this.options.resume:
+        found = (this.options.out / LAST).exists()
+        this.say(
+            f"resuming {this.options.out}" if found else f"nothing to resume in {this.options.out}: starting afresh"
+        )
+
+
+def _train(this: Run) -> list[Epoch]:
+    options = this.options
+    return fit(
+        this.model,
+        this.train,
+        this.validation,
+        this.optimiser,
+        epochs=this.epochs,
+        batch_size=options.batch_size,
+        rng=this.rng,
+        prepare=this.standardisation,
+        augment=this.augmentation if options.augment else None,
+        max_norm=options.clip,
+        patience=options.patience,
+        folder=options.out,
+        resume=options.resume,
+        settings=this.settings,
+        on_epoch=this.say,
+        quiet=options.quiet,
+    )
+
+
+def _overfit(this: Run) -> None:
+    """Train on a single batch until every image of it is classified right: a network that cannot is broken."""
+    images, labels = (part[: this.options.batch_size] for part in this.train)
+    inputs = this.standardisation(images)
+    optimiser = Adam(this.model.parameters(), lr=this.options.lr)
+    for step in range(1, OVERFIT_STEPS + 1):
+        train_step(this.model.train(), optimiser, inputs, labels)
+        loss, accuracy = evaluate(this.model, (inputs, labels))
+        if accuracy == 1.0:
+            print(f"all {len(labels)} images right after {step} steps, loss {loss:.4f}: accuracy {accuracy:.4f}")
+            return
+    raise TrainingError(
+        f"one batch cannot be learnt: accuracy {accuracy:.4f} after {OVERFIT_STEPS} steps; check labels and lr"
+    )
+
+
+def _finish(this: Run, stopped: Interrupted | None) -> None:
+    """Test the best network and write everything down."""
+    out, dataset = this.options.out, this.dataset
+    with this.phase("testing"):
+        logits = predict(this.model, dataset.test_images, this.standardisation)
+        probabilities = tg.softmax(logits)
+        test_accuracy = float((logits.argmax(axis=1) == dataset.test_labels).mean())
+        test_loss = float(tg.softmax_cross_entropy(logits, dataset.test_labels))
+    best = max(this.history, key=Epoch.rank)
+    training = sum(row.seconds for row in this.history)
+    this.metrics = {
+        "experiment": this.experiment.name,
+        "test_accuracy": test_accuracy,
+        "test_loss": test_loss,
+        "validation_accuracy": best.validation_accuracy,
+        "best_epoch": best.epoch,
+        "dataset": dataset.name,
+        "epochs": len(this.history),
+        "seconds": round(training, 2),
+        "seed": this.options.seed,
+        "parameters": sum(parameter.size for parameter in this.model.parameters()),
+        "stopped": None if stopped is None else str(stopped),
+        "settings": this.settings,
+        "environment": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "tensorgrad": tg.__version__,
+            "cpus": os.cpu_count(),
+            "machine": platform.machine(),
+        },
+    }
+    with this.phase("report"):
+        save_history(this.history, out / "history.csv")
+        _save_json(out / "settings.json", _as_config(this.options, this.epochs))
+        write_report(this, probabilities)
+    _save_json(out / "metrics.json", {**this.metrics, "phases": {k: round(v, 2) for k, v in this.seconds.items()}})
+    this.say(f"results in {out}: report.html, metrics.json, history.csv, pictures, checkpoints")
+    print(f"test accuracy {test_accuracy:.4f}", flush=True)
+
+
+def _as_config(options: argparse.Namespace, epochs: int) -> dict[str, Any]:
+    """The options that repeat the run, for ``--config``."""
+    values = {**vars(options), "epochs": epochs}
+    kept = {name: value for name, value in values.items() if name not in ("config", "out", "resume")}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in kept.items()}
+
+
+def _save_json(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The rows of a run's ``history.csv``."""
+    with (folder / "history.csv").open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

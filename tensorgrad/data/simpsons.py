@@ -1,0 +1,96 @@
+"""The Simpsons-MNIST images: a folder, else the published files, else drawn faces."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..extras import MissingExtra, require
+from .cartoons import NAME, draw_faces
+from .dataset import DataError, Dataset
+from .folders import load_image_folders
+from .network import reachable
+
+COMMIT = "f70f4e60d21a5fac0e6bd99f7879f5751ccef673"
+URL = f"https://github.com/alvarobartt/simpsons-mnist/archive/{COMMIT}.zip"
+"""All images, as published by Alvaro Bartolome under CC BY-NC-SA 4.0, at a fixed commit."""
+
+FOLDERS = {1: "grayscale", 3: "rgb"}
+CONTENT = {
+    1: "f03b4e89819f3f29f1498b90ed4ed32fdc8464de0fb5bee3c95bca62811a3b87",
+    3: "60cf71b842d9d7673cb5fe42730822a830a20263399eb59f17aa27418d2d6a74",
+}
+"""SHA-256 over the names and bytes of the files, not of the archive, which can be packed anew."""
+
+SECONDS_TO_DECIDE = 4.0
+
+
+def load_simpsons(
+    data_dir: str | Path | None, channels: int, strict: bool = False, say: Callable[[str], Any] = print
+) -> Dataset:
+    """The characters from ``data_dir``, else from the published archive (cached), else faces drawn on the spot.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with ``train/CLASS/*`` and ``test/CLASS/*``. None: look elsewhere.
+    channels
+        1 for gray, 3 for RGB.
+    strict
+        Whether an image that cannot be used is fatal.
+    say
+        Called with a sentence on which data is used where that is not what was asked for.
+
+    Raises
+    ------
+    DataError
+        If the folder is not as expected, or what was downloaded is not what was published.
+    MissingExtra
+        If Pillow is not installed.
+    """
+    if data_dir is not None:
+        return load_image_folders(data_dir, channels, strict=strict, say=say)
+    folder = _cache_folder() / FOLDERS[channels]
+    if not folder.exists():
+        problem = _download(folder, channels, say)
+        if problem:
+            say(f"{problem}: using {NAME}. Pass --data-dir for the real ones.")
+            return draw_faces(channels)
+    return load_image_folders(folder, channels, strict=strict, say=say)
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "tensorgrad" / f"simpsons-{COMMIT[:8]}"
+
+
+def _download(folder: Path, channels: int, say: Callable[[str], Any]) -> str | None:
+    """Fetch and unpack the archive so that ``folder`` exists; otherwise the reason why not."""
+    try:
+        pooch = require("pooch", "downloading the Simpsons images")
+    except MissingExtra as error:
+        return str(error)
+    if not reachable(URL, SECONDS_TO_DECIDE):
+        return "The published images cannot be reached"
+    say(f"Fetching the Simpsons images (30 MB, CC BY-NC-SA 4.0) to {folder.parent} ...")
+    try:
+        files = pooch.retrieve(URL, known_hash=None, path=folder.parent, processor=pooch.Unzip())
+    except Exception as error:  # whatever the network may raise: the drawn faces still work
+        return f"The download failed ({type(error).__name__}: {error})"
+    roots = {path for name in files for path in Path(name).parents if path.name == FOLDERS[channels]}
+    if len(roots) != 1 or content_digest(root := roots.pop()) != CONTENT[channels]:
+        raise DataError(f"{URL}: not the images that were published; delete {folder.parent} and pass --data-dir")
+    os.replace(root, folder)
+    return None
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 over the relative names and the bytes of all files in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()

@@ -1,0 +1,80 @@
+"""Pictures of pictures: mistakes, augmented images, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .figure import saved_figure
+
+
+def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the wrong predictions, those with the highest probability first.
+
+    >>> import numpy as np
+    >>> most_confident_mistakes(np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]]), np.array([1, 0, 1]), 5)
+    array([0, 1])
+    """
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    return wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+
+
+def save_mistakes(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], path: str | Path
+) -> None:
+    """Draw the most confident mistakes, each with what it was taken for and what it is, into a PNG file."""
+    chosen = most_confident_mistakes(probabilities, labels, 24)
+    with saved_figure(path, 10, 7) as figure:
+        for axes, i in zip(figure.subplots(4, 6).flat, list(chosen) + [None] * (24 - len(chosen))):
+            axes.axis("off")
+            if i is None:
+                continue
+            _show(axes, images[i])
+            taken = probabilities[i].argmax()
+            text = f"{_short(names[taken])} {probabilities[i, taken]:.0%}\nis {_short(names[labels[i]])}"
+            axes.set_title(text, fontsize=7.5, pad=3)
+        if not len(chosen):
+            figure.suptitle("no mistakes")
+
+
+def save_augmentation(images: np.ndarray, variants: Sequence[np.ndarray], path: str | Path) -> None:
+    """Draw each image in the top row and its augmented variants below, into a PNG file."""
+    rows = [images, *variants]
+    with saved_figure(path, 10, 10 / len(images) * len(rows) + 0.3) as figure:
+        grid = figure.subplots(len(rows), len(images), squeeze=False)
+        for row, line in zip(rows, grid):
+            for image, axes in zip(row, line):
+                _show(axes, image)
+                axes.axis("off")
+        figure.suptitle("top row: as they are; below: what the network is trained on", fontsize=9)
+
+
+def save_weights(weight: np.ndarray, image_shape: tuple[int, ...], path: str | Path, count: int = 48) -> None:
+    """Draw the incoming weights of the ``count`` strongest units of the first layer as images, into a PNG file.
+
+    Gray images are shown from blue (negative) to red (positive), colour ones around gray, each unit on its own scale.
+    """
+    strongest = np.argsort(-np.square(weight).sum(axis=0))[:count]
+    with saved_figure(path, 10, 7.7) as figure:
+        for axes in (grid := figure.subplots(6, 8)).flat:
+            axes.axis("off")
+        for axes, unit in zip(grid.flat, strongest):
+            image = weight[:, unit].reshape(image_shape)
+            largest = max(float(np.abs(image).max()), 1e-12)
+            if image.ndim == 2:
+                axes.imshow(image, cmap="RdBu_r", vmin=-largest, vmax=largest)
+            else:
+                axes.imshow(0.5 + 0.5 * image / largest)
+
+
+def _show(axes: Any, image: np.ndarray) -> None:
+    axes.imshow(image.clip(0, 255).astype(np.uint8), cmap="gray", vmin=0, vmax=255)
+
+
+def _short(name: str) -> str:
+    """A class name that fits above a thumbnail: the first word of it."""
+    return name.split("_")[0]
