@@ -115,6 +115,13 @@ def parser(experiment: Experiment) -> argparse.ArgumentParser:
         default=bool(experiment.augmentation),
         help=f"change training images at random (default: {augmented})",
     )
+    add(
+        "--validation",
+        type=_share,
+        default=0.1,
+        metavar="X",
+        help="share of the training images held out to choose the best epoch (default: 0.1)",
+    )
     add("--seed", type=_whole(0), default=0, metavar="N", help="of weights, order, dropout and split (default: 0)")
     add("--resume", action="store_true", help="go on where an earlier run in the same folder stopped")
     add("--strict", action="store_true", help="fail on an image that cannot be used instead of skipping it")
@@ -146,6 +153,13 @@ def _positive(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be positive and finite, got {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _positive(text)
+    if value > 0.5:
+        raise argparse.ArgumentTypeError(f"must be at most 0.5, got {text}")
     return value
 
 

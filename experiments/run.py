@@ -35,7 +35,6 @@ from tensorgrad.training import (
     train_step,
 )
 
-VALIDATION_FRACTION = 0.1
 FAST_PER_CLASS = 8
 OVERFIT_STEPS = 1000
 NOT_SETTINGS = ("config", "data_dir", "out", "quiet", "resume", "strict")
@@ -70,9 +69,7 @@ def run(experiment: Experiment, options: argparse.Namespace) -> None:
     """The whole run; raises ``Interrupted`` after the report when a signal stopped the training."""
     this = Run(experiment, options)
     _prepare_folder(options.out)
-    with this.phase("loading"):
-        _load(this)
-    _build(this)
+    prepare(this)
     if options.overfit_batch:
         _overfit(this)
         return
@@ -87,6 +84,13 @@ def run(experiment: Experiment, options: argparse.Namespace) -> None:
         _finish(this, stopped)
     if stopped is not None:
         raise stopped
+
+
+def prepare(this: Run) -> None:
+    """Load the data and build the network."""
+    with this.phase("loading"):
+        _load(this)
+    _build(this)
 
 
 def _prepare_folder(folder: Path) -> None:
@@ -112,7 +116,7 @@ def _load(this: Run) -> None:
         )
     this.dataset = dataset.shortened(FAST_PER_CLASS) if options.fast_dev_run else dataset
     this.rng = np.random.default_rng(options.seed)
-    kept, held_out = stratified_split(this.dataset.train_labels, VALIDATION_FRACTION, this.rng)
+    kept, held_out = stratified_split(this.dataset.train_labels, options.validation, this.rng)
     this.train = this.dataset.train_images[kept], this.dataset.train_labels[kept]
     this.validation = this.dataset.train_images[held_out], this.dataset.train_labels[held_out]
     this.standardisation = Standardisation.of(this.train[0])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import benchmark
+from experiments import benchmark, parity
 from experiments.command import main
 from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
@@ -317,3 +317,21 @@ def test_a_benchmark_worker_answers():
         assert 0 < worker.time("step 64-32-10", 0.01) < 1000
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize("experiment", ["mnist", "simpsons_rgb"])
+def test_losses_agree_with_pytorch_where_installed(tmp_path, experiment, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    monkeypatch.setattr("tensorgrad.data.simpsons.URL", "http://127.0.0.1:9/refused")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(parity, "STEPS", 60)
+    data = ["--data-dir", str(write_mnist(tmp_path / "data", count=300))] if experiment == "mnist" else []
+    assert parity.main([experiment, *data]) == 0
+    assert "largest relative difference" in capsys.readouterr().out
+
+
+def test_parity_without_pytorch_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit) as caught:
+        parity.main(["mnist"])
+    assert caught.value.code == 2 and "pip install torch" in capsys.readouterr().err
