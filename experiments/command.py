@@ -7,31 +7,10 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LEAST_STEPS = 600
-"""By default a small set is passed over more often: that many steps are needed to learn anything."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A configuration: which data, which network, and the recipe's defaults.
-
-    ``load(options, say)`` gets a function to tell the user with, ``network(rng)`` the generator of its initial weights;
-    ``augmentation`` holds the arguments of ``tensorgrad.data.Augmentation``; empty leaves the images as they are.
-    """
-
-    name: str
-    purpose: str
-    data_help: str
-    image_shape: tuple[int, ...]
-    load: Callable[[argparse.Namespace, Callable[[str], Any]], Any]
-    network: Callable[[Any], Any]
-    epochs: int
-    lr: float
-    augmentation: dict[str, Any]
+from experiments.experiment import LEAST_STEPS, Experiment
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.command import parse, reported_errors
-from experiments.run import Run, prepare
+from experiments.experiment import Run
+from experiments.run import prepare
 from tensorgrad.extras import require
 from tensorgrad.nn import Dense, Dropout
 from tensorgrad.training import train_step

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import tensorgrad as tg
+from experiments.experiment import Run
 from tensorgrad.nn import Dense
 from tensorgrad.report import (
     class_scores,
@@ -25,9 +26,6 @@ from tensorgrad.report import (
     side_by_side,
     table,
 )
-
-if TYPE_CHECKING:
-    from experiments.run import Run
 
 VARIANTS = 5
 

@@ -8,16 +8,13 @@ import json
 import os
 import platform
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tensorgrad as tg
-from experiments.command import LEAST_STEPS, Experiment
+from experiments.experiment import LEAST_STEPS, Experiment, Run
 from experiments.report import write_report
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.files import remove_partial, replacing
@@ -39,30 +36,6 @@ FAST_PER_CLASS = 8
 OVERFIT_STEPS = 1000
 NOT_SETTINGS = ("config", "data_dir", "out", "quiet", "resume", "strict")
 """Options that do not change what is computed; all others must be equal for a run to be resumed."""
-
-
-class Run:
-    """What the parts of a run share: the experiment, its options, the data, the network, and how long things took."""
-
-    def __init__(self, experiment: Experiment, options: argparse.Namespace) -> None:
-        self.experiment, self.options = experiment, options
-        self.seconds: dict[str, float] = {}
-        self.history: list[Epoch] = []
-        self.metrics: dict[str, Any] = {}
-
-    def say(self, text: Any) -> None:
-        """Print, unless the user wants it quiet."""
-        if not self.options.quiet:
-            print(text, flush=True)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time of the block under ``name``."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
 def run(experiment: Experiment, options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Train a network on Simpsons characters in gray: python -m experiments.simpsons [--data-dir DIR]."""
 
-from experiments.command import Experiment, main
+from experiments.command import main
+from experiments.experiment import Experiment
 
 
 def load(options, say):

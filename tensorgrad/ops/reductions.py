@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -55,22 +55,31 @@ def _var_sample(draw: samples.Draw) -> Any:
     return (x,), {"axis": along, "ddof": ddof, "keepdims": bool(draw.integer(0, 1))}
 
 
-declare(
-    "sum",
-    lambda x, *, axis=None, keepdims=False: x.sum(axis=axis, keepdims=keepdims),
-    _sum_rule,
-    sample=samples.reduction(),
-    numpy=np.sum,
-    expects="an array and axes that it has",
-)
-declare(
-    "mean",
-    lambda x, *, axis=None, keepdims=False: x.mean(axis=axis, keepdims=keepdims),
-    _mean_rule,
-    sample=samples.reduction(min_length=1),
-    numpy=np.mean,
-    expects="an array and axes that it has",
-)
+def _method(name: str) -> Callable[..., Any]:
+    """The reduction as the array's own method, which costs less than half of NumPy's function on small arrays."""
+
+    def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return getattr(x, name)(axis=axis, keepdims=keepdims)
+
+    return reduce
+
+
+_NOT_EMPTY = samples.reduction(min_length=1)
+_NO_TIES = samples.reduction(min_length=1, unique=True)
+_ONE_AXIS = samples.reduction(min_length=1, single_axis=True)
+
+for _name, _rule, _sample, _expects in (
+    ("sum", _sum_rule, samples.reduction(), "an array and axes that it has"),
+    ("mean", _mean_rule, _NOT_EMPTY, "an array and axes that it has"),
+    ("max", _extreme_rule, _NO_TIES, "an array that is not empty along axes that it has"),
+    ("min", _extreme_rule, _NO_TIES, "an array that is not empty along axes that it has"),
+    ("any", None, samples.reduction(), "an array and axes that it has"),
+    ("all", None, samples.reduction(), "an array and axes that it has"),
+    ("argmax", None, _ONE_AXIS, "an array that is not empty along an axis that it has"),
+    ("argmin", None, _ONE_AXIS, "an array that is not empty along an axis that it has"),
+):
+    declare(_name, _method(_name), _rule, sample=_sample, numpy=getattr(np, _name), expects=_expects)
+
 declare(
     "var",
     lambda x, *, axis=None, ddof=0, keepdims=False: x.var(axis=axis, ddof=ddof, keepdims=keepdims),
@@ -78,51 +87,4 @@ declare(
     sample=_var_sample,
     numpy=np.var,
     expects="an array and axes that it has",
-)
-declare(
-    "max",
-    lambda x, *, axis=None, keepdims=False: x.max(axis=axis, keepdims=keepdims),
-    _extreme_rule,
-    sample=samples.reduction(min_length=1, unique=True),
-    numpy=np.max,
-    expects="an array that is not empty along axes that it has",
-)
-declare(
-    "min",
-    lambda x, *, axis=None, keepdims=False: x.min(axis=axis, keepdims=keepdims),
-    _extreme_rule,
-    sample=samples.reduction(min_length=1, unique=True),
-    numpy=np.min,
-    expects="an array that is not empty along axes that it has",
-)
-
-# Without a gradient
-
-declare(
-    "any",
-    lambda x, *, axis=None, keepdims=False: x.any(axis=axis, keepdims=keepdims),
-    None,
-    sample=samples.reduction(),
-    numpy=np.any,
-)
-declare(
-    "all",
-    lambda x, *, axis=None, keepdims=False: x.all(axis=axis, keepdims=keepdims),
-    None,
-    sample=samples.reduction(),
-    numpy=np.all,
-)
-declare(
-    "argmax",
-    lambda x, *, axis=None, keepdims=False: x.argmax(axis=axis, keepdims=keepdims),
-    None,
-    sample=samples.reduction(min_length=1, single_axis=True),
-    numpy=np.argmax,
-)
-declare(
-    "argmin",
-    lambda x, *, axis=None, keepdims=False: x.argmin(axis=axis, keepdims=keepdims),
-    None,
-    sample=samples.reduction(min_length=1, single_axis=True),
-    numpy=np.argmin,
 )
