@@ -1,4 +1,4 @@
-"""The same networks in PyTorch: python -m experiments.parity EXPERIMENT [--data-dir DIR] [--train].
+"""The same networks in PyTorch: python -m experiments.parity EXPERIMENT [--train] [options of the experiment].
 
 Without --train: same initial weights and batches, no dropout, and the losses of the first steps side by side.
 With --train: PyTorch trains the network by the experiment's own recipe and reports its test accuracy.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -31,17 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.parity", description=__doc__.split("\n")[0])
     parser.add_argument("experiment", choices=["mnist", "simpsons", "simpsons_rgb"])
     parser.add_argument("--train", action="store_true", help="train with PyTorch, to compare accuracies")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="as for the experiment")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="as for the experiment (default: 0)")
-    options = parser.parse_args(arguments)
+    options, others = parser.parse_known_args(arguments)
     with reported_errors("experiments.parity"):
         require("torch", "the comparison with PyTorch")
-        run = _set_up(options)
+        run = _set_up(options.experiment, others)
         if options.train:
             accuracy, seconds = train_in_pytorch(run)
-            print(
-                f"{options.experiment}, PyTorch, seed {options.seed}: test accuracy {accuracy:.4f} in {seconds:.1f} s"
-            )
+            title = f"{options.experiment}, PyTorch, seed {run.options.seed}"
+            print(f"{title}: test accuracy {accuracy:.4f} in {seconds:.1f} s")
             return 0
         ours, theirs = first_losses(run, STEPS)
         difference = float(np.max(np.abs(ours - theirs) / np.abs(theirs)))
@@ -51,11 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if difference <= 1e-4 else 1
 
 
-def _set_up(options: argparse.Namespace) -> Run:
+def _set_up(name: str, arguments: list[str]) -> Run:
     """Data and network of the experiment, as its own script would prepare them."""
-    experiment = importlib.import_module(f"experiments.{options.experiment}").EXPERIMENT
-    data = [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
-    run = Run(experiment, parse(experiment, [*data, "--seed", str(options.seed)]))
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    run = Run(experiment, parse(experiment, arguments))
     prepare(run)
     return run
 

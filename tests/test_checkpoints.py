@@ -45,8 +45,8 @@ def jitter(inputs, rng):
     return inputs + rng.normal(0, 0.1, inputs.shape).astype(np.float32)
 
 
-def train(folder=None, resume=False, epochs=4, lr=1e-2, **settings):
-    model, optimiser, rng = make(lr=lr)
+def train(folder=None, resume=False, epochs=4, lr=None, **settings):
+    model, optimiser, rng = make(lr=tg.optim.cosine_decay(1e-2, 1000) if lr is None else lr)
     options = {"augment": jitter, "batch_size": 32, "rng": rng, "quiet": True, **settings}
     history = fit(model, blobs(), blobs(60, 1), optimiser, epochs=epochs, folder=folder, resume=resume, **options)
     return model, optimiser, history
@@ -301,6 +301,20 @@ def test_the_first_signal_saves_and_exits(tmp_path, number, code):
         _, errors = process.communicate(timeout=20)
     assert process.returncode == code and "finishing this step" in errors and "Traceback" not in errors
     load_checkpoint(tmp_path / LAST)
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    with run_script(tmp_path, 100_000) as process:
+        process.stdout.readline()
+        time.sleep(1.0)
+        process.send_signal(signal.SIGSTOP)  # so that both are waiting when it goes on
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=20)
+    assert process.returncode in (-signal.SIGINT, -signal.SIGTERM, 130, 143)
+    if (tmp_path / LAST).exists():
+        load_checkpoint(tmp_path / LAST)
 
 
 def test_killed_at_random_moments_and_resumed_equals_never_killed(tmp_path):

@@ -106,7 +106,7 @@ def fit(
     progress = session.progress
     with Interruption() as interruption:
         while progress.epoch <= epochs and not _patience_is_over(progress, patience):
-            started, rate = time.perf_counter() - progress.seconds, optimiser.learning_rate
+            started = time.perf_counter() - progress.seconds
             model.train()
             with _progress_bar(progress, epochs, len(train[1]), quiet) as bar:
                 for indices in _batches_left(progress, len(train[1]), batch_size, rng):
@@ -126,7 +126,7 @@ def fit(
                 progress.loss_sum / count,
                 progress.correct / count,
                 *evaluate(model, validation, prepare),
-                rate,
+                optimiser.learning_rate,
                 time.perf_counter() - started,
             )
             if isinstance(optimiser.lr, Plateau):
