@@ -25,6 +25,9 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
     except Interrupted as stopped:
         print(f"{stopped}; go on with --resume", file=sys.stderr)
         return stopped.exit_code
+    except KeyboardInterrupt:
+        print("stopped by SIGINT outside the training", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -167,6 +170,8 @@ def _read_config(result: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
 
 def _converted(action: argparse.Action, value: Any) -> Any:
     if value is None:
+        if action.default is not None:
+            raise argparse.ArgumentTypeError("must have a value, got null")
         return None
     if action.nargs == 0:
         if not isinstance(value, bool):

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("compare.png"), metavar="FILE", help="picture (compare.png)")
     options = parser.parse_args(arguments)
     with reported_errors("experiments.compare"):
-        compare([path for path in options.runs if path.is_dir() or len(options.runs) == 1], options.out)
+        compare([path for path in options.runs if not path.is_file()], options.out)
     return 0
 
 
@@ -44,7 +44,7 @@ def compare(runs: list[Path], picture: Path) -> None:
     found = {name: path for name, path in zip(_names(runs), runs) if (path / "metrics.json").exists()}
     if not found:
         raise DataError("none of the folders holds a metrics.json; pass folders written by the experiments")
-    metrics = {name: json.loads((path / "metrics.json").read_text()) for name, path in found.items()}
+    metrics = {name: _metrics(path / "metrics.json") for name, path in found.items()}
     print(as_table(metrics))
     save_comparison({name: read_history(path) for name, path in found.items()}, picture)
     for path in runs:
@@ -53,10 +53,20 @@ def compare(runs: list[Path], picture: Path) -> None:
     print(f"curves in {picture}")
 
 
+def _metrics(path: Path) -> dict[str, Any]:
+    from tensorgrad.data import DataError
+
+    try:
+        content = json.loads(path.read_text())
+        return {**content, "test_accuracy": float(content["test_accuracy"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not written by an experiment ({type(error).__name__}: {error})") from None
+
+
 def _names(runs: list[Path]) -> list[str]:
     """The paths without what they have in common, so that they are short and different."""
-    if len(runs) == 1:
-        return [runs[0].resolve().name]
+    if len(runs) < 2:
+        return [path.resolve().name for path in runs]
     common = os.path.commonpath([path.resolve() for path in runs])
     return [os.path.relpath(path.resolve(), common) for path in runs]
 

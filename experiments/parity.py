@@ -15,6 +15,7 @@ import numpy as np
 from experiments.command import parse, reported_errors
 from experiments.experiment import Run
 from experiments.run import prepare
+from tensorgrad.data import DataError
 from tensorgrad.extras import require
 from tensorgrad.nn import Dense, Dropout
 from tensorgrad.training import train_step
@@ -50,7 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _set_up(name: str, arguments: list[str]) -> Run:
     """Data and network of the experiment, as its own script would prepare them."""
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    run = Run(experiment, parse(experiment, arguments))
+    options = parse(experiment, arguments)
+    if options.clip or options.patience or options.schedule == "plateau":
+        raise DataError("the comparison has no --clip, --patience or plateau; leave them out")
+    run = Run(experiment, options)
     prepare(run)
     return run
 

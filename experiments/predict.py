@@ -31,15 +31,13 @@ def classify(run: Path, paths: list[Path]) -> list[list[tuple[str, float]]]:
     import models
     import tensorgrad as tg
     from tensorgrad.data import Standardisation, read_image
-    from tensorgrad.training import BEST, CheckpointError, load_checkpoint, predict
+    from tensorgrad.training import BEST, CheckpointError, load_checkpoint, load_weights, predict
 
-    weights, description = load_checkpoint(run / BEST)
-    settings = description.get("settings", {})
-    network = getattr(models, settings.get("experiment", ""), None)
+    network = getattr(models, load_checkpoint(run / BEST)[1].get("settings", {}).get("experiment", ""), None)
     if network is None:
         raise CheckpointError(f"{run / BEST}: not of one of the experiments")
     model = network(np.random.default_rng(0))
-    model.load_state_dict(weights)
+    settings = load_weights(model, run / BEST)
     size, channels = settings["image_shape"][0], (*settings["image_shape"], 1)[2]
     images = np.stack([read_image(path, channels, size) for path in paths])
     standardisation = Standardisation(tuple(settings["mean"]), tuple(settings["deviation"]))

@@ -17,6 +17,7 @@ import tensorgrad as tg
 from experiments.experiment import LEAST_STEPS, Experiment, Run
 from experiments.report import write_report
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
+from tensorgrad.extras import require
 from tensorgrad.files import remove_partial, replacing
 from tensorgrad.nn import Module
 from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
@@ -32,6 +33,7 @@ from tensorgrad.training import (
     train_step,
 )
 
+CLASSES = 10
 FAST_PER_CLASS = 8
 OVERFIT_STEPS = 1000
 NOT_SETTINGS = ("config", "data_dir", "out", "quiet", "resume", "strict")
@@ -41,6 +43,7 @@ NOT_SETTINGS = ("config", "data_dir", "out", "quiet", "resume", "strict")
 def run(experiment: Experiment, options: argparse.Namespace) -> None:
     """The whole run; raises ``Interrupted`` after the report when a signal stopped the training."""
     this = Run(experiment, options)
+    require("matplotlib.figure", "the report")  # now, rather than after the training
     _prepare_folder(options.out)
     prepare(this)
     if options.overfit_batch:
@@ -87,6 +90,8 @@ def _load(this: Run) -> None:
             f"{dataset.name}: images of shape {dataset.image_shape}, "
             f"the network takes {experiment.image_shape}; resize them"
         )
+    if len(dataset.classes) != CLASSES:
+        raise DataError(f"{dataset.name}: {len(dataset.classes)} classes, the network tells {CLASSES}; pass as many")
     this.dataset = dataset.shortened(FAST_PER_CLASS) if options.fast_dev_run else dataset
     this.rng = np.random.default_rng(options.seed)
     kept, held_out = stratified_split(this.dataset.train_labels, options.validation, this.rng)
@@ -167,7 +172,8 @@ def _train(this: Run) -> list[Epoch]:
 
 def _overfit(this: Run) -> None:
     """Train on a single batch until every image of it is classified right: a network that cannot is broken."""
-    images, labels = (part[: this.options.batch_size] for part in this.train)
+    chosen = this.rng.permutation(len(this.train[1]))[: this.options.batch_size]
+    images, labels = (part[chosen] for part in this.train)
     inputs = this.standardisation(images)
     optimiser = Adam(this.model.parameters(), lr=this.options.lr)
     for step in range(1, OVERFIT_STEPS + 1):
@@ -212,6 +218,7 @@ def _finish(this: Run, stopped: Interrupted | None) -> None:
             "machine": platform.machine(),
         },
     }
+    _save_json(out / "metrics.json", this.metrics)
     with this.phase("report"):
         save_history(this.history, out / "history.csv")
         _save_json(out / "settings.json", _as_config(this.options, this.epochs))

@@ -27,6 +27,7 @@ from tensorgrad.training import (
     save_checkpoint,
 )
 from tensorgrad.training import checkpoint as checkpoint_module
+from tensorgrad.training.diagnosis import diagnose
 from tensorgrad.training.session import Session
 from tests.test_training import blobs
 
@@ -173,6 +174,59 @@ def test_a_loss_that_explodes_names_step_layer_and_checkpoint(tmp_path):
     load_checkpoint(tmp_path / LAST)
 
 
+def test_another_best_file_in_the_folder_is_not_taken_for_this_training(tmp_path):
+    straight = train(tmp_path)
+    (tmp_path / "other").mkdir()
+    other = train(tmp_path / "other", lr=1e-4)
+    (tmp_path / BEST).write_bytes((tmp_path / "other" / BEST).read_bytes())
+    resumed = train(tmp_path, resume=True)
+    same(resumed, straight)
+    assert not np.array_equal(other[0].state_dict()["0.weight"], resumed[0].state_dict()["0.weight"])
+
+
+def test_a_state_that_is_no_longer_finite_is_not_saved(tmp_path):
+    train(tmp_path, epochs=1)
+    before = (tmp_path / LAST).read_bytes()
+    model, optimiser, rng = make()
+    session = Session(model, optimiser, rng, tmp_path)
+    model.layers[0].weight.data[0, 0] = np.nan
+    session.save()
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_a_network_that_is_not_finite_at_the_end_of_an_epoch_is_an_error():
+    model, optimiser, rng = make()
+    step = optimiser.step
+
+    def spoil():
+        step()
+        model.layers[0].weight.data[:] = np.nan
+
+    optimiser.step = spoil
+    with pytest.raises(TrainingError, match=r"0\.weight is no longer finite"):
+        fit(model, blobs(), blobs(60, 1), optimiser, epochs=1, batch_size=300, rng=rng, quiet=True)
+
+
+def test_a_layer_used_twice_is_diagnosed():
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Dropout(0.0), nn.Dense(2, 2), relu, nn.Dense(2, 2), relu)
+    model.layers[1].bias.data = np.full(2, 3e38, np.float32)
+    model.layers[3].weight.data = np.full((2, 2), 3e38, np.float32)
+    with np.errstate(all="ignore"):
+        assert "the output of layer 3 Dense(2 -> 2) is not finite" in diagnose(model, np.ones((1, 2), np.float32))
+    assert "forward" not in vars(relu)
+
+
+def test_other_data_is_refused(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "Interruption", StopAt(3))
+        with pytest.raises(Interrupted):
+            train(tmp_path)
+    model, optimiser, rng = make()
+    with pytest.raises(CheckpointError, match="made with 300 training examples, now there are 90"):
+        fit(model, blobs(90), blobs(60, 1), optimiser, epochs=4, batch_size=32, rng=rng, folder=tmp_path, resume=True)
+
+
 # The file
 
 
@@ -282,6 +336,11 @@ print(hashlib.sha256(b"".join(a.tobytes() for a in model.state_dict().values()))
 """
 
 
+def heed_signals():
+    """In a child process: SIGINT as usual, also where the tests themselves were started with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def run_script(folder, epochs):
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(ROOT), str(folder), str(epochs)],
@@ -289,6 +348,7 @@ def run_script(folder, epochs):
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        preexec_fn=heed_signals,
     )
 
 

@@ -19,6 +19,7 @@ from experiments.command import main
 from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
+from tests.test_checkpoints import heed_signals
 from tests.test_data import write_mnist
 
 ROOT = Path(__file__).parent.parent
@@ -183,6 +184,7 @@ def test_the_settings_of_a_run_repeat_it(tmp_path):
         ('{"epochs": 0}', "epochs must be at least 1"),
         ('{"epochs": [1]}', "must be a number or text"),
         ('{"augment": 1}', "must be true or false"),
+        ('{"seed": null}', "seed must have a value, got null"),
         ('{"schedule": "sine"}', "must be one of cosine"),
         (None, "No such file"),
     ],
@@ -237,7 +239,9 @@ def test_a_stopped_run_saves_reports_and_goes_on(tmp_path, number, code):
     data, out = write_mnist(tmp_path / "data", count=600), tmp_path / "out"
     arguments = ["--data-dir", data, "--epochs", 40, "--seed", 1]
     command = [sys.executable, "-m", "experiments.mnist", *map(str, arguments), "--out", str(out)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals
+    ) as process:
         while not process.stdout.readline().startswith("epoch   2"):
             pass
         process.send_signal(number)
@@ -274,9 +278,11 @@ def test_compare_puts_runs_side_by_side(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "| run0" in out and "| run1" in out and "other: no finished run" in out
     assert (tmp_path / "c.png").stat().st_size > 10_000
-    with pytest.raises(SystemExit) as caught:
-        compare_main([str(tmp_path / "other"), "--out", str(tmp_path / "d.png")])
-    assert caught.value.code == 2
+    (tmp_path / "other" / "metrics.json").write_text("{}")
+    for wrong in (["other"], ["typo"], ["typo", "another"], ["run0", "other"]):
+        with pytest.raises(SystemExit) as caught:
+            compare_main([*(str(tmp_path / name) for name in wrong), "--out", str(tmp_path / "d.png")])
+        assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("experiment", ["simpsons", "simpsons_rgb"])

@@ -56,6 +56,15 @@ def test_the_second_start_reads_the_cache_and_a_changed_file_is_noticed(tmp_path
     np.testing.assert_array_equal(load_image_folders(data, 3).test_images, first.test_images)
 
 
+def test_a_class_folder_that_appears_empty_is_not_served_from_the_cache(tmp_path):
+    data = make_folders(tmp_path / "data", classes=("a", "c"))
+    load_image_folders(data, 1)
+    for part in ("train", "test"):
+        (data / part / "b").mkdir()
+    dataset = load_image_folders(data, 1)
+    assert dataset.classes == ("a", "b", "c") and set(dataset.train_labels) == {0, 2}
+
+
 def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     data = make_folders(tmp_path / "data")
@@ -72,6 +81,12 @@ def test_sixteen_bit_gray_is_scaled(tmp_path):
     Image.fromarray(np.full((28, 28), 128 * 256, np.uint16)).save(tmp_path / "a.png")
     assert (read_image(tmp_path / "a.png", 1, 28) == 128).all()
     assert (read_image(tmp_path / "a.png", 3, 28) == 128).all()
+
+
+@pytest.mark.parametrize("value, shown", [(200, 200), (128 * 256, 128)])
+def test_wide_gray_holds_eight_or_sixteen_bits(tmp_path, value, shown):
+    Image.fromarray(np.full((28, 28), value, np.int32)).save(tmp_path / "a.tiff")
+    assert (read_image(tmp_path / "a.tiff", 1, 28) == shown).all()
 
 
 def test_transparency_is_shown_on_white_and_palettes_are_resolved(tmp_path):

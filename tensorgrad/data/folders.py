@@ -6,7 +6,8 @@ import hashlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,7 @@ def read_image(path: str | Path, channels: int, size: int) -> np.ndarray:
             raise DataError(f"{path}: the file is empty")
         if path.stat().st_size > LARGEST_FILE:
             raise DataError(f"{path}: the file is larger than {LARGEST_FILE // 2**20} MiB")
-        with warnings.catch_warnings(), image_module.open(path) as image:
-            warnings.simplefilter("ignore")
+        with _without_warnings(), image_module.open(path) as image:
             if image.width * image.height > LARGEST_IMAGE:
                 raise DataError(f"{path}: {image.width}x{image.height} pixels, more than {LARGEST_IMAGE:,}")
             upright = require("PIL.ImageOps", "reading images").exif_transpose(image)
@@ -117,10 +117,20 @@ def read_image(path: str | Path, channels: int, size: int) -> np.ndarray:
         raise DataError(f"{path}: damaged or unreadable ({type(error).__name__}: {error})") from None
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of what is checked here anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _flat(image_module: Any, image: Any, mode: str) -> Any:
     """An 8-bit image without transparency or palette."""
     if image.mode.startswith("I;16") or image.mode == "I":  # convert() would cut off at 255 instead of scaling
-        image = image_module.fromarray((np.asarray(image, dtype=np.uint32).clip(0, 65535) >> 8).astype(np.uint8))
+        values = np.asarray(image).astype(np.int64).clip(0, 65535)
+        wide = image.mode != "I" or values.max() > 255  # 32-bit files hold 8 bits as often as 16
+        image = image_module.fromarray((values >> 8 if wide else values).astype(np.uint8))
     elif image.mode == "F":
         image = image_module.fromarray(np.nan_to_num(np.asarray(image)).clip(0, 255).astype(np.uint8))
     if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
@@ -187,6 +197,7 @@ def _fingerprint(folder: Path, files: dict[str, dict[str, list[Path]]], channels
     """Changes when any file is added, removed, renamed or written, or the decoding differs."""
     digest = hashlib.sha256(f"{CACHE_VERSION} {channels} {size} {folder.resolve()}".encode())
     for by_class in files.values():
+        digest.update(f"{list(by_class)}\n".encode())
         for paths in by_class.values():
             for path in paths:
                 status = path.stat()

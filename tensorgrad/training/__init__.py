@@ -4,7 +4,7 @@ from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import Epoch, save_history
 from .interruption import Interrupted
 from .loop import TrainingError, evaluate, fit, predict, train_step
-from .session import BEST, LAST
+from .session import BEST, LAST, load_weights
 
 __all__ = [
     "BEST",
@@ -16,6 +16,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load_checkpoint",
+    "load_weights",
     "predict",
     "save_checkpoint",
     "save_history",

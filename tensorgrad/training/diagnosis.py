@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..nn import Module
-from ..tensor import no_grad
+from ..tensor import Tensor, no_grad
 
 _REMEDY = "lower the learning rate or clip the gradients"
 
@@ -27,7 +27,7 @@ def diagnose(model: Module, inputs: Any) -> str:
         if not np.isfinite(parameter.data).all():
             return f"the parameter {name} is no longer finite; {_REMEDY}"
     found: list[str] = []
-    watched = [(name, module) for name, module in model.named_modules() if not list(module.named_children())]
+    watched = {id(m): (name, m) for name, m in model.named_modules() if not list(m.named_children())}.values()
     for name, module in watched:
         _watch(module, f"{name} {module!r}", found)
     try:
@@ -35,7 +35,7 @@ def diagnose(model: Module, inputs: Any) -> str:
             model(inputs)
     finally:
         for _, module in watched:
-            del module.__dict__["forward"]
+            module.__dict__.pop("forward", None)
     where = f"the output of layer {found[0]}" if found else "the loss alone"
     return f"{where} is not finite; {_REMEDY}"
 
@@ -46,7 +46,7 @@ def _watch(module: Module, title: str, found: list[str]) -> None:
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         out = forward(*args, **kwargs)
-        if not np.isfinite(out.numpy()).all():
+        if not np.isfinite(out.numpy() if isinstance(out, Tensor) else out).all():
             found.append(title)
         return out
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -41,14 +42,16 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            self._earlier = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+            heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+            self._earlier = {n: signal.signal(n, self._note) for n in heeded}
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
         for each in self._earlier:
             signal.signal(each, signal.SIG_DFL)
-        print("\nstopping: finishing this step and saving (once more to stop at once)", file=sys.stderr, flush=True)
+        with suppress(OSError):  # not print: in a signal handler it may meet another print half way
+            os.write(2, b"\nstopping: finishing this step and saving (once more to stop at once)\n")
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._earlier.items():

@@ -100,9 +100,11 @@ def fit(
     Interrupted
         If SIGINT or SIGTERM asked to stop; the state has been saved, and the model has its best weights so far.
     """
+    if epochs < 1:
+        raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
     session = Session(model, optimiser, rng, folder, settings)
     if resume:
-        session.restore()
+        session.restore(len(train[1]))
     progress = session.progress
     with Interruption() as interruption:
         while progress.epoch <= epochs and not _patience_is_over(progress, patience):
@@ -129,6 +131,8 @@ def fit(
                 optimiser.learning_rate,
                 time.perf_counter() - started,
             )
+            if not math.isfinite(row.validation_loss):
+                raise _not_finite(session, row.validation_loss, prepare(validation[0][:1]), epochs)
             if isinstance(optimiser.lr, Plateau):
                 optimiser.lr.observe(row.validation_loss)
             if progress.finish_epoch(row):
@@ -136,7 +140,8 @@ def fit(
             session.save_if_due()
             if on_epoch is not None:
                 on_epoch(row)
-            _stop_if_asked(session, interruption)
+            if progress.epoch <= epochs:
+                _stop_if_asked(session, interruption)
         session.save()
     session.load_best()
     return progress.history

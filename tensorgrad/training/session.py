@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -74,7 +75,7 @@ class Session:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.model, self.optimiser, self.folder = model, optimiser, folder
-        self.settings = dict(settings or {})
+        self.settings = json.loads(json.dumps(dict(settings or {})))  # as it comes back from a file
         self.generators = {"training": rng, **dict(model.named_generators())}
         self.progress = Progress()
         self._best_weights: dict[str, np.ndarray] = {}
@@ -83,18 +84,16 @@ class Session:
     # The best weights
 
     def keep_best(self) -> None:
-        """Keep the present weights as the best."""
-        if self.folder is None:
-            self._best_weights = self.model.state_dict()
-            return
-        best = self.progress.best
-        description = {"settings": self.settings, "best": None if best is None else asdict(best)}
-        save_checkpoint(self.folder / BEST, self.model.state_dict(), description)
+        """Keep the present weights as the best, in memory and, for others to use, in ``best.npz``."""
+        self._best_weights = self.model.state_dict()
+        if self.folder is not None:
+            best = self.progress.best
+            description = {"settings": self.settings, "best": None if best is None else asdict(best)}
+            save_checkpoint(self.folder / BEST, _prefixed("model/", self._best_weights), description)
 
     def load_best(self) -> None:
         """Give the model its best weights."""
-        weights = self._best_weights if self.folder is None else load_checkpoint(self.folder / BEST)[0]
-        self.model.load_state_dict(weights)
+        self.model.load_state_dict(self._best_weights)
 
     # The whole state
 
@@ -104,15 +103,16 @@ class Session:
             self.save()
 
     def save(self) -> None:
-        """Write the state to ``last.npz``."""
-        if self.folder is None:
+        """Write the state to ``last.npz``; not one that is no longer finite, from which nothing could go on."""
+        finite = all(np.isfinite(parameter.data).all() for parameter in self.model.parameters())
+        if self.folder is None or not finite:
             return
         started = time.perf_counter()
         progress = {**vars(self.progress), "history": [asdict(row) for row in self.progress.history]}
         order = progress.pop("order")
         optimiser = self.optimiser.state_dict()
-        arrays = {f"model/{name}": array for name, array in self.model.state_dict().items()}
-        arrays |= {f"optimiser/{name}": np.asarray(value) for name, value in optimiser.items()}
+        arrays = _prefixed("model/", self.model.state_dict()) | _prefixed("best/", self._best_weights)
+        arrays |= _prefixed("optimiser/", {name: np.asarray(value) for name, value in optimiser.items()})
         if order is not None:
             arrays["order"] = order
         generators = {name: rng.bit_generator.state for name, rng in self.generators.items()}
@@ -121,8 +121,8 @@ class Session:
         self._saved_at = time.perf_counter()
         self._save_took = self._saved_at - started
 
-    def restore(self) -> bool:
-        """Go on from ``last.npz``; False if there is none. Nothing is changed unless all of it fits.
+    def restore(self, count: int | None = None) -> bool:
+        """Go on from ``last.npz``; False if there is none. ``count`` is the number of training examples, to be checked.
 
         Raises
         ------
@@ -134,10 +134,8 @@ class Session:
         path = self.folder / LAST
         arrays, description = load_checkpoint(path)
         self._check_settings(path, description.get("settings", {}))
-        model, optimiser = (
-            {n[len(k) :]: a for n, a in arrays.items() if n.startswith(k)} for k in ("model/", "optimiser/")
-        )
-        before = self.model.state_dict()
+        model, optimiser = _without_prefix("model/", arrays), _without_prefix("optimiser/", arrays)
+        before, optimiser_before = self.model.state_dict(), self.optimiser.state_dict()
         try:
             progress = dict(description["progress"])
             progress["history"] = [Epoch(**row) for row in progress["history"]]
@@ -146,10 +144,14 @@ class Session:
             self.optimiser.load_state_dict(optimiser)
             for name, rng in self.generators.items():
                 rng.bit_generator.state = _from_json(states[name])
-            self.progress = Progress(**progress, order=arrays.get("order"))
+            restored = Progress(**progress, order=arrays.get("order"))
+            if count is not None and restored.order is not None and len(restored.order) != count:
+                raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {count}")
         except (KeyError, ValueError, TypeError) as error:
             self.model.load_state_dict(before)
+            self.optimiser.load_state_dict(optimiser_before)
             raise CheckpointError(f"{path}: does not fit this training ({error})") from None
+        self.progress, self._best_weights = restored, _without_prefix("best/", arrays)
         return True
 
     def _check_settings(self, path: Path, saved: Mapping[str, Any]) -> None:
@@ -160,6 +162,31 @@ class Session:
                 f"{path}: made with {name} = {saved.get(name)!r}, now {name} = {self.settings.get(name)!r}; "
                 "resume with the same settings, or train into another folder"
             )
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def _without_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those arrays whose names begin with ``prefix``, named without it."""
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def load_weights(model: Module, path: Path) -> dict[str, Any]:
+    """Give ``model`` the weights in a checkpoint such as ``best.npz``; returns the checkpoint's settings.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged or of another network.
+    """
+    arrays, description = load_checkpoint(path)
+    try:
+        model.load_state_dict(_without_prefix("model/", arrays))
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: of another network ({error})") from None
+    return dict(description.get("settings", {}))
 
 
 def _as_json(value: Any) -> Any:
