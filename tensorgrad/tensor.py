@@ -137,7 +137,7 @@ class Op:
         kind = next(kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind))
         came = ", ".join(map(describe, arrays))
         given = "".join(f", {name}={value!r}" for name, value in settings.items())
-        return kind(f"{self.name} got ({came}{given}) but takes {self.expects}: {error}")
+        return kind(f"{self.name} got ({came}{given}) but takes {self.expects}: {str(error).strip()}")
 
 
 def declare(
