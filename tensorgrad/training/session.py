@@ -104,8 +104,7 @@ class Session:
 
     def save(self) -> None:
         """Write the state to ``last.npz``; not one that is no longer finite, from which nothing could go on."""
-        finite = all(np.isfinite(parameter.data).all() for parameter in self.model.parameters())
-        if self.folder is None or not finite:
+        if self.folder is None or not all(np.isfinite(p.data).all() for p in self.model.parameters()):
             return
         started = time.perf_counter()
         progress = {**vars(self.progress), "history": [asdict(row) for row in self.progress.history]}
