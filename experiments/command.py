@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from experiments.experiment import LEAST_STEPS, Experiment
 
@@ -16,19 +17,25 @@ from experiments.experiment import LEAST_STEPS, Experiment
 def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
     """Run the script; returns its exit code: 0, 130 or 143 when stopped, 2 with one sentence on what is wrong."""
     options = parse(experiment, arguments)
-    from experiments.run import run  # not before the options are known to be right: --help is quick
-    from tensorgrad.training import Interrupted
-
     try:
-        with reported_errors(f"experiments.{experiment.name}"):
-            run(experiment, options)
-    except Interrupted as stopped:
-        print(f"{stopped}; go on with --resume", file=sys.stderr)
-        return stopped.exit_code
+        from experiments.run import run  # not before the options are known to be right: --help is quick
+        from tensorgrad.training import Interrupted
+
+        try:
+            with reported_errors(f"experiments.{experiment.name}"):
+                run(experiment, options)
+        except Interrupted as stopped:
+            print(f"{stopped}; {_to_go_on(experiment, options)}", file=sys.stderr)
+            return stopped.exit_code
     except KeyboardInterrupt:
-        print("stopped by SIGINT outside the training", file=sys.stderr)
+        print(f"stopped by SIGINT; {_to_go_on(experiment, options)}", file=sys.stderr)
         return 130
     return 0
+
+
+def _to_go_on(experiment: Experiment, options: argparse.Namespace) -> str:
+    parts = ["python", "-m", f"experiments.{experiment.name}", "--out", str(options.out), "--resume"]
+    return "nothing was saved" if options.overfit_batch else f"go on with: {shlex.join(parts)}"
 
 
 class reported_errors:
@@ -56,25 +63,41 @@ class reported_errors:
 
 
 def parse(experiment: Experiment, arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options: from the command line, else from the file of ``--config``, else the defaults."""
+    """The options: from the command line, else the file of ``--config``, else the run to resume, else the defaults."""
     result = parser(experiment)
-    config = result.parse_known_args(arguments)[0].config
-    if config is not None:
-        result.set_defaults(**_read_config(result, config))
     options = result.parse_args(arguments)
-    if options.out is None:
-        kind = "-fast-dev-run" if options.fast_dev_run else "-overfit-batch" if options.overfit_batch else ""
-        options.out = Path("runs") / f"{experiment.name}{kind}"
+    config = {} if options.config is None else _read_config(result, options.config)
+    result.set_defaults(**config)
+    options = _with_folder(experiment, result.parse_args(arguments))
+    settings = options.out / "settings.json"
+    if options.resume and settings.exists():
+        result.set_defaults(**{**_read_config(result, settings), **config})
+        options = _with_folder(experiment, result.parse_args(arguments))
     return options
+
+
+def _with_folder(experiment: Experiment, options: argparse.Namespace) -> argparse.Namespace:
+    if options.out is None:
+        options.out = Path("runs") / f"{experiment.name}{'-fast-dev-run' if options.fast_dev_run else ''}"
+    return options
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence instead of after a page of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog.replace('python -m ', '')}: error: {message}; --help shows all options\n")
 
 
 def parser(experiment: Experiment) -> argparse.ArgumentParser:
     """The command-line options, the same for every experiment."""
-    result = argparse.ArgumentParser(prog=f"python -m experiments.{experiment.name}", description=experiment.purpose)
+    result = _Parser(prog=f"python -m experiments.{experiment.name}", description=experiment.purpose)
+    result.set_defaults(experiment=experiment.name)
     add = result.add_argument
     epochs = f"passes over the data (default: {experiment.epochs}, or as many as make {LEAST_STEPS} steps)"
     add("--data-dir", type=Path, metavar="DIR", help=experiment.data_help)
-    add("--out", type=Path, metavar="DIR", help=f"folder for the results (default: runs/{experiment.name})")
+    out = f"folder for the results, an earlier run there gets another name (default: runs/{experiment.name})"
+    add("--out", type=Path, metavar="DIR", help=out)
     add("--config", type=Path, metavar="FILE", help="JSON file of options, such as settings.json of an earlier run")
     add("--epochs", type=_whole(1), metavar="N", help=epochs)
     add("--batch-size", type=_whole(1), default=128, metavar="N", help="images in a step (default: 128)")
@@ -105,11 +128,11 @@ def parser(experiment: Experiment) -> argparse.ArgumentParser:
         help="share of the training images held out to choose the best epoch (default: 0.1)",
     )
     add("--seed", type=_whole(0), default=0, metavar="N", help="of weights, order, dropout and split (default: 0)")
-    add("--resume", action="store_true", help="go on where an earlier run in the same folder stopped")
+    add("--resume", action="store_true", help="go on where the run in the folder stopped, with its settings")
     add("--strict", action="store_true", help="fail on an image that cannot be used instead of skipping it")
     add("--quiet", action="store_true", help="print the final line only")
     add("--fast-dev-run", action="store_true", help="everything once, on a few images, to see that it works")
-    add("--overfit-batch", action="store_true", help="train on one batch until all of it is right, as a check")
+    add("--overfit-batch", action="store_true", help="check: train on one batch until it is right; no files")
     return result
 
 
@@ -150,21 +173,24 @@ def _read_config(result: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        result.error(f"--config {path}: {error.strerror}")
+        result.error(f"{path}: {error.strerror}")
     except ValueError as error:
-        result.error(f"--config {path}: not JSON ({error})")
+        result.error(f"{path}: not JSON ({error})")
     if not isinstance(content, dict):
-        result.error(f'--config {path}: must hold one object of options, such as {{"epochs": 5}}')
+        result.error(f'{path}: must hold one object of options, such as {{"epochs": 5}}')
+    own = result.get_default("experiment")
+    if content.pop("experiment", own) != own:
+        result.error(f"{path}: these are the settings of another experiment")
     actions = {action.dest: action for action in result._actions if action.dest not in ("help", "config")}
     values = {}
     for name, value in content.items():
         action = actions.get(name.replace("-", "_"))
         if action is None:
-            result.error(f"--config {path}: unknown option {name!r}; known: {', '.join(actions)}")
+            result.error(f"{path}: unknown option {name!r}; known: {', '.join(actions)}")
         try:
             values[action.dest] = _converted(action, value)
         except (argparse.ArgumentTypeError, ValueError) as error:
-            result.error(f"--config {path}: {name} {error}")
+            result.error(f"{path}: {name} {error}")
     return values
 
 

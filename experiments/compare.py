@@ -28,23 +28,24 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m experiments.compare", description="Put runs side by side in a table and a picture."
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs, such as runs/*")
-    parser.add_argument("--out", type=Path, default=Path("compare.png"), metavar="FILE", help="picture (compare.png)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="picture (default: compare.png beside the first run)")
     options = parser.parse_args(arguments)
     with reported_errors("experiments.compare"):
-        compare([path for path in options.runs if not path.is_file()], options.out)
+        runs = [path for path in options.runs if not path.is_file()]
+        compare(runs, options.out or options.runs[0].parent / "compare.png")
     return 0
 
 
 def compare(runs: list[Path], picture: Path) -> None:
     """Print a row for each run, best test accuracy first, and draw their curves."""
-    from experiments.run import read_history
+    from experiments.folder import METRICS, read_history
     from tensorgrad.data import DataError
     from tensorgrad.report import save_comparison
 
-    found = {name: path for name, path in zip(_names(runs), runs) if (path / "metrics.json").exists()}
+    found = {name: path for name, path in zip(_names(runs), runs) if (path / METRICS).exists()}
     if not found:
-        raise DataError("none of the folders holds a metrics.json; pass folders written by the experiments")
-    metrics = {name: _metrics(path / "metrics.json") for name, path in found.items()}
+        raise DataError(f"none of the folders holds a {METRICS}; pass folders written by the experiments")
+    metrics = {name: _metrics(path / METRICS) for name, path in found.items()}
     print(as_table(metrics))
     save_comparison({name: read_history(path) for name, path in found.items()}, picture)
     for path in runs:
@@ -74,13 +75,14 @@ def _names(runs: list[Path]) -> list[str]:
 def as_table(metrics: dict[str, dict[str, Any]]) -> str:
     """The runs as a Markdown table, best test accuracy first."""
 
-    def cell(value: Any) -> str:
-        return f"{value:.4f}" if isinstance(value, float) and value <= 1 else f"{value:,}" if value is not None else ""
+    def cell(column: str, value: Any) -> str:
+        if value is None or isinstance(value, str):
+            return value or ""
+        return format(value, {"seconds": ",.1f"}.get(column, ".4f" if column.endswith("accuracy") else ","))
 
     rows = [["run", *(column.replace("_", " ") for column in COLUMNS)]]
     for name, values in sorted(metrics.items(), key=lambda item: -item[1]["test_accuracy"]):
-        cells = [values.get(column) for column in COLUMNS]
-        rows.append([name, *(value if isinstance(value, str) else cell(value) for value in cells)])
+        rows.append([name, *(cell(column, values.get(column)) for column in COLUMNS)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(value.ljust(width) for value, width in zip(row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

@@ -20,7 +20,7 @@ LEAST_STEPS = 600
 class Experiment:
     """A configuration: which data, which network, and the recipe's defaults.
 
-    ``load(options, say)`` gets a function to tell the user with, ``network(rng)`` the generator of its initial weights;
+    The network is the one of that ``name`` in ``models``. ``load(options, say)`` gets a function to tell the user with;
     ``augmentation`` holds the arguments of ``tensorgrad.data.Augmentation``; empty leaves the images as they are.
     """
 
@@ -29,7 +29,6 @@ class Experiment:
     data_help: str
     image_shape: tuple[int, ...]
     load: Callable[[argparse.Namespace, Callable[[str], Any]], Any]
-    network: Callable[[Any], Any]
     epochs: int
     lr: float
     augmentation: dict[str, Any]

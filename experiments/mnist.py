@@ -11,20 +11,12 @@ def load(options, say):
     return load_mnist(options.data_dir, say=say)
 
 
-def network(rng):
-    """The network to train."""
-    from models import mnist
-
-    return mnist(rng)
-
-
 EXPERIMENT = Experiment(
     name="mnist",
     purpose="Train a network on handwritten digits.",
     data_help="folder with the four MNIST IDX files (default: OpenML, else scikit-learn's bundled digits)",
     image_shape=(28, 28),
     load=load,
-    network=network,
     epochs=20,
     lr=3e-3,
     augmentation={"shift": 1},

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 import platform
 import sys
@@ -13,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+import models
 import tensorgrad as tg
 from experiments.experiment import LEAST_STEPS, Experiment, Run
+from experiments.folder import HISTORY, METRICS, SETTINGS, is_complete, make_ready, move_aside, save_json
 from experiments.report import write_report
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.extras import require
-from tensorgrad.files import remove_partial, replacing
 from tensorgrad.nn import Module
 from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
 from tensorgrad.training import (
@@ -44,11 +43,11 @@ def run(experiment: Experiment, options: argparse.Namespace) -> None:
     """The whole run; raises ``Interrupted`` after the report when a signal stopped the training."""
     this = Run(experiment, options)
     require("matplotlib.figure", "the report")  # now, rather than after the training
-    _prepare_folder(options.out)
     prepare(this)
     if options.overfit_batch:
         _overfit(this)
         return
+    _open_folder(this)
     _announce(this)
     stopped = None
     with this.phase("training"):
@@ -69,16 +68,19 @@ def prepare(this: Run) -> None:
     _build(this)
 
 
-def _prepare_folder(folder: Path) -> None:
-    """Make the folder and try it out now, rather than after the training."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise DataError(f"--out {folder}: is a file, not a folder; choose another name") from None
-    with replacing(folder / ".writable") as temporary:
-        temporary.write_text("")
-    (folder / ".writable").unlink()
-    remove_partial(folder)
+def _open_folder(this: Run) -> None:
+    """The folder for the results, with the settings in it from the start; an earlier run in it is kept."""
+    folder, resume = this.options.out, this.options.resume
+    if resume and is_complete(folder):
+        this.say(f"{folder} is complete: testing it again; for a longer run start a new one, without --resume")
+    elif resume:
+        found = (folder / LAST).exists()
+        this.say(f"resuming {folder}" if found else f"nothing to resume in {folder}: starting afresh")
+    elif aside := move_aside(folder):
+        print(f"the earlier run in {folder} is now {aside}", file=sys.stderr, flush=True)
+    make_ready(folder)
+    if not (resume and (folder / SETTINGS).exists()):
+        save_json(folder / SETTINGS, _as_config(this))
 
 
 def _load(this: Run) -> None:
@@ -104,7 +106,8 @@ def _load(this: Run) -> None:
 def _build(this: Run) -> None:
     """The network, its optimiser, and the settings that a checkpoint is checked against."""
     options, experiment = this.options, this.experiment
-    this.model: Module = experiment.network(this.rng)
+    this.model: Module = getattr(models, experiment.name)(this.rng)
+    this.parameters = sum(parameter.size for parameter in this.model.parameters())
     steps_per_epoch = -(-len(this.train[1]) // options.batch_size)
     usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
     this.epochs = options.epochs or usual
@@ -112,7 +115,6 @@ def _build(this: Run) -> None:
     this.settings = {
         **{name: value for name, value in vars(options).items() if name not in NOT_SETTINGS},
         "epochs": this.epochs,
-        "experiment": experiment.name,
         "data": this.dataset.fingerprint(),
         "classes": list(this.dataset.classes),
         "image_shape": list(this.dataset.image_shape),
@@ -135,17 +137,11 @@ def _schedule(options: argparse.Namespace, steps: int) -> Any:
 
 
 def _announce(this: Run) -> None:
-    count = sum(parameter.size for parameter in this.model.parameters())
     sizes = f"{len(this.train[1]):,} training, {len(this.validation[1]):,} validation"
     this.say(f"data: {this.dataset.name}, {sizes}, {len(this.dataset.test_labels):,} test images")
-    this.say(f"network of {count:,} parameters: {this.model!r}")
+    this.say(f"network of {this.parameters:,} parameters: {this.model!r}")
     shown = {name: value for name, value in this.settings.items() if name in vars(this.options)}
     this.say("settings: " + ", ".join(f"{name} {value}" for name, value in shown.items() if value not in (None, False)))
-    if this.options.resume:
-        found = (this.options.out / LAST).exists()
-        this.say(
-            f"resuming {this.options.out}" if found else f"nothing to resume in {this.options.out}: starting afresh"
-        )
 
 
 def _train(this: Run) -> list[Epoch]:
@@ -207,7 +203,7 @@ def _finish(this: Run, stopped: Interrupted | None) -> None:
         "epochs": len(this.history),
         "seconds": round(training, 2),
         "seed": this.options.seed,
-        "parameters": sum(parameter.size for parameter in this.model.parameters()),
+        "parameters": this.parameters,
         "stopped": None if stopped is None else str(stopped),
         "settings": this.settings,
         "environment": {
@@ -218,29 +214,17 @@ def _finish(this: Run, stopped: Interrupted | None) -> None:
             "machine": platform.machine(),
         },
     }
-    _save_json(out / "metrics.json", this.metrics)
+    save_json(out / METRICS, this.metrics)
     with this.phase("report"):
-        save_history(this.history, out / "history.csv")
-        _save_json(out / "settings.json", _as_config(this.options, this.epochs))
+        save_history(this.history, out / HISTORY)
         write_report(this, probabilities)
-    _save_json(out / "metrics.json", {**this.metrics, "phases": {k: round(v, 2) for k, v in this.seconds.items()}})
+    save_json(out / METRICS, {**this.metrics, "phases": {k: round(v, 2) for k, v in this.seconds.items()}})
     this.say(f"results in {out}: report.html, metrics.json, history.csv, pictures, checkpoints")
     print(f"test accuracy {test_accuracy:.4f}", flush=True)
 
 
-def _as_config(options: argparse.Namespace, epochs: int) -> dict[str, Any]:
-    """The options that repeat the run, for ``--config``."""
-    values = {**vars(options), "epochs": epochs}
+def _as_config(this: Run) -> dict[str, Any]:
+    """The options that repeat the run, for ``--config`` and ``--resume``."""
+    values = {**vars(this.options), "epochs": this.epochs}
     kept = {name: value for name, value in values.items() if name not in ("config", "out", "resume")}
     return {name: str(value) if isinstance(value, Path) else value for name, value in kept.items()}
-
-
-def _save_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """The rows of a run's ``history.csv``."""
-    with (folder / "history.csv").open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

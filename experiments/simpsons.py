@@ -11,20 +11,12 @@ def load(options, say):
     return load_simpsons(options.data_dir, channels=1, strict=options.strict, say=say)
 
 
-def network(rng):
-    """The network to train."""
-    from models import simpsons
-
-    return simpsons(rng)
-
-
 EXPERIMENT = Experiment(
     name="simpsons",
     purpose="Train a network on Simpsons characters in gray.",
     data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else drawn faces)",
     image_shape=(28, 28),
     load=load,
-    network=network,
     epochs=80,
     lr=2e-3,
     augmentation={"flip": True},

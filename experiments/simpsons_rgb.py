@@ -11,20 +11,12 @@ def load(options, say):
     return load_simpsons(options.data_dir, channels=3, strict=options.strict, say=say)
 
 
-def network(rng):
-    """The network to train."""
-    from models import simpsons_rgb
-
-    return simpsons_rgb(rng)
-
-
 EXPERIMENT = Experiment(
     name="simpsons_rgb",
     purpose="Train a network on Simpsons characters in colour.",
     data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else drawn faces)",
     image_shape=(28, 28, 3),
     load=load,
-    network=network,
     epochs=80,
     lr=1e-3,
     augmentation={"flip": True, "shift": 2},

@@ -222,6 +222,52 @@ def test_resume_with_nothing_to_resume_says_so_and_with_other_settings_is_refuse
     assert caught.value.code == 2 and "made with epochs = 1, now epochs = 2" in capsys.readouterr().err
 
 
+def test_an_earlier_run_in_the_folder_is_kept_under_another_name(tmp_path, capsys):
+    for seed in (1, 2, 3):
+        assert run_in(tmp_path, "--epochs", 1, "--seed", seed, "--out", tmp_path / "out") == 0
+    assert [metrics_of(tmp_path / name)["seed"] for name in ("out-1", "out-2", "out")] == [1, 2, 3]
+    assert f"the earlier run in {tmp_path / 'out'} is now {tmp_path / 'out-2'}" in capsys.readouterr().err
+    for _ in range(2):
+        assert run_in(tmp_path, "--fast-dev-run", "--out", tmp_path / "dry") == 0
+    assert not (tmp_path / "dry-1").exists()
+
+
+def test_resume_needs_none_of_the_options_again(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run_in(tmp_path, "--epochs", 2, "--lr", "0.01", "--no-augment", "--out", out) == 0
+    first = metrics_of(out)
+    capsys.readouterr()
+    assert main(EXPERIMENT, ["--out", str(out), "--resume"]) == 0
+    assert "is complete" in capsys.readouterr().out
+    assert metrics_of(out)["settings"] == first["settings"] and metrics_of(out)["test_loss"] == first["test_loss"]
+    other = importlib.import_module("experiments.simpsons").EXPERIMENT
+    with pytest.raises(SystemExit):
+        main(other, ["--config", str(out / "settings.json")])
+    assert "settings of another experiment" in capsys.readouterr().err
+
+
+def test_what_does_not_start_leaves_no_folder(tmp_path):
+    assert run_in(tmp_path, "--overfit-batch", "--out", tmp_path / "overfit") == 0
+    with pytest.raises(SystemExit):
+        run_in(tmp_path, "--strict", "--data-dir", tmp_path / "none", "--out", tmp_path / "none")
+    assert sorted(os.listdir(tmp_path)) == ["data"]
+
+
+def test_the_folder_above_the_image_sets_is_told_from_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for kind, mode in (("grayscale", "L"), ("rgb", "RGB")):
+        for part in ("train", "test"):
+            for name in ("a", "b"):
+                folder = tmp_path / kind / part / name
+                folder.mkdir(parents=True)
+                Image.new(mode, (28, 28)).save(folder / "x.png")
+    experiment = importlib.import_module("experiments.simpsons").EXPERIMENT
+    for folder, message in (("", "grayscale or "), ("rgb", "they are turned gray")):
+        with pytest.raises(SystemExit):
+            main(experiment, ["--data-dir", str(tmp_path / folder), "--out", str(tmp_path / "out")])
+        assert message in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, capsys):
     out = tmp_path / "out"
     assert run_in(tmp_path, "--epochs", 1, "--out", out) == 0
@@ -249,7 +295,7 @@ def test_a_stopped_run_saves_reports_and_goes_on(tmp_path, number, code):
     assert process.returncode == code, errors
     assert "finishing this step" in errors and "--resume" in errors and "Traceback" not in errors
     assert "test accuracy" in printed and metrics_of(out)["stopped"] == f"stopped by {signal.Signals(number).name}"
-    assert script(*arguments, "--out", out, "--resume").returncode == 0
+    assert script("--out", out, "--resume").returncode == 0
     assert script(*arguments, "--out", tmp_path / "straight").returncode == 0
     assert (out / "last.npz").stat().st_size > 0
     assert metrics_of(out)["test_loss"] == metrics_of(tmp_path / "straight")["test_loss"]
@@ -262,10 +308,12 @@ def test_predict_names_what_is_in_a_picture(tmp_path, capsys):
     assert predict_main([str(tmp_path / "out"), str(tmp_path / "a.png")]) == 0
     line = capsys.readouterr().out
     assert line.startswith(f"{tmp_path / 'a.png'}: ") and line.count("%") == 3
-    for arguments in ([tmp_path / "out", tmp_path / "none.png"], [tmp_path / "nowhere", tmp_path / "a.png"]):
-        with pytest.raises(SystemExit) as caught:
-            predict_main(list(map(str, arguments)))
-        assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
+    assert predict_main([str(tmp_path / name) for name in ("out", "none.png", "a.png")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == line and printed.err.endswith("none.png: no such file\n")
+    with pytest.raises(SystemExit) as caught:
+        predict_main([str(tmp_path / "nowhere"), str(tmp_path / "a.png")])
+    assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
 
 
 def test_compare_puts_runs_side_by_side(tmp_path, capsys):

@@ -143,7 +143,7 @@ def test_unusable_files_are_skipped_and_counted(tmp_path):
     said = []
     dataset = load_image_folders(data, 1, say=said.append)
     assert len(dataset.train_images) == 6
-    assert len(said) == 1 and said[0].startswith(f"skipped {count} file(s): ") and "the first: " in said[0]
+    assert len(said) == 2 and said[1].startswith(f"skipped {count} file(s): ") and "the first: " in said[1]
 
 
 @pytest.mark.parametrize(
@@ -300,3 +300,10 @@ def test_the_published_archive_is_fetched_checked_and_cached(tmp_path, monkeypat
     server.server_close()
     assert len(dataset.train_images) == 6 and any("Fetching" in line for line in said)
     assert len(load_simpsons(None, 3, say=said.append).train_images) == 6  # from the cache: the server is gone
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 1, 5), (3, 5, 1, 3)])
+def test_images_of_one_pixel_across(shape):
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    changed = Augmentation(flip=True, shift=0.5, rotation=10, zoom=0.1)(images, np.random.default_rng(0))
+    assert changed.shape == shape and images.min() <= changed.min() and changed.max() <= images.max() + 1e-3

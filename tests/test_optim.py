@@ -205,3 +205,10 @@ def test_schedules():
     optimiser = SGD([tg.Tensor([1.0], requires_grad=True)], lr=inverse_time_decay(1.0, 1.0))
     optimiser.step()
     assert optimiser.learning_rate == 0.5
+
+
+def test_clipping_gradients_whose_squares_overflow():
+    x = tg.Tensor(np.zeros(2, np.float32), requires_grad=True)
+    x.grad = np.array([3e20, 4e20], np.float32)
+    assert tg.optim.clip_gradients([x], 1.0) == pytest.approx(5e20, rel=1e-6)
+    np.testing.assert_allclose(x.grad, [0.6, 0.8], rtol=1e-6)

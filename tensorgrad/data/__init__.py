@@ -1,7 +1,7 @@
 """Data for the experiments: datasets, file formats, batches, augmentation."""
 
 from .augment import Augmentation
-from .batches import batches
+from .batches import batches, index_batches
 from .cartoons import draw_faces
 from .dataset import DataError, Dataset, Standardisation, stratified_split
 from .folders import load_image_folders, read_image
@@ -16,6 +16,7 @@ __all__ = [
     "Standardisation",
     "batches",
     "draw_faces",
+    "index_batches",
     "load_image_folders",
     "load_mnist",
     "load_simpsons",

@@ -102,13 +102,15 @@ def _sampled(images: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Bilinear values of each image at its own (y, x), the border repeated."""
     count, height, width = images.shape[:3]
     y, x = y.clip(0, height - 1), x.clip(0, width - 1)
-    top, left = np.minimum(y.astype(np.int32), height - 2), np.minimum(x.astype(np.int32), width - 2)
+    top = np.minimum(y.astype(np.int32), max(0, height - 2))
+    left = np.minimum(x.astype(np.int32), max(0, width - 2))
     below, beside = y - top.astype(np.float32), x - left.astype(np.float32)
     pixels = images.reshape(count * height * width, *images.shape[3:])
     first = (np.arange(count, dtype=np.int32) * (height * width))[:, None, None] + top * width + left
     if images.ndim == 4:
         below, beside = below[..., None], beside[..., None]
-    upper = pixels[first] * (1 - beside) + pixels[first + 1] * beside
-    lower = pixels[first + width] * (1 - beside) + pixels[first + width + 1] * beside
+    right, down = int(width > 1), width if height > 1 else 0  # where there is only one, it is its own neighbour
+    upper = pixels[first] * (1 - beside) + pixels[first + right] * beside
+    lower = pixels[first + down] * (1 - beside) + pixels[first + down + right] * beside
     result: np.ndarray = upper * (1 - below) + lower * below
     return result

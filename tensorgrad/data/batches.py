@@ -32,6 +32,11 @@ def batches(
     if size < 1:
         raise ValueError(f"batches: size must be at least 1, got {size}")
     order = np.arange(len(inputs)) if rng is None else rng.permutation(len(inputs))
-    for start in range(0, len(inputs), size):
-        chosen = order[start : start + size]
+    for chosen in index_batches(order, size):
         yield inputs[chosen], labels[chosen]
+
+
+def index_batches(order: np.ndarray, size: int, start: int = 0) -> Iterator[np.ndarray]:
+    """``order`` from position ``start`` on, ``size`` entries at a time, the last batch being what is left."""
+    for first in range(start, len(order), size):
+        yield order[first : first + size]

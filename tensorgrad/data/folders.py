@@ -24,6 +24,7 @@ LARGEST_FILE = 64 * 2**20
 LARGEST_IMAGE = 50_000_000
 """Bytes and pixels beyond which a file is not opened: no picture of ours is near, and decoding takes memory."""
 
+PARTS = ("train", "test")
 CACHE_VERSION = 1
 
 
@@ -65,13 +66,14 @@ def load_image_folders(
         If Pillow is not installed.
     """
     folder = Path(folder)
-    files = {part: _files_by_class(folder, part) for part in ("train", "test")}
+    files = {part: _files_by_class(folder, part) for part in PARTS}
     if files["train"].keys() != files["test"].keys():
         different = ", ".join(sorted(files["train"].keys() ^ files["test"].keys()))
         raise DataError(
             f"{folder}: train and test differ in the classes {different}; each class needs a folder in both"
         )
     classes = tuple(files["train"])
+    _tell_colours(folder, next(iter(files["train"].values()), []), channels, say)
     target = _cache_file(cache, _fingerprint(folder, files, channels, size))
     arrays = _read_cache(target)
     if arrays is None:
@@ -111,6 +113,8 @@ def read_image(path: str | Path, channels: int, size: int) -> np.ndarray:
             return np.asarray(resized, dtype=np.uint8)
     except DataError:
         raise
+    except (FileNotFoundError, IsADirectoryError):
+        raise DataError(f"{path}: {'is a folder, not an image' if path.is_dir() else 'no such file'}") from None
     except image_module.UnidentifiedImageError:
         raise DataError(f"{path}: not an image that can be read") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
@@ -144,7 +148,9 @@ def _files_by_class(folder: Path, part: str) -> dict[str, list[Path]]:
     """Files of every class of ``train`` or ``test``, sorted; hidden ones left out."""
     root = folder / part
     if not root.is_dir():
-        raise DataError(f"{folder}: has no folder {part}; expected {part}/CLASS/* with one folder per class")
+        inner = [str(path) for path in sorted(folder.glob("*")) if all((path / name).is_dir() for name in PARTS)]
+        remedy = f"pass {' or '.join(inner)}" if inner else f"expected {part}/CLASS/* with one folder per class"
+        raise DataError(f"{folder}: has no folder {part}; {remedy}")
     found = {}
     for entry in sorted(root.iterdir()):
         if entry.is_dir() and not entry.name.startswith("."):
@@ -152,6 +158,21 @@ def _files_by_class(folder: Path, part: str) -> dict[str, list[Path]]:
     if len(found) < 2:
         raise DataError(f"{root}: {len(found)} class folders; expected one folder per class, two at least")
     return found
+
+
+def _tell_colours(folder: Path, paths: list[Path], channels: int, say: Callable[[str], Any]) -> None:
+    """Say so where colour is lost, or there is none: that is allowed, but may be the wrong folder."""
+    image_module = require("PIL.Image", "reading images")
+    try:
+        with image_module.open(paths[0]) as image:
+            bands = image.getbands()
+    except Exception:  # none, or damaged: reported when all are read
+        return
+    colour = bands[:3] == ("R", "G", "B")
+    if channels == 1 and colour:
+        say(f"{folder}: the images are in colour, they are turned gray")
+    elif channels == 3 and bands in (("L",), ("L", "A")):
+        say(f"{folder}: the images are gray, the network for colour sees three equal channels")
 
 
 def _decode(

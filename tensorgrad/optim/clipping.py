@@ -22,8 +22,15 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> float:
     (5.0, array([0.6, 0.8]))
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = math.sqrt(sum(float(np.vdot(gradient, gradient)) for gradient in gradients))
+    norm = math.sqrt(sum(map(_squared_norm, gradients)))
     if norm > max_norm:
         for gradient in gradients:
             gradient *= max_norm / norm
     return norm
+
+
+def _squared_norm(gradient: np.ndarray) -> float:
+    """In the gradient's own precision, which is quick, unless that overflows."""
+    with np.errstate(over="ignore"):
+        square = float(np.vdot(gradient, gradient))
+    return square if math.isfinite(square) else float(np.square(gradient, dtype=np.float64).sum())

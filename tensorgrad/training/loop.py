@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data import index_batches
 from ..extras import require
 from ..nn import Module, softmax_cross_entropy
 from ..optim import Optimiser, Plateau, clip_gradients
@@ -172,8 +173,7 @@ def _batches_left(progress: Progress, count: int, size: int, rng: np.random.Gene
     """Indices of the batches of the current epoch that are still to be done; ``progress`` moves along."""
     if progress.order is None:
         progress.order = rng.permutation(count)
-    while progress.position < count:
-        indices = progress.order[progress.position : progress.position + size]
+    for indices in index_batches(progress.order, size, progress.position):
         progress.position += len(indices)
         yield indices
 
