@@ -25,17 +25,13 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
             with reported_errors(f"experiments.{experiment.name}"):
                 run(experiment, options)
         except Interrupted as stopped:
-            print(f"{stopped}; {_to_go_on(experiment, options)}", file=sys.stderr)
+            command = ["python", "-m", f"experiments.{experiment.name}", "--out", str(options.out), "--resume"]
+            print(f"{stopped}; go on with: {shlex.join(command)}", file=sys.stderr)
             return stopped.exit_code
     except KeyboardInterrupt:
-        print(f"stopped by SIGINT; {_to_go_on(experiment, options)}", file=sys.stderr)
+        print("stopped by SIGINT outside the training; what was saved before is intact", file=sys.stderr)
         return 130
     return 0
-
-
-def _to_go_on(experiment: Experiment, options: argparse.Namespace) -> str:
-    parts = ["python", "-m", f"experiments.{experiment.name}", "--out", str(options.out), "--resume"]
-    return "nothing was saved" if options.overfit_batch else f"go on with: {shlex.join(parts)}"
 
 
 class reported_errors:
