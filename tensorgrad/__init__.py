@@ -2,6 +2,7 @@
 
 from . import nn, optim, samples
 from .autodiff import gradients
+from .compile import CaptureError, Compiled, compile
 from .gradcheck import GradientError, gradcheck
 from .ops.neural import dropout, log_softmax, relu, softmax, softmax_cross_entropy
 from .tensor import OPS, Op, Tensor, declare, implements, no_grad
@@ -10,9 +11,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "OPS",
+    "CaptureError",
+    "Compiled",
     "GradientError",
     "Op",
     "Tensor",
+    "compile",
     "declare",
     "dropout",
     "gradcheck",

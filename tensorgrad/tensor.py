@@ -16,6 +16,7 @@ costs; called with Tensors it is itself recorded, which is all that gradients of
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -43,6 +44,7 @@ _NUMPY: dict[Callable[..., Any], Callable[..., Any]] = {}
 """What stands in for a NumPy function when one of its arguments is a Tensor."""
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
+_capture: ContextVar[Any] = ContextVar("capture", default=None)
 _clock = count(1)
 _FREED = ("freed",)
 _PLAIN = frozenset({ndarray, float, int, bool})
@@ -66,6 +68,7 @@ class Op:
         "forward",
         "name",
         "numpy",
+        "opaque",
         "rules",
         "sample",
         "settings",
@@ -80,9 +83,10 @@ class Op:
         expects: str,
         broadcasts: bool,
         numpy: Callable[..., Any] | None,
+        opaque: bool,
     ) -> None:
         self.name, self.forward, self.rules, self.sample = name, forward, rules, sample
-        self.expects, self.broadcasts, self.numpy = expects, broadcasts, numpy
+        self.expects, self.broadcasts, self.numpy, self.opaque = expects, broadcasts, numpy, opaque
         self.arity, self.settings = _signature(forward)
         self.differentiable = any(rule is not None for rule in rules)
 
@@ -92,19 +96,23 @@ class Op:
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         arrays = []
         traced = needs_gradient = False
+        capture = _capture.get()
         for operand in operands:
             kind = type(operand)
             if kind is Tensor:
                 traced = True
                 if operand._requires_grad:
                     needs_gradient = True
-                arrays.append(operand._data)
+                arrays.append(operand._data if capture is None else capture.lift(operand))
             else:
                 arrays.append(operand if kind in _PLAIN else _constant(operand))
         if settings or self.settings or len(operands) != self.arity:
             settings = self._checked(operands, settings)
         try:
-            data = self.forward(*arrays, **settings)
+            if capture is not None and self.opaque:
+                data = capture.call(self.forward, arrays, settings)
+            else:
+                data = self.forward(*arrays, **settings)
         except (TypeError, ValueError, IndexError) as error:
             raise self._refusal(arrays, settings, error) from error
         if not traced:
@@ -148,6 +156,7 @@ def declare(
     numpy: Callable[..., Any] | None = None,
     broadcasts: bool | None = None,
     expects: str | None = None,
+    opaque: bool = False,
 ) -> Op:
     """Declare an op: its forward function, one gradient rule per operand, and how to draw valid operands.
 
@@ -173,6 +182,9 @@ def declare(
         Default: True for elementwise ufuncs.
     expects
         What valid operands are, for the error message.
+    opaque
+        Whether ``forward`` works on real arrays only, say because it writes into one: a compiled step then calls it as
+        it is, instead of looking at the NumPy functions inside.
 
     Returns
     -------
@@ -206,7 +218,7 @@ def declare(
         raise ValueError(f"declare: an op named {name!r} exists already; choose another name")
     if not callable(sample):
         raise TypeError(f"declare: the sample of {name!r} is not a function that draws operands")
-    op = Op(name, forward, rules, sample, expects, broadcasts, numpy)
+    op = Op(name, forward, rules, sample, expects, broadcasts, numpy, opaque)
     if len(rules) != (1 if op.arity is None else op.arity):
         raise ValueError(f"declare: {name!r} has {op.arity or 'any number of'} operand(s) but {len(rules)} rule(s)")
     OPS[name] = op
@@ -411,7 +423,7 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_order", "_record", "_requires_grad", "grad")
+    __slots__ = ("__weakref__", "_data", "_order", "_owned", "_record", "_requires_grad", "grad")
     __hash__ = object.__hash__
 
     def __init_subclass__(cls) -> None:
@@ -420,12 +432,14 @@ class Tensor:
     _data: Array
     _requires_grad: bool
     _order: int
+    _owned: bool
     _record: tuple[Any, ...] | None
     grad: Array | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         array = as_data(data)
         self._data = array if dtype is None else array.astype(dtype, copy=False)
+        self._owned = False  # nobody else holds the array: only then a compiled step may write into it
         self._order = next(_clock)
         self._record = None
         self.grad = None
@@ -436,7 +450,8 @@ class Tensor:
     @property
     def data(self) -> Array:
         """The array itself, not recorded. Assigning another copies it; ``t.data -= step`` counts as a change too."""
-        return self._data
+        capture = _capture.get()
+        return self._data if capture is None else capture.lift(self)
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -449,7 +464,10 @@ class Tensor:
             raise ValueError(
                 f"Tensor.data: expected {describe(self._data)}, got {describe(array)}; make a new Tensor for other data"
             )
-        self._data = array if array is self._data else array.copy()
+        if (capture := _capture.get()) is not None:
+            capture.lift(self)
+        if array is not self._data:
+            self._data, self._owned = array.copy(), True
         self._order = next(_clock)
 
     @property
@@ -489,7 +507,7 @@ class Tensor:
 
     def numpy(self) -> Array:
         """The array itself, shared with the tensor; nothing done to it is recorded."""
-        return self._data
+        return self.data
 
     def item(self) -> Any:
         """The only element as a Python number. Raises ValueError if there is not exactly one."""
@@ -499,6 +517,8 @@ class Tensor:
 
     def zero_grad(self) -> None:
         """Forget the collected gradient: ``grad`` is None again."""
+        if (capture := _capture.get()) is not None:
+            capture.lift(self)
         self.grad = None
 
     def __repr__(self) -> str:
@@ -574,7 +594,8 @@ class Tensor:
         seed = seed_for(self, gradient)
         seed = seed._data if isinstance(seed, Tensor) else seed
         for leaf, collected in sweep(self, seed, retain_graph=retain_graph):
-            leaf.grad = collected if leaf.grad is None else leaf.grad + collected
+            before = gradient_of(leaf)
+            leaf.grad = collected if before is None else before + collected
 
     # NumPy's functions on Tensors
 
@@ -670,6 +691,12 @@ class Tensor:
 _new_tensor = Tensor.__new__
 
 
+def gradient_of(tensor: Tensor) -> Any:
+    """``tensor.grad``, known to a capture that is under way."""
+    capture = _capture.get()
+    return tensor.grad if capture is None else capture.gradient(tensor)
+
+
 def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
     """A copied or unpickled tensor: a value of its own, so with an age of its own."""
     tensor = Tensor(data, requires_grad)
@@ -696,6 +723,50 @@ def _no_rule(function: str) -> TypeError:
         f"np.{function} has no gradient rule in tensorgrad; compose it from functions that have one, declare it with "
         "tensorgrad.declare, or call it on tensor.numpy() if no gradient is needed"
     )
+
+
+# ------------------------------------------------------------------------------------------------ capture
+#
+# While a step is captured (see tensorgrad.compile), arrays are stood in for by objects that note down what NumPy does
+# to them. What else a step does must be told to the capture; elsewhere these do nothing special.
+
+
+def outside(function: Callable[[], Array], example: Callable[[], Array]) -> Array:
+    """``function()``, an array from Python, with effects; called again whenever a captured step is replayed.
+
+    ``example()`` gives such an array without the effects.
+    """
+    capture = _capture.get()
+    return function() if capture is None else capture.source(function, example())
+
+
+def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], Array]) -> Array:
+    """``function(rng)``, a random array; drawn anew whenever a captured step is replayed."""
+    return outside(lambda: function(rng), lambda: function(copy.deepcopy(rng)))
+
+
+def verified(check: Callable[..., None], *arrays: Array) -> None:
+    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed."""
+    capture = _capture.get()
+    if capture is None:
+        check(*arrays)
+    else:
+        capture.check(check, arrays)
+
+
+def unchangeable(owner: Any, attribute: str) -> None:
+    """Raise if a step is being captured: a replay would not set ``owner.attribute``."""
+    if (capture := _capture.get()) is not None:
+        capture.refuse_to_set(owner, attribute)
+
+
+def watched(owner: Any, attribute: str) -> Any:
+    """``owner.attribute``; a step that was captured with another value is captured anew."""
+    value = getattr(owner, attribute)
+    capture = _capture.get()
+    if capture is not None:
+        capture.watch(owner, attribute, value)
+    return value
 
 
 # -------------------------------------------------------------------------------------------------- sweep
@@ -871,7 +942,7 @@ def _own(gradient: Any) -> Array:
     """
     if type(gradient) is ndarray and gradient.base is None and getrefcount(gradient) <= _REFERENCES_OF_ONE_HOLDER:
         return gradient
-    return gradient.copy() if hasattr(gradient, "__array_function__") and gradient.ndim else np.array(gradient)
+    return np.array(gradient) if isinstance(gradient, np.generic) else gradient.copy()
 
 
 def _references_of_one_holder() -> int:

@@ -193,7 +193,7 @@ def test_a_gradient_of_the_wrong_shape_is_refused():
     x.grad = np.ones(1)
     with pytest.raises(
         ValueError,
-        match=r"parameter 0 has shape \(2,\), its gradient must be an array of that shape, got ndarray \(1,\)",
+        match=r"parameter 0 has shape \(2,\), its gradient must be an array of that shape, got float64 of shape \(1,\)",
     ):
         optimiser.step()
 

@@ -8,7 +8,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..ops.neural import dropout, relu, softmax
-from ..tensor import Tensor
+from ..tensor import Tensor, watched
 from .initialisers import he_normal
 from .losses import l1_penalty, l2_penalty
 from .module import Module, total
@@ -70,8 +70,10 @@ class Dense(Module):
     def _accepted(self, x: Any) -> Any:
         """The input in the parameters' dtype: arrays are converted, Tensors must have it."""
         dtype = self.weight.dtype
-        if not isinstance(x, Tensor):
+        if not hasattr(x, "__array_function__"):
             x = np.asarray(x, dtype=dtype)
+        elif x.dtype != dtype and not isinstance(x, Tensor):
+            x = x.astype(dtype)
         elif x.dtype != dtype:
             raise TypeError(f"{self!r}: the input is {x.dtype}, the parameters {dtype}; use x.astype(np.{dtype})")
         if x.ndim == 0 or x.shape[-1] != self.weight.shape[0]:
@@ -85,7 +87,7 @@ class Dense(Module):
             formulas[kind](tensor, strength)
             for name, tensor in (("weight", self.weight), ("bias", self.bias))
             for kind in formulas
-            if (strength := self.strengths[f"{name}_{kind}"])
+            if (strength := watched(self, "strengths")[f"{name}_{kind}"])
         )
 
     def __repr__(self) -> str:
@@ -147,7 +149,8 @@ class Dropout(Module):
 
     def forward(self, x: Any) -> Tensor:
         """``x`` with elements dropped in training mode; ``x`` itself in evaluation mode."""
-        return dropout(x, self.rate, self.rng) if self.training and self.rate else x  # type: ignore[no-any-return]
+        rate = watched(self, "rate")
+        return dropout(x, rate, self.rng) if self.training and rate else x  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, describe
+from ..tensor import Tensor, describe, unchangeable, watched
 
 
 class Module:
@@ -31,8 +31,18 @@ class Module:
     ['slope']
     """
 
-    training: bool = True
-    """Whether layers such as dropout act as in training; set by :meth:`train` and :meth:`eval`."""
+    _training: bool = True
+
+    @property
+    def training(self) -> bool:
+        """Whether layers such as dropout act as in training; set by :meth:`train` and :meth:`eval`."""
+        training: bool = watched(self, "_training")
+        return training
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        unchangeable(self, "training")
+        self._training = value
 
     def forward(self, x: Any) -> Tensor:
         """The function itself; called as ``module(x)``."""

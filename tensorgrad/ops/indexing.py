@@ -81,4 +81,5 @@ declare(
     lambda g, out, x, index, shape: g[index],
     sample=_scatter_sample,
     expects="an array of the shape that the index selects",
+    opaque=True,
 )

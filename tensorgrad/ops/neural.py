@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import Tensor, declare, describe
+from ..tensor import Tensor, declare, describe, drawn, verified
 
 # Activations
 
@@ -144,19 +144,28 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
 
 def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
-    labels = labels if isinstance(labels, Tensor) else np.array(labels)  # a copy: the history keeps it
+    if not isinstance(labels, Tensor):  # a copy: the history keeps it
+        labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
     shape = np.shape(predictions)
     if len(shape) == 0 or 0 in shape:
         raise ValueError(f"{name}: takes predictions of shape (examples, classes), at least one of each, got {shape}")
     values = labels.numpy() if isinstance(labels, Tensor) else labels
     if values.dtype.kind in "iu" and values.shape == shape[:-1]:
-        if values.size and not (values.min() >= 0 and values.max() < shape[-1]):
-            wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
-            raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
+
+        def check_range(values: Any) -> None:
+            if values.size and not (values.min() >= 0 and values.max() < shape[-1]):
+                wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
+                raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
+
+        verified(check_range, values)
         return labels
     if values.dtype.kind == "f" and values.shape == shape:
-        if not (values.min() >= -1e-3 and np.abs(values.sum(axis=-1) - 1).max() <= 1e-2):
-            raise ValueError(f"{name}: rows of probabilities must be finite, not negative and sum to 1")
+
+        def check_rows(values: Any) -> None:
+            if not (values.min() >= -1e-3 and np.abs(values.sum(axis=-1) - 1).max() <= 1e-2):
+                raise ValueError(f"{name}: rows of probabilities must be finite, not negative and sum to 1")
+
+        verified(check_rows, values)
         return labels
     raise (ValueError if values.dtype.kind in "iuf" else TypeError)(
         f"{name}: takes integer labels of shape {shape[:-1]} or probabilities of shape {shape}, got {describe(values)}"
@@ -173,8 +182,12 @@ def _keep_mask(x: Any, *, rate: float = 0.5, rng: Any = None) -> Any:
     of 2^-16, and the scale is exactly its inverse, so that the mean stays exactly 1.
     """
     kept = max(1, round((1 - rate) * 65536))
-    words = rng.integers(0, 2**64 - 1, size=-(-x.size // 4), dtype=np.uint64, endpoint=True).view(np.uint16)
-    return (words[: x.size] < kept).reshape(x.shape) * x.dtype.type(65536 / kept)
+
+    def words(rng: np.random.Generator) -> Any:
+        raw = rng.integers(0, 2**64 - 1, size=-(-x.size // 4), dtype=np.uint64, endpoint=True)
+        return raw.view(np.uint16)[: x.size].reshape(x.shape)
+
+    return (drawn(rng, words) < kept) * x.dtype.type(65536 / kept)
 
 
 keep_mask = declare(

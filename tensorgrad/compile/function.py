@@ -1,0 +1,230 @@
+"""tg.compile: record a function once, replay it from then on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import update_wrapper
+from typing import Any, Callable
+
+import numpy as np
+
+from ..tensor import Tensor, _capture, _recording, as_data
+from .capture import Capture, CaptureError
+from .emit import Executable
+from .program import Program, Value
+from .report import explained
+
+MOST_PROGRAMS = 64
+"""With more kinds of arguments than that, something changes in each call that should be an array."""
+
+
+def compile(function: Callable[..., Any]) -> Compiled:
+    """A function that does the same as ``function``, faster: recorded when first called, replayed from then on.
+
+    A replay calls NumPy on buffers that exist already; nothing is recorded, allocated or decided in Python. Arguments
+    of another shape, dtype or training mode are recorded anew. Parameters, optimisers, ``.grad`` and random generators
+    are in the same state afterwards as after the plain call.
+
+    Parameters
+    ----------
+    function
+        Of arrays, Tensors and containers of them; other arguments must be hashable, and each value is recorded anew.
+        What it computes must not depend on values that Python reads (``if tensor > 0``, ``.item()``), and what it does
+        besides NumPy (printing, counting) happens while it is recorded only.
+
+    Returns
+    -------
+    Compiled
+        Called as ``function`` is; ``explain()`` shows the programs. Arrays that it returns are its own, but ``.grad``
+        of the parameters is written over by the next call.
+
+    Raises
+    ------
+    CaptureError
+        When called: if the function does what a program cannot do, with the remedy; at the second call, when the step
+        is recorded again to be compared, also if something that Python computed has changed.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> weight = tg.Tensor(np.zeros(3), requires_grad=True)
+    >>> optimiser = tg.optim.SGD([weight], lr=0.1)
+    >>> @tg.compile
+    ... def step(x, y):
+    ...     optimiser.zero_grad()
+    ...     loss = np.square(x @ weight - y).mean()
+    ...     loss.backward()
+    ...     optimiser.step()
+    ...     return loss
+    >>> losses = [step(np.eye(3), np.ones(3)).item() for _ in range(3)]
+    >>> [round(loss, 4) for loss in losses]
+    [1.0, 0.8711, 0.7588]
+    """
+    if not callable(function):
+        raise TypeError(f"compile: takes a function, got {type(function).__name__}")
+    return Compiled(function)
+
+
+class Compiled:
+    """What :func:`compile` returns."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        update_wrapper(self, function)
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self._programs: dict[Any, list[_Variant]] = {}
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        if _capture.get() is not None:  # inside another compiled function: part of that one's program
+            return self.function(*args, **settings)
+        arguments = _Arguments(args, settings)
+        with self._lock:
+            return self._variant(arguments)(arguments)
+
+    def explain(self, *args: Any, **settings: Any) -> str:
+        """The programs recorded so far as text: steps, shapes, buffers, bytes.
+
+        With arguments the function is called with them once, with all its effects, and the time of each step is shown.
+        """
+        timed = None
+        if args or settings:
+            self(*args, **settings)
+            arguments = _Arguments(args, settings)
+            with self._lock:
+                timed = self._variant(arguments)
+                timed(arguments, timed=True)
+        variants = [variant for found in self._programs.values() for variant in found]
+        if not variants:
+            return f"{self.name}: nothing recorded yet; call it first"
+        chosen = variants if timed is None else [timed]
+        return "\n\n".join(explained(variant.executable, timed is not None) for variant in chosen)
+
+    def __reduce__(self) -> Any:
+        return Compiled, (self.function,)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        import copy
+
+        return Compiled(copy.deepcopy(self.function, memo))
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        raise TypeError("compile: decorates functions; of a method, compile the bound one: tg.compile(instance.method)")
+
+    def _variant(self, arguments: _Arguments) -> _Variant:
+        """The program for these arguments and the present state; recorded if there is none."""
+        key = arguments.key()
+        found = self._programs.setdefault(key, [])
+        for variant in found:
+            if variant.fits():
+                if not variant.verified:
+                    self._verify(variant, arguments)
+                return variant
+        if sum(map(len, self._programs.values())) >= MOST_PROGRAMS:
+            raise CaptureError(
+                f"{self.name}: recorded {MOST_PROGRAMS} programs already, for ever new arguments; pass what changes "
+                "as 0-d arrays, and pad arrays to a few shapes"
+            )
+        found.append(_Variant(self._record(arguments), arguments))
+        return found[-1]
+
+    def _record(self, arguments: _Arguments) -> Program:
+        capture = Capture()
+        args, settings = arguments.traced(capture)
+        return capture.record(self.function, args, settings, arguments.leaves)
+
+    def _verify(self, variant: _Variant, arguments: _Arguments) -> None:
+        """Record again and compare: what Python computes must not have changed."""
+        different = variant.program.difference(self._record(arguments))
+        if different is not None:
+            raise CaptureError(
+                f"{self.name}: recorded again it is another program ({different} is different), so it depends on "
+                "something that Python computes anew in each call: draw random numbers with ops that take rng (such as "
+                "tg.dropout), keep changing state in Tensors, pass what varies as arguments"
+            )
+        variant.verified = True
+
+
+class _Variant:
+    """A program for one kind of arguments, and when it may be used."""
+
+    def __init__(self, program: Program, arguments: _Arguments) -> None:
+        self.program, self.verified = program, False
+        self.executable = Executable(program, arguments.values)
+
+    def fits(self) -> bool:
+        return all(guard() for guard in self.program.guards)
+
+    def __call__(self, arguments: _Arguments, timed: bool = False) -> Any:
+        return self.executable(arguments.arrays, arguments.leaves, timed)
+
+
+class _Arguments:
+    """The arguments of a call: arrays, Tensors with gradients (leaves of the program), and the rest."""
+
+    def __init__(self, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
+        self.arrays: list[np.ndarray] = []
+        self.leaves: list[Tensor] = []
+        self.values: list[Value] = []
+        self._tree = self._take((args, settings))
+
+    def _take(self, x: Any) -> Any:
+        kind = type(x)
+        if kind is np.ndarray:
+            return self._array(x, "array")
+        if kind is Tensor:
+            if x._requires_grad:
+                self.leaves.append(x)
+                return ("leaf", len(self.leaves) - 1, x.shape, x.dtype)
+            return self._array(x._data, "tensor")
+        if kind in (tuple, list):
+            return (kind, *map(self._take, x))
+        if kind is dict:
+            return (dict, *((name, self._take(item)) for name, item in x.items()))
+        if isinstance(x, np.generic):
+            return self._array(np.asarray(x), "array")
+        return ("plain", kind, x)
+
+    def _array(self, array: Any, kind: str) -> Any:
+        array = as_data(array)
+        if not isinstance(array, np.ndarray):
+            raise CaptureError(f"compile: takes NumPy arrays, got {type(array).__name__}")
+        self.arrays.append(array if array.flags.c_contiguous else array.copy())
+        return (kind, len(self.arrays) - 1, array.shape, array.dtype)
+
+    def key(self) -> Any:
+        key = (self._tree, _recording.get())
+        try:
+            hash(key)
+        except TypeError as error:
+            raise CaptureError(
+                f"compile: an argument is neither an array nor hashable ({error}); pass arrays, Tensors, containers of "
+                "them, numbers or text"
+            ) from None
+        return key
+
+    def traced(self, capture: Capture) -> tuple[Any, Any]:
+        """The arguments with traced arrays in the place of arrays."""
+        self.values = [Value("argument", a.shape, a.dtype, index) for index, a in enumerate(self.arrays)]
+        traced = [capture.contiguous(value, array) for value, array in zip(self.values, self.arrays)]
+
+        def rebuilt(tree: Any) -> Any:
+            kind = tree[0]
+            if kind == "array":
+                return traced[tree[1]]
+            if kind == "tensor":
+                return Tensor(traced[tree[1]])
+            if kind == "leaf":
+                return self.leaves[tree[1]]
+            if kind == "plain":
+                return tree[2]
+            if kind is dict:
+                return {name: rebuilt(item) for name, item in tree[1:]}
+            return kind(map(rebuilt, tree[1:]))
+
+        args, settings = self._tree[1:]
+        return rebuilt(args), rebuilt(settings)
+
+
+__all__ = ["Compiled", "Sequence", "compile"]

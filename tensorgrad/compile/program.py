@@ -1,0 +1,180 @@
+"""The program that a step becomes: values, instructions, and what the program does to the world outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+import numpy as np
+
+from ..tensor import Tensor
+
+ELEMENTWISE = ("ufunc", "select", "cast")
+"""Kinds of instructions whose result has in each place what its operands have there; these can be fused."""
+
+EFFECTS = ("source", "check")
+"""Kinds that are kept, and kept in order, whether or not their result is used."""
+
+
+@dataclass(eq=False)
+class Value:
+    """An array of the program.
+
+    Attributes
+    ----------
+    kind
+        ``argument``, ``leaf`` (the data of a Tensor from outside), ``gradient`` (the ``.grad`` that such a Tensor had
+        before), or ``result`` of an instruction.
+    index
+        Which argument or leaf.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    index: int = -1
+    instruction: Instruction | None = None
+
+    @property
+    def root(self) -> Value:
+        """The value whose memory this one shares: itself, unless it is a view."""
+        value = self
+        while value.instruction is not None and value.instruction.kind == "view":
+            value = next(x for x in value.instruction.operands if isinstance(x, Value))
+        return value
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(eq=False)
+class Instruction:
+    """One call of a NumPy function (or, of kind ``source`` or ``check``, of a function with effects).
+
+    Attributes
+    ----------
+    kind
+        ``ufunc``, ``select`` (np.where), ``cast``, ``reduce``, ``matmul``, ``view``, ``call``, ``source``, ``check``.
+    operands
+        Values and constants.
+    settings
+        Keywords, such as ``axis``.
+    """
+
+    kind: str
+    function: Callable[..., Any]
+    operands: tuple[Any, ...]
+    settings: dict[str, Any]
+    out: Value
+
+    @property
+    def name(self) -> str:
+        """What is called."""
+        owner = getattr(self.function, "__self__", None)
+        name: str = getattr(self.function, "__name__", type(self.function).__name__)
+        return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
+
+    def values(self) -> Iterator[Value]:
+        """The operands that are not constants."""
+        return (operand for operand in self.operands if isinstance(operand, Value))
+
+
+@dataclass(eq=False)
+class Program:
+    """Instructions in order, and what they are for.
+
+    Attributes
+    ----------
+    leaves
+        Tensors from outside: parameters, state.
+    stores, gradients
+        What becomes the data, and the ``.grad``, of a leaf in the end: position of the leaf and a Value or constant.
+    outputs
+        What is returned: a tree with Values in it.
+    guards
+        Functions of no arguments that are all true as long as the program may be used.
+    """
+
+    instructions: list[Instruction]
+    leaves: list[Tensor]
+    stores: list[tuple[int, Any]] = field(default_factory=list)
+    gradients: list[tuple[int, Any]] = field(default_factory=list)
+    outputs: Any = None
+    guards: list[Callable[[], bool]] = field(default_factory=list)
+    argument_leaves: dict[int, int] = field(default_factory=dict)
+
+    def results(self) -> Iterator[Value]:
+        """All values that have to be there in the end."""
+        for _, value in (*self.stores, *self.gradients):
+            if isinstance(value, Value):
+                yield value
+        yield from values_in(self.outputs)
+
+    def without_dead_code(self) -> Program:
+        """Itself, without the instructions whose result nobody uses."""
+        needed: set[int] = {id(value) for value in self.results()}
+        kept = []
+        for instruction in reversed(self.instructions):
+            if instruction.kind in EFFECTS or id(instruction.out) in needed:
+                kept.append(instruction)
+                needed.update(id(value) for value in instruction.values())
+        self.instructions = kept[::-1]
+        return self
+
+    def difference(self, other: Program) -> str | None:
+        """What differs between two recordings of the same step, in words; None if nothing does."""
+        if len(self.instructions) != len(other.instructions):
+            return f"{len(self.instructions)} instructions, then {len(other.instructions)}"
+        numbers: dict[int, tuple[Any, ...]] = {}
+        for position, (one, two) in enumerate(zip(self.instructions, other.instructions)):
+            if one.kind != two.kind or _code(one.function) is not _code(two.function):
+                return f"{one.name}, then {two.name}"
+            pairs = [*zip(one.operands, two.operands), *_pairs(one.settings, two.settings)]
+            if len(one.operands) != len(two.operands) or not all(_same(a, b, numbers) for a, b in pairs):
+                return f"an operand of {one.name}"
+            numbers[id(one.out)] = numbers[id(two.out)] = ("result", position)
+        return None
+
+
+def values_in(tree: Any) -> Iterator[Value]:
+    """The Values in nested containers."""
+    if isinstance(tree, Value):
+        yield tree
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from values_in(item)
+    elif isinstance(tree, dict):
+        yield from values_in(list(tree.values()))
+
+
+def _pairs(one: dict[str, Any], two: dict[str, Any]) -> list[tuple[Any, Any]]:
+    return [(one, two)] if one.keys() != two.keys() else [(one[name], two[name]) for name in one]
+
+
+def _code(function: Callable[..., Any]) -> Any:
+    """What tells functions apart that may be made anew in each recording."""
+    return getattr(function, "__code__", function if not hasattr(function, "__self__") else type(function))
+
+
+def _same(one: Any, two: Any, numbers: dict[int, tuple[Any, ...]]) -> bool:
+    if isinstance(one, Value) and isinstance(two, Value):
+        first = numbers.get(id(one), (one.kind, one.index))
+        return bool(first == numbers.get(id(two), (two.kind, two.index)))
+    if isinstance(one, (tuple, list)) and isinstance(two, (tuple, list)):
+        return len(one) == len(two) and all(_same(a, b, numbers) for a, b in zip(one, two))
+    if isinstance(one, (np.ndarray, np.generic)) or isinstance(two, (np.ndarray, np.generic)):
+        if isinstance(one, Value) or isinstance(two, Value):
+            return False
+        one, two = np.asarray(one), np.asarray(two)
+        return bool(one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes())
+    if callable(one) and callable(two):
+        return _code(one) is _code(two)
+    return type(one) is type(two) and bool(one == two or one != one)

@@ -1,0 +1,110 @@
+"""The order of a program's steps: elementwise instructions of one shape are gathered into runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value
+
+
+@dataclass(eq=False)
+class Step:
+    """Instructions that are done together: a run of elementwise ones, or a single one of another kind."""
+
+    instructions: list[Instruction]
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it consists of elementwise instructions."""
+        return self.instructions[0].kind in ELEMENTWISE
+
+    def values(self) -> Iterator[Value]:
+        """The operands that are not constants."""
+        return (value for instruction in self.instructions for value in instruction.values())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the results."""
+        return self.instructions[0].out.shape
+
+
+def schedule(program: Program) -> list[Step]:
+    """Steps in an order in which everything is computed before it is used, each as late as possible.
+
+    Built from the end: whatever is used by later steps only may come next. So a gradient of a penalty, which could be
+    computed at any time, ends in the run that adds it, and needs no memory of its own. What changes the world outside
+    (parameters stored in place) comes after all checks.
+    """
+    nodes = [instruction for instruction in program.instructions if instruction.kind != "view"]
+    position = {id(node): index for index, node in enumerate(nodes)}
+    sources = _sources(program, nodes)
+    waiting: dict[int, set[int]] = {id(node): set() for node in nodes}  # those that must come after it
+    for node in nodes:
+        for source in sources[id(node)]:
+            waiting[id(source)].add(id(node))
+    ready = [node for node in nodes if not waiting[id(node)]]
+    steps: list[Step] = []
+
+    def done(node: Instruction) -> None:
+        ready.remove(node)
+        for source in sources[id(node)]:
+            waiting[id(source)].discard(id(node))
+            if not waiting[id(source)] and source not in ready:
+                ready.append(source)
+
+    while ready:
+        node = max(ready, key=lambda candidate: position[id(candidate)])
+        run = [node]
+        done(node)
+        while node.kind in ELEMENTWISE:
+            fitting = [other for other in ready if _joins(other, run)]
+            if not fitting:
+                break
+            chosen = max(fitting, key=lambda candidate: position[id(candidate)])
+            run.append(chosen)
+            done(chosen)
+        steps.append(Step(run[::-1]))
+    return steps[::-1]
+
+
+def _sources(program: Program, nodes: list[Instruction]) -> dict[int, list[Instruction]]:
+    """For each instruction those that must come before it."""
+    stored = {id(value.root) for _, value in program.stores if isinstance(value, Value)}
+    effects: list[Instruction] = []
+    found: dict[int, list[Instruction]] = {}
+    for node in nodes:
+        roots = {id(root): root for root in (value.root for value in node.values())}
+        before = [root.instruction for root in roots.values() if root.instruction is not None]
+        if node.kind in EFFECTS:
+            before += effects[-1:]
+            effects.append(node)
+        found[id(node)] = before
+    checks = [node for node in effects if node.kind == "check"]
+    if checks:
+        for node in nodes:
+            if id(node.out) in stored and not _precedes(node, checks[-1], found):
+                found[id(node)].append(checks[-1])
+    return {key: list({id(source): source for source in sources}.values()) for key, sources in found.items()}
+
+
+def _precedes(node: Instruction, other: Instruction, sources: dict[int, list[Instruction]]) -> bool:
+    """Whether ``other`` needs ``node``."""
+    stack: list[Any] = [other]
+    seen: set[int] = set()
+    while stack:
+        current = stack.pop()
+        if current is node:
+            return True
+        if id(current) not in seen:
+            seen.add(id(current))
+            stack.extend(sources[id(current)])
+    return False
+
+
+def _joins(candidate: Instruction, run: list[Instruction]) -> bool:
+    """Whether an instruction can be done in the same pass: same shape, its result used there element by element."""
+    if candidate.kind not in ELEMENTWISE or candidate.out.shape != run[0].out.shape:
+        return False
+    return all(value.root is not candidate.out or value is candidate.out for node in run for value in node.values())

@@ -1,0 +1,340 @@
+"""Traced: an object in place of an array that notes down what NumPy does to it."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Callable
+
+import numpy as np
+
+from ..tensor import Tensor
+from .program import Instruction, Program, Value
+
+
+class CaptureError(RuntimeError):
+    """Something that a compiled step cannot do; the message says what to do instead."""
+
+
+class Recorder:
+    """Collects the instructions of a program while a function runs on :class:`Traced` arrays."""
+
+    def __init__(self) -> None:
+        self.program = Program([], [])
+        self._known: dict[Any, Traced] = {}
+
+    def emit(
+        self,
+        kind: str,
+        function: Callable[..., Any],
+        operands: tuple[Any, ...],
+        settings: dict[str, Any],
+        example: Any,
+    ) -> Traced:
+        """Add an instruction, or find the earlier one that computes the same."""
+        key = None if kind in ("source", "check") else _key(kind, function, operands, settings)
+        if key is not None and key in self._known:
+            return self._known[key]
+        if kind != "view":
+            example = np.array(example, order="C", copy=None)  # as its buffer will be
+        plain = tuple(operand.value if isinstance(operand, Traced) else operand for operand in operands)
+        out = Value("result", example.shape, example.dtype)
+        out.instruction = Instruction(kind, function, plain, settings, out)
+        self.program.instructions.append(out.instruction)
+        traced = Traced(self, out, example)
+        if key is not None:
+            self._known[key] = traced
+        return traced
+
+    def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any]) -> Any:
+        """Any function of arrays: as a view if its result is one, else as a call that makes a new array."""
+        args = tuple(args)
+        nested = not all(isinstance(x, Traced) or not _holds_traced(x) for x in (*args, *settings.values()))
+        if nested or any(isinstance(x, Traced) for x in settings.values()):
+            found: list[Traced] = []
+            template = _template((args, settings), found)
+            function, args, settings = _Rebuilt(function, template), tuple(found), {}
+        examples = tuple(x.example if isinstance(x, Traced) else x for x in args)
+        example = function(*examples, **settings)
+        if isinstance(example, (tuple, list)):
+            return self._call_of_several(function, args, settings, example)
+        if not isinstance(example, (np.ndarray, np.generic)):
+            return example
+        traced = [x for x in args if isinstance(x, Traced)]
+        is_view = isinstance(example, np.ndarray) and any(np.may_share_memory(example, x.example) for x in traced)
+        return self.emit("view" if is_view and len(traced) == 1 else "call", function, args, settings, example)
+
+    def _call_of_several(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], example: Any) -> Any:
+        parts = []
+        for position, part in enumerate(example):
+            picked = _Picked(function, position)
+            parts.append(self.emit("call", picked, args, settings, np.array(part)))
+        return type(example)(parts) if type(example) in (tuple, list) else tuple(parts)
+
+
+class Traced(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of the program that is being recorded; ``example`` holds what it is this time."""
+
+    __slots__ = ("example", "recorder", "value")
+    __hash__ = object.__hash__
+
+    def __init__(self, recorder: Recorder, value: Value, example: np.ndarray) -> None:
+        self.recorder, self.value, self.example = recorder, value, example
+
+    shape = property(lambda self: self.example.shape)
+    dtype = property(lambda self: self.example.dtype)
+    ndim = property(lambda self: self.example.ndim)
+    size = property(lambda self: self.example.size)
+    nbytes = property(lambda self: self.example.nbytes)
+    T = property(lambda self: self.transpose())
+
+    def __repr__(self) -> str:
+        return f"<an array under capture: {self.dtype} of shape {self.shape}>"
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    # What NumPy does
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+        if any(isinstance(x, Tensor) for x in inputs):
+            return NotImplemented  # the Tensor's turn
+        if settings.get("out") is not None or method == "at":
+            raise CaptureError(
+                f"np.{ufunc.__name__}: writing into an array is not captured; compute a new one, as in "
+                "x = x + y, and assign it: tensor.data = tensor.data - step"
+            )
+        if method == "reduce":
+            return self._reduced(ufunc, *inputs, **settings)
+        if method != "__call__":
+            return self.recorder.call(getattr(ufunc, method), inputs, settings)
+        if settings or ufunc.nout > 1 or (ufunc.signature is not None and ufunc is not np.matmul):
+            return self.recorder.call(ufunc, inputs, settings)
+        example = ufunc(*(x.example if isinstance(x, Traced) else x for x in inputs))
+        kind = "matmul" if ufunc is np.matmul else "ufunc"
+        return self.recorder.emit(kind, ufunc, inputs, {}, example)
+
+    def _reduced(self, ufunc: np.ufunc, x: Any, axis: Any = 0, keepdims: bool = False, **settings: Any) -> Any:
+        if any(value is not None for value in settings.values()):
+            return self.recorder.call(ufunc.reduce, (x,), {"axis": axis, "keepdims": keepdims, **settings})
+        example = ufunc.reduce(x.example, axis=axis, keepdims=keepdims)
+        return self.recorder.emit("reduce", ufunc, (x,), {"axis": axis, "keepdims": keepdims}, example)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
+        if any(issubclass(kind, Tensor) for kind in types):
+            return NotImplemented
+        if function is np.where and len(args) == 3 and not settings:
+            example = np.where(*(x.example if isinstance(x, Traced) else x for x in args))
+            return self.recorder.emit("select", np.where, tuple(map(_as_array, args)), {}, example)
+        if function in _METHODS and isinstance(args[0], Traced):
+            return getattr(args[0], _METHODS[function])(*args[1:], **settings)
+        if function in _OF_SHAPE:
+            return function(*_template((args, settings), [], examples=True)[0], **settings)
+        if settings.get("out") is not None:
+            raise CaptureError(f"np.{function.__name__}: out= is not captured; use the result that it returns")
+        return self.recorder.call(function, args, settings)
+
+    def __pow__(self, exponent: Any) -> Any:
+        quick = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}  # as arrays do
+        if type(exponent) in (int, float) and exponent in quick and self.dtype.kind == "f":
+            return quick[exponent](self)
+        return np.power(self, exponent)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.recorder.call(operator.getitem, (self, index), {})
+
+    # The methods that arrays have
+
+    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
+        """``ndarray.sum``."""
+        return np.add.reduce(self, axis=axis, keepdims=keepdims, dtype=dtype, out=out, **more)
+
+    def max(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
+        """``ndarray.max``."""
+        return np.maximum.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
+
+    def min(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
+        """``ndarray.min``."""
+        return np.minimum.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
+
+    def any(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
+        """``ndarray.any``."""
+        return np.logical_or.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
+
+    def all(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
+        """``ndarray.all``."""
+        return np.logical_and.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
+
+    def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
+        """``ndarray.mean``: for the usual dtypes the sum divided by the number, which is how NumPy does it."""
+        if more or dtype is not None or out is not None or self.dtype not in (np.float32, np.float64):
+            settings = {"axis": axis, "dtype": dtype, "keepdims": keepdims, **more}
+            return self.recorder.call(np.ndarray.mean, (self,), settings)
+        total = self.sum(axis=axis, keepdims=keepdims)
+        return total / (self.size // max(total.size, 1))
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """``ndarray.astype``; always in C order."""
+        dtype = np.dtype(dtype)
+        if dtype == self.dtype:
+            return self
+        return self.recorder.emit("cast", np.ndarray.astype, (self, dtype), {}, self.example.astype(dtype))
+
+    def copy(self) -> Traced:
+        """Itself: arrays under capture do not change."""
+        return self
+
+    def ravel(self) -> Any:
+        """``ndarray.ravel``."""
+        return self.reshape(-1)
+
+    # What a program has no place for
+
+    def _refuse(self, what: str, remedy: str) -> CaptureError:
+        return CaptureError(f"{what}: a compiled function cannot read values, as it runs on {self!r}; {remedy}")
+
+    def __bool__(self) -> bool:
+        raise self._refuse("if, and, or, while", "choose with np.where, or decide outside the compiled function")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise self._refuse("np.asarray", "use NumPy's functions on it as it is, or return it and convert it outside")
+
+    def __float__(self) -> float:
+        raise self._refuse("float", "return it and convert it outside")
+
+    def __int__(self) -> int:
+        raise self._refuse("int", "return it and convert it outside")
+
+    def __index__(self) -> int:
+        raise self._refuse("index", "index with the array itself: x[i] works with an array i")
+
+    def item(self, *args: Any) -> Any:
+        """Refused."""
+        raise self._refuse("item", "return the tensor and call .item() outside")
+
+    def tolist(self) -> Any:
+        """Refused."""
+        raise self._refuse("tolist", "return the array and call .tolist() outside")
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise CaptureError("assignment: writing into an array is not captured; choose with np.where instead")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(name)
+        raise CaptureError(f"array.{name} is not captured; use np.{name} or another of NumPy's functions")
+
+
+def _array_method(name: str) -> Callable[..., Any]:
+    function = getattr(np.ndarray, name)
+
+    def method(self: Traced, *args: Any, **settings: Any) -> Any:
+        return self.recorder.call(function, (self, *args), settings)
+
+    method.__name__, method.__doc__ = name, f"``ndarray.{name}``."
+    return method
+
+
+for _name in (
+    *("reshape", "transpose", "swapaxes", "squeeze", "var", "std", "prod", "argmax", "argmin", "argsort", "clip"),
+    *("cumsum", "cumprod", "repeat", "take", "trace", "diagonal", "dot", "round", "flatten", "view", "ptp", "nonzero"),
+):
+    if hasattr(np.ndarray, _name):
+        setattr(Traced, _name, _array_method(_name))
+
+_METHODS: dict[Any, str] = {
+    getattr(np, name): name for name in ("sum", "max", "min", "any", "all", "mean", "copy", "ravel", "astype")
+}
+_OF_SHAPE = (np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.result_type)
+
+
+def _as_array(operand: Any) -> Any:
+    return operand if isinstance(operand, Traced) or type(operand) in (int, float, bool) else np.asarray(operand)
+
+
+def _holds_traced(x: Any) -> bool:
+    if isinstance(x, (list, tuple)):
+        return any(map(_holds_traced, x))
+    return isinstance(x, Traced)
+
+
+class _Slot:
+    """The place of an operand inside nested arguments."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Slot) and other.position == self.position
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _template(tree: Any, found: list[Traced], examples: bool = False) -> Any:
+    """Nested arguments with a slot (or the example) in the place of everything traced."""
+    if isinstance(tree, Traced):
+        found.append(tree)
+        return tree.example if examples else _Slot(len(found) - 1)
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_template(item, found, examples) for item in tree)
+    if isinstance(tree, dict):
+        return {name: _template(item, found, examples) for name, item in tree.items()}
+    return tree
+
+
+class _Rebuilt:
+    """A function of nested arguments as one of its arrays alone."""
+
+    def __init__(self, function: Callable[..., Any], template: Any) -> None:
+        self.function, self.template, self.__name__ = function, template, function.__name__
+
+    def __call__(self, *arrays: Any) -> Any:
+        def fill(tree: Any) -> Any:
+            if isinstance(tree, _Slot):
+                return arrays[tree.position]
+            if isinstance(tree, (list, tuple)):
+                return type(tree)(map(fill, tree))
+            return {name: fill(item) for name, item in tree.items()} if isinstance(tree, dict) else tree
+
+        args, settings = fill(self.template)
+        return self.function(*args, **settings)
+
+    __code__ = property(lambda self: getattr(self.function, "__code__", self.function))
+
+
+class _Picked:
+    """One of the results of a function that has several."""
+
+    def __init__(self, function: Callable[..., Any], position: int) -> None:
+        self.function, self.position, self.__name__ = function, position, f"{function.__name__}[{position}]"
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return self.function(*args, **settings)[self.position]
+
+    __code__ = property(lambda self: getattr(self.function, "__code__", self.function))
+
+
+def _key(kind: str, function: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """Equal for instructions that compute the same; None where that cannot be told."""
+    try:
+        key = (kind, function, tuple(map(_hashable, operands)), tuple((n, _hashable(v)) for n, v in settings.items()))
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _hashable(x: Any) -> Any:
+    if isinstance(x, Traced):
+        return x.value
+    if isinstance(x, np.ndarray):
+        return (x.dtype.str, x.shape, x.tobytes()) if x.ndim == 0 else ("array", id(x))
+    if isinstance(x, slice):
+        return ("slice", x.start, x.stop, x.step)
+    if isinstance(x, tuple):
+        return ("tuple", *map(_hashable, x))
+    if isinstance(x, float):
+        return (float, x.hex())
+    return (type(x), x)
