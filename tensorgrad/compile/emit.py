@@ -212,8 +212,8 @@ class Executable:
             lines = self._kernel_lines(index, step)
             if lines is not None:
                 return lines
-        constants = [x for i in step.instructions for x in i.operands if not isinstance(x, Value)]
-        small = step.instructions[0].out.size <= 2 * BLOCK or len(step.instructions) == 1
+        constants = [typed(i, x) for i in step.instructions for x in i.operands if not isinstance(x, Value)]
+        small = step.size <= 2 * BLOCK or len(step.instructions) == 1
         if small or any(np.ndim(x) for x in constants):
             return self._elementwise(step, self._temporaries(step, f"t{index}_"))
         return self._blocks(index, step)
@@ -221,7 +221,7 @@ class Executable:
     def _escapes(self, value: Value) -> bool:
         return id(value) in self.memory.arrays or id(value) in self.memory.in_place
 
-    def _elementwise(self, step: Step, names: dict[int, str]) -> list[str]:
+    def _elementwise(self, step: Step, names: dict[Any, str]) -> list[str]:
         """One line for each instruction; ``names`` come before the usual ones."""
         lines = []
         for instruction in step.instructions:
@@ -230,7 +230,10 @@ class Executable:
                 for x in instruction.operands
             ]
             out = names.get(id(instruction.out)) or self._name(instruction.out)
-            if instruction.kind == "select":
+            if instruction.is_total:
+                total = names.get(("total", id(instruction.out))) or self._total(instruction.out, out)
+                lines.append(f"{self._constant(np.add.reduce)}({operands[0]}, None, None, {total})")
+            elif instruction.kind == "select":
                 lines += [f"copyto({out}, {operands[2]})", f"copyto({out}, {operands[1]}, where={operands[0]})"]
             elif instruction.kind == "cast":
                 lines.append(f"{out}[...] = {operands[0]}")
@@ -239,6 +242,11 @@ class Executable:
                 function = self._function(instruction.function)
                 lines.append(f"{function}({', '.join(operands)}, {keyword}{out})")
         return lines
+
+    def _total(self, value: Value, name: str) -> str:
+        """The buffer of a sum of everything as a 0-d array, whatever axes it keeps."""
+        self._space[f"{name}_total"] = self.memory.arrays[id(value)].reshape(())
+        return f"{name}_total"
 
     def _function(self, function: Any) -> str:
         name = f"np_{function.__name__}"
@@ -288,12 +296,16 @@ class Executable:
         """A loop over blocks; the slices of arrays that stay where they are have been cut in advance."""
         everything = {id(v): v for v in (*step.values(), *(i.out for i in step.instructions))}
         temporary = {id(value): slot for value, slot in self._slots(step)}
+        totals = [instruction.out for instruction in step.instructions if instruction.is_total]
+        for value in totals:
+            del everything[id(value)]
         flat = all((v.shape == step.shape and v.root is v) or not v.shape for v in everything.values())
         values = {key: v for key, v in everything.items() if _goes_along(v.shape, step.shape)}
-        shape = (step.instructions[0].out.size,) if flat else step.shape
-        rows = max(1, BLOCK * shape[0] // step.instructions[0].out.size)
+        shape = (step.size,) if flat else step.shape
+        rows = max(1, BLOCK * shape[0] // step.size)
         starts = range(0, shape[0], rows)
-        loop, cut, static = {}, [], []
+        loop: dict[Any, str] = {}
+        cut, static = [], []
         for number, value in enumerate(values.values()):
             name = loop[id(value)] = f"x{number}"
             if id(value) in temporary or self._is_static(value):
@@ -301,10 +313,14 @@ class Executable:
             else:
                 cut.append(f"    {name} = {self._name(value)}{'.reshape(-1)' if flat else ''}[i:j]")
 
+        partial_sums = [np.empty(len(starts), value.dtype) for value in totals]
+        for number, value in enumerate(totals):
+            loop["total", id(value)] = f"s{number}"
+
         def slices() -> list[tuple[Any, ...]]:
             rest = shape[1:]
             found = []
-            for start in starts:
+            for block, start in enumerate(starts):
                 end = min(start + rows, shape[0])
                 row: list[Any] = [start, end] if cut else []
                 for _, value in static:
@@ -314,13 +330,18 @@ class Executable:
                     else:
                         array = eval(self._name(value), self._space)
                         row.append((array.reshape(-1) if flat else array)[start:end])
+                row += [sums[block : block + 1].reshape(()) for sums in partial_sums]
                 found.append(tuple(row))
             return found
 
         self._bound(f"k{index}", slices)
-        targets = [*(["i", "j"] if cut else []), *(name for name, _ in static)]
+        targets = [*(["i", "j"] if cut else []), *(name for name, _ in static), *(f"s{n}" for n in range(len(totals)))]
         body = self._elementwise(step, loop)
-        return [f"for {', '.join(targets)}, in k{index}:", *cut, *(f"    {line}" for line in body)]
+        lines = [f"for {', '.join(targets)}, in k{index}:", *cut, *(f"    {line}" for line in body)]
+        for value, sums in zip(totals, partial_sums):
+            name, reduce = self._name(value), self._constant(np.add.reduce)
+            lines.append(f"{reduce}({self._constant(sums)}, None, None, {self._total(value, name)})")
+        return lines
 
     def _kernel_lines(self, index: int, step: Step) -> list[str] | None:
         return None
@@ -370,7 +391,9 @@ def _goes_along(shape: tuple[int, ...], run: tuple[int, ...]) -> bool:
 
 
 def typed(instruction: Instruction, constant: Any) -> Any:
-    """A Python number as a 0-d array of the dtype that NumPy would give it beside the other operands."""
+    """A number as a 0-d array, of the dtype that NumPy would give it beside the other operands."""
+    if isinstance(constant, np.ndarray) and constant.size and not any(constant.strides):
+        return constant[(0,) * constant.ndim].reshape(())  # one number, spread over a shape that the result has anyway
     if instruction.kind == "ufunc" and type(constant) in (int, float, bool):
         position = next(i for i, x in enumerate(instruction.operands) if x is constant)
         return np.array(constant, loop_dtypes(instruction)[position])

@@ -87,16 +87,32 @@ class Memory:
                     continue
                 if step.is_run and not self.outlives(out, index):
                     continue
-                self._place(out, keep=id(out) in kept)
+                given = self._given_up(step, index, instruction, dying) if step.is_run else None
+                if given is None:
+                    self._place(out)
+                else:
+                    dying[index].remove(given)
+                    self._blocks[id(out)], self.arrays[id(out)] = self._blocks.pop(id(given)), self.arrays[id(given)]
                 if id(out) not in kept:
                     dying.setdefault(self.last_use.get(id(out), index), []).append(out)
             for value in dying.pop(index, ()):
                 self._free.append(self._blocks.pop(id(value)))
 
-    def _place(self, value: Value, keep: bool) -> None:
+    def _given_up(self, step: Step, index: int, writer: Instruction, dying: dict[int, list[Value]]) -> Value | None:
+        """An operand of a run that is not needed any more once ``writer`` has its result, which can take its place."""
+        later = step.instructions[step.instructions.index(writer) + (writer.kind == "ufunc") :]
+        for value in dying.get(index, ()):
+            if value.shape == writer.out.shape and value.dtype == writer.out.dtype and value.shape == step.shape:
+                readers = [i for i in step.instructions for v in i.values() if v.root is value]
+                directly = all(v is value for i in readers for v in i.values() if v.root is value)
+                if readers and directly and not any(reader in later for reader in readers):
+                    return value
+        return None
+
+    def _place(self, value: Value) -> None:
         needed = max(value.nbytes, 1)
         fitting = [block for block in self._free if needed <= block.nbytes <= 4 * needed + 4096]
-        if fitting and not keep:
+        if fitting:
             block = min(fitting, key=lambda candidate: candidate.nbytes)
             self._free = [other for other in self._free if other is not block]
         else:

@@ -82,6 +82,20 @@ class Instruction:
         name: str = getattr(self.function, "__name__", type(self.function).__name__)
         return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
 
+    @property
+    def is_total(self) -> bool:
+        """Whether it sums all elements of an array: a run can do that on the way."""
+        if self.kind != "reduce" or self.function is not np.add or not isinstance(self.operands[0], Value):
+            return False
+        return self.out.size == 1 < self.operands[0].size and self.operands[0].dtype == self.out.dtype
+
+    @property
+    def run_shape(self) -> tuple[int, ...] | None:
+        """The shape of the run that it can be part of."""
+        if self.kind in ELEMENTWISE:
+            return self.out.shape
+        return tuple(self.operands[0].shape) if self.is_total else None
+
     def values(self) -> Iterator[Value]:
         """The operands that are not constants."""
         return (operand for operand in self.operands if isinstance(operand, Value))

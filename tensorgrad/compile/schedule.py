@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value
@@ -17,8 +18,8 @@ class Step:
 
     @property
     def is_run(self) -> bool:
-        """Whether it consists of elementwise instructions."""
-        return self.instructions[0].kind in ELEMENTWISE
+        """Whether it consists of elementwise instructions, and sums of what they give."""
+        return any(instruction.kind in ELEMENTWISE for instruction in self.instructions)
 
     def values(self) -> Iterator[Value]:
         """The operands that are not constants."""
@@ -26,8 +27,14 @@ class Step:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the results."""
-        return self.instructions[0].out.shape
+        """Of the results; of the operand of a sum."""
+        instruction = self.instructions[0]
+        return instruction.run_shape or instruction.out.shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements of that shape."""
+        return prod(self.shape)
 
 
 def schedule(program: Program) -> list[Step]:
@@ -55,10 +62,11 @@ def schedule(program: Program) -> list[Step]:
                 ready.append(source)
 
     while ready:
-        node = max(ready, key=lambda candidate: position[id(candidate)])
+        # numbers come last, so that a sum that only they need can be part of a later pass over its operand
+        node = max(ready, key=lambda candidate: (candidate.out.size == 1, position[id(candidate)]))
         run = [node]
         done(node)
-        while node.kind in ELEMENTWISE:
+        while node.run_shape is not None:
             fitting = [other for other in ready if _joins(other, run)]
             if not fitting:
                 break
@@ -103,8 +111,14 @@ def _precedes(node: Instruction, other: Instruction, sources: dict[int, list[Ins
     return False
 
 
+def _uses(run: list[Instruction], value: Value) -> bool:
+    return any(operand.root is value for node in run for operand in node.values())
+
+
 def _joins(candidate: Instruction, run: list[Instruction]) -> bool:
     """Whether an instruction can be done in the same pass: same shape, its result used there element by element."""
-    if candidate.kind not in ELEMENTWISE or candidate.out.shape != run[0].out.shape:
+    if candidate.run_shape is None or candidate.run_shape != run[0].run_shape:
+        return False
+    if candidate.is_total and (candidate.operands[0].root is not candidate.operands[0] or _uses(run, candidate.out)):
         return False
     return all(value.root is not candidate.out or value is candidate.out for node in run for value in node.values())
