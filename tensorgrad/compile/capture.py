@@ -82,8 +82,7 @@ class Capture(Recorder):
         """The program is for this value of an attribute only."""
         if (id(owner), attribute) not in self._watched:
             self._watched.add((id(owner), attribute))
-            value = copy.copy(value)
-            self.program.guards.append(lambda: getattr(owner, attribute) == value)
+            self.program.watched.append((owner, attribute, copy.copy(value)))
 
     def refuse_to_set(self, owner: Any, attribute: str) -> None:
         """For what a replay would leave undone."""
@@ -120,8 +119,8 @@ class Capture(Recorder):
                 program.stores.append((leaf.index, _plain(tensor._data)))
             if tensor.grad is not leaf.grad:
                 program.gradients.append((leaf.index, _plain(tensor.grad)))
-            requires = tensor._requires_grad
-            program.guards.append(_requires(tensor, requires))
+            if tensor._requires_grad:
+                program.watched.append((tensor, "_requires_grad", True))
 
     def _output(self, result: Any) -> Any:
         """The result with Values in the place of traced arrays."""
@@ -190,10 +189,6 @@ def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) 
         )
 
     return fits
-
-
-def _requires(tensor: Tensor, requires: bool) -> Callable[[], bool]:
-    return lambda: tensor._requires_grad is requires
 
 
 def replayed_output(tree: Any, arrays: dict[int, Any]) -> Any:

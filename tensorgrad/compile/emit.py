@@ -11,8 +11,9 @@ import numpy as np
 
 from ..tensor import Tensor, _clock
 from .capture import replayed_output
+from .kernels import Kernel, compiled, supported
 from .memory import DYNAMIC, Memory
-from .program import ELEMENTWISE, Instruction, Program, Value, values_in
+from .program import Instruction, Program, Value, typed, values_in
 from .schedule import Step, schedule
 
 BLOCK = 32768
@@ -36,8 +37,8 @@ class Executable:
         Of each step, in the last call with ``timed=True``.
     """
 
-    def __init__(self, program: Program, arguments: Sequence[Value], kernel: Callable[..., Any] | None = None) -> None:
-        self.program, self.arguments, self.kernel = program, list(arguments), kernel
+    def __init__(self, program: Program, arguments: Sequence[Value], fast: bool = False) -> None:
+        self.program, self.arguments, self.fast = program, list(arguments), fast
         self.steps = schedule(program)
         self.memory = Memory(program, self.steps)
         self.seconds = [0.0] * len(self.steps)
@@ -54,6 +55,7 @@ class Executable:
         self._constants: list[Any] = []
         self._static: list[tuple[str, Callable[[], Any]]] = []
         self._scratch: list[np.ndarray] = []
+        self.fits = self._fits()
         self.source = self._emit()
         self._timed: Callable[..., Any] | None = None
         self._run = self._compiled(self.source)
@@ -87,6 +89,16 @@ class Executable:
             if line.startswith("    # effects"):
                 lines.append("    seconds[last] += clock()")
         return "\n".join(lines) + "\n"
+
+    def _fits(self) -> Callable[[], bool]:
+        """Whether the program may be used in the present state of the world outside, as one expression."""
+        conditions = []
+        for owner, attribute, value in self.program.watched:
+            conditions.append(f"{self._constant(owner)}.{attribute} == {self._constant(value)}")
+        conditions += [f"{self._constant(guard)}()" for guard in self.program.guards]
+        exec(f"def fits():\n    return {' and '.join(conditions) or 'True'}\n", self._space)
+        fits: Callable[[], bool] = self._space["fits"]
+        return fits
 
     # Names
 
@@ -208,10 +220,8 @@ class Executable:
         for instruction in step.instructions:
             if self._escapes(instruction.out):
                 self._declare(instruction.out)
-        if self.kernel is not None:
-            lines = self._kernel_lines(index, step)
-            if lines is not None:
-                return lines
+        if self.fast and supported(step):
+            return self._kernel_lines(index, step)
         constants = [typed(i, x) for i in step.instructions for x in i.operands if not isinstance(x, Value)]
         small = step.size <= 2 * BLOCK or len(step.instructions) == 1
         if small or any(np.ndim(x) for x in constants):
@@ -343,8 +353,27 @@ class Executable:
             lines.append(f"{reduce}({self._constant(sums)}, None, None, {self._total(value, name)})")
         return lines
 
-    def _kernel_lines(self, index: int, step: Step) -> list[str] | None:
-        return None
+    def _kernel_lines(self, index: int, step: Step) -> list[str]:
+        """A run as one call of a kernel."""
+        kernel = Kernel(step, self._escapes, self._place_of)
+        operands = []
+        for number, (value, shape) in enumerate(kernel.arrays):
+            name = self._name(value)
+            if shape != value.shape:
+                reshaped = f"{name}.reshape({self._constant(shape)})"
+                name = f"k{index}_{number}" if self._is_static(value) else reshaped
+                if self._is_static(value):
+                    self._bound(name, partial(eval, reshaped, self._space))
+            operands.append(name)
+        function = compiled(kernel.source, [(value.dtype, len(shape)) for value, shape in kernel.arrays])
+        return [f"{self._constant(function)}({', '.join(operands)})"]
+
+    def _place_of(self, value: Value) -> Any:
+        """Equal for values that are the same memory, where one is computed into the place of the other."""
+        if value.kind == "leaf" or id(value) in self.memory.in_place:
+            return "leaf", self.memory.in_place.get(id(value), value.index)
+        array = self.memory.arrays.get(id(value))
+        return id(value) if array is None else array.__array_interface__["data"][0]
 
     # The end
 
@@ -388,25 +417,3 @@ class Executable:
 def _goes_along(shape: tuple[int, ...], run: tuple[int, ...]) -> bool:
     """Whether an operand of that shape is cut along the first axis together with the run; others are repeated."""
     return len(shape) == len(run) and shape[0] == run[0]
-
-
-def typed(instruction: Instruction, constant: Any) -> Any:
-    """A number as a 0-d array, of the dtype that NumPy would give it beside the other operands."""
-    if isinstance(constant, np.ndarray) and constant.size and not any(constant.strides):
-        return constant[(0,) * constant.ndim].reshape(())  # one number, spread over a shape that the result has anyway
-    if instruction.kind == "ufunc" and type(constant) in (int, float, bool):
-        position = next(i for i, x in enumerate(instruction.operands) if x is constant)
-        return np.array(constant, loop_dtypes(instruction)[position])
-    if instruction.kind == "select" and type(constant) in (int, float, bool):
-        return np.array(constant, instruction.out.dtype)
-    return constant
-
-
-def loop_dtypes(instruction: Instruction) -> tuple[np.dtype[Any], ...]:
-    """The dtypes in which a ufunc computes: one for each operand, then that of the result."""
-    kinds = [x.dtype if hasattr(x, "dtype") else type(x) for x in instruction.operands]
-    found: tuple[np.dtype[Any], ...] = instruction.function.resolve_dtypes((*kinds, None))  # type: ignore[attr-defined]
-    return found
-
-
-__all__ = ["BLOCK", "ELEMENTWISE", "Executable", "loop_dtypes", "typed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 from functools import update_wrapper
@@ -9,9 +10,11 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..extras import MissingExtra
 from ..tensor import Tensor, _capture, _recording, as_data
 from .capture import Capture, CaptureError
 from .emit import Executable
+from .kernels import numba
 from .program import Program, Value
 from .report import explained
 
@@ -19,7 +22,7 @@ MOST_PROGRAMS = 64
 """With more kinds of arguments than that, something changes in each call that should be an array."""
 
 
-def compile(function: Callable[..., Any]) -> Compiled:
+def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compiled:
     """A function that does the same as ``function``, faster: recorded when first called, replayed from then on.
 
     A replay calls NumPy on buffers that exist already; nothing is recorded, allocated or decided in Python. Arguments
@@ -32,6 +35,10 @@ def compile(function: Callable[..., Any]) -> Compiled:
         Of arrays, Tensors and containers of them; other arguments must be hashable, and each value is recorded anew.
         What it computes must not depend on values that Python reads (``if tensor > 0``, ``.item()``), and what it does
         besides NumPy (printing, counting) happens while it is recorded only.
+
+    fast
+        Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
+        processes; else they are done by NumPy, block by block. Default: where numba is installed.
 
     Returns
     -------
@@ -63,15 +70,15 @@ def compile(function: Callable[..., Any]) -> Compiled:
     """
     if not callable(function):
         raise TypeError(f"compile: takes a function, got {type(function).__name__}")
-    return Compiled(function)
+    return Compiled(function, fast)
 
 
 class Compiled:
     """What :func:`compile` returns."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], fast: bool | None = None) -> None:
         update_wrapper(self, function)
-        self.function = function
+        self.function, self.fast = function, fast
         self.name = getattr(function, "__name__", type(function).__name__)
         self._programs: dict[Any, list[_Variant]] = {}
         self._lock = threading.RLock()
@@ -102,12 +109,10 @@ class Compiled:
         return "\n\n".join(explained(variant.executable, timed is not None) for variant in chosen)
 
     def __reduce__(self) -> Any:
-        return Compiled, (self.function,)
+        return Compiled, (self.function, self.fast)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        import copy
-
-        return Compiled(copy.deepcopy(self.function, memo))
+        return Compiled(copy.deepcopy(self.function, memo), self.fast)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         raise TypeError("compile: decorates functions; of a method, compile the bound one: tg.compile(instance.method)")
@@ -126,8 +131,13 @@ class Compiled:
                 f"{self.name}: recorded {MOST_PROGRAMS} programs already, for ever new arguments; pass what changes "
                 "as 0-d arrays, and pad arrays to a few shapes"
             )
-        found.append(_Variant(self._record(arguments), arguments))
+        found.append(_Variant(self._record(arguments), arguments, self._uses_kernels()))
         return found[-1]
+
+    def _uses_kernels(self) -> bool:
+        if self.fast and numba() is None:
+            raise MissingExtra("fast kernels need numba: pip install 'tensorgrad-numpy[fast]', or leave out fast=True")
+        return numba() is not None if self.fast is None else self.fast
 
     def _record(self, arguments: _Arguments) -> Program:
         capture = Capture()
@@ -149,12 +159,10 @@ class Compiled:
 class _Variant:
     """A program for one kind of arguments, and when it may be used."""
 
-    def __init__(self, program: Program, arguments: _Arguments) -> None:
+    def __init__(self, program: Program, arguments: _Arguments, fast: bool) -> None:
         self.program, self.verified = program, False
-        self.executable = Executable(program, arguments.values)
-
-    def fits(self) -> bool:
-        return all(guard() for guard in self.program.guards)
+        self.executable = Executable(program, arguments.values, fast)
+        self.fits = self.executable.fits
 
     def __call__(self, arguments: _Arguments, timed: bool = False) -> Any:
         return self.executable(arguments.arrays, arguments.leaves, timed)

@@ -28,6 +28,8 @@ class Value:
         before), or ``result`` of an instruction.
     index
         Which argument or leaf.
+    contiguous
+        Whether its elements lie in C order without gaps; all do but some views.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Value:
     dtype: np.dtype[Any]
     index: int = -1
     instruction: Instruction | None = None
+    contiguous: bool = True
 
     @property
     def root(self) -> Value:
@@ -113,8 +116,10 @@ class Program:
         What becomes the data, and the ``.grad``, of a leaf in the end: position of the leaf and a Value or constant.
     outputs
         What is returned: a tree with Values in it.
+    watched
+        The program may be used as long as these attributes have these values: owner, name, value.
     guards
-        Functions of no arguments that are all true as long as the program may be used.
+        And as long as these functions are true.
     """
 
     instructions: list[Instruction]
@@ -122,6 +127,7 @@ class Program:
     stores: list[tuple[int, Any]] = field(default_factory=list)
     gradients: list[tuple[int, Any]] = field(default_factory=list)
     outputs: Any = None
+    watched: list[tuple[Any, str, Any]] = field(default_factory=list)
     guards: list[Callable[[], bool]] = field(default_factory=list)
     argument_leaves: dict[int, int] = field(default_factory=dict)
 
@@ -192,3 +198,22 @@ def _same(one: Any, two: Any, numbers: dict[int, tuple[Any, ...]]) -> bool:
     if callable(one) and callable(two):
         return _code(one) is _code(two)
     return type(one) is type(two) and bool(one == two or one != one)
+
+
+def typed(instruction: Instruction, constant: Any) -> Any:
+    """A number as a 0-d array, of the dtype that NumPy would give it beside the other operands."""
+    if isinstance(constant, np.ndarray) and constant.size and not any(constant.strides):
+        return constant[(0,) * constant.ndim].reshape(())  # one number, spread over a shape that the result has anyway
+    if instruction.kind == "ufunc" and type(constant) in (int, float, bool):
+        position = next(i for i, x in enumerate(instruction.operands) if x is constant)
+        return np.array(constant, loop_dtypes(instruction)[position])
+    if instruction.kind == "select" and type(constant) in (int, float, bool):
+        return np.array(constant, instruction.out.dtype)
+    return constant
+
+
+def loop_dtypes(instruction: Instruction) -> tuple[np.dtype[Any], ...]:
+    """The dtypes in which a ufunc computes: one for each operand, then that of the result."""
+    kinds = [x.dtype if hasattr(x, "dtype") else type(x) for x in instruction.operands]
+    found: tuple[np.dtype[Any], ...] = instruction.function.resolve_dtypes((*kinds, None))  # type: ignore[attr-defined]
+    return found

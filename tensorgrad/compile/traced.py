@@ -37,7 +37,7 @@ class Recorder:
         if kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
         plain = tuple(operand.value if isinstance(operand, Traced) else operand for operand in operands)
-        out = Value("result", example.shape, example.dtype)
+        out = Value("result", example.shape, example.dtype, contiguous=example.flags.c_contiguous)
         out.instruction = Instruction(kind, function, plain, settings, out)
         self.program.instructions.append(out.instruction)
         traced = Traced(self, out, example)

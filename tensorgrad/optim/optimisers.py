@@ -63,8 +63,9 @@ class Optimiser(ABC):
         for i in positions:
             self._check_gradient(i, gradients[i])
         lags = watched(self, "_lags")
-        numbers = outside(lambda: self._advance(positions), lambda: self._numbers(positions, 1))
         groups = sorted({lags[i] for i in positions}, reverse=True)
+        first = [next(i for i in positions if lags[i] == lag) for lag in groups]  # one parameter of each group
+        numbers = outside(lambda: self._advance(positions, first), lambda: self._numbers(first))
         for i in positions:
             parameter, state = self.parameters[i], [self.state[slot][i] for slot in self.slots]
             row = numbers.astype(parameter.dtype)[groups.index(lags[i])]
@@ -83,20 +84,21 @@ class Optimiser(ABC):
     @property
     def _lags(self) -> list[int]:
         """How many updates each parameter is behind the one with the most."""
-        return [max(self.updates) - count for count in self.updates]
+        most = max(self.updates)
+        return [most - count for count in self.updates]
 
-    def _advance(self, positions: list[int]) -> np.ndarray:
+    def _advance(self, positions: list[int], first: list[int]) -> np.ndarray:
         """Count the step, and return its numbers."""
-        numbers = self._numbers(positions, 1)
+        numbers = self._numbers(first)
         self.steps += 1
         for i in positions:
             self.updates[i] += 1
         return numbers
 
-    def _numbers(self, positions: list[int], ahead: int) -> np.ndarray:
-        """One row of numbers for each count of updates that occurs, the smallest first, ``ahead`` steps from now."""
-        rate, counts = self.learning_rate, sorted({self.updates[i] + ahead for i in positions})
-        return np.array([self._scalars(rate, count) for count in counts], np.float64)
+    def _numbers(self, first: list[int]) -> np.ndarray:
+        """The numbers of the next update, a row for each of these parameters."""
+        rate = self.learning_rate
+        return np.array([self._scalars(rate, self.updates[i] + 1) for i in first], np.float64)
 
     @abstractmethod
     def _scalars(self, rate: float, count: int) -> tuple[float, ...]:

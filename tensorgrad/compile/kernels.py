@@ -1,0 +1,284 @@
+"""Runs as one loop each, compiled by numba where it is installed (the extra ``fast``)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+
+from ..files import replacing
+from .program import Instruction, Value, loop_dtypes, typed
+from .schedule import Step
+
+LEAST_INSTRUCTIONS = 2
+"""A single instruction is as quick in NumPy."""
+
+SLOW = {"exp", "log"}
+"""On large arrays NumPy's are quicker: they do several elements at once."""
+
+LARGEST_SLOW = 4096
+
+BINARY = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+}
+FORMULAS = {
+    **{name: f"{{0}} {sign} {{1}}" for name, sign in BINARY.items()},
+    "negative": "-{0}",
+    "positive": "{0}",
+    "square": "{0} * {0}",
+    "sqrt": "np.sqrt({0})",
+    "absolute": "abs({0})",
+    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
+    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
+    "logical_and": "{0} and {1}",
+    "logical_or": "{0} or {1}",
+    "logical_not": "not {0}",
+    "isfinite": "np.isfinite({0})",
+    "exp": "np.exp({0})",
+    "log": "np.log({0})",
+}
+"""Ufuncs as expressions in their operands, each computing what NumPy's does, NaN included."""
+
+DTYPES = ("float32", "float64", "bool", "uint8", "uint16", "uint32", "uint64", "int32", "int64")
+
+
+@cache
+def numba() -> Any:
+    """The library, or None."""
+    if importlib.util.find_spec("numba") is None:
+        return None
+    try:
+        import numba as library
+    except ImportError:  # installed, but not for this NumPy
+        return None
+    return library
+
+
+class Kernel:
+    """The text of one loop, and which values it takes.
+
+    Attributes
+    ----------
+    source
+        A function ``kernel(*arrays)``.
+    arrays
+        For each parameter the value, and the shape that it takes in the loop.
+    """
+
+    def __init__(self, step: Step, escapes: Callable[[Value], bool], same: Callable[[Value], Any]) -> None:
+        self._step, self._same = step, same
+        self._variables: dict[int, str] = {}
+        self._parameters: dict[Any, str] = {}
+        self.arrays: list[tuple[Value, tuple[int, ...]]] = []
+        self._groups = _merged_axes(step)
+        self._before: list[str] = []
+        self._body: list[str] = []
+        self._after: list[str] = []
+        self._constants: list[str] = []
+        for position, instruction in enumerate(step.instructions):
+            self._add(position, instruction, escapes(instruction.out))
+        self.source = self._text()
+
+    def _add(self, position: int, instruction: Instruction, escapes: bool) -> None:
+        name = f"t{position}"
+        if instruction.is_total:
+            operand = self._read(instruction.operands[0])
+            self._before.append(f"{name} = 0.0")
+            self._body.append(f"{name} += np.float64({operand})")
+            total = self._parameter(instruction.out, ())
+            self._after.append(f"{total}[()] = {name}")
+            return
+        if instruction.kind == "cast":
+            dtypes: Sequence[Any] = (instruction.out.dtype,)
+            operands, formula = instruction.operands[:1], "{0}"
+        elif instruction.kind == "select":
+            dtypes = (np.dtype(bool), instruction.out.dtype, instruction.out.dtype)
+            operands, formula = instruction.operands, "{1} if {0} else {2}"
+        else:
+            dtypes = loop_dtypes(instruction)
+            operands, formula = instruction.operands, FORMULAS[instruction.function.__name__]
+        terms = [self._term(instruction, x, dtype) for x, dtype in zip(operands, dtypes)]
+        self._body.append(f"{name} = np.{_scalar(instruction.out.dtype)}({formula.format(*terms)})")
+        self._variables[id(instruction.out)] = name
+        if escapes:
+            self._body.append(f"{self._place(instruction.out)} = {name}")
+
+    def _term(self, instruction: Instruction, operand: Any, dtype: np.dtype[Any]) -> str:
+        if isinstance(operand, Value):
+            name = self._read(operand)
+            return name if operand.dtype == dtype else f"np.{_scalar(dtype)}({name})"
+        number = np.asarray(typed(instruction, operand)).astype(dtype)[()]
+        self._constants.append(f"c{len(self._constants)} = np.{_scalar(dtype)}({_literal(number)})")
+        return f"c{len(self._constants) - 1}"
+
+    def _read(self, value: Value) -> str:
+        """The variable that holds an element; read from its array when first used."""
+        name = self._variables.get(id(value))
+        if name is None:
+            name = self._variables[id(value)] = f"v{len(self._variables)}"
+            if value.size == 1:
+                self._before.append(f"{name} = {self._parameter(value, ())}[()]")
+            else:
+                self._body.append(f"{name} = {self._place(value)}")
+        return name
+
+    def _place(self, value: Value) -> str:
+        lengths = (1,) * (len(self._step.shape) - len(value.shape)) + value.shape
+        axes = [n for n, group in enumerate(self._groups) if any(lengths[axis] > 1 for axis in group)]
+        full = tuple(int(np.prod([lengths[axis] for axis in self._groups[n]])) for n in axes)
+        return f"{self._parameter(value, full)}[{', '.join(f'i{n}' for n in axes)}]"
+
+    def _parameter(self, value: Value, shape: tuple[int, ...]) -> str:
+        key = (self._same(value), shape)
+        if key not in self._parameters:
+            self._parameters[key] = f"a{len(self._parameters)}"
+            self.arrays.append((value, shape))
+        return self._parameters[key]
+
+    def _text(self) -> str:
+        shape = self._step.shape
+        lengths = [int(np.prod([shape[axis] for axis in group])) for group in self._groups]
+        names = list(self._parameters.values())
+        lines = ["import numpy as np", "", *self._constants, "", "", f"def kernel({', '.join(names)}):"]
+        lines += [f"    {line}" for line in self._before]
+        indent = "    "
+        for number in range(len(lengths)):
+            lines.append(f"{indent}for i{number} in range({self._length(number)}):")
+            indent += "    "
+        lines += [f"{indent}{line}" for line in self._body]
+        lines += [f"    {line}" for line in self._after]
+        return "\n".join(lines) + "\n"
+
+    def _length(self, number: int) -> str:
+        """The length of a loop, read off an array, so that equal runs of other sizes are the same kernel."""
+        lengths_of = {name: shape for (_, shape), name in zip(self.arrays, self._parameters.values())}
+        full = next(name for name, shape in lengths_of.items() if len(shape) == len(self._groups))
+        return f"{full}.shape[{number}]"
+
+
+def supported(step: Step) -> bool:
+    """Whether a run can be a kernel, and is quicker as one."""
+    elementwise = [instruction for instruction in step.instructions if not instruction.is_total]
+    if len(step.instructions) < LEAST_INSTRUCTIONS or step.size == 0 or not step.shape:
+        return False
+    values = [*step.values(), *(instruction.out for instruction in step.instructions)]
+    if not all(value.contiguous and value.dtype.name in DTYPES for value in values):
+        return False
+    for instruction in elementwise:
+        if any(
+            np.ndim(typed(instruction, x)) for x in instruction.operands[:3] if not isinstance(x, (Value, np.dtype))
+        ):
+            return False
+        name = instruction.function.__name__
+        if instruction.kind == "ufunc" and (name not in FORMULAS or (name in SLOW and step.size > LARGEST_SLOW)):
+            return False
+        if (
+            instruction.kind == "cast"
+            and instruction.operands[0].dtype.kind == "f"
+            and instruction.out.dtype.kind != "f"
+        ):
+            return False
+        if instruction.kind == "ufunc" and any(d.name not in DTYPES for d in loop_dtypes(instruction)):
+            return False
+        if name in ("divide", "negative", "absolute") and loop_dtypes(instruction)[0].kind != "f":
+            return False
+    return any(value.shape == step.shape for value in values)
+
+
+def _merged_axes(step: Step) -> list[list[int]]:
+    """The axes of a run, those together along which every operand is either whole or repeated."""
+    rank = len(step.shape)
+    values = [v for v in (*step.values(), *(i.out for i in step.instructions if not i.is_total)) if v.size > 1]
+    patterns = []
+    for axis in range(rank):
+        patterns.append(
+            tuple(axis - rank + len(v.shape) >= 0 and v.shape[axis - rank + len(v.shape)] > 1 for v in values)
+        )
+    groups: list[list[int]] = []
+    for axis in range(rank):
+        if step.shape[axis] == 1:
+            continue
+        if groups and patterns[groups[-1][-1]] == patterns[axis]:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    return groups
+
+
+def _scalar(dtype: np.dtype[Any]) -> str:
+    return "bool_" if dtype.kind == "b" else dtype.name
+
+
+def _literal(number: Any) -> str:
+    """Python text for exactly that number."""
+    if isinstance(number, np.bool_):
+        return str(bool(number))
+    if isinstance(number, np.integer):
+        return str(int(number))
+    return f"float.fromhex('{float(number).hex()}')" if np.isfinite(number) else f"float('{float(number)}')"
+
+
+# Compiling, once for each text, and keeping the result on disk
+
+_loaded: dict[str, Callable[..., None]] = {}
+
+
+def compiled(source: str, arrays: Sequence[tuple[np.dtype[Any], int]]) -> Callable[..., None]:
+    """The compiled kernel for arrays of these dtypes and ranks; from disk where an earlier process has compiled it."""
+    library = numba()
+    if source not in _loaded:
+        text = f"{library.__version__} {sys.version_info[:2]} {np.__version__}\n{source}"
+        name = f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        path = _folder() / f"{name}.py"
+        if not path.exists():
+            _announce()
+            with replacing(path) as temporary:
+                temporary.write_text(source)
+        specification = importlib.util.spec_from_file_location(name, path)
+        assert specification is not None and specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[name] = module
+        specification.loader.exec_module(module)
+        exact = {"reassoc"} if "+= np.float64" in source else False  # lets sums be done several elements at once
+        _loaded[source] = library.njit(cache=True, error_model="numpy", fastmath=exact, nogil=True)(module.kernel)
+    signature = tuple(library.types.Array(library.from_dtype(dtype), rank, "C") for dtype, rank in arrays)
+    _loaded[source].compile(signature)  # type: ignore[attr-defined]
+    return _loaded[source]
+
+
+@cache
+def _announce() -> None:
+    """Say why the first start takes seconds, where a person is watching."""
+    if sys.stderr.isatty():
+        print(f"tensorgrad: compiling kernels, once; they are kept in {_folder()}", file=sys.stderr, flush=True)
+
+
+@cache
+def _folder() -> Path:
+    """Where kernels are kept: the user's cache, or, where that cannot be written, a folder for this process."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(root) / "tensorgrad" / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / ".writable") as temporary:
+            temporary.write_text("")
+        return folder
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="tensorgrad-kernels-"))
