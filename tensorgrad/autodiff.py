@@ -83,7 +83,7 @@ def gradients(
             seed = seed if isinstance(seed, Tensor) else Tensor(seed)
             found = [(t, _own(part)) for t, part in sweep(output, seed, wanted, retain, create_graph=True)]
     else:
-        found = sweep(output, seed._data if isinstance(seed, Tensor) else seed, wanted, retain)
+        found = sweep(output, seed.data if isinstance(seed, Tensor) else seed, wanted, retain)
     by_age = {tensor._order: part for tensor, part in found}
     results = []
     for tensor in wanted:

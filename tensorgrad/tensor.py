@@ -503,7 +503,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A copy of the data without history: gradients stop here."""
-        return Tensor(self._data.copy())
+        return Tensor(self.data.copy())
 
     def numpy(self) -> Array:
         """The array itself, shared with the tensor; nothing done to it is recorded."""
@@ -513,7 +513,7 @@ class Tensor:
         """The only element as a Python number. Raises ValueError if there is not exactly one."""
         if self._data.size != 1:
             raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
-        return self._data.item()
+        return self.data.item()
 
     def zero_grad(self) -> None:
         """Forget the collected gradient: ``grad`` is None again."""
@@ -544,7 +544,7 @@ class Tensor:
                 f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use np.where to choose by element, "
                 "or np.any / np.all to reduce"
             )
-        return bool(self._data.item())
+        return bool(self.data.reshape(()))
 
     def __float__(self) -> float:
         return float(self._only_without_gradient("float").item())
@@ -565,7 +565,7 @@ class Tensor:
                 f"{conversion}: this tensor requires gradients and the conversion would lose them; "
                 "call tensor.item() or tensor.numpy() if that is meant"
             )
-        return self._data
+        return self.data
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._record is not None:
@@ -592,7 +592,7 @@ class Tensor:
             If ``gradient`` is missing for a tensor of several elements, or of another shape.
         """
         seed = seed_for(self, gradient)
-        seed = seed._data if isinstance(seed, Tensor) else seed
+        seed = seed.data if isinstance(seed, Tensor) else seed
         for leaf, collected in sweep(self, seed, retain_graph=retain_graph):
             before = gradient_of(leaf)
             leaf.grad = collected if before is None else before + collected

@@ -295,7 +295,7 @@ class Executable:
         return slots
 
     def _scratch_array(self, slot: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        needed = max(1, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         while len(self._scratch) <= slot:
             self._scratch.append(np.empty(BLOCK * 8, np.uint8))
         if self._scratch[slot].nbytes < needed:

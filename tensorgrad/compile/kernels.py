@@ -56,6 +56,16 @@ FORMULAS = {
 }
 """Ufuncs as expressions in their operands, each computing what NumPy's does, NaN included."""
 
+PLUS = (
+    "from numba import njit",
+    "",
+    "",
+    "@njit(fastmath={'reassoc'})  # of all there is, only this sum may be done in another order, several elements at once",
+    "def plus(total, x):",
+    "    return total + x",
+    "",
+)
+
 DTYPES = ("float32", "float64", "bool", "uint8", "uint16", "uint32", "uint64", "int32", "int64")
 
 
@@ -101,7 +111,7 @@ class Kernel:
         if instruction.is_total:
             operand = self._read(instruction.operands[0])
             self._before.append(f"{name} = 0.0")
-            self._body.append(f"{name} += np.float64({operand})")
+            self._body.append(f"{name} = plus({name}, np.float64({operand}))")
             total = self._parameter(instruction.out, ())
             self._after.append(f"{total}[()] = {name}")
             return
@@ -156,7 +166,8 @@ class Kernel:
         shape = self._step.shape
         lengths = [int(np.prod([shape[axis] for axis in group])) for group in self._groups]
         names = list(self._parameters.values())
-        lines = ["import numpy as np", "", *self._constants, "", "", f"def kernel({', '.join(names)}):"]
+        lines = ["import numpy as np", *(PLUS if self._after else ()), "", *self._constants, "", ""]
+        lines.append(f"def kernel({', '.join(names)}):")
         lines += [f"    {line}" for line in self._before]
         indent = "    "
         for number in range(len(lengths)):
@@ -176,15 +187,14 @@ class Kernel:
 def supported(step: Step) -> bool:
     """Whether a run can be a kernel, and is quicker as one."""
     elementwise = [instruction for instruction in step.instructions if not instruction.is_total]
-    if len(step.instructions) < LEAST_INSTRUCTIONS or step.size == 0 or not step.shape:
+    if len(step.instructions) < LEAST_INSTRUCTIONS or step.size < 2:
         return False
     values = [*step.values(), *(instruction.out for instruction in step.instructions)]
     if not all(value.contiguous and value.dtype.name in DTYPES for value in values):
         return False
     for instruction in elementwise:
-        if any(
-            np.ndim(typed(instruction, x)) for x in instruction.operands[:3] if not isinstance(x, (Value, np.dtype))
-        ):
+        constants = [typed(instruction, x) for x in instruction.operands if not isinstance(x, (Value, np.dtype))]
+        if any(np.ndim(x) or not hasattr(x, "dtype") for x in constants):
             return False
         name = instruction.function.__name__
         if instruction.kind == "ufunc" and (name not in FORMULAS or (name in SLOW and step.size > LARGEST_SLOW)):
@@ -256,8 +266,7 @@ def compiled(source: str, arrays: Sequence[tuple[np.dtype[Any], int]]) -> Callab
         module = importlib.util.module_from_spec(specification)
         sys.modules[name] = module
         specification.loader.exec_module(module)
-        exact = {"reassoc"} if "+= np.float64" in source else False  # lets sums be done several elements at once
-        _loaded[source] = library.njit(cache=True, error_model="numpy", fastmath=exact, nogil=True)(module.kernel)
+        _loaded[source] = library.njit(cache=True, error_model="numpy", nogil=True)(module.kernel)
     signature = tuple(library.types.Array(library.from_dtype(dtype), rank, "C") for dtype, rank in arrays)
     _loaded[source].compile(signature)  # type: ignore[attr-defined]
     return _loaded[source]

@@ -153,6 +153,11 @@ class Program:
         """What differs between two recordings of the same step, in words; None if nothing does."""
         if len(self.instructions) != len(other.instructions):
             return f"{len(self.instructions)} instructions, then {len(other.instructions)}"
+        if len(self.leaves) != len(other.leaves):
+            return f"{len(self.leaves)} tensors from outside, then {len(other.leaves)}"
+        for leaf, again in zip(self.leaves, other.leaves):
+            if leaf is not again and not _same(leaf._data, again._data, {}):
+                return f"a tensor of shape {leaf.shape} that is made inside"
         numbers: dict[int, tuple[Any, ...]] = {}
         for position, (one, two) in enumerate(zip(self.instructions, other.instructions)):
             if one.kind != two.kind or _code(one.function) is not _code(two.function):
@@ -206,7 +211,10 @@ def typed(instruction: Instruction, constant: Any) -> Any:
         return constant[(0,) * constant.ndim].reshape(())  # one number, spread over a shape that the result has anyway
     if instruction.kind == "ufunc" and type(constant) in (int, float, bool):
         position = next(i for i, x in enumerate(instruction.operands) if x is constant)
-        return np.array(constant, loop_dtypes(instruction)[position])
+        try:
+            return np.array(constant, loop_dtypes(instruction)[position])
+        except OverflowError:  # compared with a number beyond its dtype, which NumPy knows how to do
+            return constant
     if instruction.kind == "select" and type(constant) in (int, float, bool):
         return np.array(constant, instruction.out.dtype)
     return constant
@@ -214,6 +222,7 @@ def typed(instruction: Instruction, constant: Any) -> Any:
 
 def loop_dtypes(instruction: Instruction) -> tuple[np.dtype[Any], ...]:
     """The dtypes in which a ufunc computes: one for each operand, then that of the result."""
-    kinds = [x.dtype if hasattr(x, "dtype") else type(x) for x in instruction.operands]
+    operands = instruction.operands
+    kinds = [x.dtype if hasattr(x, "dtype") else np.result_type(x) if type(x) is bool else type(x) for x in operands]
     found: tuple[np.dtype[Any], ...] = instruction.function.resolve_dtypes((*kinds, None))  # type: ignore[attr-defined]
     return found

@@ -1,0 +1,521 @@
+"""Compiled functions: the same results, the same random stream, the same state afterwards, without large allocations."""
+
+import copy
+import pickle
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import models
+import tensorgrad as tg
+from tensorgrad import nn
+from tensorgrad.compile import kernels
+
+BACK_ENDS = [False, *([True] if kernels.numba() else [])]
+"""Whether runs are kernels of numba's; the tests install it, so both back ends are tested."""
+
+
+def test_numba_is_there():
+    assert BACK_ENDS == [False, True], "pip install -e '.[test]' brings numba, so that its kernels are tested"
+
+
+def small_network(seed=0, sizes=(20, 16, 5), dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    layers = []
+    for i, (m, n) in enumerate(zip(sizes, sizes[1:])):
+        layers.append(nn.Dense(m, n, rng, weight_l2=1e-3, weight_l1=1e-4 if i else 0.0, dtype=dtype))
+        if n != sizes[-1]:
+            layers += [nn.ReLU(), nn.Dropout(0.2, np.random.default_rng(seed + 1))]
+    return nn.Sequential(*layers)
+
+
+def training(model, lr=3e-3, clip=None, optimiser=tg.optim.Adam):
+    optimiser = optimiser(model.parameters(), lr=lr)
+
+    def step(inputs, labels):
+        optimiser.zero_grad()
+        logits = model(inputs)
+        loss = tg.softmax_cross_entropy(logits, labels)
+        (loss + model.penalty()).backward()
+        if clip:
+            tg.optim.clip_gradients(optimiser.parameters, clip)
+        optimiser.step()
+        return loss, logits
+
+    return step, optimiser
+
+
+def batches(features, classes, count, size=32, seed=0):
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        yield rng.standard_normal((size, features)).astype(np.float32), rng.integers(0, classes, size)
+
+
+def generator_states(model):
+    return [rng.bit_generator.state for _, rng in model.named_generators()]
+
+
+def assert_same_state(one, other, optimiser, other_optimiser):
+    for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters()):
+        np.testing.assert_array_equal(a.data, b.data, err_msg=name)
+        np.testing.assert_array_equal(a.grad, b.grad, err_msg=f"gradient of {name}")
+    mine, theirs = optimiser.state_dict(), other_optimiser.state_dict()
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+    assert generator_states(one) == generator_states(other)
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+@pytest.mark.parametrize("name", models.__all__)
+def test_every_model_over_200_steps(name, fast):
+    features = 28 * 28 * (3 if name == "simpsons_rgb" else 1)
+    one, other = (getattr(models, name)(np.random.default_rng(0)) for _ in range(2))
+    schedule = tg.optim.warm_up(tg.optim.cosine_decay(1e-3, 200), 10)
+    plain, optimiser = training(one, schedule, clip=1.0)
+    step, other_optimiser = training(other, schedule, clip=1.0)
+    step = tg.compile(step, fast=fast)
+    size = 4 if name == "simpsons_rgb" else 16
+    for inputs, labels in batches(features, 10, 200 if name != "simpsons_rgb" or fast else 60, size):
+        expected, found = plain(inputs, labels), step(inputs, labels)
+        np.testing.assert_allclose(expected[0].data, found[0].data, rtol=1e-6)  # a sum, in another order
+        np.testing.assert_array_equal(expected[1].data, found[1].data)
+    assert_same_state(one, other, optimiser, other_optimiser)
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+@pytest.mark.parametrize(
+    "optimiser", [tg.optim.SGD, lambda p, lr: tg.optim.SGD(p, lr, momentum=0.9), tg.optim.Adam], ids=["sgd", "m", "adam"]
+)
+def test_both_dtypes_all_optimisers_and_a_smaller_last_batch(optimiser, fast):
+    for dtype in (np.float32, np.float64):
+        one, other = small_network(dtype=dtype), small_network(dtype=dtype)
+        plain, first = training(one, 1e-2, optimiser=optimiser)
+        step, second = training(other, 1e-2, optimiser=optimiser)
+        step = tg.compile(step, fast=fast)
+        for size in (32, 32, 7, 32, 7, 1):
+            for inputs, labels in batches(20, 5, 2, size):
+                expected, found = plain(inputs, labels), step(inputs, labels)
+                np.testing.assert_allclose(expected[0].data, found[0].data, rtol=1e-6)
+                np.testing.assert_array_equal(expected[1].data, found[1].data)
+        assert_same_state(one, other, first, second)
+
+
+def test_penalties_in_the_loss_differ_by_rounding_at_most():
+    for fast in BACK_ENDS:
+        values = np.random.default_rng(0).standard_normal((400, 300)).astype(np.float32)
+        weight = tg.Tensor(values, requires_grad=True)
+        with tg.no_grad():
+            expected = float(np.square(values, dtype=np.float64).sum())
+            found = tg.compile(lambda w: np.square(w).sum(), fast=fast)(weight)
+        assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_training_mode_is_noticed():
+    model = small_network()
+    with tg.no_grad():
+        predict = tg.compile(lambda x: model(x))
+        x = np.ones((3, 20), np.float32)
+        dropped = predict(x).data
+        model.eval()
+        np.testing.assert_array_equal(predict(x).data, model(x).data)
+        model.train()
+        assert not np.array_equal(predict(x).data, dropped)
+
+
+def test_other_attributes_that_a_step_depends_on_are_noticed():
+    model = nn.Sequential(nn.Dropout(0.5, np.random.default_rng(0)))
+    predict = tg.compile(lambda x: model(x))
+    x = np.ones(1000)
+    assert (np.asarray(predict(x)) == 0).mean() == pytest.approx(0.5, abs=0.1)
+    model.layers[0].rate = 0.0
+    assert (np.asarray(predict(x)) == 0).mean() == 0
+    weight = tg.Tensor(np.ones(3), requires_grad=True)
+    optimiser = tg.optim.SGD([weight], lr=1.0)
+    for lr in (1.0, 0.5, lambda step: 0.25):
+        optimiser.lr = lr
+        weight.grad = np.ones(3)
+        before = weight.data.copy()
+        optimiser.step()
+        np.testing.assert_array_equal(before - weight.data, lr(0) if callable(lr) else lr)
+
+
+def test_frozen_parameters_are_noticed():
+    model = small_network()
+    step, optimiser = training(model)
+    step = tg.compile(step)
+    for inputs, labels in batches(20, 5, 3):
+        step(inputs, labels)
+    frozen = model.layers[0].weight
+    frozen.requires_grad, frozen.grad = False, None
+    before = frozen.data.copy()
+    for inputs, labels in batches(20, 5, 3):
+        step(inputs, labels)
+    np.testing.assert_array_equal(frozen.data, before)
+
+
+def test_loaded_weights_are_used():
+    one, other = small_network(), small_network(3)
+    for model in (one, other):
+        model.eval()
+    with tg.no_grad():
+        predict = tg.compile(lambda x: one(x))
+        x = np.random.default_rng(0).standard_normal((4, 20)).astype(np.float32)
+        predict(x)
+        one.load_state_dict(other.state_dict())
+        np.testing.assert_array_equal(predict(x).data, other(x).data)
+        predict(x)
+        one.layers[0].weight.data[...] = 0
+        np.testing.assert_array_equal(predict(x).data, one(x).data)
+
+
+def test_gradients_accumulate_where_they_are_not_forgotten():
+    x = np.array([1.0, 2.0])
+    weights = [tg.Tensor(np.ones(2), requires_grad=True) for _ in range(2)]
+
+    def step(weight, x):
+        (weight * x).sum().backward()
+
+    compiled = tg.compile(step)
+    for _ in range(4):
+        step(weights[0], x)
+        compiled(weights[1], x)
+        np.testing.assert_array_equal(weights[0].grad, weights[1].grad)
+    weights[1].grad = None
+    compiled(weights[1], x)
+    np.testing.assert_array_equal(weights[1].grad, x)
+
+
+def test_gradients_of_two_parameters_are_two_arrays():
+    a, b = (tg.Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+
+    @tg.compile
+    def step():
+        a.zero_grad(), b.zero_grad()
+        (a + b).sum().backward()
+
+    for _ in range(3):
+        step()
+        assert not np.shares_memory(a.grad, b.grad)
+        a.grad += 1
+
+
+def test_state_in_tensors():
+    total, swapped = tg.Tensor(np.zeros(3)), tg.Tensor(np.ones(3))
+
+    @tg.compile
+    def step(x):
+        before = total.data
+        total.data = swapped.data + x
+        swapped.data = before
+        return total.data * 2
+
+    a, b = np.zeros(3), np.ones(3)
+    for k in range(4):
+        x = np.full(3, float(k))
+        a, b = b + x, a
+        np.testing.assert_array_equal(step(x), a * 2)
+        np.testing.assert_array_equal(total.data, a)
+        np.testing.assert_array_equal(swapped.data, b)
+
+
+def test_the_users_array_is_not_written_into():
+    mine = np.ones(3)
+    state = tg.Tensor(mine)
+
+    @tg.compile
+    def step():
+        state.data = state.data + 1
+
+    step(), step(), step()
+    np.testing.assert_array_equal(mine, 1)
+    np.testing.assert_array_equal(state.data, 4)
+
+
+def test_what_is_returned_is_the_callers():
+    double = tg.compile(lambda x: {"twice": x * 2, "tuple": (x, 3, None), "tensor": tg.Tensor(x)})
+    x = np.arange(3.0)
+    first = double(x)
+    double(x + 1)
+    np.testing.assert_array_equal(first["twice"], [0, 2, 4])
+    assert first["tuple"][1:] == (3, None) and type(first["twice"]) is np.ndarray
+    first["tuple"][0][...] = 9
+    np.testing.assert_array_equal(x, [0, 1, 2])
+    assert isinstance(first["tensor"], tg.Tensor)
+
+
+def test_arguments_of_all_kinds():
+    @tg.compile
+    def function(pair, *, scale, options):
+        x, y = pair
+        return np.exp(x) * scale + options["shift"] * y
+
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    for layout in (x, np.asfortranarray(x), x[::-1], x.astype(np.float32), x[:, :2], x[:0]):
+        for _ in range(3):
+            found = function((layout, np.float32(2)), scale=3, options={"shift": np.float64(0.5)})
+            np.testing.assert_allclose(found, np.exp(layout) * 3 + 1.0, rtol=1e-6 if layout.dtype == np.float32 else 1e-15)
+            assert found.dtype == (np.exp(layout) * 3 + np.float64(0.5) * np.float32(2)).dtype
+
+
+def test_decides_by_value_of_plain_arguments():
+    power = tg.compile(lambda x, n: x**n)
+    for n in (1, 2, 3, 2, 1, 0.5, -1, True):
+        np.testing.assert_array_equal(power(np.array([1.0, 2.0]), n), np.array([1.0, 2.0]) ** n)
+
+
+def test_higher_derivatives_inside():
+    def second(x):
+        x = tg.Tensor(x, requires_grad=True)
+        slope = tg.gradients((x**3).sum(), x, create_graph=True)
+        return tg.gradients(slope.sum(), x).data
+
+    compiled = tg.compile(second)
+    for x in ([1.0, 2.0], [3.0, -1.0], [0.5, 0.0]):
+        np.testing.assert_array_equal(compiled(np.array(x)), second(np.array(x)))
+
+
+def test_checks_come_before_changes():
+    model = small_network()
+    step, optimiser = training(model)
+    step = tg.compile(step)
+    for inputs, labels in batches(20, 5, 3):
+        step(inputs, labels)
+    before = copy.deepcopy(model.state_dict())
+    steps, state = optimiser.steps, copy.deepcopy(optimiser.state_dict())
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.4 for 5 classes, got 7"):
+        step(inputs, np.full(32, 7))
+    assert optimiser.steps == steps
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    for name, value in optimiser.state_dict().items():
+        np.testing.assert_array_equal(value, state[name])
+
+
+def test_a_step_inside_another_is_part_of_it():
+    inner = tg.compile(lambda x: np.tanh(x) * 2)
+    outer = tg.compile(lambda x: inner(x) + inner(x + 1))
+    x = np.array([0.5, 1.0])
+    for _ in range(3):
+        np.testing.assert_array_equal(outer(x), np.tanh(x) * 2 + np.tanh(x + 1) * 2)
+
+
+def test_an_error_while_recording_leaves_everything_as_it_was():
+    weight = tg.Tensor(np.ones(3), requires_grad=True)
+    weight.grad = np.full(3, 5.0)
+
+    @tg.compile
+    def step(x):
+        weight.zero_grad()
+        (weight * x).sum().backward()
+        weight.data = weight.data - weight.grad
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        step(np.ones(3))
+    np.testing.assert_array_equal(weight.data, 1)
+    np.testing.assert_array_equal(weight.grad, 5)
+    ((weight * 2).sum()).backward()
+    np.testing.assert_array_equal(weight.grad, 7)
+
+
+def test_a_history_made_before_the_step_is_stale_after_it():
+    weight = tg.Tensor(np.ones(3), requires_grad=True)
+    optimiser = tg.optim.SGD([weight], lr=0.1)
+
+    @tg.compile
+    def step():
+        optimiser.zero_grad()
+        (weight * weight).sum().backward()
+        optimiser.step()
+
+    step(), step()
+    loss = (weight * weight).sum()
+    step()
+    with pytest.raises(RuntimeError, match="changed after it was used"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_steady_state_allocates_nothing_large(fast):
+    model = small_network(sizes=(300, 256, 10))
+    step, _ = training(model)
+    step = tg.compile(lambda x, y, run=step: run(x, y)[0], fast=fast)
+    inputs, labels = next(batches(300, 10, 1, 128))
+    for _ in range(3):
+        step(inputs, labels)
+    largest = 128 * 256 * 4
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        step(inputs, labels)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < largest  # the random words of the masks, half as many bytes, are drawn anew
+
+
+def test_threads_take_turns():
+    weight = tg.Tensor(np.zeros(1000), requires_grad=True)
+    optimiser = tg.optim.SGD([weight], lr=1.0)
+
+    @tg.compile
+    def step(x):
+        optimiser.zero_grad()
+        (weight * x).sum().backward()
+        optimiser.step()
+
+    step(np.ones(1000)), step(np.ones(1000))
+    threads = [threading.Thread(target=lambda: [step(np.ones(1000)) for _ in range(50)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(weight.data, -202)
+
+
+def test_copies_and_pickles():
+    optimiser = tg.optim.Adam([tg.Tensor(np.ones(3), requires_grad=True)])
+
+    def step(each):
+        each.parameters[0].grad = np.ones(3)
+        each.step()
+
+    step(optimiser)
+    others = copy.deepcopy(optimiser), pickle.loads(pickle.dumps(optimiser))
+    for each in (optimiser, *others):
+        step(each)
+    for other in others:
+        assert other.parameters[0].data is not optimiser.parameters[0].data
+        np.testing.assert_array_equal(other.parameters[0].data, optimiser.parameters[0].data)
+
+
+def test_explain_shows_the_program():
+    model = small_network()
+    step, _ = training(model)
+    step = tg.compile(step)
+    assert "call it first" in step.explain()
+    inputs, labels = next(batches(20, 5, 1))
+    text = step.explain(inputs, labels)
+    assert "matmul" in text and "run of" in text and "MB of buffers" in text and "32x16" in text
+    milliseconds = [float(line.split()[3]) for line in text.splitlines()[2:]]
+    assert len(milliseconds) > 10 and sum(milliseconds) > 0
+
+
+# Random programs
+
+
+UNARY = {
+    "relu": tg.relu,
+    "tanh": np.tanh,
+    "square": np.square,
+    "negative": lambda x: -x,
+    "transposed": lambda x: np.transpose(x),
+    "column": lambda x: x.sum(axis=1, keepdims=True) * 0.25,
+    "row": lambda x: x.mean(axis=0),
+    "largest": lambda x: x.max(axis=1, keepdims=True) + x * 0,
+    "total": lambda x: x.sum() * 0.1,
+    "exp": lambda x: np.exp(np.clip(x, -2, 2)),
+    "mask": lambda x: x * (x > 0.1),
+    "reversed": lambda x: x[::-1],
+    "half": lambda x: x.astype(np.float32).astype(np.float64),
+    "reshaped": lambda x: np.reshape(np.reshape(x, -1) * 2, x.shape),
+}
+BINARY = {
+    "add": lambda x, y: x + y,
+    "multiply": lambda x, y: x * y,
+    "subtract": lambda x, y: x - 0.5 * y,
+    "maximum": np.maximum,
+    "where": lambda x, y: np.where(x > y, x, y * 0.5),
+    "matmul": lambda x, y: (x @ y) * 0.2,
+    "divide": lambda x, y: x / (1 + y * y),
+}
+
+
+@st.composite
+def programs(draw):
+    """A list of instructions on a growing list of square matrices, and what is stored and returned."""
+    count = draw(st.integers(2, 12))
+    lines = []
+    for known in range(3, 3 + count):
+        if draw(st.booleans()):
+            lines.append((draw(st.sampled_from(sorted(UNARY))), draw(st.integers(0, known - 1))))
+        else:
+            pair = draw(st.integers(0, known - 1)), draw(st.integers(0, known - 1))
+            lines.append((draw(st.sampled_from(sorted(BINARY))), *pair))
+    positions = st.integers(0, 2 + count)
+    return draw(st.sampled_from([1, 3, 4])), lines, draw(st.lists(positions, min_size=1, max_size=3)), draw(positions)
+
+
+def interpreted(program, state, weight):
+    size, lines, returned, stored = program
+
+    def whole(x):
+        return x + np.zeros((size, size))
+
+    def step(x):
+        weight.zero_grad()
+        values = [tg.Tensor(x), state, weight]
+        for name, *operands in lines:
+            function = UNARY.get(name) or BINARY[name]
+            values.append(whole(function(*(values[i] for i in operands))))
+        loss = sum(value.mean() for value in values[2:])
+        loss.backward()
+        state.data = whole(values[stored].detach().data * 0.5)
+        weight.data = weight.data - 0.1 * weight.grad
+        return [values[i].detach().data for i in returned], loss.detach()
+
+    return step
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_random_programs(fast):
+    @settings(max_examples=40 if fast else 200, deadline=None, database=None)
+    @given(programs())
+    def check(program):
+        size = program[0]
+        rng = np.random.default_rng(0)
+        start = rng.standard_normal((2, size, size))
+        worlds = [(tg.Tensor(start[0].copy()), tg.Tensor(start[1].copy(), requires_grad=True)) for _ in range(2)]
+        plain = interpreted(program, *worlds[0])
+        compiled = tg.compile(interpreted(program, *worlds[1]), fast=fast)
+        for _ in range(3):
+            x = rng.standard_normal((size, size))
+            for one, other in zip(plain(x)[0], compiled(x)[0]):
+                np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
+            for one, other in zip(*worlds):
+                np.testing.assert_allclose(other.data, one.data, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(worlds[1][1].grad, worlds[0][1].grad, rtol=1e-12, atol=1e-12)
+
+    with np.errstate(all="ignore"):
+        check()
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+@pytest.mark.parametrize("shape", [(70_000,), (300, 400), (3, 50_000), (2, 3, 30_000), (100_001, 1)])
+def test_large_runs_are_done_in_blocks(shape, fast):
+    rng = np.random.default_rng(0)
+    x, scale = rng.standard_normal(shape), rng.standard_normal(shape[-1:])
+    state = tg.Tensor(rng.standard_normal(shape))
+
+    def function(x, scale):
+        y = np.where(x > 0, x * scale, 0.5 * x) + state.data
+        state.data = y * 0.25 + x
+        return (y * y + 1).sum(), np.maximum(y - 1, 0)
+
+    expected, data = [], state.data.copy()
+    for _ in range(3):
+        y = np.where(x > 0, x * scale, 0.5 * x) + data
+        data = y * 0.25 + x
+        expected.append(((y * y + 1).sum(), np.maximum(y - 1, 0)))
+    compiled = tg.compile(function, fast=fast)
+    for total, rest in expected:
+        found = compiled(x, scale)
+        assert found[0] == pytest.approx(total, rel=1e-12)
+        np.testing.assert_array_equal(found[1], rest)
+    np.testing.assert_array_equal(state.data, data)

@@ -1,0 +1,141 @@
+"""What a compiled function cannot do: each raises, says what to do instead, and leaves everything as it was."""
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn
+
+
+def weight():
+    return tg.Tensor(np.array([1.0, 2.0]), requires_grad=True)
+
+
+X = np.array([0.5, -1.0])
+
+READING_VALUES = {
+    "if": (lambda x: x if x.sum() > 0 else -x, "choose with np.where"),
+    "if on a tensor": (lambda x: 1 if tg.Tensor(x).sum() > 0 else 0, "choose with np.where"),
+    "item": (lambda x: tg.Tensor(x).sum().item(), r"call \.item\(\) outside"),
+    "float": (lambda x: float(tg.Tensor(x).sum()), "outside"),
+    "int": (lambda x: int(tg.Tensor(x).sum()), "outside"),
+    "asarray": (lambda x: np.asarray(tg.Tensor(x)), "use NumPy's functions on it as it is"),
+    "tolist": (lambda x: x.tolist(), "outside"),
+    "range": (lambda x: [x for _ in range(x.astype(int)[0])], "index with the array itself"),
+    "writing": (lambda x: x.__setitem__(0, 1.0), "np.where"),
+    "out=": (lambda x: np.add(x, 1, out=np.zeros(2)), "compute a new one"),
+    "in place": (lambda x: x.__iadd__(1), "compute a new one"),
+    "ufunc.at": (lambda x: np.add.at(np.zeros(2), [0, 0], x), "compute a new one"),
+    "a property": (lambda x: x.flat[0], "use np.flat or another"),
+}
+
+
+@pytest.mark.parametrize("case", READING_VALUES)
+def test_what_reads_or_writes_values(case):
+    function, remedy = READING_VALUES[case]
+    with pytest.raises(tg.CaptureError, match=remedy):
+        tg.compile(function)(X)
+
+
+def test_random_numbers_drawn_in_python_are_found_at_the_second_call():
+    rng = np.random.default_rng(0)
+    noisy = tg.compile(lambda x: x + rng.standard_normal(2))
+    noisy(X)
+    with pytest.raises(tg.CaptureError, match="ops that take rng"):
+        noisy(X)
+
+
+def test_counting_in_python_is_found_at_the_second_call():
+    count = []
+
+    @tg.compile
+    def step(x):
+        count.append(1)
+        return x * len(count)
+
+    step(X)
+    with pytest.raises(tg.CaptureError, match="keep changing state in Tensors"):
+        step(X)
+
+
+def test_another_course_of_events_is_found_at_the_second_call():
+    calls = []
+
+    @tg.compile
+    def step(x):
+        calls.append(1)
+        return x * 2 + 1 if len(calls) > 1 else x * 2
+
+    step(X)
+    with pytest.raises(tg.CaptureError, match="instructions, then"):
+        step(X)
+
+
+def test_a_result_with_a_history():
+    w = weight()
+    with pytest.raises(tg.CaptureError, match=r"backward inside the compiled function, return tensor\.detach\(\)"):
+        tg.compile(lambda x: (w * x).sum())(X)
+    assert tg.compile(lambda x: (w * x).sum().detach())(X).item() == -1.5
+    with tg.no_grad():
+        assert tg.compile(lambda x: (w * x).sum())(X).item() == -1.5
+
+
+def test_a_history_from_outside():
+    w = weight()
+    outside = w * 2
+    with pytest.raises(tg.CaptureError, match="compute it inside"):
+        tg.compile(lambda x: (outside * x).sum().backward())(X)
+    outside.sum().backward()
+    np.testing.assert_array_equal(w.grad, 2)
+
+
+def test_setting_the_mode():
+    model = nn.Sequential(nn.Dense(2, 2), nn.Dropout(0.5))
+
+    @tg.compile
+    def predict(x):
+        return model.eval()(x).detach()
+
+    with pytest.raises(tg.CaptureError, match="set it before the call"):
+        predict(X)
+    assert all(module.training for module in model.modules())
+
+
+def test_arguments_that_are_neither_arrays_nor_hashable():
+    with pytest.raises(tg.CaptureError, match="pass arrays, Tensors"):
+        tg.compile(lambda x: x)({1, 2})
+
+
+def test_too_many_programs():
+    scaled = tg.compile(lambda x, n: x * n)
+    with pytest.raises(tg.CaptureError, match="0-d arrays"):
+        for n in range(100):
+            scaled(X, n)
+
+
+def test_a_method_of_a_class():
+    class Trainer:
+        @tg.compile
+        def step(self, x):
+            return x
+
+    with pytest.raises(TypeError, match=r"tg\.compile\(instance\.method\)"):
+        Trainer().step(X)
+
+
+def test_what_is_no_function():
+    with pytest.raises(TypeError, match="takes a function"):
+        tg.compile(3)
+
+
+def test_python_prints_once(capsys):
+    """Not refused, but to be known: what a function does besides NumPy happens while it is recorded."""
+
+    @tg.compile
+    def step(x):
+        print("recording")
+        return x * 2
+
+    for _ in range(5):
+        step(X)
+    assert capsys.readouterr().out == "recording\n" * 2  # the second one compares
