@@ -221,9 +221,9 @@ def _check_replay(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -
 
     plain, captured = copy.deepcopy(keywords), copy.deepcopy(keywords)
     compiled = compile(lambda *arrays: function(captured, *arrays), fast=False)
-    for given in (arrays, [np.flip(x).copy() for x in arrays], arrays):
+    for these in (arrays, [np.flip(x).copy() for x in arrays], arrays):
         with np.errstate(all="ignore"):
-            _same(tuple(function(plain, *given)), tuple(compiled(*given)), f"{op.name}, compiled")
+            _same(tuple(function(plain, *these)), tuple(compiled(*these)), f"{op.name}, compiled")
 
 
 def _read_only(x: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..tensor import Tensor, _clock
 from .capture import replayed_output
-from .kernels import Kernel, compiled, supported
+from .kernels import Kernel, compiled, fusable, supported
 from .memory import DYNAMIC, Memory
 from .program import Instruction, Program, Value, typed, values_in
 from .schedule import Step, schedule
@@ -39,7 +39,7 @@ class Executable:
 
     def __init__(self, program: Program, arguments: Sequence[Value], fast: bool = False) -> None:
         self.program, self.arguments, self.fast = program, list(arguments), fast
-        self.steps = schedule(program)
+        self.steps = schedule(program, fusable) if fast else schedule(program)
         self.memory = Memory(program, self.steps)
         self.seconds = [0.0] * len(self.steps)
         self._space: dict[str, Any] = {

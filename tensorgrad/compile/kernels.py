@@ -21,11 +21,6 @@ from .schedule import Step
 LEAST_INSTRUCTIONS = 2
 """A single instruction is as quick in NumPy."""
 
-SLOW = {"exp", "log"}
-"""On large arrays NumPy's are quicker: they do several elements at once."""
-
-LARGEST_SLOW = 4096
-
 BINARY = {
     "add": "+",
     "subtract": "-",
@@ -51,16 +46,18 @@ FORMULAS = {
     "logical_or": "{0} or {1}",
     "logical_not": "not {0}",
     "isfinite": "np.isfinite({0})",
-    "exp": "np.exp({0})",
-    "log": "np.log({0})",
+    "sign": "1 if {0} > 0 else -1 if {0} < 0 else 0 if {0} == 0 else {0}",
 }
-"""Ufuncs as expressions in their operands, each computing what NumPy's does, NaN included."""
+"""Ufuncs as expressions in their operands, each giving what NumPy's gives, to the last bit and NaN included.
+
+Not exp, log and the like: compiled one by one they are slower than NumPy's, and rounded differently.
+"""
 
 PLUS = (
     "from numba import njit",
     "",
     "",
-    "@njit(fastmath={'reassoc'})  # of all there is, only this sum may be done in another order, several elements at once",
+    "@njit(fastmath={'reassoc'})  # only this sum may be done in another order: several elements at once",
     "def plus(total, x):",
     "    return total + x",
     "",
@@ -184,32 +181,29 @@ class Kernel:
         return f"{full}.shape[{number}]"
 
 
-def supported(step: Step) -> bool:
-    """Whether a run can be a kernel, and is quicker as one."""
-    elementwise = [instruction for instruction in step.instructions if not instruction.is_total]
-    if len(step.instructions) < LEAST_INSTRUCTIONS or step.size < 2:
-        return False
-    values = [*step.values(), *(instruction.out for instruction in step.instructions)]
+def fusable(instruction: Instruction) -> bool:
+    """Whether an instruction can be part of a kernel."""
+    values = [*instruction.values(), instruction.out]
     if not all(value.contiguous and value.dtype.name in DTYPES for value in values):
         return False
-    for instruction in elementwise:
-        constants = [typed(instruction, x) for x in instruction.operands if not isinstance(x, (Value, np.dtype))]
-        if any(np.ndim(x) or not hasattr(x, "dtype") for x in constants):
-            return False
-        name = instruction.function.__name__
-        if instruction.kind == "ufunc" and (name not in FORMULAS or (name in SLOW and step.size > LARGEST_SLOW)):
-            return False
-        if (
-            instruction.kind == "cast"
-            and instruction.operands[0].dtype.kind == "f"
-            and instruction.out.dtype.kind != "f"
-        ):
-            return False
-        if instruction.kind == "ufunc" and any(d.name not in DTYPES for d in loop_dtypes(instruction)):
-            return False
-        if name in ("divide", "negative", "absolute") and loop_dtypes(instruction)[0].kind != "f":
-            return False
-    return any(value.shape == step.shape for value in values)
+    constants = [typed(instruction, x) for x in instruction.operands if not isinstance(x, (Value, np.dtype))]
+    if any(np.ndim(x) or not hasattr(x, "dtype") for x in constants if not instruction.is_total):
+        return False
+    if instruction.kind == "cast":
+        return instruction.operands[0].dtype.kind != "f" or instruction.out.dtype.kind == "f"
+    if instruction.kind != "ufunc":
+        return True
+    name, dtypes = instruction.function.__name__, loop_dtypes(instruction)
+    if name not in FORMULAS or any(dtype.name not in DTYPES for dtype in dtypes):
+        return False
+    return dtypes[0].kind == "f" or name not in ("divide", "negative", "absolute", "sign", "sqrt")
+
+
+def supported(step: Step) -> bool:
+    """Whether a run of fusable instructions is worth a kernel."""
+    values = [*step.values(), *(instruction.out for instruction in step.instructions)]
+    whole = any(value.shape == step.shape for value in values)
+    return whole and step.size > 1 and len(step.instructions) >= LEAST_INSTRUCTIONS
 
 
 def _merged_axes(step: Step) -> list[list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Callable
 
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value
 
@@ -19,7 +19,7 @@ class Step:
     @property
     def is_run(self) -> bool:
         """Whether it consists of elementwise instructions, and sums of what they give."""
-        return any(instruction.kind in ELEMENTWISE for instruction in self.instructions)
+        return len(self.instructions) > 1 or self.instructions[0].kind in ELEMENTWISE
 
     def values(self) -> Iterator[Value]:
         """The operands that are not constants."""
@@ -37,12 +37,12 @@ class Step:
         return prod(self.shape)
 
 
-def schedule(program: Program) -> list[Step]:
+def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda instruction: True) -> list[Step]:
     """Steps in an order in which everything is computed before it is used, each as late as possible.
 
     Built from the end: whatever is used by later steps only may come next. So a gradient of a penalty, which could be
     computed at any time, ends in the run that adds it, and needs no memory of its own. What changes the world outside
-    (parameters stored in place) comes after all checks.
+    (parameters stored in place) comes after all checks. Instructions that are not ``fusable`` are steps of their own.
     """
     nodes = [instruction for instruction in program.instructions if instruction.kind != "view"]
     position = {id(node): index for index, node in enumerate(nodes)}
@@ -66,8 +66,8 @@ def schedule(program: Program) -> list[Step]:
         node = max(ready, key=lambda candidate: (candidate.out.size == 1, position[id(candidate)]))
         run = [node]
         done(node)
-        while node.run_shape is not None:
-            fitting = [other for other in ready if _joins(other, run)]
+        while node.run_shape is not None and fusable(node):
+            fitting = [other for other in ready if _joins(other, run) and fusable(other)]
             if not fitting:
                 break
             chosen = max(fitting, key=lambda candidate: position[id(candidate)])
