@@ -986,3 +986,16 @@ def _wrong_gradient(op: Op, index: int, part: Any, operand: Tensor) -> RuntimeEr
         f"backward: the gradient rule of {op.name} for operand {index} returned {describe(part)}, "
         f"but the operand is {describe(operand)}; correct the rule"
     )
+
+
+def _keep_freed_memory() -> None:
+    """Make the C library keep freed arrays of up to 32 MB for the next step.
+
+    glibc hands a large block back to the system when it is freed, and each step pays for the same pages again, until a
+    block as large has been freed once. Measured: a step on 784-512-10 takes 1.8 ms instead of 4.3, on
+    2352-2048-512-10 26 instead of 33. The block is never written to, so it costs nothing.
+    """
+    np.empty(2**25 - 2**13, np.uint8)
+
+
+_keep_freed_memory()

@@ -10,6 +10,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..tensor import Tensor, _clock
+from . import reductions
 from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
 from .memory import DYNAMIC, Memory
@@ -115,7 +116,7 @@ class Executable:
     def _is_static(self, value: Value) -> bool:
         """Whether the value has the same address in each replay, as long as no leaf gets another array."""
         root = value.root
-        return root.kind == "leaf" or id(root) in self.memory.arrays or id(root) in self.memory.in_place
+        return root.kind in ("leaf", "constant") or id(root) in self.memory.arrays or id(root) in self.memory.in_place
 
     def _bound(self, name: str, make: Callable[[], Any]) -> str:
         """A variable that is set when the arrays of the leaves are known, and again when one is replaced."""
@@ -158,6 +159,9 @@ class Executable:
         roots.update({id(v.root): v.root for v in self.program.results()})
         for root in roots.values():
             if root.kind == "result":
+                continue
+            if root.kind == "constant":
+                self._names[id(root)] = self._constant(root.array)
                 continue
             prefix = {"argument": "a", "leaf": "p", "gradient": "g"}[root.kind]
             self._names[id(root)] = f"{prefix}{root.index}"
@@ -207,6 +211,11 @@ class Executable:
         out = self._declare(instruction.out)
         if instruction.kind in DYNAMIC:
             return [f"{out} = asarray({self._call_text(instruction, operands)}, order='C')"]
+        if instruction.kind == "reduce" and self.fast and (kernel := reductions.find(instruction)) is not None:
+            shapes = [self._constant(shape) for shape in kernel.shapes]
+            return [
+                f"{self._constant(kernel.function)}({operands[0]}.reshape({shapes[0]}), {out}.reshape({shapes[1]}))"
+            ]
         if instruction.kind == "reduce":
             function = self._constant(instruction.function.reduce)  # type: ignore[attr-defined]
             axis = self._constant(instruction.settings["axis"])
@@ -222,9 +231,7 @@ class Executable:
                 self._declare(instruction.out)
         if self.fast and supported(step):
             return self._kernel_lines(index, step)
-        constants = [typed(i, x) for i in step.instructions for x in i.operands if not isinstance(x, Value)]
-        small = step.size <= 2 * BLOCK or len(step.instructions) == 1
-        if small or any(np.ndim(x) for x in constants):
+        if step.size <= 2 * BLOCK or len(step.instructions) == 1:
             return self._elementwise(step, self._temporaries(step, f"t{index}_"))
         return self._blocks(index, step)
 
@@ -309,7 +316,7 @@ class Executable:
         totals = [instruction.out for instruction in step.instructions if instruction.is_total]
         for value in totals:
             del everything[id(value)]
-        flat = all((v.shape == step.shape and v.root is v) or not v.shape for v in everything.values())
+        flat = all((v.shape == step.shape and v.contiguous) or not v.shape for v in everything.values())
         values = {key: v for key, v in everything.items() if _goes_along(v.shape, step.shape)}
         shape = (step.size,) if flat else step.shape
         rows = max(1, BLOCK * shape[0] // step.size)

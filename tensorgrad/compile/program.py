@@ -25,11 +25,13 @@ class Value:
     ----------
     kind
         ``argument``, ``leaf`` (the data of a Tensor from outside), ``gradient`` (the ``.grad`` that such a Tensor had
-        before), or ``result`` of an instruction.
+        before), ``constant``, or ``result`` of an instruction.
     index
         Which argument or leaf.
     contiguous
         Whether its elements lie in C order without gaps; all do but some views.
+    array
+        Of a constant.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class Value:
     index: int = -1
     instruction: Instruction | None = None
     contiguous: bool = True
+    array: np.ndarray | None = None
 
     @property
     def root(self) -> Value:
@@ -191,6 +194,8 @@ def _code(function: Callable[..., Any]) -> Any:
 
 def _same(one: Any, two: Any, numbers: dict[int, tuple[Any, ...]]) -> bool:
     if isinstance(one, Value) and isinstance(two, Value):
+        if one.array is not None and two.array is not None:
+            return _same(one.array, two.array, numbers)
         first = numbers.get(id(one), (one.kind, one.index))
         return bool(first == numbers.get(id(two), (two.kind, two.index)))
     if isinstance(one, (tuple, list)) and isinstance(two, (tuple, list)):
@@ -206,9 +211,7 @@ def _same(one: Any, two: Any, numbers: dict[int, tuple[Any, ...]]) -> bool:
 
 
 def typed(instruction: Instruction, constant: Any) -> Any:
-    """A number as a 0-d array, of the dtype that NumPy would give it beside the other operands."""
-    if isinstance(constant, np.ndarray) and constant.size and not any(constant.strides):
-        return constant[(0,) * constant.ndim].reshape(())  # one number, spread over a shape that the result has anyway
+    """A Python number as a 0-d array of the dtype that NumPy would give it beside the other operands."""
     if instruction.kind == "ufunc" and type(constant) in (int, float, bool):
         position = next(i for i, x in enumerate(instruction.operands) if x is constant)
         try:

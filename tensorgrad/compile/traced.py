@@ -8,7 +8,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..tensor import Tensor
-from .program import Instruction, Program, Value
+from .program import ELEMENTWISE, Instruction, Program, Value
 
 
 class CaptureError(RuntimeError):
@@ -21,6 +21,7 @@ class Recorder:
     def __init__(self) -> None:
         self.program = Program([], [])
         self._known: dict[Any, Traced] = {}
+        self._constants: dict[int, Value] = {}
 
     def emit(
         self,
@@ -37,6 +38,8 @@ class Recorder:
         if kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
         plain = tuple(operand.value if isinstance(operand, Traced) else operand for operand in operands)
+        if kind in ELEMENTWISE:
+            plain = tuple(map(self._constant, plain))
         out = Value("result", example.shape, example.dtype, contiguous=example.flags.c_contiguous)
         out.instruction = Instruction(kind, function, plain, settings, out)
         self.program.instructions.append(out.instruction)
@@ -44,6 +47,17 @@ class Recorder:
         if key is not None:
             self._known[key] = traced
         return traced
+
+    def _constant(self, operand: Any) -> Any:
+        """An array that is not traced, as a Value; one number that is spread over a shape, as that number."""
+        if not isinstance(operand, np.ndarray) or operand.ndim == 0:
+            return operand
+        if operand.size and not any(operand.strides):
+            return operand[(0,) * operand.ndim].reshape(())
+        contiguous = operand.flags.c_contiguous
+        return self._constants.setdefault(
+            id(operand), Value("constant", operand.shape, operand.dtype, contiguous=contiguous, array=operand)
+        )
 
     def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any]) -> Any:
         """Any function of arrays: as a view if its result is one, else as a call that makes a new array."""

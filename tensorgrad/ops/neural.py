@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,16 @@ log_softmax = declare(
 # Cross-entropy of a softmax, from logits: mean over the examples of -log softmax(logits)[label]
 
 
+@lru_cache(maxsize=64)
+def _classes(count: int) -> np.ndarray:
+    """0, 1, ... count - 1."""
+    classes = np.arange(count)
+    classes.flags.writeable = False
+    return classes
+
+
 def _one_hot(labels: Any, logits: Any) -> Any:
-    return np.expand_dims(labels, -1) == np.arange(logits.shape[-1])
+    return np.expand_dims(labels, -1) == _classes(logits.shape[-1])
 
 
 def _index_cross_entropy(logits: Any, labels: Any) -> Any:
@@ -151,9 +160,10 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
         raise ValueError(f"{name}: takes predictions of shape (examples, classes), at least one of each, got {shape}")
     values = labels.numpy() if isinstance(labels, Tensor) else labels
     if values.dtype.kind in "iu" and values.shape == shape[:-1]:
+        unsigned = np.dtype(f"u{values.dtype.itemsize}")
 
         def check_range(values: Any) -> None:
-            if values.view(f"u{values.itemsize}").max() >= shape[-1]:  # as unsigned, negative ones are huge
+            if values.view(unsigned).max() >= shape[-1]:  # as unsigned, negative ones are huge
                 wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
                 raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
 
