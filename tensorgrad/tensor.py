@@ -325,8 +325,7 @@ def as_data(value: Any) -> Array:
         raise TypeError(
             "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
         )
-    value = _constant(value)
-    if isinstance(value, np.generic) or not hasattr(value, "dtype"):
+    if isinstance(value, np.generic) or not hasattr(value := _constant(value), "dtype"):
         value = np.asarray(value)
     if value.dtype.kind not in "fiub":
         raise TypeError(f"Tensor: data must be real numbers (float, integer or bool), got dtype {value.dtype}")
@@ -924,14 +923,15 @@ def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:
     array([2., 2., 2.])
     """
     added = gradient.ndim - len(shape)
+    if gradient.shape[added:] == shape:
+        return gradient.sum(axis=tuple(range(added)))
     stretched = tuple(added + axis for axis, length in enumerate(shape) if length == 1 != gradient.shape[added + axis])
     return gradient.sum(axis=tuple(range(added)) + stretched, keepdims=True).reshape(shape)
 
 
 def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    return len(shape) <= len(target) and all(
-        length in (1, wide) for length, wide in zip(shape, target[len(target) - len(shape) :])
-    )
+    aligned = target[len(target) - len(shape) :]
+    return shape == aligned or (len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape, aligned)))
 
 
 def _own(gradient: Any) -> Array:

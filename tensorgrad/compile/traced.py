@@ -233,7 +233,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         raise self._refuse("tolist", "return the array and call .tolist() outside")
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise CaptureError("assignment: writing into an array is not captured; choose with np.where instead")
+        raise CaptureError(
+            "assignment: writing into an array is not captured; choose with np.where instead "
+            "(the forward function of an op may write where it is declared with opaque=True)"
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(np.ndarray, name):

@@ -82,12 +82,16 @@ class Dense(Module):
 
     def penalty(self) -> Any:
         """The L1 and L2 penalties of weight and bias: a 0-d Tensor, or 0.0 where there are none."""
-        formulas = {"l1": l1_penalty, "l2": l2_penalty}
+        strengths = watched(self, "strengths")
         return total(
-            formulas[kind](tensor, strength)
-            for name, tensor in (("weight", self.weight), ("bias", self.bias))
-            for kind in formulas
-            if (strength := watched(self, "strengths")[f"{name}_{kind}"])
+            formula(tensor, strength)
+            for name, tensor, formula in (
+                ("weight_l1", self.weight, l1_penalty),
+                ("weight_l2", self.weight, l2_penalty),
+                ("bias_l1", self.bias, l1_penalty),
+                ("bias_l2", self.bias, l2_penalty),
+            )
+            if (strength := strengths[name])
         )
 
     def __repr__(self) -> str:

@@ -44,7 +44,7 @@ def categorical_cross_entropy(probabilities: Any, labels: Any) -> Any:
     0.4581
     """
     labels = check_labels("categorical_cross_entropy", probabilities, labels)
-    rows = labels if labels.dtype.kind == "f" else np.expand_dims(labels, -1) == np.arange(probabilities.shape[-1])
+    rows = labels if labels.dtype.kind == "f" else labels[..., None] == np.arange(probabilities.shape[-1])
     return -(rows * np.log(np.clip(probabilities, SMALLEST_PROBABILITY, None))).sum(axis=-1).mean()
 
 
@@ -65,5 +65,4 @@ def l2_penalty(weight: Tensor, strength: float) -> Tensor:
     >>> tg.nn.l2_penalty(tg.Tensor([3.0, -4.0]), 0.5).item()
     12.5
     """
-    total: Tensor = strength * np.square(weight).sum()
-    return total
+    return strength * (weight**2).sum()

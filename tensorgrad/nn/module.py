@@ -53,7 +53,7 @@ class Module:
 
     def penalty(self) -> Any:
         """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none."""
-        children = {id(child): child for _, child in self.named_children()}  # one that is shared counts once
+        children = {id(child): child for child in _modules(vars(self).values())}  # one that is shared counts once
         return total(child.penalty() for child in children.values())
 
     # What belongs to it
@@ -168,6 +168,17 @@ def total(penalties: Iterable[Any]) -> Any:
     """The sum of those penalties that are Tensors; 0.0 if none is."""
     tensors = [penalty for penalty in penalties if isinstance(penalty, Tensor)]
     return sum(tensors[1:], start=tensors[0]) if tensors else 0.0
+
+
+def _modules(values: Iterable[Any]) -> Iterator[Module]:
+    """The modules among attributes, also inside lists, tuples and dicts."""
+    for value in values:
+        if isinstance(value, Module):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _modules(value)
+        elif isinstance(value, dict):
+            yield from _modules(value.values())
 
 
 def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -64,13 +64,13 @@ def _classes(count: int) -> np.ndarray:
 
 
 def _one_hot(labels: Any, logits: Any) -> Any:
-    return np.expand_dims(labels, -1) == _classes(logits.shape[-1])
+    return labels[..., None] == _classes(logits.shape[-1])
 
 
 def _index_cross_entropy(logits: Any, labels: Any) -> Any:
     shifted = logits - logits.max(axis=-1, keepdims=True)
     chosen = np.where(_one_hot(labels, logits), shifted, 0).sum(axis=-1)
-    return (np.log(np.exp(shifted).sum(axis=-1)) - chosen).mean()
+    return (np.log(np.exp(shifted).sum(axis=-1)) - chosen).sum() / labels.size
 
 
 def _index_sample(draw: samples.Draw) -> Any:
