@@ -125,6 +125,12 @@ def parser(experiment: Experiment) -> argparse.ArgumentParser:
     )
     add("--seed", type=_whole(0), default=0, metavar="N", help="of weights, order, dropout and split (default: 0)")
     add("--resume", action="store_true", help="go on where the run in the folder stopped, with its settings")
+    add(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compile the training step (default), or run it op by op, with the same results",
+    )
     add("--strict", action="store_true", help="fail on an image that cannot be used instead of skipping it")
     add("--quiet", action="store_true", help="print the final line only")
     add("--fast-dev-run", action="store_true", help="everything once, on a few images, to see that it works")

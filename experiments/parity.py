@@ -18,7 +18,7 @@ from experiments.run import prepare
 from tensorgrad.data import DataError
 from tensorgrad.extras import require
 from tensorgrad.nn import Dense, Dropout
-from tensorgrad.training import train_step
+from tensorgrad.training import training_step
 
 STEPS = 100
 PARITY_RATE = 0.03
@@ -100,10 +100,11 @@ def first_losses(run: Run, steps: int) -> tuple[np.ndarray, np.ndarray]:
     run.model.eval()
     rate = run.options.lr * PARITY_RATE
     peer, own = torch.optim.Adam(twin.parameters(), lr=rate), tg.optim.Adam(run.model.parameters(), lr=rate)
+    step = tg.compile(training_step(run.model, own))
     ours, theirs = [], []
     for indices in _orders(run, steps):
         inputs, labels = run.standardisation(run.train[0][indices]), run.train[1][indices].astype(np.int64)
-        ours.append(train_step(run.model, own, inputs, labels)[0])
+        ours.append(step(inputs, labels)[0].item())
         theirs.append(pytorch_step(twin, penalties, peer, inputs, labels))
     return np.array(ours), np.array(theirs)
 

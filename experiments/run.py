@@ -29,13 +29,13 @@ from tensorgrad.training import (
     fit,
     predict,
     save_history,
-    train_step,
+    training_step,
 )
 
 CLASSES = 10
 FAST_PER_CLASS = 8
 OVERFIT_STEPS = 1000
-NOT_SETTINGS = ("config", "data_dir", "out", "quiet", "resume", "strict")
+NOT_SETTINGS = ("compile", "config", "data_dir", "out", "quiet", "resume", "strict")
 """Options that do not change what is computed; all others must be equal for a run to be resumed."""
 
 
@@ -163,6 +163,7 @@ def _train(this: Run) -> list[Epoch]:
         settings=this.settings,
         on_epoch=this.say,
         quiet=options.quiet,
+        compiled=options.compile,
     )
 
 
@@ -171,9 +172,11 @@ def _overfit(this: Run) -> None:
     chosen = this.rng.permutation(len(this.train[1]))[: this.options.batch_size]
     images, labels = (part[chosen] for part in this.train)
     inputs = this.standardisation(images)
-    optimiser = Adam(this.model.parameters(), lr=this.options.lr)
+    update = training_step(this.model, Adam(this.model.parameters(), lr=this.options.lr))
+    if this.options.compile:
+        update = tg.compile(update)
     for step in range(1, OVERFIT_STEPS + 1):
-        train_step(this.model.train(), optimiser, inputs, labels)
+        update(inputs, labels)
         loss, accuracy = evaluate(this.model, (inputs, labels))
         if accuracy == 1.0:
             print(f"all {len(labels)} images right after {step} steps, loss {loss:.4f}: accuracy {accuracy:.4f}")

@@ -246,6 +246,17 @@ def test_resume_needs_none_of_the_options_again(tmp_path, capsys):
     assert "settings of another experiment" in capsys.readouterr().err
 
 
+def test_the_compiled_step_gives_the_same_network(tmp_path):
+    for name in ("compile", "no-compile"):
+        assert (
+            run_in(tmp_path, "--epochs", 2, "--clip", 1.0, "--warm-up", 3, f"--{name}", "--out", tmp_path / name) == 0
+        )
+    one, other = (np.load(tmp_path / name / "last.npz") for name in ("compile", "no-compile"))
+    for name in one.files:
+        if name.startswith(("model/", "best/", "optimiser/")):
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
 def test_what_does_not_start_leaves_no_folder(tmp_path):
     assert run_in(tmp_path, "--overfit-batch", "--out", tmp_path / "overfit") == 0
     with pytest.raises(SystemExit):

@@ -3,7 +3,7 @@
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import Epoch, save_history
 from .interruption import Interrupted
-from .loop import TrainingError, evaluate, fit, predict, train_step
+from .loop import TrainingError, evaluate, fit, predict, training_step
 from .session import BEST, LAST, load_weights
 
 __all__ = [
@@ -20,5 +20,5 @@ __all__ = [
     "predict",
     "save_checkpoint",
     "save_history",
-    "train_step",
+    "training_step",
 ]
