@@ -12,57 +12,123 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from experiments.contenders import CONTENDERS
+from experiments.contenders import CONTENDERS, NETWORKS
+from tensorgrad.files import replacing
 
 REFERENCE = "PyTorch"
+OURS = "tensorgrad, compiled, numba"
+BATCHES = (1, 32, 128, 1024)
+LEAST_CALLS = 3
+MEMORY_STEPS = 20
+
+
+class Case(NamedTuple):
+    """A piece of work: its kind, the network and the batch size."""
+
+    kind: str
+    network: str = "64-32-10"
+    batch: int = 128
+
+    def __str__(self) -> str:
+        if self.kind == "chain":
+            return "chain of 1,000 ops"
+        return f"{self.kind} {self.network}, batch {self.batch:,}"
+
+
+STEPS = [Case("step", network) for network in NETWORKS]
+CASES = [
+    *STEPS,
+    *(Case("step", network, batch) for network in NETWORKS for batch in BATCHES if batch != 128),
+    *(Case("inference", network, batch) for network in NETWORKS for batch in (1, 1000)),
+    Case("epoch", "784-512-10"),
+    Case("chain"),
+]
+SCALING = {
+    "batch": [Case("step", "784-512-10", batch) for batch in (64, 128, 256, 512, 1024, 2048)],
+    "width": [Case("step", f"512-{width}-10") for width in (128, 256, 512, 1024, 2048)],
+    "depth": [Case("step", "-".join(["512"] * (depth + 1)) + "-10") for depth in (1, 2, 4, 6, 8)],
+}
+"""For the picture that shows how cost grows."""
 
 
 def work(name: str) -> None:
-    """The worker: answer each line "case seconds" on standard input with the milliseconds that one call took."""
+    """The worker: answer each line, a case and seconds, on standard input with the milliseconds that one call took."""
+    started = time.perf_counter()
     try:
-        cases = CONTENDERS[name]()
+        framework = CONTENDERS[name]()
     except ImportError:
         print(json.dumps(None), flush=True)
         return
-    print(json.dumps(list(cases)), flush=True)
+    print(json.dumps(1e3 * (time.perf_counter() - started)), flush=True)
+    known: dict[Case, Any] = {}
     for line in sys.stdin:
-        case, seconds = json.loads(line)
-        print(json.dumps(median_time(cases[case], seconds)), flush=True)
+        *parts, seconds = json.loads(line)
+        case = Case(*parts)
+        if case not in known:
+            known.clear()  # one network at a time
+            known[case] = framework.work(case.kind, tuple(map(int, case.network.split("-"))), case.batch)
+        function = known[case]
+        print(json.dumps(None if function is None else median_time(function, seconds)), flush=True)
 
 
-def median_time(function, seconds: float) -> float:
+def median_time(function: Any, seconds: float) -> float:
     """Median milliseconds of one call, of as many calls as fit into ``seconds``, three at least."""
     times, stop = [], time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < stop:
+    while len(times) < LEAST_CALLS or time.perf_counter() < stop:
         started = time.perf_counter()
         function()
         times.append(time.perf_counter() - started)
     return 1e3 * statistics.median(times)
 
 
+def start(name: str, network: str) -> None:
+    """Print what starting costs: milliseconds to import, milliseconds to the first step, peak memory in MB."""
+    started = time.perf_counter()
+    framework = CONTENDERS[name]()
+    imported = time.perf_counter() - started
+    started = time.perf_counter()
+    step = framework.work("step", tuple(map(int, network.split("-"))), 128)
+    assert step is not None
+    step()
+    first = time.perf_counter() - started
+    for _ in range(MEMORY_STEPS):
+        step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    print(json.dumps([1e3 * imported, 1e3 * first, peak]))
+
+
 class Worker:
     """A framework in its own process."""
 
     def __init__(self, name: str) -> None:
-        command = [sys.executable, "-m", "experiments.benchmark", "--worker", name]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            _command("--worker", name),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
-        self.cases = self._answer()
+        self.is_installed = self._answer() is not None
 
-    def _answer(self):
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         return json.loads(line) if line else None
 
-    def time(self, case: str, seconds: float) -> float:
-        """Milliseconds of one call."""
-        print(json.dumps([case, seconds]), file=self.process.stdin, flush=True)
-        return self._answer()
+    def time(self, case: Case, seconds: float) -> float | None:
+        """Milliseconds of one call; None where the framework cannot do it."""
+        print(json.dumps([*case, seconds]), file=self.process.stdin, flush=True)
+        answer: float | None = self._answer()
+        return answer
 
     def close(self) -> None:
         """End the process."""
@@ -70,48 +136,125 @@ class Worker:
             pass
 
 
-def compare(rounds: int, seconds: float) -> dict[str, dict[str, list[float]]]:
+Results = dict[Case, dict[str, list[float]]]
+
+
+def compare(cases: Iterable[Case], names: Iterable[str], rounds: int, seconds: float) -> Results:
     """Milliseconds by case and framework, one entry per round."""
-    workers = {name: Worker(name) for name in CONTENDERS}
-    for name in [name for name, worker in workers.items() if worker.cases is None]:
-        print(f"{name}: not installed")
+    workers = {name: Worker(name) for name in names}
+    for name in [name for name, worker in workers.items() if not worker.is_installed]:
+        print(f"{name}: not installed", flush=True)
         workers.pop(name).close()
-    results: dict[str, dict[str, list[float]]] = {}
-    for case in workers["tensorgrad"].cases:
-        able = {name: worker for name, worker in workers.items() if case in worker.cases}
-        for worker in able.values():
-            worker.time(case, seconds)  # warm-up
+    results: Results = {}
+    for case in cases:
+        print(f"{datetime.datetime.now():%H:%M:%S} {case}", file=sys.stderr, flush=True)
+        able = {name: worker for name, worker in workers.items() if worker.time(case, seconds) is not None}  # warm-up
+        results[case] = {name: [] for name in able}
         for _ in range(rounds):
             for name, worker in able.items():
-                results.setdefault(case, {}).setdefault(name, []).append(worker.time(case, seconds))
+                milliseconds = worker.time(case, seconds)
+                assert milliseconds is not None
+                results[case][name].append(milliseconds)
     for worker in workers.values():
         worker.close()
     return results
 
 
-def table(results: dict[str, dict[str, list[float]]]) -> str:
+def table(results: Results) -> str:
     """Median milliseconds and, where the reference took part, the median of its time divided by this one's."""
-    lines = [f"| | {' | '.join(results)} |", f"|---|{'---|' * len(results)}"]
+    lines = [f"| | {' | '.join(map(str, results))} |", f"|---|{'---|' * len(results)}"]
     for name in CONTENDERS:
         cells = []
         for of_case in results.values():
             if name not in of_case:
                 cells.append("")
                 continue
-            cell = f"{statistics.median(of_case[name]):.2f} ms"
+            cell = _short(statistics.median(of_case[name]))
             if REFERENCE in of_case and name != REFERENCE:
-                ratios = [theirs / ours for theirs, ours in zip(of_case[REFERENCE], of_case[name])]
-                cell += f" ({statistics.median(ratios):.2f}x)"
+                cell += f" ({ratio(of_case, name):.2f}x)"
             cells.append(cell)
         if any(cells):
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def ratio(of_case: dict[str, list[float]], name: str, reference: str = REFERENCE) -> float:
+    """How many times quicker than the reference: median over the rounds."""
+    return statistics.median(theirs / ours for theirs, ours in zip(of_case[reference], of_case[name]))
+
+
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:.3f} ms" if milliseconds < 1 else f"{milliseconds:.2f} ms"
+
+
+def starts(names: Iterable[str], network: str) -> dict[str, list[float]]:
+    """Import and first step in milliseconds, and peak memory in MB, by framework; each in a fresh process."""
+    found = {}
+    for name in names:
+        answer = subprocess.run(_command("--start", name, "--network", network), capture_output=True, text=True)
+        if answer.returncode == 0:
+            found[name] = json.loads(answer.stdout.splitlines()[-1])
+    return found
+
+
+def table_of_starts(found: dict[str, dict[str, list[float]]]) -> str:
+    """Import time, then first step and peak memory for each network."""
+    networks = list(found)
+    columns = [f"{what} {network}" for network in networks for what in ("first step", "peak memory")]
+    lines = [f"| | import | {' | '.join(columns)} |", f"|---|{'---|' * (len(columns) + 1)}"]
+    for name in found[networks[0]]:
+        cells = [f"{found[networks[0]][name][0]:,.0f} ms"]
+        for network in networks:
+            first, peak = found[network].get(name, [float("nan")] * 3)[1:]
+            cells += [f"{first:,.0f} ms", f"{peak:,.0f} MB"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw(results: Results, path: Path) -> None:
+    """Bars of the speed relative to the reference, a panel for each training step at batch 128."""
+    from tensorgrad.report.figure import saved_figure
+
+    cases = [case for case in STEPS if case in results and REFERENCE in results[case]]
+    with saved_figure(path, 12, 4.2) as drawing:
+        for axes, case in zip(drawing.subplots(1, len(cases), squeeze=False)[0], cases):
+            names = [name for name in CONTENDERS if name in results[case]][::-1]
+            speeds = [ratio(results[case], name) for name in names]
+            colours = ["#c44e52" if name.startswith("tensorgrad") else "#8c9bab" for name in names]
+            bars = axes.barh(names, speeds, color=colours)
+            axes.bar_label(bars, [f"{speed:.2f}" for speed in speeds], padding=3, fontsize=8)
+            axes.set_title(case.network, fontsize=10)
+            axes.set_xlim(0, 1.18 * max(speeds))
+            axes.axvline(1, color="black", linewidth=0.6)
+            axes.tick_params(labelsize=8, labelleft=case is cases[0])
+            axes.set_xlabel(f"steps per second, {REFERENCE} = 1", fontsize=8)
+
+
+def draw_scaling(results: Results, path: Path) -> None:
+    """Lines of the time of a step against batch size, width and depth."""
+    from tensorgrad.report.figure import saved_figure
+
+    with saved_figure(path, 12, 3.8) as drawing:
+        for axes, (what, cases) in zip(drawing.subplots(1, len(SCALING)), SCALING.items()):
+            values = {
+                "batch": [case.batch for case in cases],
+                "width": [int(case.network.split("-")[1]) for case in cases],
+                "depth": [case.network.count("-") for case in cases],
+            }[what]
+            for name in results[cases[0]]:
+                times = [statistics.median(results[case][name]) for case in cases]
+                axes.plot(values, times, marker="o", label=name, color="#c44e52" if name == OURS else "#8c9bab")
+            axes.set_xlabel({"batch": "batch size", "width": "width of the hidden layer", "depth": "layers"}[what])
+            axes.set_xlim(0), axes.set_ylim(0)
+            axes.grid(alpha=0.3)
+        drawing.axes[0].set_ylabel("ms a step")
+        drawing.axes[0].legend(fontsize=8)
+
+
 def machine() -> str:
     """Date, processor and versions."""
     versions = []
-    for library in ("numpy", "torch"):
+    for library in ("numpy", "numba", "torch", "jax", "scikit-learn", "autograd", "mygrad"):
         try:
             versions.append(f"{library} {importlib.metadata.version(library)}")
         except importlib.metadata.PackageNotFoundError:
@@ -120,19 +263,56 @@ def machine() -> str:
     return f"{datetime.date.today()}, {cpus}, Python {platform.python_version()}, {', '.join(versions)}"
 
 
-def main() -> None:
-    """Parse the options, run, print the table."""
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "experiments.benchmark", *arguments]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the options, run, print the tables and draw the pictures."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmark", description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="times that every case is measured")
-    parser.add_argument("--seconds", type=float, default=0.5, metavar="X", help="per case, framework and round")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="times that every case is measured (7)")
+    parser.add_argument("--seconds", type=float, default=0.3, metavar="X", help="per case, framework and round (0.3)")
+    parser.add_argument("--steps", action="store_true", help="the training steps at batch 128 only")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR", help="for tables, pictures")
+    parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), metavar="NAME", help="these frameworks only")
     parser.add_argument("--worker", choices=list(CONTENDERS), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    parser.add_argument("--start", choices=list(CONTENDERS), help=argparse.SUPPRESS)
+    parser.add_argument("--network", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
     if options.worker:
-        work(options.worker)
-        return
-    print(f"batch 128, float32, dropout, L2, softmax cross-entropy, Adam; in brackets: speed relative to {REFERENCE}")
-    print(machine())
-    print(table(compare(options.rounds, options.seconds)))
+        return work(options.worker)
+    if options.start:
+        return start(options.start, options.network)
+    names = options.only or list(CONTENDERS)
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = compare(STEPS if options.steps else CASES, names, options.rounds, options.seconds)
+    parts = [machine(), "float32, dropout, L2, softmax cross-entropy, Adam; in brackets: speed relative to PyTorch"]
+    for group in _groups(results):
+        parts.append(table(group))
+    if not options.steps:
+        scaling = [case for cases in SCALING.values() for case in cases]
+        found = compare(scaling, [name for name in (OURS, REFERENCE) if name in names], 3, options.seconds)
+        parts.append(table_of_starts({network: starts(names, network) for network in NETWORKS}))
+        if all(found[case] for case in scaling):
+            draw_scaling(found, options.out / "scaling.png")
+    draw(results, options.out / "benchmark.png")
+    text = "\n\n".join(parts)
+    with replacing(options.out / "benchmark.md") as temporary:
+        temporary.write_text(text + "\n")
+    print(text)
+    print(f"\ntables and pictures in {options.out}")
+    return None
+
+
+def _groups(results: Results) -> list[Results]:
+    """Tables that are not too wide: the steps at batch 128, the other steps by network, inference, the rest."""
+    keys: dict[Any, Results] = {}
+    for case, found in results.items():
+        key = (
+            "steps" if case in STEPS else (case.kind, case.network) if case.kind == "step" else case.kind == "inference"
+        )
+        keys.setdefault(key, {})[case] = found
+    return list(keys.values())
 
 
 if __name__ == "__main__":

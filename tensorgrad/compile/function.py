@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Sequence
 from functools import update_wrapper
@@ -22,6 +23,9 @@ MOST_PROGRAMS = 64
 """With more kinds of arguments than that, something changes in each call that should be an array."""
 
 
+SWITCH = "TENSORGRAD_FAST"
+
+
 def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compiled:
     """A function that does the same as ``function``, faster: recorded when first called, replayed from then on.
 
@@ -38,7 +42,8 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
 
     fast
         Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
-        processes; else they are done by NumPy, block by block. Default: where numba is installed.
+        processes; else they are done by NumPy, block by block. Default: where numba is installed, unless the
+        environment variable ``TENSORGRAD_FAST`` is 0.
 
     Returns
     -------
@@ -137,7 +142,9 @@ class Compiled:
     def _uses_kernels(self) -> bool:
         if self.fast and numba() is None:
             raise MissingExtra("fast kernels need numba: pip install 'tensorgrad-numpy[fast]', or leave out fast=True")
-        return numba() is not None if self.fast is None else self.fast
+        if self.fast is None:
+            return os.environ.get(SWITCH) != "0" and numba() is not None
+        return self.fast
 
     def _record(self, arguments: _Arguments) -> Program:
         capture = Capture()
