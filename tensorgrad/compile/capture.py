@@ -8,8 +8,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor, _capture, describe
-from .program import Program, Value, values_in
+from ..tensor import Tensor, _capture
+from .program import Program, Value
 from .traced import CaptureError, Recorder, Traced
 
 
@@ -206,6 +206,3 @@ def replayed_output(tree: Any, arrays: dict[int, Any]) -> Any:
     if isinstance(tree, dict):
         return {name: replayed_output(item, arrays) for name, item in tree.items()}
     return tree
-
-
-__all__ = ["Capture", "CaptureError", "describe", "replayed_output", "values_in"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Sequence
 from functools import update_wrapper
 from typing import Any, Callable
 
@@ -240,6 +239,3 @@ class _Arguments:
 
         args, settings = self._tree[1:]
         return rebuilt(args), rebuilt(settings)
-
-
-__all__ = ["Compiled", "Sequence", "compile"]
