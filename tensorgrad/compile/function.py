@@ -12,11 +12,12 @@ import numpy as np
 
 from ..extras import MissingExtra
 from ..tensor import Tensor, _capture, _recording, as_data
-from .capture import Capture, CaptureError
+from .capture import Capture
 from .emit import Executable
 from .kernels import numba
 from .program import Program, Value
 from .report import explained
+from .traced import CaptureError
 
 MOST_PROGRAMS = 64
 """With more kinds of arguments than that, something changes in each call that should be an array."""
