@@ -110,7 +110,7 @@ class Op:
             settings = self._checked(operands, settings)
         try:
             if capture is not None and self.opaque:
-                data = capture.call(self.forward, arrays, settings)
+                data = capture.opaque(self.forward, arrays, settings)
             else:
                 data = self.forward(*arrays, **settings)
         except (TypeError, ValueError, IndexError) as error:
@@ -120,7 +120,7 @@ class Op:
         out = _new_tensor(Tensor)
         out._data = data if type(data) is ndarray else as_data(data)
         out._order = next(_clock)
-        out.grad = None
+        out._grad = None
         kind = out._data.dtype.kind
         if kind not in "fiub":
             raise TypeError(f"{self.name} gives {out._data.dtype}, and Tensors hold real numbers; check the operands")
@@ -422,7 +422,7 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_order", "_owned", "_record", "_requires_grad", "grad")
+    __slots__ = ("__weakref__", "_data", "_grad", "_order", "_owned", "_record", "_requires_grad")
     __hash__ = object.__hash__
 
     def __init_subclass__(cls) -> None:
@@ -433,7 +433,7 @@ class Tensor:
     _order: int
     _owned: bool
     _record: tuple[Any, ...] | None
-    grad: Array | None
+    _grad: Array | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         array = as_data(data)
@@ -441,7 +441,7 @@ class Tensor:
         self._owned = False  # nobody else holds the array: only then a compiled step may write into it
         self._order = next(_clock)
         self._record = None
-        self.grad = None
+        self._grad = None
         self.requires_grad = requires_grad
 
     # What it holds
@@ -468,6 +468,18 @@ class Tensor:
         if array is not self._data:
             self._data, self._owned = array.copy(), True
         self._order = next(_clock)
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that :meth:`backward` has collected: an array of the tensor's shape and dtype, or None."""
+        capture = _capture.get()
+        return self._grad if capture is None else capture.gradient(self)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if (capture := _capture.get()) is not None:
+            capture.set_gradient(self)
+        self._grad = value
 
     @property
     def requires_grad(self) -> bool:
@@ -516,8 +528,6 @@ class Tensor:
 
     def zero_grad(self) -> None:
         """Forget the collected gradient: ``grad`` is None again."""
-        if (capture := _capture.get()) is not None:
-            capture.lift(self)
         self.grad = None
 
     def __repr__(self) -> str:
@@ -593,8 +603,7 @@ class Tensor:
         seed = seed_for(self, gradient)
         seed = seed.data if isinstance(seed, Tensor) else seed
         for leaf, collected in sweep(self, seed, retain_graph=retain_graph):
-            before = gradient_of(leaf)
-            leaf.grad = collected if before is None else before + collected
+            leaf.grad = collected if leaf.grad is None else leaf.grad + collected
 
     # NumPy's functions on Tensors
 
@@ -690,12 +699,6 @@ class Tensor:
 _new_tensor = Tensor.__new__
 
 
-def gradient_of(tensor: Tensor) -> Any:
-    """``tensor.grad``, known to a capture that is under way."""
-    capture = _capture.get()
-    return tensor.grad if capture is None else capture.gradient(tensor)
-
-
 def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
     """A copied or unpickled tensor: a value of its own, so with an age of its own."""
     tensor = Tensor(data, requires_grad)
@@ -751,6 +754,18 @@ def verified(check: Callable[..., None], *arrays: Array) -> None:
         check(*arrays)
     else:
         capture.check(check, arrays)
+
+
+class Replacements:
+    """How often an attribute of a module or an optimiser has been replaced: steps captured before are then compared."""
+
+    count = 0
+
+    @classmethod
+    def note(cls, owner: Any, attribute: str, value: Any) -> None:
+        """Called before ``owner.attribute`` is set."""
+        if vars(owner).get(attribute, cls) is not value:
+            cls.count += 1
 
 
 def unchangeable(owner: Any, attribute: str) -> None:

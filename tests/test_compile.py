@@ -522,3 +522,253 @@ def test_large_runs_are_done_in_blocks(shape, fast):
         assert found[0] == pytest.approx(total, rel=1e-12)
         np.testing.assert_array_equal(found[1], rest)
     np.testing.assert_array_equal(state.data, data)
+
+
+# What a hostile reader found
+
+
+X = np.array([1.0, -2.0, 3.0])
+
+
+def parameter(*values):
+    return tg.Tensor(np.array(values, float), requires_grad=True)
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_a_choice_that_keeps_the_old_value(fast):
+    state, mask = tg.Tensor(np.zeros(3)), np.array([True, False, True])
+
+    @tg.compile
+    def step(mask, x):
+        state.data = np.where(mask, state.data, x)
+
+    for k in range(3):
+        step(mask, np.full(3, k + 5.0))
+    np.testing.assert_array_equal(state.data, [0, 7, 0])
+
+
+def test_tensors_with_gradients_are_told_apart():
+    function = tg.compile(lambda a, b: (a * b * X).sum().detach())
+    a, b = parameter(1, 2, 3), parameter(4, 5, 6)
+    for first, second in ((a, a), (a, a), (a, b), (b, a), (a, b)):
+        assert function(first, second).item() == (first.data * second.data * X).sum()
+    collect = tg.compile(lambda a: (a * a).sum().backward())
+    for tensor in (a, a, b, a, b):
+        before = 0 if tensor.grad is None else tensor.grad.copy()
+        collect(tensor)
+        np.testing.assert_array_equal(tensor.grad, before + 2 * tensor.data)
+    with pytest.raises(tg.CaptureError, match="computed outside"):
+        collect(a * 2)
+    same = tg.compile(lambda a: a)
+    assert same(a) is a and same(b) is b
+
+
+def test_arguments_that_are_the_memory_of_a_parameter():
+    weights = [parameter(1, 2, 3), parameter(1, 2, 3)]
+
+    def steps(w):
+        def step(x):
+            w.zero_grad()
+            (w * w * w).sum().backward()
+            w.data = w.data * 2 - x * 0.5
+            return np.abs(x).sum() + x[::-1]
+
+        return step
+
+    plain, compiled = steps(weights[0]), tg.compile(steps(weights[1]))
+    for choose in (lambda w: X, lambda w: X, lambda w: w.data, lambda w: w.data[::-1], lambda w: w.grad):
+        expected = plain(choose(weights[0]).copy())
+        np.testing.assert_array_equal(compiled(choose(weights[1])), expected)
+        np.testing.assert_array_equal(weights[0].data, weights[1].data)
+
+
+def test_constants_are_told_apart():
+    x = X.astype(np.float32)
+    one, other = tg.compile(lambda x: (x * 2.1, x * np.float64(2.1)))(x)
+    assert one.dtype == np.float32 and other.dtype == np.float64
+    with np.errstate(divide="ignore"):
+        plus, minus = tg.compile(lambda x: (1 / (x * np.float32(0.0)), 1 / (x * np.float32(-0.0))))(x)
+        np.testing.assert_array_equal(plus, -minus)
+        signed = tg.compile(lambda x, s: 1 / (x * s))
+        np.testing.assert_array_equal(signed(X, 0.0), -signed(X, -0.0))
+
+    def many(x):
+        return [x * np.broadcast_to(np.float64(k), (3,)) for k in range(50)]
+
+    for one, other in zip(tg.compile(many)(X), many(X)):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_arrays_from_outside_are_read_where_they_are(fast):
+    scale, shift = np.array(2.0), np.zeros(3)
+    function = tg.compile(lambda x: x * scale + shift, fast=fast)
+    for k in range(4):
+        scale[...], shift[...] = k, 10 * k
+        np.testing.assert_array_equal(function(X), X * k + 10 * k)
+
+
+def test_gradients_read_and_written_directly():
+    weight = parameter(1, 2, 3)
+    weight.grad = np.ones(3)
+
+    @tg.compile
+    def descend():
+        weight.data = weight.data - 0.5 * weight.grad
+
+    expected = weight.data.copy()
+    for k in range(4):
+        weight.grad = np.full(3, k + 1.0)
+        descend()
+        expected -= 0.5 * (k + 1)
+        np.testing.assert_array_equal(weight.data, expected)
+
+    @tg.compile
+    def forget(x):
+        weight.grad = None
+        (weight * x).sum().backward()
+
+    for k in range(80):
+        forget(X + k)
+        np.testing.assert_array_equal(weight.grad, X + k)
+
+    @tg.compile
+    def write(x):
+        weight.grad = x * 2
+
+    for k in range(3):
+        write(X + k)
+        np.testing.assert_array_equal(weight.grad, 2 * (X + k))
+
+
+def test_a_replaced_generator_is_used():
+    layer = nn.Dropout(0.5, np.random.default_rng(0))
+    function = tg.compile(lambda x: layer(x))
+    x = np.ones(64)
+    for seed in (0, 1, 2, 2):
+        layer.rng = np.random.default_rng(seed)
+        found = function(x)
+        np.testing.assert_array_equal(found, tg.dropout(x, 0.5, np.random.default_rng(seed)))
+
+
+def test_a_users_op_that_draws():
+    op = tg.declare(
+        "noise",
+        lambda x, *, rng=None: x + rng.standard_normal(x.shape),
+        lambda g, out, x, rng: g,
+        sample=tg.samples.unary(),
+        opaque=True,
+    )
+    try:
+        one, other = np.random.default_rng(0), np.random.default_rng(0)
+        function = tg.compile(lambda x: op(x, rng=one))
+        for _ in range(4):
+            np.testing.assert_array_equal(function(X), op(X, rng=other))
+    finally:
+        del tg.OPS["noise"]
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_whole_numbers_stay_exact(fast):
+    x = np.array([2**60 + 1, 2, 4])
+    assert tg.compile(lambda x: (x * 1 + 0).sum(), fast=fast)(x) == x.sum()
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_signs_of_zero_and_nan(fast):
+    values = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, -1.0] * 3)
+    for dtype in (np.float32, np.float64):
+        x, y = (a.astype(dtype) for a in np.meshgrid(values, values))
+        for function in (np.maximum, np.minimum, lambda x, y: tg.relu(x) + 0 * y, lambda x, y: np.sign(x) * y, np.abs):
+            f = (lambda x, y: np.abs(x) * 1) if function is np.abs else (lambda x, y, f=function: f(x, y) * 1)
+            with np.errstate(invalid="ignore"):
+                one, other = f(x, y), tg.compile(f, fast=fast)(x, y)
+            np.testing.assert_array_equal(one, other)
+        for axis in (0, 1):
+            zeros = np.full((5, 12), -0.0, dtype)
+            found = tg.compile(lambda x, axis=axis: x.sum(axis=axis), fast=fast)(zeros)
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(zeros.sum(axis=axis)))
+
+
+def test_returned_constants_are_fresh():
+    function = tg.compile(lambda x: (x * 2, np.zeros(3), tg.Tensor(np.ones(3))))
+    for _ in range(3):
+        _, zeros, ones = function(X)
+        np.testing.assert_array_equal(zeros, 0)
+        np.testing.assert_array_equal(ones.data, 1)
+        zeros[:] = 7
+        ones.data[:] = 7
+
+
+def test_a_returned_leaf_has_its_gradient():
+    def saliency(x):
+        inputs = tg.Tensor(x, requires_grad=True)
+        (inputs * inputs).sum().backward()
+        return inputs
+
+    compiled = tg.compile(saliency)
+    for k in range(3):
+        found = compiled(X + k)
+        assert found.requires_grad
+        np.testing.assert_array_equal(found.grad, 2 * (X + k))
+
+
+def test_parameters_that_take_turns():
+    worlds = []
+    for _ in range(2):
+        a, b = parameter(1, 2, 3), parameter(1, 2, 3)
+        worlds.append((a, b, tg.optim.Adam([a, b])))
+    for k in range(150):
+        for a, b, optimiser in worlds:
+            a.grad, b.grad = np.ones(3), np.ones(3) if k % 3 == 0 else None
+            optimiser.step()
+    assert worlds[0][2].updates == [150, 50]
+    np.testing.assert_array_equal(worlds[0][1].data, worlds[1][1].data)
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_conditions_that_are_numbers_and_foreign_byte_order(fast):
+    function = tg.compile(lambda c, a: np.where(c, a, 0.5) * 1 + a, fast=fast)
+    for condition in (np.array([0.0, 1.0, np.nan]), np.array([0, 2, 0]), X > 0):
+        for values in (X, X.astype(">f8"), X.astype(np.float32)):
+            np.testing.assert_array_equal(function(condition, values), np.where(condition, values, 0.5) * 1 + values)
+
+
+def test_replaced_attributes_are_noticed():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.dense, self.factor = nn.Dense(3, 2, np.random.default_rng(0)), 2.0
+
+        def forward(self, x):
+            return self.dense(x) * self.factor
+
+    model = Scaled()
+    x = np.ones((1, 3), np.float32)
+    with tg.no_grad():
+        predict = tg.compile(lambda x: model(x))
+        for change in (
+            lambda: None,
+            lambda: setattr(model, "factor", 3.0),
+            lambda: setattr(model.dense, "weight", tg.Tensor(np.ones((3, 2), np.float32), requires_grad=True)),
+            lambda: setattr(model, "dense", nn.Dense(3, 2, np.random.default_rng(1))),
+            lambda: None,
+        ):
+            change()
+            for _ in range(3):
+                np.testing.assert_array_equal(predict(x).data, model(x).data)
+
+
+def test_an_optimiser_with_a_setting_of_its_own():
+    class Decayed(tg.optim.SGD):
+        decay = 0.0
+
+        def _update(self, numbers, value, gradient, *state):
+            return super()._update(numbers, value * (1 - self.decay), gradient, *state)
+
+    weight = parameter(1, 2, 3)
+    optimiser = Decayed([weight], lr=1.0)
+    for decay in (0.0, 0.0, 0.5, 0.5, 0.0):
+        optimiser.decay = decay
+        weight.grad, before = np.ones(3), weight.data.copy()
+        optimiser.step()
+        np.testing.assert_array_equal(weight.data, before * (1 - decay) - 1)

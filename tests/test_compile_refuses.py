@@ -139,3 +139,69 @@ def test_python_prints_once(capsys):
     for _ in range(5):
         step(X)
     assert capsys.readouterr().out == "recording\n" * 2  # the second one compares
+
+
+SHAPES_FROM_VALUES = {
+    "mask": lambda x: x[x > 0].mean(),
+    "mask and more": lambda x: np.sqrt(x[x > 0] * 2 + 1),
+    "unique": lambda x: np.unique(x) * 2,
+    "repeat": lambda x: np.repeat(x, (x > 0).astype(int)),
+    "mask with a gradient": lambda x: (weight() * x)[x > 0].mean().detach(),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES_FROM_VALUES)
+def test_shapes_that_depend_on_values(case):
+    """Found at the first call where the shape is another one."""
+    function = tg.compile(SHAPES_FROM_VALUES[case])
+    for _ in range(3):
+        np.testing.assert_array_equal(np.asarray(function(X)), np.asarray(SHAPES_FROM_VALUES[case](X)))
+    with pytest.raises(tg.CaptureError, match="shapes cannot depend on values"):
+        function(np.array([1.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: np.allclose(x, X), lambda x: np.array_equal(x, X), lambda x: np.copyto(np.zeros(2), x)]
+)
+def test_functions_that_give_no_array(function):
+    with pytest.raises(tg.CaptureError, match="do it outside"):
+        tg.compile(lambda x: (function(x), x * 2))(X)
+
+
+@pytest.mark.parametrize("kind", ["returned", "assigned", "counted"])
+def test_what_python_computes_is_found_wherever_it_goes(kind):
+    rng, state, count = np.random.default_rng(0), tg.Tensor(np.zeros(2)), [0]
+
+    @tg.compile
+    def step(x):
+        if kind == "returned":
+            return x * 2, rng.standard_normal(2)
+        if kind == "assigned":
+            state.data = rng.standard_normal(2)
+        count[0] += 1
+        return x * 2, count[0] if kind == "counted" else None
+
+    step(X)
+    with pytest.raises(tg.CaptureError, match="recorded again it is another program"):
+        step(X)
+
+
+def test_assigning_to_an_argument():
+    def step(state, x):
+        state.data = state.data + x
+
+    with pytest.raises(tg.CaptureError, match="refer to it by name"):
+        tg.compile(step)(tg.Tensor(np.zeros(2)), X)
+
+
+def test_an_array_that_is_the_memory_of_what_is_assigned_to():
+    state = tg.Tensor(np.zeros(2))
+    state.data = np.ones(2)
+    alias = state.data
+
+    @tg.compile
+    def step():
+        state.data = state.data + alias
+
+    with pytest.raises(tg.CaptureError, match=r"use tensor\.data inside, or a copy"):
+        step()

@@ -8,8 +8,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor, _capture
-from .program import Program, Value
+from ..tensor import Tensor, _capture, _clock
+from .program import Program, TensorOutput, Value
 from .traced import CaptureError, Recorder, Traced
 
 
@@ -19,7 +19,9 @@ class Capture(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self._leaves: dict[int, _Leaf] = {}
+        self._wrappers: list[tuple[Tensor, Any]] = []
         self._watched: set[tuple[int, str]] = set()
+        self._started = next(_clock)
 
     # What the engine asks for while the function runs
 
@@ -27,10 +29,16 @@ class Capture(Recorder):
         """What stands for the data of a Tensor."""
         if type(tensor._data) is Traced:
             return tensor._data
-        leaf = self._leaves.get(id(tensor)) or self._new_leaf(tensor)
-        return leaf.traced if tensor._data is leaf.data else tensor._data
+        leaf = self._leaves.get(id(tensor))
+        if leaf is None:
+            self._check_leaf(tensor)
+            if tensor._order > self._started:  # made inside, from arrays that are not traced
+                tensor._data = self.constant(tensor._data)
+                return tensor._data
+            leaf = self._new_leaf(tensor)
+        return leaf.traced if tensor._data is leaf.data else self.constant(tensor._data)
 
-    def _new_leaf(self, tensor: Tensor) -> _Leaf:
+    def _check_leaf(self, tensor: Tensor) -> None:
         if tensor._record is not None:
             raise CaptureError(
                 f"compile: a tensor of shape {tensor.shape} was computed outside the compiled function and still has "
@@ -38,11 +46,14 @@ class Capture(Recorder):
             )
         if type(tensor._data) is not np.ndarray:
             raise CaptureError(f"compile: takes NumPy arrays, got a Tensor of {type(tensor._data).__name__}")
-        leaf = _Leaf(tensor, len(self._leaves))
-        self._leaves[id(tensor)] = leaf
+
+    def _new_leaf(self, tensor: Tensor) -> _Leaf:
+        leaf = self._leaves[id(tensor)] = _Leaf(tensor, len(self._leaves))
         self.program.leaves.append(tensor)
         value = Value("leaf", tensor.shape, tensor.dtype, leaf.index)
         leaf.traced = self.contiguous(value, tensor._data)
+        if tensor._requires_grad:
+            self.program.watched.append((tensor, "_requires_grad", True))
         return leaf
 
     def contiguous(self, value: Value, example: np.ndarray) -> Traced:
@@ -52,26 +63,45 @@ class Capture(Recorder):
             return traced
         return self.emit("call", np.ascontiguousarray, (traced,), {}, np.ascontiguousarray(example))
 
+    def wrapped(self, traced: Traced) -> Tensor:
+        """An argument that is a Tensor without gradient, as the function gets it."""
+        tensor = Tensor(traced)
+        self._wrappers.append((tensor, traced))
+        return tensor
+
     def gradient(self, tensor: Tensor) -> Any:
         """What stands for the ``.grad`` of a Tensor."""
         self.lift(tensor)
-        grad, leaf = tensor.grad, self._leaves.get(id(tensor))
-        if leaf is None or type(grad) is Traced or grad is not leaf.grad or leaf.grad_used:
-            return leaf.traced_grad if leaf is not None and leaf.grad_used and grad is leaf.grad else grad
-        leaf.grad_used = True
+        leaf = self._leaves.get(id(tensor))
+        if leaf is None or leaf.grad_is_known:
+            return tensor._grad
+        leaf.grad_is_known = True
+        grad = leaf.grad
         if isinstance(grad, (np.ndarray, np.generic)):
             grad = np.asarray(grad)
             value = Value("gradient", grad.shape, grad.dtype, leaf.index)
-            leaf.traced_grad = self.contiguous(value, grad)
+            tensor._grad = leaf.traced_grad = self.contiguous(value, grad)
             self.program.guards.append(_fits(tensor, grad.shape, grad.dtype, grad.flags.c_contiguous))
-            return leaf.traced_grad
-        leaf.traced_grad = grad
-        self.program.guards.append(lambda: tensor.grad is grad)  # None, or something to be refused
-        return grad
+        else:  # None, or something to be refused
+            self.program.guards.append(lambda: tensor._grad is grad)
+        return tensor._grad
 
-    def source(self, function: Callable[[], Any], example: Any) -> Traced:
+    def set_gradient(self, tensor: Tensor) -> None:
+        """Called before ``.grad`` is set."""
+        self.lift(tensor)
+        if (leaf := self._leaves.get(id(tensor))) is not None:
+            leaf.grad_is_known = leaf.grad_is_set = True
+
+    def source(self, function: Callable[..., Any], example: Any, arrays: Sequence[Any] = (), **settings: Any) -> Traced:
         """An array that comes from outside anew in every replay, such as random numbers."""
-        return self.emit("source", function, (), {}, example)
+        return self.emit("source", function, tuple(arrays), settings, example)
+
+    def opaque(self, function: Callable[..., Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """The forward function of an op that works on real arrays only."""
+        if not any(isinstance(value, np.random.Generator) for value in settings.values()):
+            return self.call(function, arrays, settings)
+        examples = [x.example if isinstance(x, Traced) else x for x in arrays]
+        return self.source(function, function(*examples, **copy.deepcopy(settings)), arrays, **settings)
 
     def check(self, function: Callable[..., None], arrays: Sequence[Any]) -> None:
         """A check made in every replay, before anything outside is changed."""
@@ -82,7 +112,8 @@ class Capture(Recorder):
         """The program is for this value of an attribute only."""
         if (id(owner), attribute) not in self._watched:
             self._watched.add((id(owner), attribute))
-            self.program.watched.append((owner, attribute, copy.copy(value)))
+            value = copy.copy(value) if isinstance(value, (list, dict)) else value
+            self.program.watched.append((owner, attribute, value))
 
     def refuse_to_set(self, owner: Any, attribute: str) -> None:
         """For what a replay would leave undone."""
@@ -92,15 +123,10 @@ class Capture(Recorder):
 
     # The recording itself
 
-    def record(self, function: Callable[..., Any], args: Any, settings: Any, leaves: Sequence[Tensor]) -> Program:
-        """Run ``function`` and return its program; ``leaves`` are Tensors among the arguments that are lifted first."""
-        if _capture.get() is not None:
-            raise CaptureError("compile: one capture inside another")
+    def record(self, function: Callable[..., Any], args: Any, settings: Any) -> Program:
+        """Run ``function`` and return its program."""
         token = _capture.set(self)
         try:
-            for position, tensor in enumerate(leaves):
-                self.lift(tensor)
-                self.program.argument_leaves[position] = self._leaves[id(tensor)].index
             with np.errstate(all="ignore"):  # the program itself will say it
                 result = function(*args, **settings)
             self.program.outputs = self._output(result)
@@ -112,15 +138,18 @@ class Capture(Recorder):
         return self.program.without_dead_code()
 
     def _note_effects(self) -> None:
-        program = self.program
         for leaf in self._leaves.values():
             tensor = leaf.tensor
             if tensor._data is not leaf.data:
-                program.stores.append((leaf.index, _plain(tensor._data)))
-            if tensor.grad is not leaf.grad:
-                program.gradients.append((leaf.index, _plain(tensor.grad)))
-            if tensor._requires_grad:
-                program.watched.append((tensor, "_requires_grad", True))
+                self.program.stores.append((leaf.index, _plain(self.lift(tensor))))
+            if leaf.grad_is_set:
+                self.program.gradients.append((leaf.index, _plain(tensor._grad)))
+        for tensor, traced in self._wrappers:
+            if tensor._data is not traced or tensor._requires_grad or tensor._grad is not None:
+                raise CaptureError(
+                    "compile: a Tensor that is an argument is changed inside (.data, .requires_grad or .grad); refer "
+                    "to it by name instead of passing it, or pass it with requires_grad=True"
+                )
 
     def _output(self, result: Any) -> Any:
         """The result with Values in the place of traced arrays."""
@@ -132,29 +161,16 @@ class Capture(Recorder):
                     "compile: a returned tensor still has its history, which a replay does not have; call backward "
                     "inside the compiled function, return tensor.detach(), or compile under no_grad"
                 )
-            if id(result) in self._leaves and self._leaves[id(result)].tensor is result:
+            if id(result) in self._leaves or (result._order < self._started and type(result._data) is not Traced):
                 return result
-            data = _plain(result._data)
-            if not isinstance(data, Value):
-                return Tensor(data)
-            return _TensorOutput((data,), result._record)
+            data, grad = self.lift(result).value, _plain(result._grad)
+            return TensorOutput((data, grad), result._record, result._requires_grad)
         if isinstance(result, (list, tuple)):
             items = [self._output(item) for item in result]
             return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
         if isinstance(result, dict):
             return {name: self._output(item) for name, item in result.items()}
         return result
-
-
-class _TensorOutput(tuple):  # type: ignore[type-arg]
-    """A returned Tensor: its Value, and its record, which is none or has been freed."""
-
-    record: Any
-
-    def __new__(cls, content: tuple[Value], record: Any) -> _TensorOutput:
-        made = super().__new__(cls, content)
-        made.record = record
-        return made
 
 
 class _Leaf:
@@ -164,14 +180,15 @@ class _Leaf:
     traced_grad: Any = None
 
     def __init__(self, tensor: Tensor, index: int) -> None:
-        self.tensor, self.index, self.grad_used = tensor, index, False
-        self.data, self.grad, self.order = tensor._data, tensor.grad, tensor._order
-        self.owned = tensor._owned
+        self.tensor, self.index = tensor, index
+        self.grad_is_known = self.grad_is_set = False
+        self.data, self.grad, self.order = tensor._data, tensor._grad, tensor._order
+        self.owned = getattr(tensor, "_owned", False)
 
     def restore(self) -> None:
         """Make it as it was."""
         tensor = self.tensor
-        tensor._data, tensor.grad, tensor._order, tensor._owned = self.data, self.grad, self.order, self.owned
+        tensor._data, tensor._grad, tensor._order, tensor._owned = self.data, self.grad, self.order, self.owned
 
 
 def _plain(x: Any) -> Any:
@@ -180,7 +197,7 @@ def _plain(x: Any) -> Any:
 
 def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) -> Callable[[], bool]:
     def fits() -> bool:
-        grad = tensor.grad
+        grad = tensor._grad
         return (
             isinstance(grad, (np.ndarray, np.generic))
             and grad.shape == shape
@@ -195,11 +212,13 @@ def replayed_output(tree: Any, arrays: dict[int, Any]) -> Any:
     """The result of a replay: copies of the program's arrays in the place of Values."""
     if isinstance(tree, Value):
         return np.array(arrays[id(tree)])
-    if isinstance(tree, _TensorOutput):
+    if isinstance(tree, TensorOutput):
         tensor = Tensor(np.array(arrays[id(tree[0])]))
-        if tree.record is not None:
-            tensor._requires_grad, tensor._record = True, tree.record
+        tensor._requires_grad, tensor._record = tree.requires_grad, tree.record
+        tensor._grad = replayed_output(tree[1], arrays)
         return tensor
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
     if isinstance(tree, (list, tuple)):
         items = [replayed_output(item, arrays) for item in tree]
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)

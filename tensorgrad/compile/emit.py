@@ -9,13 +9,14 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor, _clock
+from ..tensor import _clock
 from . import reductions
 from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
 from .memory import DYNAMIC, Memory
 from .program import Instruction, Program, Value, typed, values_in
 from .schedule import Step, schedule
+from .traced import CaptureError
 
 BLOCK = 32768
 """Elements of a run done at a time, so that what passes between its instructions stays in the cache: on 5.87 M
@@ -56,6 +57,7 @@ class Executable:
         self._constants: list[Any] = []
         self._static: list[tuple[str, Callable[[], Any]]] = []
         self._scratch: list[np.ndarray] = []
+        self._written: set[int] = set()  # the arrays that own the memory that a replay writes to for others to see
         self.fits = self._fits()
         self.source = self._emit()
         self._timed: Callable[..., Any] | None = None
@@ -63,10 +65,8 @@ class Executable:
         if not program.leaves:
             self._bind()
 
-    def __call__(self, arguments: Sequence[Any], leaves: Sequence[Tensor] = (), timed: bool = False) -> Any:
-        for position, tensor in enumerate(leaves):
-            index = self.program.argument_leaves[position]
-            self.program.leaves[index] = self._space[f"P{index}"] = tensor
+    def __call__(self, arguments: Sequence[np.ndarray], timed: bool = False) -> Any:
+        arguments = [array.copy() if id(_owner(array)) in self._written else array for array in arguments]
         if timed:
             if self._timed is None:
                 self._timed = self._compiled(self._with_clock())
@@ -129,8 +129,20 @@ class Executable:
             if index in stored and not (getattr(tensor, "_owned", False) and tensor._data.flags.c_contiguous):
                 tensor._data, tensor._owned = tensor._data.copy(), True
             self._space[f"p{index}"] = tensor._data
+        self._note_written(stored)
         for name, make in self._static:
             self._space[name] = make()
+
+    def _note_written(self, stored: set[int]) -> None:
+        owners = [_owner(self.program.leaves[index]._data) for index in stored]
+        owners += [_owner(a) for _, v in self.program.gradients if (a := self.memory.arrays.get(id(v))) is not None]
+        self._written = set(map(id, owners))
+        for value in {id(v): v for i in self.program.instructions for v in i.values()}.values():
+            if value.array is not None and id(_owner(value.array)) in self._written:
+                raise CaptureError(
+                    f"compile: an array of shape {value.shape} from outside is the memory of a tensor that is assigned "
+                    "to; use tensor.data inside, or a copy of the array"
+                )
 
     # Text
 
@@ -160,11 +172,8 @@ class Executable:
         for root in roots.values():
             if root.kind == "result":
                 continue
-            if root.kind == "constant":
-                self._names[id(root)] = self._constant(root.array)
-                continue
-            prefix = {"argument": "a", "leaf": "p", "gradient": "g"}[root.kind]
-            self._names[id(root)] = f"{prefix}{root.index}"
+            prefix = {"argument": "a", "leaf": "p", "gradient": "g"}.get(root.kind)
+            self._names[id(root)] = f"{prefix}{root.index}" if prefix else self._constant(root.array)
             if root.kind == "gradient":
                 lines.append(f"g{root.index} = asarray(P{root.index}.grad)")
             lines += self._views_of(root)
@@ -210,7 +219,12 @@ class Executable:
             return [self._call_text(instruction, operands)]
         out = self._declare(instruction.out)
         if instruction.kind in DYNAMIC:
-            return [f"{out} = asarray({self._call_text(instruction, operands)}, order='C')"]
+            shape, check = self._constant(instruction.out.shape), self._constant(_unexpected_shape)
+            return [
+                f"{out} = asarray({self._call_text(instruction, operands)}, order='C')",
+                f"if {out}.shape != {shape}:",
+                f"    raise {check}({instruction.name!r}, {shape}, {out}.shape)",
+            ]
         if instruction.kind == "reduce" and self.fast and (kernel := reductions.find(instruction)) is not None:
             shapes = [self._constant(shape) for shape in kernel.shapes]
             return [
@@ -419,6 +433,18 @@ class Executable:
                 late.append(f"copyto(p{leaf}, {self._constant(value)})")
             late.append(f"P{leaf}._order = next(tick)")
         return [*lines, *late, "return result"]
+
+
+def _owner(array: np.ndarray) -> Any:
+    """The array that the memory belongs to."""
+    return array if array.base is None else array.base
+
+
+def _unexpected_shape(name: str, expected: tuple[int, ...], came: tuple[int, ...]) -> CaptureError:
+    return CaptureError(
+        f"{name}: gave shape {expected} when the function was compiled and now {came}; in a compiled function shapes "
+        "cannot depend on values: choose with np.where instead of picking elements by a mask"
+    )
 
 
 def _goes_along(shape: tuple[int, ...], run: tuple[int, ...]) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from functools import update_wrapper
+from functools import cached_property, update_wrapper
 from typing import Any, Callable
 
 import numpy as np
 
 from ..extras import MissingExtra
-from ..tensor import Tensor, _capture, _recording, as_data
+from ..tensor import Replacements, Tensor, _capture, _recording, as_data
 from .capture import Capture
 from .emit import Executable
 from .kernels import numba
@@ -21,6 +21,9 @@ from .traced import CaptureError
 
 MOST_PROGRAMS = 64
 """With more kinds of arguments than that, something changes in each call that should be an array."""
+
+MOST_REMEMBERED = 8
+"""Programs that an optimiser keeps: as a rule the same parameters have gradients in each step."""
 
 
 SWITCH = "TENSORGRAD_FAST"
@@ -38,18 +41,19 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
     function
         Of arrays, Tensors and containers of them; other arguments must be hashable, and each value is recorded anew.
         What it computes must not depend on values that Python reads (``if tensor > 0``, ``.item()``), and what it does
-        besides NumPy (printing, counting) happens while it is recorded only.
+        besides NumPy (printing, counting) happens while it is recorded only. Tensors that require gradients are told
+        apart by identity.
 
     fast
         Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
         processes; else they are done by NumPy, block by block. Default: where numba is installed, unless the
-        environment variable ``TENSORGRAD_FAST`` is 0.
+        environment variable ``TENSORGRAD_FAST`` is 0. Kernels give no floating-point warnings.
 
     Returns
     -------
     Compiled
-        Called as ``function`` is; ``explain()`` shows the programs. Arrays that it returns are its own, but ``.grad``
-        of the parameters is written over by the next call.
+        Called as ``function`` is; ``explain()`` shows the programs. Arrays that it returns are the caller's; data that
+        it assigns to a Tensor, and ``.grad``, are written in place, also by the next call.
 
     Raises
     ------
@@ -79,7 +83,15 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
 
 
 class Compiled:
-    """What :func:`compile` returns."""
+    """What :func:`compile` returns.
+
+    Attributes
+    ----------
+    forgets
+        Whether old programs make way for new ones where there are ever more; otherwise that is an error.
+    """
+
+    forgets = False
 
     def __init__(self, function: Callable[..., Any], fast: bool | None = None) -> None:
         update_wrapper(self, function)
@@ -126,17 +138,21 @@ class Compiled:
         """The program for these arguments and the present state; recorded if there is none."""
         key = arguments.key()
         found = self._programs.setdefault(key, [])
-        for variant in found:
+        for position, variant in enumerate(found):
             if variant.fits():
-                if not variant.verified:
+                if variant.replacements != Replacements.count:
+                    found[position] = self._renewed(variant, arguments)
+                elif not variant.verified:
                     self._verify(variant, arguments)
-                return variant
-        if sum(map(len, self._programs.values())) >= MOST_PROGRAMS:
+                return found[position]
+        if self.forgets and len(found) >= MOST_REMEMBERED:
+            found.pop(0)
+        elif sum(map(len, self._programs.values())) >= MOST_PROGRAMS:
             raise CaptureError(
                 f"{self.name}: recorded {MOST_PROGRAMS} programs already, for ever new arguments; pass what changes "
                 "as 0-d arrays, and pad arrays to a few shapes"
             )
-        found.append(_Variant(self._record(arguments), arguments, self._uses_kernels()))
+        found.append(_Variant(self._record(arguments), arguments, self._uses_kernels))
         return found[-1]
 
     def _uses_kernels(self) -> bool:
@@ -149,7 +165,15 @@ class Compiled:
     def _record(self, arguments: _Arguments) -> Program:
         capture = Capture()
         args, settings = arguments.traced(capture)
-        return capture.record(self.function, args, settings, arguments.leaves)
+        return capture.record(self.function, args, settings)
+
+    def _renewed(self, variant: _Variant, arguments: _Arguments) -> _Variant:
+        """The variant, if it is what the function does now that an attribute somewhere was replaced, or another."""
+        again = _Variant(self._record(arguments), arguments, self._uses_kernels)
+        if variant.program.difference(again.program) is not None:
+            return again
+        variant.verified, variant.replacements = True, again.replacements
+        return variant
 
     def _verify(self, variant: _Variant, arguments: _Arguments) -> None:
         """Record again and compare: what Python computes must not have changed."""
@@ -166,21 +190,28 @@ class Compiled:
 class _Variant:
     """A program for one kind of arguments, and when it may be used."""
 
-    def __init__(self, program: Program, arguments: _Arguments, fast: bool) -> None:
-        self.program, self.verified = program, False
-        self.executable = Executable(program, arguments.values, fast)
-        self.fits = self.executable.fits
+    def __init__(self, program: Program, arguments: _Arguments, fast: Callable[[], bool]) -> None:
+        self.program, self.verified, self.replacements = program, False, Replacements.count
+        self._arguments, self._fast = arguments.values, fast
+
+    @cached_property
+    def executable(self) -> Executable:
+        """Made when first needed."""
+        return Executable(self.program, self._arguments, self._fast())
+
+    def fits(self) -> bool:
+        """Whether the program may be used in the present state of the world outside."""
+        return self.executable.fits()
 
     def __call__(self, arguments: _Arguments, timed: bool = False) -> Any:
-        return self.executable(arguments.arrays, arguments.leaves, timed)
+        return self.executable(arguments.arrays, timed)
 
 
 class _Arguments:
-    """The arguments of a call: arrays, Tensors with gradients (leaves of the program), and the rest."""
+    """The arguments of a call: arrays, which may be others in each call, and the rest, for which a program is made."""
 
     def __init__(self, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
         self.arrays: list[np.ndarray] = []
-        self.leaves: list[Tensor] = []
         self.values: list[Value] = []
         self._tree = self._take((args, settings))
 
@@ -190,8 +221,7 @@ class _Arguments:
             return self._array(x, "array")
         if kind is Tensor:
             if x._requires_grad:
-                self.leaves.append(x)
-                return ("leaf", len(self.leaves) - 1, x.shape, x.dtype)
+                return ("plain", Tensor, x)
             return self._array(x._data, "tensor")
         if kind in (tuple, list):
             return (kind, *map(self._take, x))
@@ -199,7 +229,7 @@ class _Arguments:
             return (dict, *((name, self._take(item)) for name, item in x.items()))
         if isinstance(x, np.generic):
             return self._array(np.asarray(x), "array")
-        return ("plain", kind, x)
+        return ("plain", kind, x.hex() if kind is float else x)
 
     def _array(self, array: Any, kind: str) -> Any:
         array = as_data(array)
@@ -229,11 +259,9 @@ class _Arguments:
             if kind == "array":
                 return traced[tree[1]]
             if kind == "tensor":
-                return Tensor(traced[tree[1]])
-            if kind == "leaf":
-                return self.leaves[tree[1]]
+                return capture.wrapped(traced[tree[1]])
             if kind == "plain":
-                return tree[2]
+                return float.fromhex(tree[2]) if tree[1] is float else tree[2]
             if kind is dict:
                 return {name: rebuilt(item) for name, item in tree[1:]}
             return kind(map(rebuilt, tree[1:]))

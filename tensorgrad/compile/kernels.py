@@ -40,8 +40,8 @@ FORMULAS = {
     "square": "{0} * {0}",
     "sqrt": "np.sqrt({0})",
     "absolute": "abs({0})",
-    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
-    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
+    "maximum": "{0} if {0} > {1} or {0} != {0} else {1}",
+    "minimum": "{0} if {0} < {1} or {0} != {0} else {1}",
     "logical_and": "{0} and {1}",
     "logical_or": "{0} or {1}",
     "logical_not": "not {0}",
@@ -184,7 +184,7 @@ class Kernel:
 def fusable(instruction: Instruction) -> bool:
     """Whether an instruction can be part of a kernel."""
     values = [*instruction.values(), instruction.out]
-    if not all(value.contiguous and value.dtype.name in DTYPES for value in values):
+    if not all(value.contiguous and value.dtype.name in DTYPES and value.dtype.isnative for value in values):
         return False
     constants = [typed(instruction, x) for x in instruction.operands if not isinstance(x, (Value, np.dtype))]
     if any(np.ndim(x) or not hasattr(x, "dtype") for x in constants if not instruction.is_total):

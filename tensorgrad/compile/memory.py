@@ -74,7 +74,8 @@ class Memory:
         ]
         if not step.is_run:
             return not reads
-        before = step.instructions[: step.instructions.index(writer) + 1]
+        # only a ufunc reads an element before it writes it
+        before = step.instructions[: step.instructions.index(writer) + (writer.kind == "ufunc")]
         return all(reader in before and value.kind == "leaf" and value.shape == step.shape for reader, value in reads)
 
     def _allocate(self) -> None:

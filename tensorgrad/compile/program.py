@@ -93,7 +93,8 @@ class Instruction:
         """Whether it sums all elements of an array: a run can do that on the way."""
         if self.kind != "reduce" or self.function is not np.add or not isinstance(self.operands[0], Value):
             return False
-        return self.out.size == 1 < self.operands[0].size and self.operands[0].dtype == self.out.dtype
+        operand = self.operands[0]
+        return bool(self.out.size == 1 < operand.size and operand.dtype == self.out.dtype and operand.dtype.kind == "f")
 
     @property
     def run_shape(self) -> tuple[int, ...] | None:
@@ -132,7 +133,6 @@ class Program:
     outputs: Any = None
     watched: list[tuple[Any, str, Any]] = field(default_factory=list)
     guards: list[Callable[[], bool]] = field(default_factory=list)
-    argument_leaves: dict[int, int] = field(default_factory=dict)
 
     def results(self) -> Iterator[Value]:
         """All values that have to be there in the end."""
@@ -159,8 +159,8 @@ class Program:
         if len(self.leaves) != len(other.leaves):
             return f"{len(self.leaves)} tensors from outside, then {len(other.leaves)}"
         for leaf, again in zip(self.leaves, other.leaves):
-            if leaf is not again and not _same(leaf._data, again._data, {}):
-                return f"a tensor of shape {leaf.shape} that is made inside"
+            if leaf is not again:
+                return f"a tensor of shape {leaf.shape} from outside"
         numbers: dict[int, tuple[Any, ...]] = {}
         for position, (one, two) in enumerate(zip(self.instructions, other.instructions)):
             if one.kind != two.kind or _code(one.function) is not _code(two.function):
@@ -169,7 +169,22 @@ class Program:
             if len(one.operands) != len(two.operands) or not all(_same(a, b, numbers) for a, b in pairs):
                 return f"an operand of {one.name}"
             numbers[id(one.out)] = numbers[id(two.out)] = ("result", position)
+        for what in ("stores", "gradients", "outputs"):
+            if not _same(getattr(self, what), getattr(other, what), numbers):
+                return f"what it {'returns' if what == 'outputs' else 'assigns'}"
         return None
+
+
+class TensorOutput(tuple):  # type: ignore[type-arg]
+    """A returned Tensor: the Values of its data and its gradient, and its record, which is none or has been freed."""
+
+    record: Any
+    requires_grad: bool
+
+    def __new__(cls, content: tuple[Any, Any], record: Any, requires_grad: bool) -> TensorOutput:
+        made = super().__new__(cls, content)
+        made.record, made.requires_grad = record, requires_grad
+        return made
 
 
 def values_in(tree: Any) -> Iterator[Value]:
@@ -200,6 +215,10 @@ def _same(one: Any, two: Any, numbers: dict[int, tuple[Any, ...]]) -> bool:
         return bool(first == numbers.get(id(two), (two.kind, two.index)))
     if isinstance(one, (tuple, list)) and isinstance(two, (tuple, list)):
         return len(one) == len(two) and all(_same(a, b, numbers) for a, b in zip(one, two))
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_same(value, two[name], numbers) for name, value in one.items())
+    if isinstance(one, (np.random.Generator, Tensor)) or isinstance(two, (np.random.Generator, Tensor)):
+        return one is two
     if isinstance(one, (np.ndarray, np.generic)) or isinstance(two, (np.ndarray, np.generic)):
         if isinstance(one, Value) or isinstance(two, Value):
             return False

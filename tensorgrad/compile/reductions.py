@@ -54,10 +54,11 @@ def sum_rows(x: Any, out: Any) -> None:
     """Up to seven one after the other; from eight on in eight partial sums, as NumPy does."""
     rows, length = x.shape
     eights = length - length % 8
+    zero = x.dtype.type(0)
     for i in range(rows):
         if length < 8:
-            total = x[i, 0]
-            for j in range(1, length):
+            total = zero
+            for j in range(length):
                 total += x[i, j]
         else:
             a, b, c, d = x[i, 0], x[i, 1], x[i, 2], x[i, 3]
@@ -71,7 +72,7 @@ def sum_rows(x: Any, out: Any) -> None:
                 f += x[i, j + 5]
                 g += x[i, j + 6]
                 h += x[i, j + 7]
-            total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+            total = zero + (((a + b) + (c + d)) + ((e + f) + (g + h)))
             for j in range(eights, length):
                 total += x[i, j]
         out[i] = total
@@ -79,8 +80,8 @@ def sum_rows(x: Any, out: Any) -> None:
 
 def sum_columns(x: Any, out: Any) -> None:
     """Row after row."""
-    out[:] = x[0]
-    for i in range(1, x.shape[0]):
+    out[:] = 0
+    for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             out[j] += x[i, j]
 

@@ -22,6 +22,7 @@ class Recorder:
         self.program = Program([], [])
         self._known: dict[Any, Traced] = {}
         self._constants: dict[int, Value] = {}
+        self._alive: list[Any] = []
 
     def emit(
         self,
@@ -32,6 +33,7 @@ class Recorder:
         example: Any,
     ) -> Traced:
         """Add an instruction, or find the earlier one that computes the same."""
+        self._alive.append((operands, settings))  # so that no array's identity is taken by another one
         key = None if kind in ("source", "check") else _key(kind, function, operands, settings)
         if key is not None and key in self._known:
             return self._known[key]
@@ -50,14 +52,21 @@ class Recorder:
 
     def _constant(self, operand: Any) -> Any:
         """An array that is not traced, as a Value; one number that is spread over a shape, as that number."""
-        if not isinstance(operand, np.ndarray) or operand.ndim == 0:
+        if not isinstance(operand, np.ndarray):
             return operand
-        if operand.size and not any(operand.strides):
-            return operand[(0,) * operand.ndim].reshape(())
-        contiguous = operand.flags.c_contiguous
-        return self._constants.setdefault(
-            id(operand), Value("constant", operand.shape, operand.dtype, contiguous=contiguous, array=operand)
-        )
+        if operand.size and operand.ndim and not any(operand.strides):
+            operand = operand[(0,) * operand.ndim + (...,)]
+        return self.constant(operand).value
+
+    def constant(self, array: np.ndarray) -> Traced:
+        """An array that is not traced: the program reads it where it is."""
+        value = self._constants.get(id(array))
+        if value is None:
+            self._alive.append(array)
+            contiguous = array.flags.c_contiguous
+            value = Value("constant", array.shape, array.dtype, contiguous=contiguous, array=array)
+            self._constants[id(array)] = value
+        return Traced(self, value, array)
 
     def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any]) -> Any:
         """Any function of arrays: as a view if its result is one, else as a call that makes a new array."""
@@ -72,7 +81,10 @@ class Recorder:
         if isinstance(example, (tuple, list)):
             return self._call_of_several(function, args, settings, example)
         if not isinstance(example, (np.ndarray, np.generic)):
-            return example
+            raise CaptureError(
+                f"{function.__name__}: gives {type(example).__name__}, which a compiled function cannot use, as it "
+                "would stay the same in every replay; choose with np.where, compute a new array, or do it outside"
+            )
         traced = [x for x in args if isinstance(x, Traced)]
         is_view = isinstance(example, np.ndarray) and any(np.may_share_memory(example, x.example) for x in traced)
         return self.emit("view" if is_view and len(traced) == 1 else "call", function, args, settings, example)
@@ -140,11 +152,13 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if any(issubclass(kind, Tensor) for kind in types):
             return NotImplemented
         if function is np.where and len(args) == 3 and not settings:
+            if args[0].dtype.kind != "b" if hasattr(args[0], "dtype") else False:
+                args = (args[0] != 0, *args[1:])
             example = np.where(*(x.example if isinstance(x, Traced) else x for x in args))
             return self.recorder.emit("select", np.where, tuple(map(_as_array, args)), {}, example)
         if function in _METHODS and isinstance(args[0], Traced):
             return getattr(args[0], _METHODS[function])(*args[1:], **settings)
-        if function in _OF_SHAPE:
+        if function in _OF_SHAPE and not any(map(_holds_traced, (*args[1:], *settings.values()))):
             return function(*_template((args, settings), [], examples=True)[0], **settings)
         if settings.get("out") is not None:
             raise CaptureError(f"np.{function.__name__}: out= is not captured; use the result that it returns")
@@ -264,7 +278,17 @@ for _name in (
 _METHODS: dict[Any, str] = {
     getattr(np, name): name for name in ("sum", "max", "min", "any", "all", "mean", "copy", "ravel", "astype")
 }
-_OF_SHAPE = (np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.result_type)
+_OF_SHAPE = (
+    np.shape,
+    np.ndim,
+    np.size,
+    np.zeros_like,
+    np.ones_like,
+    np.full_like,
+    np.empty_like,
+    np.result_type,
+    np.isrealobj,
+)
 
 
 def _as_array(operand: Any) -> Any:
@@ -347,11 +371,11 @@ def _hashable(x: Any) -> Any:
     if isinstance(x, Traced):
         return x.value
     if isinstance(x, np.ndarray):
-        return (x.dtype.str, x.shape, x.tobytes()) if x.ndim == 0 else ("array", id(x))
+        return "array", id(x)
+    if isinstance(x, np.generic):
+        return "number", x.dtype.str, x.tobytes()
     if isinstance(x, slice):
-        return ("slice", x.start, x.stop, x.step)
+        return ("slice", *map(_hashable, (x.start, x.stop, x.step)))
     if isinstance(x, tuple):
         return ("tuple", *map(_hashable, x))
-    if isinstance(x, float):
-        return (float, x.hex())
-    return (type(x), x)
+    return (float, x.hex()) if type(x) is float else (type(x), x)

@@ -154,7 +154,8 @@ class Dropout(Module):
     def forward(self, x: Any) -> Tensor:
         """``x`` with elements dropped in training mode; ``x`` itself in evaluation mode."""
         rate = watched(self, "rate")
-        return dropout(x, rate, self.rng) if self.training and rate else x  # type: ignore[no-any-return]
+        rng = watched(self, "rng")
+        return dropout(x, rate, rng) if self.training and rate else x  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, describe, unchangeable, watched
+from ..tensor import Replacements, Tensor, describe, unchangeable, watched
 
 
 class Module:
@@ -43,6 +43,11 @@ class Module:
     def training(self, value: bool) -> None:
         unchangeable(self, "training")
         self._training = value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ("training", "_training"):  # a compiled step watches these
+            Replacements.note(self, name, value)
+        super().__setattr__(name, value)
 
     def forward(self, x: Any) -> Tensor:
         """The function itself; called as ``module(x)``."""

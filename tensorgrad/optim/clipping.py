@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, gradient_of
+from ..tensor import Tensor
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
@@ -21,7 +21,7 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
     >>> clip_gradients([x], 1.0), x.grad
     (np.float64(5.0), array([0.6, 0.8]))
     """
-    found = {id(parameter): (parameter, gradient_of(parameter)) for parameter in parameters}
+    found = {id(parameter): (parameter, parameter.grad) for parameter in parameters}
     given = [(parameter, gradient) for parameter, gradient in found.values() if gradient is not None]
     norm = np.sqrt(sum(np.square(gradient, dtype=np.float64).sum() for _, gradient in given))
     scale = np.minimum(1, max_norm / np.maximum(norm, max_norm))

@@ -9,7 +9,7 @@ from typing import Any, Callable, Union
 import numpy as np
 
 from ..compile import compile
-from ..tensor import Tensor, describe, gradient_of, outside, watched
+from ..tensor import Replacements, Tensor, describe, outside, watched
 from .schedules import Plateau
 
 Rate = Union[float, Callable[[int], float]]
@@ -46,6 +46,12 @@ class Optimiser(ABC):
             parameter.data = np.array(parameter.data)
         self.state = {slot: [Tensor(np.zeros_like(p.data)) for p in self.parameters] for slot in self.slots}
         self._compiled_step = compile(self._step)
+        self._compiled_step.forgets = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ("lr", "steps", "updates"):  # which each step reads anew
+            Replacements.note(self, name, value)
+        super().__setattr__(name, value)
 
     @property
     def learning_rate(self) -> float:
@@ -58,7 +64,7 @@ class Optimiser(ABC):
 
     def _step(self) -> None:
         """What :meth:`step` does, as expressions."""
-        gradients = {i: gradient_of(parameter) for i, parameter in enumerate(self.parameters)}
+        gradients = {i: parameter.grad for i, parameter in enumerate(self.parameters)}
         positions = [i for i, gradient in gradients.items() if gradient is not None]
         for i in positions:
             self._check_gradient(i, gradients[i])
