@@ -2,6 +2,8 @@
 
 Each framework runs in a process of its own. A round times one case in all of them, one after the other, so that a
 machine that slows down slows all; the ratio is taken within the round, and medians over the rounds are shown.
+Every library picks the kernels for this processor by itself: settings in the environment that tell it which are not
+passed on.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.contenders import CONTENDERS, NETWORKS
-from tensorgrad.files import replacing
 
 REFERENCE = "PyTorch"
 OURS = "tensorgrad, compiled, numba"
@@ -112,6 +113,7 @@ class Worker:
     def __init__(self, name: str) -> None:
         self.process = subprocess.Popen(
             _command("--worker", name),
+            env=_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -191,7 +193,9 @@ def starts(names: Iterable[str], network: str) -> dict[str, list[float]]:
     """Import and first step in milliseconds, and peak memory in MB, by framework; each in a fresh process."""
     found = {}
     for name in names:
-        answer = subprocess.run(_command("--start", name, "--network", network), capture_output=True, text=True)
+        answer = subprocess.run(
+            _command("--start", name, "--network", network), capture_output=True, text=True, env=_environment()
+        )
         if answer.returncode == 0:
             found[name] = json.loads(answer.stdout.splitlines()[-1])
     return found
@@ -267,6 +271,10 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "experiments.benchmark", *arguments]
 
 
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "MKL_", "ONEDNN_"))}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parse the options, run, print the tables and draw the pictures."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmark", description=__doc__.split("\n")[0])
@@ -296,6 +304,8 @@ def main(arguments: list[str] | None = None) -> None:
         if all(found[case] for case in scaling):
             draw_scaling(found, options.out / "scaling.png")
     draw(results, options.out / "benchmark.png")
+    from tensorgrad.files import replacing  # not in the workers, which time the import
+
     text = "\n\n".join(parts)
     with replacing(options.out / "benchmark.md") as temporary:
         temporary.write_text(text + "\n")

@@ -20,7 +20,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.program = Program([], [])
-        self._known: dict[Any, Traced] = {}
+        self._known: dict[Any, Value] = {}
         self._constants: dict[int, Value] = {}
         self._alive: list[Any] = []
 
@@ -33,10 +33,10 @@ class Recorder:
         example: Any,
     ) -> Traced:
         """Add an instruction, or find the earlier one that computes the same."""
-        self._alive.append((operands, settings))  # so that no array's identity is taken by another one
+        self._keep_alive(operands, settings)
         key = None if kind in ("source", "check") else _key(kind, function, operands, settings)
         if key is not None and key in self._known:
-            return self._known[key]
+            return Traced(self, self._known[key], np.asarray(example))
         if kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
         plain = tuple(operand.value if isinstance(operand, Traced) else operand for operand in operands)
@@ -45,10 +45,14 @@ class Recorder:
         out = Value("result", example.shape, example.dtype, contiguous=example.flags.c_contiguous)
         out.instruction = Instruction(kind, function, plain, settings, out)
         self.program.instructions.append(out.instruction)
-        traced = Traced(self, out, example)
         if key is not None:
-            self._known[key] = traced
-        return traced
+            self._known[key] = out
+        return Traced(self, out, example)
+
+    def _keep_alive(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> None:
+        """No array's identity may be taken by another one; examples are let go, or a recording would hold them all."""
+        self._alive += [x for x in operands if not isinstance(x, Traced)]
+        self._alive.append(settings)
 
     def _constant(self, operand: Any) -> Any:
         """An array that is not traced, as a Value; one number that is spread over a shape, as that number."""
