@@ -21,7 +21,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, Token
-from functools import wraps
+from functools import partial, wraps
 from heapq import heappop, heappush
 from itertools import count
 from sys import getrefcount
@@ -744,7 +744,7 @@ def outside(function: Callable[[], Array], example: Callable[[], Array]) -> Arra
 
 def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], Array]) -> Array:
     """``function(rng)``, a random array; drawn anew whenever a captured step is replayed."""
-    return outside(lambda: function(rng), lambda: function(copy.deepcopy(rng)))
+    return outside(partial(function, rng), lambda: function(copy.deepcopy(rng)))
 
 
 def verified(check: Callable[..., None], *arrays: Array) -> None:

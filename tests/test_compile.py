@@ -406,7 +406,7 @@ def test_explain_shows_the_program():
     inputs, labels = next(batches(20, 5, 1))
     text = step.explain(inputs, labels)
     assert "matmul" in text and "run of" in text and "MB of buffers" in text and "32x16" in text
-    milliseconds = [float(line.split()[3]) for line in text.splitlines()[2:]]
+    milliseconds = [float(line.split()[4]) for line in text.splitlines()[2:]]
     assert len(milliseconds) > 10 and sum(milliseconds) > 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
+from math import prod
 from typing import Any, Callable
 
 import numpy as np
@@ -53,7 +55,7 @@ class Value:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -84,11 +86,12 @@ class Instruction:
     @property
     def name(self) -> str:
         """What is called."""
-        owner = getattr(self.function, "__self__", None)
-        name: str = getattr(self.function, "__name__", type(self.function).__name__)
+        function = _unwrapped(self.function)
+        owner = getattr(function, "__self__", None)
+        name: str = getattr(function, "__name__", type(function).__name__)
         return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
 
-    @property
+    @cached_property
     def is_total(self) -> bool:
         """Whether it sums all elements of an array: a run can do that on the way."""
         if self.kind != "reduce" or self.function is not np.add or not isinstance(self.operands[0], Value):
@@ -96,7 +99,7 @@ class Instruction:
         operand = self.operands[0]
         return bool(self.out.size == 1 < operand.size and operand.dtype == self.out.dtype and operand.dtype.kind == "f")
 
-    @property
+    @cached_property
     def run_shape(self) -> tuple[int, ...] | None:
         """The shape of the run that it can be part of."""
         if self.kind in ELEMENTWISE:
@@ -202,8 +205,13 @@ def _pairs(one: dict[str, Any], two: dict[str, Any]) -> list[tuple[Any, Any]]:
     return [(one, two)] if one.keys() != two.keys() else [(one[name], two[name]) for name in one]
 
 
+def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function.func if isinstance(function, partial) else function
+
+
 def _code(function: Callable[..., Any]) -> Any:
     """What tells functions apart that may be made anew in each recording."""
+    function = _unwrapped(function)
     return getattr(function, "__code__", function if not hasattr(function, "__self__") else type(function))
 
 

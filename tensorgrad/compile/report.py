@@ -6,20 +6,22 @@ from .emit import Executable
 
 
 def explained(executable: Executable, timed: bool) -> str:
-    """A table of the steps: what is called, the shape of the result, its bytes, the time."""
-    rows = [("step", "calls", "shape", "dtype", "ms" if timed else "")]
+    """A table of the steps: what is called, on what shape, the bytes of the buffers it fills, the time."""
+    memory = executable.memory
+    rows = [("step", "calls", "shape", "dtype", "kB", "ms" if timed else "")]
     for index, step in enumerate(executable.steps):
         names = [instruction.name for instruction in step.instructions]
         calls = names[0] if len(names) == 1 else f"run of {len(names)}: {' '.join(names)}"
         out = step.instructions[-1].out
         seconds = f"{1e3 * executable.seconds[index]:.3f}" if timed else ""
-        rows.append((str(index), calls, "x".join(map(str, out.shape)) or "0-d", str(out.dtype), seconds))
-    widths = [max(len(row[column]) for row in rows) for column in (0, 2, 3, 4)]
-    lines = [
-        f"{row[0]:>{widths[0]}}  {row[2]:>{widths[1]}}  {row[3]:>{widths[2]}}  {row[4]:>{widths[3]}}  {row[1]}"
-        for row in rows
-    ]
-    memory = executable.memory
+        held = sum(memory.arrays[id(i.out)].nbytes for i in step.instructions if id(i.out) in memory.arrays)
+        shape = "x".join(map(str, step.shape)) or "0-d"
+        rows.append((str(index), calls, shape, str(out.dtype), f"{held / 1e3:,.1f}", seconds))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 2, 3, 4, 5)]
+    lines = []
+    for step_number, calls, *cells in rows:
+        columns = [f"{cell:>{width}}" for cell, width in zip((step_number, *cells), widths)]
+        lines.append("  ".join([*columns, calls]))
     runs = sum(step.is_run and len(step.instructions) > 1 for step in executable.steps)
     summary = (
         f"{len(executable.program.instructions)} instructions in {len(executable.steps)} steps, {runs} of them fused "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Callable, Union
 
 import numpy as np
@@ -71,7 +72,7 @@ class Optimiser(ABC):
         lags = watched(self, "_lags")
         groups = sorted({lags[i] for i in positions}, reverse=True)
         first = [next(i for i in positions if lags[i] == lag) for lag in groups]  # one parameter of each group
-        numbers = outside(lambda: self._advance(positions, first), lambda: self._numbers(first))
+        numbers = outside(partial(self._advance, positions, first), partial(self._numbers, first))
         for i in positions:
             parameter, state = self.parameters[i], [self.state[slot][i] for slot in self.slots]
             row = numbers.astype(parameter.dtype)[groups.index(lags[i])]
