@@ -125,10 +125,10 @@ class Module:
         for parameter in self.parameters():
             parameter.zero_grad()
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the arrays of all tensors, by dotted name."""
+    def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
+        """The arrays of all tensors, by dotted name; copies, unless they are only looked at and ``copy`` is False."""
         named = list(self.named_tensors())
-        state = {name: tensor.data.copy() for name, tensor in named}
+        state = {name: tensor.data.copy() if copy else tensor.data for name, tensor in named}
         if len(state) != len(named):
             raise ValueError("state_dict: two tensors have the same dotted name; keys of dicts must differ as text")
         return state

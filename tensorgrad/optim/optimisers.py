@@ -120,9 +120,14 @@ class Optimiser(ABC):
         for parameter in self.parameters:
             parameter.zero_grad()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Step count, what the schedule has observed, and copies of the state arrays, as ``slot.position``."""
-        arrays = {f"{slot}.{i}": tensor.data.copy() for slot in self.slots for i, tensor in enumerate(self.state[slot])}
+    def state_dict(self, copy: bool = True) -> dict[str, Any]:
+        """Step count, what the schedule has observed, and the state arrays, as ``slot.position``.
+
+        Copies, unless they are only looked at and ``copy`` is False.
+        """
+        arrays = {f"{slot}.{i}": tensor.data for slot in self.slots for i, tensor in enumerate(self.state[slot])}
+        if copy:
+            arrays = {name: array.copy() for name, array in arrays.items()}
         counts = {"steps": self.steps, "updates": np.array(self.updates)}
         return {**counts, **{f"schedule.{k}": v for k, v in self._observed().items()}, **arrays}
 
@@ -137,7 +142,7 @@ class Optimiser(ABC):
         KeyError, ValueError
             If the state is of another optimiser or of other parameters.
         """
-        expected = self.state_dict()
+        expected = self.state_dict(copy=False)
         if expected.keys() != state.keys():
             different = ", ".join(sorted(expected.keys() ^ state.keys()))
             raise KeyError(f"load_state_dict: the state differs in {different}; it is of another optimiser or network")

@@ -109,8 +109,8 @@ class Session:
         started = time.perf_counter()
         progress = {**vars(self.progress), "history": [asdict(row) for row in self.progress.history]}
         order = progress.pop("order")
-        optimiser = self.optimiser.state_dict()
-        arrays = _prefixed("model/", self.model.state_dict()) | _prefixed("best/", self._best_weights)
+        optimiser = self.optimiser.state_dict(copy=False)
+        arrays = _prefixed("model/", self.model.state_dict(copy=False)) | _prefixed("best/", self._best_weights)
         arrays |= _prefixed("optimiser/", {name: np.asarray(value) for name, value in optimiser.items()})
         if order is not None:
             arrays["order"] = order
