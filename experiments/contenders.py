@@ -31,6 +31,19 @@ def weights_of(sizes):
     return [(w.astype(np.float32), np.zeros(w.shape[1], np.float32)) for w in scaled]
 
 
+def chained(x):
+    """The result of a chain of operations on ``x``, of any framework."""
+    y = x
+    for _ in range(CHAIN // 2):
+        y = y * 1.0001 + x
+    return y
+
+
+def keep_mask(rng, shape):
+    """Dropout's mask, scaled, for libraries that have none."""
+    return (rng.random(shape, np.float32) >= RATE) / np.float32(1 - RATE)
+
+
 class Framework:
     """One way of doing the work; a subclass says how.
 
@@ -116,10 +129,7 @@ class TensorGrad(Framework):
     def chain(self):
         def run():
             x = self.tg.Tensor(np.ones(10, np.float32), requires_grad=True)
-            y = x
-            for _ in range(CHAIN // 2):
-                y = y * 1.0001 + x
-            y.sum().backward()
+            chained(x).sum().backward()
 
         return None if self.compiled else run
 
@@ -175,10 +185,7 @@ class PyTorch(Framework):
     def chain(self):
         def run():
             x = self.torch.ones(10, requires_grad=True)
-            y = x
-            for _ in range(CHAIN // 2):
-                y = y * 1.0001 + x
-            y.sum().backward()
+            chained(x).sum().backward()
 
         return None if self.fused or self.compiled else run
 
@@ -284,7 +291,7 @@ class ByHand(Framework):
             for i, (w, b) in enumerate(layers):
                 x = values[-1] @ w + b
                 if i < len(layers) - 1:
-                    masks.append((x > 0) * (rng.random(x.shape, np.float32) >= RATE) / np.float32(1 - RATE))
+                    masks.append((x > 0) * keep_mask(rng, x.shape))
                     x = x * masks[-1]
                 values.append(x)
             g = softmax(values.pop())
@@ -347,7 +354,7 @@ class Autograd(Framework):
             for i in range(0, len(parameters), 2):
                 x = anp.dot(x, parameters[i]) + parameters[i + 1]
                 if i < len(parameters) - 2:
-                    keep = (rng.random(x.shape, np.float32) >= RATE) / np.float32(1 - RATE)
+                    keep = keep_mask(rng, x.shape)
                     x = anp.maximum(x, 0) * keep
             x = x - anp.max(x, axis=1, keepdims=True)
             logarithms = x - anp.log(anp.sum(anp.exp(x), axis=1, keepdims=True))
@@ -367,10 +374,7 @@ class Autograd(Framework):
 
     def chain(self):
         def run(x):
-            y = x
-            for _ in range(CHAIN // 2):
-                y = y * 1.0001 + x
-            return self.np.sum(y)
+            return self.np.sum(chained(x))
 
         gradient = self.autograd.grad(run)
         return lambda: gradient(np.ones(10, np.float32))
@@ -396,7 +400,7 @@ class MyGrad(Framework):
             for i in range(0, len(parameters), 2):
                 x = mg.matmul(x, parameters[i]) + parameters[i + 1]
                 if i < len(parameters) - 2:
-                    keep = (rng.random(x.shape, np.float32) >= RATE) / np.float32(1 - RATE)
+                    keep = keep_mask(rng, x.shape)
                     x = mg.maximum(x, 0) * keep
             loss = mg.nnet.softmax_crossentropy(x, labels) + STRENGTH * mg.sum(parameters[0] ** 2)
             loss.backward()
@@ -411,10 +415,7 @@ class MyGrad(Framework):
     def chain(self):
         def run():
             x = self.mygrad.tensor(np.ones(10, np.float32))
-            y = x
-            for _ in range(CHAIN // 2):
-                y = y * 1.0001 + x
-            y.sum().backward()
+            chained(x).sum().backward()
 
         return run
 

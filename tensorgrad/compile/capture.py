@@ -80,7 +80,7 @@ class Capture(Recorder):
         if isinstance(grad, (np.ndarray, np.generic)):
             grad = np.asarray(grad)
             value = Value("gradient", grad.shape, grad.dtype, leaf.index)
-            tensor._grad = leaf.traced_grad = self.contiguous(value, grad)
+            tensor._grad = self.contiguous(value, grad)
             self.program.guards.append(_fits(tensor, grad.shape, grad.dtype, grad.flags.c_contiguous))
         else:  # None, or something to be refused
             self.program.guards.append(lambda: tensor._grad is grad)
@@ -177,7 +177,6 @@ class _Leaf:
     """A Tensor from outside as it was before the recording."""
 
     traced: Traced
-    traced_grad: Any = None
 
     def __init__(self, tensor: Tensor, index: int) -> None:
         self.tensor, self.index = tensor, index

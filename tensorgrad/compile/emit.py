@@ -27,7 +27,7 @@ KEYWORD_OUT = (np.maximum, np.minimum)
 
 
 class Executable:
-    """A program that can be run: ``executable(arguments, leaves)``.
+    """A program that can be run: ``executable(arguments)``.
 
     Attributes
     ----------
@@ -118,10 +118,9 @@ class Executable:
         root = value.root
         return root.kind in ("leaf", "constant") or id(root) in self.memory.arrays or id(root) in self.memory.in_place
 
-    def _bound(self, name: str, make: Callable[[], Any]) -> str:
+    def _bound(self, name: str, make: Callable[[], Any]) -> None:
         """A variable that is set when the arrays of the leaves are known, and again when one is replaced."""
         self._static.append((name, make))
-        return name
 
     def _bind(self) -> None:
         stored = {leaf for leaf, _ in self.program.stores}
@@ -256,10 +255,7 @@ class Executable:
         """One line for each instruction; ``names`` come before the usual ones."""
         lines = []
         for instruction in step.instructions:
-            operands = [
-                names.get(id(x)) or self._name(x) if isinstance(x, Value) else self._constant(typed(instruction, x))
-                for x in instruction.operands
-            ]
+            operands = [names.get(id(x)) or self._operand(instruction, x) for x in instruction.operands]
             out = names.get(id(instruction.out)) or self._name(instruction.out)
             if instruction.is_total:
                 total = names.get(("total", id(instruction.out))) or self._total(instruction.out, out)

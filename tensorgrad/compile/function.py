@@ -25,7 +25,6 @@ MOST_PROGRAMS = 64
 MOST_REMEMBERED = 8
 """Programs that an optimiser keeps: as a rule the same parameters have gradients in each step."""
 
-
 SWITCH = "TENSORGRAD_FAST"
 
 
@@ -43,7 +42,6 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
         What it computes must not depend on values that Python reads (``if tensor > 0``, ``.item()``), and what it does
         besides NumPy (printing, counting) happens while it is recorded only. Tensors that require gradients are told
         apart by identity.
-
     fast
         Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
         processes; else they are done by NumPy, block by block. Default: where numba is installed, unless the
