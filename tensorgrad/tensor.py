@@ -343,6 +343,12 @@ def _constant(operand: Any) -> Any:
     return np.asarray(operand)
 
 
+def beside(array: Any, x: Any) -> Array:
+    """A NumPy array that was made anew, as an array of the library that ``x`` belongs to."""
+    x = x.data if isinstance(x, Tensor) else x
+    return array if isinstance(x, ndarray) else np.asarray(array, like=x)
+
+
 def describe(value: Any) -> str:
     """An operand in the words of an error message: shape and dtype, or the scalar itself.
 
@@ -608,8 +614,8 @@ class Tensor:
     # NumPy's functions on Tensors
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
-        op = _NUMPY.get(ufunc)
-        if op is None or method != "__call__":
+        op = _NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
+        if op is None:
             raise _no_rule(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}")
         refuse(f"np.{ufunc.__name__}", **settings)
         return op(*inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
 import numpy as np
@@ -81,6 +82,108 @@ def check_op(op: Op, max_examples: int = 60) -> None:
         check_case(op, *case)
 
     check()
+
+
+def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Check one call of a NumPy function, or of any other that takes arrays and Tensors alike.
+
+    Every floating array among the arguments, also in lists, tuples and dictionaries, is differentiated; lists and
+    scalars are passed on as they are. Checked are the values and dtypes against the call with arrays, first and second
+    derivatives against finite differences, the same with each array alone a Tensor, float32 kept in results and
+    gradients, and operands left unchanged.
+
+    Parameters
+    ----------
+    function
+        Returns an array, or a tuple or list of arrays; on Tensors likewise Tensors.
+    args, kwargs
+        Its arguments; at least one float64 array among them.
+
+    Raises
+    ------
+    AssertionError
+        Saying what differs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tensorgrad.testing import check_call
+    >>> check_call(np.sum, np.ones((2, 3)), axis=-1, keepdims=True)
+    """
+    arrays = list(_floats_in((args, kwargs)))
+    assert arrays, f"check_call: no floating array among the arguments of {function.__name__}"
+
+    def call(*these: Any) -> Any:
+        positional, keywords = _with_floats((args, kwargs), iter(these))
+        return function(*positional, **keywords)
+
+    expected = call(*(array.copy() for array in arrays))
+    _check_results(expected, call(*(Tensor(array.copy(), requires_grad=True) for array in arrays)), function.__name__)
+    gradcheck(call, arrays, order=2)
+    whole = _first_derivatives(call, arrays, range(len(arrays)))
+    for i in range(len(arrays)) if len(arrays) > 1 else ():
+        np.testing.assert_allclose(
+            _first_derivatives(call, arrays, [i])[0],
+            whole[i],
+            rtol=1e-9,
+            atol=1e-12,
+            err_msg=f"array {i} alone a Tensor",
+        )
+    singles = [array.astype(np.float32) for array in arrays]
+    tensors = [Tensor(array, requires_grad=True) for array in singles]
+    _check_results(call(*singles), call(*tensors), f"{function.__name__} in float32")
+    for found, exact in zip(_first_derivatives(call, singles, range(len(arrays))), whole):
+        assert found.dtype == np.float32, f"{function.__name__}: the gradient of float32 is {found.dtype}"
+        np.testing.assert_allclose(found, exact, rtol=2e-2, atol=2e-3, err_msg=f"{function.__name__} in float32")
+
+
+def _floats_in(value: Any) -> Iterator[np.ndarray]:
+    """The floating arrays among nested arguments, in order."""
+    if _is_float(value):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _floats_in(part)
+
+
+def _with_floats(value: Any, replacements: Iterator[Any]) -> Any:
+    """Nested arguments with their floating arrays replaced, in the order of :func:`_floats_in`."""
+    if _is_float(value):
+        return next(replacements)
+    if isinstance(value, dict):
+        return {key: _with_floats(part, replacements) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_with_floats(part, replacements) for part in value])
+    return value
+
+
+def _outputs(result: Any) -> Sequence[Any]:
+    return result if isinstance(result, (list, tuple)) else [result]
+
+
+def _check_results(expected: Any, found: Any, message: str) -> None:
+    """The same structure, shapes, dtypes and values, in Tensors."""
+    assert isinstance(expected, (list, tuple)) == isinstance(found, (list, tuple)), f"{message}: {type(found)}"
+    assert len(_outputs(expected)) == len(_outputs(found)), f"{message}: {len(_outputs(found))} results"
+    for one, other in zip(_outputs(expected), _outputs(found)):
+        one = np.asarray(one)
+        assert isinstance(other, Tensor), f"{message} gave {type(other)}, not a Tensor"
+        assert other.dtype == one.dtype, f"{message} gave {other.dtype} instead of {one.dtype}"
+        tolerance = 1e-12 if one.dtype == np.float64 else 1e-5
+        np.testing.assert_allclose(other.data, one, rtol=tolerance, atol=tolerance, err_msg=message, strict=True)
+
+
+def _first_derivatives(call: Callable[..., Any], arrays: Sequence[np.ndarray], wanted: Sequence[int]) -> list[Any]:
+    """Gradients of a weighted sum of all results with respect to the arrays ``wanted``; the others are no Tensors."""
+    operands = [Tensor(x, requires_grad=True) if i in wanted else x for i, x in enumerate(arrays)]
+    total: Any = 0.0
+    for out in _outputs(call(*operands)):
+        if isinstance(out, Tensor) and out.requires_grad:
+            total = total + (out * np.linspace(0.5, 1.5, out.size).reshape(out.shape).astype(out.dtype)).sum()
+    if not isinstance(total, Tensor):
+        return [np.zeros_like(arrays[i]) for i in wanted]
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    return [g.data for g in gradients(total, tensors)]
 
 
 def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:

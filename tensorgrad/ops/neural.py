@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import Tensor, declare, describe, drawn, verified
+from ..tensor import Tensor, beside, declare, describe, drawn, verified
 
 # Activations
 
@@ -64,7 +64,7 @@ def _classes(count: int) -> np.ndarray:
 
 
 def _one_hot(labels: Any, logits: Any) -> Any:
-    return labels[..., None] == _classes(logits.shape[-1])
+    return labels[..., None] == beside(_classes(logits.shape[-1]), logits)
 
 
 def _index_cross_entropy(logits: Any, labels: Any) -> Any:
@@ -204,7 +204,7 @@ def _keep_mask(x: Any, *, rate: float = 0.5, rng: Any = None) -> Any:
             raw = rng.integers(0, 2**64 - 1, size=count, dtype=np.uint64, endpoint=True)
         return raw.view(np.uint16)[: x.size].reshape(x.shape)
 
-    return (drawn(rng, words) < kept) * x.dtype.type(65536 / kept)
+    return (beside(drawn(rng, words), x) < kept) * x.dtype.type(65536 / kept)
 
 
 keep_mask = declare(
