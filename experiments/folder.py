@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,51 @@ from tensorgrad.data import DataError
 from tensorgrad.files import remove_partial, replacing
 from tensorgrad.training import LAST
 
+try:
+    import fcntl
+except ImportError:  # Windows: two runs in one folder are not told apart there
+    fcntl = None
+
 SETTINGS, METRICS, HISTORY = "settings.json", "metrics.json", "history.csv"
 
 
-def make_ready(folder: Path) -> None:
-    """Make the folder and try it out now, rather than after the training."""
+@contextmanager
+def opened(folder: Path) -> Iterator[None]:
+    """Make the folder, try it out now rather than after the training, and keep other runs out of it meanwhile."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise DataError(f"--out {folder}: is a file, not a folder; choose another name") from None
-    with replacing(folder / ".writable") as temporary:
-        temporary.write_text("")
-    (folder / ".writable").unlink()
-    remove_partial(folder)
+    with _locked(folder):
+        if any(folder.iterdir()) and not _holds_run(folder):
+            raise DataError(f"--out {folder}: holds files that are no run's; choose an empty or a new folder")
+        with replacing(folder / ".writable") as temporary:
+            temporary.write_text("")
+        (folder / ".writable").unlink()
+        remove_partial(folder)
+        yield
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The system's lock of a folder: it leaves no file behind, and ends with the process, however that ends."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = not os.path.samestat(os.fstat(descriptor), os.stat(folder))  # renamed by another run just now
+        except BlockingIOError:
+            taken = True
+        except OSError:  # a file system without locks
+            taken = False
+        if taken:
+            raise DataError(f"--out {folder}: another run is at work there; choose another folder, or wait for its end")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def move_aside(folder: Path) -> Path | None:
@@ -35,14 +69,20 @@ def move_aside(folder: Path) -> Path | None:
     """
     if not any((folder / name).exists() for name in (LAST, METRICS)) or _is_dry(folder):
         return None
-    target = next(path for n in count(1) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
-    try:
-        os.rename(folder, target)
-    except OSError as error:
-        raise DataError(
-            f"--out {folder}: holds an earlier run that cannot be moved aside ({error.strerror}); choose another folder"
-        ) from None
+    with _locked(folder):
+        target = next(path for n in count(1) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
+        try:
+            os.rename(folder, target)
+        except OSError as error:
+            raise DataError(
+                f"--out {folder}: holds an earlier run that cannot be moved aside ({error.strerror}); "
+                "choose another folder"
+            ) from None
     return target
+
+
+def _holds_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (SETTINGS, LAST, METRICS))
 
 
 def _is_dry(folder: Path) -> bool:
@@ -52,10 +92,11 @@ def _is_dry(folder: Path) -> bool:
         return False
 
 
-def is_complete(folder: Path) -> bool:
-    """Whether the run in a folder went to its end."""
+def is_complete(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether the run in a folder is one of these settings and went to its end."""
     try:
-        return json.loads((folder / METRICS).read_text())["stopped"] is None
+        metrics = json.loads((folder / METRICS).read_text())
+        return metrics["stopped"] is None and metrics["settings"] == json.loads(json.dumps(settings))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

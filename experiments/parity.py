@@ -28,7 +28,11 @@ overshoot, and there rounding alone grows a hundredfold in a few steps, in eithe
 
 def main(arguments: list[str] | None = None) -> int:
     """Compare or train; the exit code is 1 if losses differ by more than 1e-4, 2 if something is missing."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.parity", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.parity",
+        description=__doc__.split("\n")[0],
+        epilog="All other options are those of the experiment: python -m experiments.EXPERIMENT --help",
+    )
     parser.add_argument("experiment", choices=["mnist", "simpsons", "simpsons_rgb"])
     parser.add_argument("--train", action="store_true", help="train with PyTorch, to compare accuracies")
     options, others = parser.parse_known_args(arguments)

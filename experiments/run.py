@@ -14,7 +14,7 @@ import numpy as np
 import models
 import tensorgrad as tg
 from experiments.experiment import LEAST_STEPS, Experiment, Run
-from experiments.folder import HISTORY, METRICS, SETTINGS, is_complete, make_ready, move_aside, save_json
+from experiments.folder import HISTORY, METRICS, SETTINGS, is_complete, move_aside, opened, save_json
 from experiments.report import write_report
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.extras import require
@@ -47,7 +47,18 @@ def run(experiment: Experiment, options: argparse.Namespace) -> None:
     if options.overfit_batch:
         _overfit(this)
         return
-    _open_folder(this)
+    if not options.resume and (aside := move_aside(options.out)):
+        _warn(f"the earlier run in {options.out} is now {aside}")
+    with opened(options.out):
+        _train_and_report(this)
+
+
+def _train_and_report(this: Run) -> None:
+    """All that happens in the run's folder; settings are there from the start."""
+    if this.options.resume:
+        _say_what_is_resumed(this)
+    if not (this.options.resume and (this.options.out / SETTINGS).exists()):
+        save_json(this.options.out / SETTINGS, _as_config(this))
     _announce(this)
     stopped = None
     with this.phase("training"):
@@ -68,25 +79,24 @@ def prepare(this: Run) -> None:
     _build(this)
 
 
-def _open_folder(this: Run) -> None:
-    """The folder for the results, with the settings in it from the start; an earlier run in it is kept."""
-    folder, resume = this.options.out, this.options.resume
-    if resume and is_complete(folder):
+def _say_what_is_resumed(this: Run) -> None:
+    folder = this.options.out
+    if is_complete(folder, this.settings):
         this.say(f"{folder} is complete: testing it again; for a longer run start a new one, without --resume")
-    elif resume:
-        found = (folder / LAST).exists()
-        this.say(f"resuming {folder}" if found else f"nothing to resume in {folder}: starting afresh")
-    elif aside := move_aside(folder):
-        print(f"the earlier run in {folder} is now {aside}", file=sys.stderr, flush=True)
-    make_ready(folder)
-    if not (resume and (folder / SETTINGS).exists()):
-        save_json(folder / SETTINGS, _as_config(this))
+    elif (folder / LAST).exists():
+        this.say(f"resuming {folder}")
+    else:  # also where quiet was asked for: the name may be mistyped
+        _warn(f"nothing to resume in {folder}: starting afresh")
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _load(this: Run) -> None:
     """The data, its split, and the way from pixels to inputs."""
     options, experiment = this.options, this.experiment
-    dataset: Dataset = experiment.load(options, say=lambda text: print(text, file=sys.stderr, flush=True))
+    dataset: Dataset = experiment.load(options, say=_warn)
     if dataset.image_shape != experiment.image_shape:
         raise DataError(
             f"{dataset.name}: images of shape {dataset.image_shape}, "

@@ -7,14 +7,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from .autodiff import gradients
 from .compile import compile
+from .extras import require
 from .gradcheck import GradientError, gradcheck
 from .samples import Shape
 from .tensor import Op, Tensor
+
+try:
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+except ImportError:
+    require("hypothesis", "tensorgrad.testing")
+    raise
 
 RESOLUTION = 1024
 Case = tuple[tuple[Any, ...], dict[str, Any]]

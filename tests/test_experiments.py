@@ -17,6 +17,7 @@ from PIL import Image
 from experiments import benchmark, parity
 from experiments.command import main
 from experiments.compare import main as compare_main
+from experiments.folder import opened
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
 from tests.test_checkpoints import heed_signals
@@ -216,10 +217,35 @@ def test_overfit_batch_reaches_everything(tmp_path, capsys):
 def test_resume_with_nothing_to_resume_says_so_and_with_other_settings_is_refused(tmp_path, capsys):
     arguments = ["--out", tmp_path / "out", "--resume"]
     assert run_in(tmp_path, "--epochs", 1, *arguments) == 0
-    assert "nothing to resume" in capsys.readouterr().out
+    assert "nothing to resume" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         run_in(tmp_path, "--epochs", 2, *arguments)
-    assert caught.value.code == 2 and "made with epochs = 1, now epochs = 2" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert caught.value.code == 2 and "made with epochs = 1, now epochs = 2" in said.err
+    assert "is complete" not in said.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_two_runs_at_once_need_two_folders(tmp_path, capsys, resume):
+    out = tmp_path / "out"
+    assert run_in(tmp_path, "--epochs", 1, "--out", out) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with opened(out), pytest.raises(SystemExit) as caught:
+        run_in(tmp_path, "--epochs", 1, "--out", out, *resume)
+    assert caught.value.code == 2 and "another run is at work there" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in out.iterdir()}
+    assert run_in(tmp_path, "--epochs", 1, "--out", out, *resume) == 0
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("mine")
+    for resume in ([], ["--resume"]):
+        with pytest.raises(SystemExit) as caught:
+            run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "out", *resume)
+        assert caught.value.code == 2 and "holds files that are no run's" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "out") == ["report.html"]
 
 
 def test_an_earlier_run_in_the_folder_is_kept_under_another_name(tmp_path, capsys):

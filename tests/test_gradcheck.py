@@ -1,5 +1,8 @@
 """The numeric check: what it accepts, what it catches, what it refuses."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -84,3 +87,9 @@ def test_changing_an_input_in_place_is_found():
 def test_inputs_given_as_tensors_or_alone():
     assert tg.gradcheck(np.exp, tg.Tensor([1.0]))
     assert tg.gradcheck(np.exp, np.ones((2, 2)))
+
+
+def test_checking_ops_without_hypothesis_says_what_to_install():
+    program = "import sys; sys.modules['hypothesis'] = None; import tensorgrad.testing"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "tensorgrad.testing needs hypothesis" in result.stderr and "pip install hypothesis" in result.stderr

@@ -57,7 +57,7 @@ def load_simpsons(
     if not folder.exists():
         problem = _download(folder, channels, say)
         if problem:
-            say(f"{problem}: using {NAME}. Pass --data-dir for the real ones.")
+            say(f"{problem}; using {NAME}. Pass --data-dir for the real ones.")
             return draw_faces(channels)
     return load_image_folders(folder, channels, strict=strict, say=say)
 
