@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import Any, Callable
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor
 from .program import ELEMENTWISE, Instruction, Program, Value
@@ -31,12 +33,16 @@ class Recorder:
         operands: tuple[Any, ...],
         settings: dict[str, Any],
         example: Any,
+        compute: Callable[[], np.ndarray] | None = None,
     ) -> Traced:
-        """Add an instruction, or find the earlier one that computes the same."""
+        """Add an instruction, or find the earlier one that computes the same.
+
+        ``example`` is what it gives this time, or, with ``compute``, an array like it whose values mean nothing yet.
+        """
         self._keep_alive(operands, settings)
         key = None if kind in ("source", "check") else _key(kind, function, operands, settings)
         if key is not None and key in self._known:
-            return Traced(self, self._known[key], np.asarray(example))
+            return Traced(self, self._known[key], np.asarray(example), compute)
         if kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
         plain = tuple(operand.value if isinstance(operand, Traced) else operand for operand in operands)
@@ -47,7 +53,7 @@ class Recorder:
         self.program.instructions.append(out.instruction)
         if key is not None:
             self._known[key] = out
-        return Traced(self, out, example)
+        return Traced(self, out, example, compute)
 
     def _keep_alive(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> None:
         """No array's identity may be taken by another one; examples are let go, or a recording would hold them all."""
@@ -80,8 +86,14 @@ class Recorder:
             found: list[Traced] = []
             template = _template((args, settings), found)
             function, args, settings = _Rebuilt(function, template), tuple(found), {}
-        examples = tuple(x.example if isinstance(x, Traced) else x for x in args)
-        example = function(*examples, **settings)
+        compute = None
+        if function in _MOVING and isinstance(args[0], Traced) and not any(map(_holds_traced, args[1:])):
+            source = args[0]
+            example = function(source.hollow, *args[1:], **settings)
+            if source.compute is not None:
+                compute = partial(_applied, function, source, args[1:], settings)
+        else:
+            example = function(*(x.example if isinstance(x, Traced) else x for x in args), **settings)
         if isinstance(example, (tuple, list)):
             return self._call_of_several(function, args, settings, example)
         if not isinstance(example, (np.ndarray, np.generic)):
@@ -90,8 +102,9 @@ class Recorder:
                 "would stay the same in every replay; choose with np.where, compute a new array, or do it outside"
             )
         traced = [x for x in args if isinstance(x, Traced)]
-        is_view = isinstance(example, np.ndarray) and any(np.may_share_memory(example, x.example) for x in traced)
-        return self.emit("view" if is_view and len(traced) == 1 else "call", function, args, settings, example)
+        is_view = isinstance(example, np.ndarray) and any(np.may_share_memory(example, x.hollow) for x in traced)
+        kind = "view" if is_view and len(traced) == 1 else "call"
+        return self.emit(kind, function, args, settings, example, compute)
 
     def _call_of_several(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], example: Any) -> Any:
         parts = []
@@ -102,26 +115,48 @@ class Recorder:
 
 
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array of the program that is being recorded; ``example`` holds what it is this time."""
+    """An array of the program that is being recorded.
 
-    __slots__ = ("example", "recorder", "value")
+    Attributes
+    ----------
+    hollow
+        An array of its shape, dtype and layout. Its values are not computed, as most functions do not need them to be
+        recorded: a step is recorded without its work, and memory that is never written to costs none.
+    compute
+        Gives the values; None: ``hollow`` has them.
+    """
+
+    __slots__ = ("compute", "hollow", "recorder", "value")
     __hash__ = object.__hash__
 
-    def __init__(self, recorder: Recorder, value: Value, example: np.ndarray) -> None:
-        self.recorder, self.value, self.example = recorder, value, example
+    def __init__(
+        self,
+        recorder: Recorder,
+        value: Value,
+        hollow: np.ndarray,
+        compute: Callable[[], np.ndarray] | None = None,
+    ) -> None:
+        self.recorder, self.value, self.hollow, self.compute = recorder, value, hollow, compute
 
-    shape = property(lambda self: self.example.shape)
-    dtype = property(lambda self: self.example.dtype)
-    ndim = property(lambda self: self.example.ndim)
-    size = property(lambda self: self.example.size)
-    nbytes = property(lambda self: self.example.nbytes)
+    @property
+    def example(self) -> np.ndarray:
+        """What it is this time."""
+        if self.compute is not None:
+            self.hollow, self.compute = np.asarray(self.compute()), None
+        return self.hollow
+
+    shape = property(lambda self: self.hollow.shape)
+    dtype = property(lambda self: self.hollow.dtype)
+    ndim = property(lambda self: self.hollow.ndim)
+    size = property(lambda self: self.hollow.size)
+    nbytes = property(lambda self: self.hollow.nbytes)
     T = property(lambda self: self.transpose())
 
     def __repr__(self) -> str:
         return f"<an array under capture: {self.dtype} of shape {self.shape}>"
 
     def __len__(self) -> int:
-        return len(self.example)
+        return len(self.hollow)
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
@@ -142,15 +177,20 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             return self.recorder.call(getattr(ufunc, method), inputs, settings)
         if settings or ufunc.nout > 1 or (ufunc.signature is not None and ufunc is not np.matmul):
             return self.recorder.call(ufunc, inputs, settings)
-        example = ufunc(*(x.example if isinstance(x, Traced) else x for x in inputs))
+        shape = _matmul_shape(*inputs) if ufunc is np.matmul else _broadcast_shape(inputs)
+        hollow = np.empty(shape, ufunc.resolve_dtypes((*map(_dtype, inputs), None))[-1])
         kind = "matmul" if ufunc is np.matmul else "ufunc"
-        return self.recorder.emit(kind, ufunc, inputs, {}, example)
+        return self.recorder.emit(kind, ufunc, inputs, {}, hollow, lambda: ufunc(*map(_example, inputs)))
 
     def _reduced(self, ufunc: np.ufunc, x: Any, axis: Any = 0, keepdims: bool = False, **settings: Any) -> Any:
         if any(value is not None for value in settings.values()):
             return self.recorder.call(ufunc.reduce, (x,), {"axis": axis, "keepdims": keepdims, **settings})
-        example = ufunc.reduce(x.example, axis=axis, keepdims=keepdims)
-        return self.recorder.emit("reduce", ufunc, (x,), {"axis": axis, "keepdims": keepdims}, example)
+        settings = {"axis": axis, "keepdims": keepdims}
+        if x.size == 0:  # NumPy says where that is an error
+            return self.recorder.emit("reduce", ufunc, (x,), settings, ufunc.reduce(x.hollow, **settings))
+        dtype = ufunc.reduce(np.zeros((1,) * x.ndim, x.dtype), **settings).dtype
+        hollow = np.empty(_reduced_shape(x.shape, **settings), dtype)
+        return self.recorder.emit("reduce", ufunc, (x,), settings, hollow, lambda: ufunc.reduce(x.example, **settings))
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
         if any(issubclass(kind, Tensor) for kind in types):
@@ -158,14 +198,19 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if function is np.where and len(args) == 3 and not settings:
             if args[0].dtype.kind != "b" if hasattr(args[0], "dtype") else False:
                 args = (args[0] != 0, *args[1:])
-            example = np.where(*(x.example if isinstance(x, Traced) else x for x in args))
-            return self.recorder.emit("select", np.where, tuple(map(_as_array, args)), {}, example)
+            choices = (
+                x if type(x) in (int, float, bool) else np.asarray(x).dtype if not isinstance(x, Traced) else x.dtype
+                for x in args[1:]
+            )
+            hollow = np.empty(_broadcast_shape(args), np.result_type(*choices))
+            operands = tuple(map(_as_array, args))
+            return self.recorder.emit("select", np.where, operands, {}, hollow, lambda: np.where(*map(_example, args)))
         if function is np.asarray:  # with like=
             return args[0]
         if function in _METHODS and isinstance(args[0], Traced):
             return getattr(args[0], _METHODS[function])(*args[1:], **settings)
         if function in _OF_SHAPE and not any(map(_holds_traced, (*args[1:], *settings.values()))):
-            return function(*_template((args, settings), [], examples=True)[0], **settings)
+            return function(*_template((args, settings), [], hollow=True)[0], **settings)
         if settings.get("out") is not None:
             raise CaptureError(f"np.{function.__name__}: out= is not captured; use the result that it returns")
         return self.recorder.call(function, args, settings)
@@ -214,7 +259,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         dtype = np.dtype(dtype)
         if dtype == self.dtype:
             return self
-        return self.recorder.emit("cast", np.ndarray.astype, (self, dtype), {}, self.example.astype(dtype))
+        hollow = np.empty(self.shape, dtype)
+        return self.recorder.emit(
+            "cast", np.ndarray.astype, (self, dtype), {}, hollow, lambda: self.example.astype(dtype)
+        )
 
     def copy(self) -> Traced:
         """Itself: arrays under capture do not change."""
@@ -297,6 +345,44 @@ _OF_SHAPE = (
 )
 
 
+_MOVING = (
+    *(np.ndarray.reshape, np.ndarray.transpose, np.ndarray.swapaxes, np.ndarray.squeeze, operator.getitem),
+    *(np.broadcast_to, np.expand_dims, np.transpose, np.swapaxes, np.squeeze, np.reshape, np.moveaxis, np.flip),
+)
+"""Functions for whose result the values of the first argument do not matter: they move elements only."""
+
+
+def _applied(function: Callable[..., Any], x: Traced, args: Any, settings: dict[str, Any]) -> Any:
+    return function(x.example, *args, **settings)
+
+
+def _example(x: Any) -> Any:
+    return x.example if isinstance(x, Traced) else x
+
+
+def _dtype(x: Any) -> Any:
+    """For the promotion of dtypes: of a Python number its type, which is weak."""
+    return type(x) if type(x) in (int, float, complex) else np.asarray(x).dtype if type(x) is bool else x.dtype
+
+
+def _broadcast_shape(operands: Any) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(x.shape if isinstance(x, Traced) else np.shape(x) for x in operands))
+
+
+def _matmul_shape(x: Any, y: Any) -> tuple[int, ...]:
+    if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else -1]:
+        raise ValueError(f"matmul: shapes {x.shape} and {y.shape} do not fit together")
+    rows, columns = x.shape[-2:-1], y.shape[-1:] if y.ndim > 1 else ()
+    return (*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), *rows, *columns)
+
+
+def _reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool) -> tuple[int, ...]:
+    axes = range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape))
+    if keepdims:
+        return tuple(1 if a in axes else length for a, length in enumerate(shape))
+    return tuple(length for a, length in enumerate(shape) if a not in axes)
+
+
 def _as_array(operand: Any) -> Any:
     return operand if isinstance(operand, Traced) or type(operand) in (int, float, bool) else np.asarray(operand)
 
@@ -319,15 +405,15 @@ class _Slot:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _template(tree: Any, found: list[Traced], examples: bool = False) -> Any:
-    """Nested arguments with a slot (or the example) in the place of everything traced."""
+def _template(tree: Any, found: list[Traced], hollow: bool = False) -> Any:
+    """Nested arguments with a slot (or the hollow array) in the place of everything traced."""
     if isinstance(tree, Traced):
         found.append(tree)
-        return tree.example if examples else _Slot(len(found) - 1)
+        return tree.hollow if hollow else _Slot(len(found) - 1)
     if isinstance(tree, (list, tuple)):
-        return type(tree)(_template(item, found, examples) for item in tree)
+        return type(tree)(_template(item, found, hollow) for item in tree)
     if isinstance(tree, dict):
-        return {name: _template(item, found, examples) for name, item in tree.items()}
+        return {name: _template(item, found, hollow) for name, item in tree.items()}
     return tree
 
 
