@@ -232,7 +232,7 @@ class Executable:
         if instruction.kind == "reduce":
             function = self._constant(instruction.function.reduce)  # type: ignore[attr-defined]
             axis = self._constant(instruction.settings["axis"])
-            return [f"{function}({operands[0]}, {axis}, None, {out}, {instruction.settings['keepdims']})"]
+            return [f"{function}({operands[0]}, {axis}, None, {out})"]
         return [f"{self._constant(instruction.function)}({operands[0]}, {operands[1]}, {out})"]
 
     # Runs

@@ -185,12 +185,17 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     def _reduced(self, ufunc: np.ufunc, x: Any, axis: Any = 0, keepdims: bool = False, **settings: Any) -> Any:
         if any(value is not None for value in settings.values()):
             return self.recorder.call(ufunc.reduce, (x,), {"axis": axis, "keepdims": keepdims, **settings})
-        settings = {"axis": axis, "keepdims": keepdims}
+        if axis is not None:  # one way of writing it, so that common work is found
+            axes = normalize_axis_tuple(axis, x.ndim)
+            axis = axes[0] if len(axes) == 1 else axes
+        shape = _reduced_shape(x.shape, axis)
         if x.size == 0:  # NumPy says where that is an error
-            return self.recorder.emit("reduce", ufunc, (x,), settings, ufunc.reduce(x.hollow, **settings))
-        dtype = ufunc.reduce(np.zeros((1,) * x.ndim, x.dtype), **settings).dtype
-        hollow = np.empty(_reduced_shape(x.shape, **settings), dtype)
-        return self.recorder.emit("reduce", ufunc, (x,), settings, hollow, lambda: ufunc.reduce(x.example, **settings))
+            reduced = self.recorder.emit("reduce", ufunc, (x,), {"axis": axis}, ufunc.reduce(x.hollow, axis=axis))
+        else:
+            dtype = ufunc.reduce(np.zeros((1,) * x.ndim, x.dtype), axis=axis).dtype
+            compute = partial(_applied, ufunc.reduce, x, (), {"axis": axis})
+            reduced = self.recorder.emit("reduce", ufunc, (x,), {"axis": axis}, np.empty(shape, dtype), compute)
+        return reduced.reshape(_reduced_shape(x.shape, axis, keepdims=True)) if keepdims else reduced
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
         if any(issubclass(kind, Tensor) for kind in types):
@@ -376,7 +381,7 @@ def _matmul_shape(x: Any, y: Any) -> tuple[int, ...]:
     return (*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), *rows, *columns)
 
 
-def _reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool) -> tuple[int, ...]:
+def _reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool = False) -> tuple[int, ...]:
     axes = range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape))
     if keepdims:
         return tuple(1 if a in axes else length for a, length in enumerate(shape))
