@@ -1,6 +1,7 @@
 """tensorgrad: NumPy with gradients. A Tensor remembers how it was computed; everything else is an expression on top."""
 
 from . import nn, optim, samples
+from .anomaly import AnomalyError, detect_anomaly
 from .autodiff import gradients
 from .compile import CaptureError, Compiled, compile
 from .gradcheck import GradientError, gradcheck
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "OPS",
+    "AnomalyError",
     "CaptureError",
     "Compiled",
     "GradientError",
@@ -18,6 +20,7 @@ __all__ = [
     "Tensor",
     "compile",
     "declare",
+    "detect_anomaly",
     "dropout",
     "gradcheck",
     "gradients",

@@ -43,7 +43,7 @@ OPS: dict[str, Op] = {}
 _NUMPY: dict[Callable[..., Any], Callable[..., Any]] = {}
 """What stands in for a NumPy function when one of its arguments is a Tensor."""
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_recording: ContextVar[bool | Watcher] = ContextVar("recording", default=True)
 _capture: ContextVar[Any] = ContextVar("capture", default=None)
 _clock = count(1)
 _FREED = ("freed",)
@@ -124,9 +124,11 @@ class Op:
         kind = out._data.dtype.kind
         if kind not in "fiub":
             raise TypeError(f"{self.name} gives {out._data.dtype}, and Tensors hold real numbers; check the operands")
-        if needs_gradient and self.differentiable and kind == "f" and _recording.get():
+        if needs_gradient and self.differentiable and kind == "f" and (recording := _recording.get()):
             out._requires_grad = True
             out._record = (self, operands, arrays, settings)
+            if recording is not True:
+                recording.computed(self, out, arrays)
         else:
             out._requires_grad = False
             out._record = None
@@ -277,6 +279,19 @@ def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class Watcher:
+    """Is told of everything that is recorded and differentiated while it is the value of ``_recording``."""
+
+    def computed(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
+        """An op was recorded."""
+
+    def about_to_differentiate(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
+        """The rules of an op are about to be called."""
+
+    def differentiated(self, op: Op, out: Tensor, position: int, array: Any, gradient: Any) -> None:
+        """A rule has given the gradient for an operand."""
+
+
 class no_grad:
     """Record nothing inside: a context manager and a decorator, local to the thread and to the async task.
 
@@ -296,7 +311,7 @@ class no_grad:
     """
 
     def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []
+        self._tokens: list[Token[Any]] = []
 
     def __enter__(self) -> None:
         self._tokens.append(_recording.set(False))
@@ -577,8 +592,8 @@ class Tensor:
     def _only_without_gradient(self, conversion: str) -> Array:
         if self._requires_grad:
             raise TypeError(
-                f"{conversion}: this tensor requires gradients and the conversion would lose them; "
-                "call tensor.item() or tensor.numpy() if that is meant"
+                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
+                "Tensors (np.stack joins them), or call tensor.item() or tensor.numpy() if no gradient is meant"
             )
         return self.data
 
@@ -840,6 +855,7 @@ def sweep(
     targets = frozenset(() if wanted is None else (tensor._order for tensor in wanted))
     found = []
     tensors, gradients, youngest_first = {output._order: output}, {output._order: seed}, [-output._order]
+    watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     with recorded() if create_graph else nullcontext():
         while youngest_first:
             order = -heappop(youngest_first)
@@ -854,6 +870,8 @@ def sweep(
             op, operands, arrays, settings = record
             out = tensor if create_graph else tensor._data
             values = _live(operands, arrays) if create_graph else arrays
+            if watcher is not None:
+                watcher.about_to_differentiate(op, tensor, arrays)
             parts = op.rules[0](gradient, out, *values, **settings) if op.arity is None else None
             for index, operand in enumerate(operands):
                 if type(operand) is not Tensor:
@@ -869,6 +887,8 @@ def sweep(
                     part = rule(gradient, out, *values, **settings)
                 else:
                     continue
+                if watcher is not None:
+                    watcher.differentiated(op, tensor, index, arrays[index], part)
                 data = operand._data
                 if part.shape != data.shape or part.dtype != data.dtype:
                     part = _fit(op, index, part, operand, tensor)
@@ -982,7 +1002,7 @@ _REFERENCES_OF_ONE_HOLDER = _references_of_one_holder()
 @contextmanager
 def recorded() -> Iterator[None]:
     """Record inside, also within :func:`no_grad`."""
-    token = _recording.set(True)
+    token = _recording.set(_recording.get() or True)
     try:
         yield
     finally:

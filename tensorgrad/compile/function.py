@@ -11,7 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..extras import MissingExtra
-from ..tensor import Replacements, Tensor, _capture, _recording, as_data
+from ..tensor import Replacements, Tensor, Watcher, _capture, _recording, as_data
 from .capture import Capture
 from .emit import Executable
 from .kernels import numba
@@ -99,7 +99,8 @@ class Compiled:
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        if _capture.get() is not None:  # inside another compiled function: part of that one's program
+        if _capture.get() is not None or isinstance(_recording.get(), Watcher):
+            # part of another compiled function's program, or to be watched op by op
             return self.function(*args, **settings)
         arguments = _Arguments(args, settings)
         with self._lock:

@@ -1,0 +1,149 @@
+"""Finding mistakes: the op, the place and the numbers where a value or a gradient first goes wrong."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import Token
+from functools import wraps
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, TypeVar, cast
+
+import numpy as np
+
+from .tensor import Op, Tensor, Watcher, _recording, describe
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OURS, _NUMPYS = str(Path(__file__).parent), str(Path(np.__file__).parent)
+
+
+class AnomalyError(ArithmeticError):
+    """A value or a gradient that is not finite, or data that was changed before its gradient was computed."""
+
+
+class _Note(NamedTuple):
+    """What is remembered of an op's call until its gradient has been computed."""
+
+    place: str
+    digests: list[bytes]
+
+
+class detect_anomaly(Watcher):
+    """Inside, each op is checked: a context manager and a decorator, for finding out where NaN and infinity come from.
+
+    An error names the op, its operands, the line of your code that called it, and the element. Compiled functions run
+    op by op. All this takes time: switch it off when the mistake has been found.
+
+    Parameters
+    ----------
+    infinities
+        Whether infinite values and gradients count, or only NaN. Leave them out where ``-inf`` is meant, as in masks.
+
+    Raises
+    ------
+    AnomalyError
+        At the first recorded op whose result is not finite; in the backward pass, at the first gradient that is not;
+        and where an array that an op used has been written into between forward and backward pass.
+
+    Examples
+    --------
+    The classic: the branch that ``np.where`` does not choose is differentiated all the same, and 0 times infinity is
+    NaN. The remedy is to keep what is computed finite, by choosing before the function as well.
+
+    >>> import numpy as np, tensorgrad as tg
+    >>> x = tg.Tensor([0.0, 4.0], requires_grad=True)
+    >>> with np.errstate(all="ignore"), tg.detect_anomaly():
+    ...     np.where(x > 0, np.sqrt(x), 0).sum().backward()
+    Traceback (most recent call last):
+    tensorgrad.anomaly.AnomalyError: sqrt: the gradient for operand 0 is nan at index (0,), where the operand is 0.0...
+    >>> safe = np.where(x > 0, x, 1)
+    >>> np.where(x > 0, np.sqrt(safe), 0).sum().backward()
+    >>> x.grad
+    array([0.  , 0.25])
+    """
+
+    def __init__(self, infinities: bool = True) -> None:
+        self.infinities = infinities
+        self._notes: dict[int, _Note] = {}
+        self._tokens: list[Token[Any]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_recording.set(self))
+
+    def __exit__(self, *exception: object) -> None:
+        _recording.reset(self._tokens.pop())
+        if not self._tokens:
+            self._notes.clear()
+
+    def __call__(self, function: F) -> F:
+        @wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            with detect_anomaly(self.infinities):
+                return function(*args, **kwargs)
+
+        return cast(F, checked)
+
+    # What the engine tells
+
+    def computed(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
+        """An op was recorded."""
+        place = _place()
+        if (index := self._first_wrong(out._data)) is not None:
+            came = ", ".join(map(describe, arrays))
+            raise AnomalyError(
+                f"{op.name}: gave {out._data[index]} at index {index} from ({came}){_operands_at(arrays, index, out)}, "
+                f"in {place}"
+            )
+        self._notes[out._order] = _Note(place, list(map(_digest, arrays)))
+
+    def about_to_differentiate(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
+        """The rules of an op are about to be called."""
+        note = self._notes.get(out._order)
+        for position, digest in enumerate(note.digests if note is not None else ()):
+            if _digest(arrays[position]) != digest:
+                raise AnomalyError(
+                    f"{op.name}: operand {position} ({describe(arrays[position])}) was changed in place after it was "
+                    f"used, so its gradient would be wrong; copy before writing into it, in {note.place}"  # type: ignore[union-attr]
+                )
+
+    def differentiated(self, op: Op, out: Tensor, position: int, array: Any, gradient: Any) -> None:
+        """A rule has given the gradient for an operand."""
+        values = gradient.data if isinstance(gradient, Tensor) else gradient
+        if (index := self._first_wrong(values)) is not None:
+            note = self._notes.get(out._order)
+            operand = f", where the operand is {array[index]}" if getattr(array, "shape", None) == values.shape else ""
+            where = f", in {note.place}" if note is not None else ""
+            raise AnomalyError(
+                f"{op.name}: the gradient for operand {position} is {values[index]} at index {index}{operand}{where}; "
+                "keep its operands where the derivative is finite, say with np.where before the function"
+            )
+
+    def _first_wrong(self, values: Any) -> tuple[int, ...] | None:
+        """The index of the first element that is not finite."""
+        if values.dtype.kind not in "fc":
+            return None
+        wrong = ~np.isfinite(values) if self.infinities else np.isnan(values)
+        return tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
+
+
+def _operands_at(arrays: list[Any], index: tuple[int, ...], out: Tensor) -> str:
+    """The operands' own elements there, for elementwise ops."""
+    try:
+        values = [np.broadcast_to(array, out.shape)[index] for array in arrays]
+    except ValueError:
+        return ""
+    return ", there " + ", ".join(map(str, values))
+
+
+def _digest(array: Any) -> bytes:
+    """A fingerprint of the elements."""
+    return blake2b(array.tobytes() if hasattr(array, "tobytes") else repr(array).encode(), digest_size=8).digest()
+
+
+def _place() -> str:
+    """File and line of the code that called the op: the innermost frame outside this package and NumPy."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_OURS, _NUMPYS, "<__array_function__")):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
