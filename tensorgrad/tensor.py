@@ -43,6 +43,12 @@ OPS: dict[str, Op] = {}
 _NUMPY: dict[Callable[..., Any], Callable[..., Any]] = {}
 """What stands in for a NumPy function when one of its arguments is a Tensor."""
 
+_PLAIN_ANSWERS: set[Callable[..., Any]] = set()
+"""Those among them through which no gradient flows."""
+
+_REMEDIES: dict[Callable[..., Any], str] = {}
+"""What to do instead of calling a NumPy function that Tensors refuse, where there is more to say than usual."""
+
 _recording: ContextVar[bool | Watcher] = ContextVar("recording", default=True)
 _capture: ContextVar[Any] = ContextVar("capture", default=None)
 _clock = count(1)
@@ -231,14 +237,38 @@ def declare(
     return op
 
 
-def implements(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a composition of ops, with NumPy's own parameters, as what ``function`` does to Tensors."""
+def implements(function: Callable[..., Any], differentiable: bool = True) -> Callable[[F], F]:
+    """Register a composition of ops, with NumPy's own parameters, as what ``function`` does to Tensors.
 
-    def register(composition: Callable[..., Any]) -> Callable[..., Any]:
+    ``differentiable=False`` is for answers that no gradient flows through, such as shapes and truth values.
+    """
+
+    def register(composition: F) -> F:
         _NUMPY[function] = composition
+        (_PLAIN_ANSWERS.discard if differentiable else _PLAIN_ANSWERS.add)(function)
         return composition
 
     return register
+
+
+def refuses(function: Callable[..., Any], remedy: str) -> None:
+    """Have ``function`` refused on Tensors with a remedy of its own: a clause that ends the sentence."""
+    _REMEDIES[function] = remedy
+
+
+def status(function: Callable[..., Any]) -> str:
+    """What a NumPy function does to Tensors: ``differentiable``, ``no derivative`` or ``refused``.
+
+    >>> import numpy as np, tensorgrad
+    >>> status(np.exp), status(np.argmax), status(np.roots)
+    ('differentiable', 'no derivative', 'refused')
+    """
+    found = _NUMPY.get(function)
+    if found is None:
+        return "refused"
+    op = getattr(found, "op", found)
+    flows = op.differentiable if isinstance(op, Op) else function not in _PLAIN_ANSWERS
+    return "differentiable" if flows else "no derivative"
 
 
 def refuse(function: str, **arguments: Any) -> None:
@@ -276,6 +306,7 @@ def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             refuse(f"np.{op.name}", **{name: None if value is defaults[name] else value})
         return op(*operands, **given)
 
+    call.op = op  # type: ignore[attr-defined]
     return call
 
 
@@ -631,14 +662,15 @@ class Tensor:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         op = _NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
         if op is None:
-            raise _no_rule(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}")
+            raise _no_rule(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", ufunc)
         refuse(f"np.{ufunc.__name__}", **settings)
         return op(*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         op = _NUMPY.get(function)
         if op is None:
-            raise _no_rule(f"{function.__module__.replace('numpy', '', 1).lstrip('.')}.{function.__name__}".lstrip("."))
+            module = function.__module__.replace("numpy", "", 1).lstrip(".")
+            raise _no_rule(f"{module}.{function.__name__}".lstrip("."), function)
         return op(*args, **kwargs)
 
     # Operators and methods: each looks its op up in the registry
@@ -741,11 +773,13 @@ def plain_index(index: Any) -> Any:
     return np.array(index) if isinstance(index, (ndarray, list)) else index
 
 
-def _no_rule(function: str) -> TypeError:
-    return TypeError(
-        f"np.{function} has no gradient rule in tensorgrad; compose it from functions that have one, declare it with "
-        "tensorgrad.declare, or call it on tensor.numpy() if no gradient is needed"
+def _no_rule(name: str, function: Callable[..., Any]) -> TypeError:
+    remedy = _REMEDIES.get(
+        function,
+        "compose it from functions that have one, declare it with tensorgrad.declare, or call it on tensor.numpy() "
+        "if no gradient is needed",
     )
+    return TypeError(f"np.{name} has no gradient rule in tensorgrad; {remedy}")
 
 
 # ------------------------------------------------------------------------------------------------ capture
