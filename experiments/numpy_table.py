@@ -19,10 +19,11 @@ DISPATCHED = (np.ufunc, type(np.sum))
 
 HEAD = """# NumPy's functions on Tensors
 
-Written by `python -m experiments.numpy_table` from the code (NumPy {version}); a test compares it with the installed NumPy.
+Written by `python -m experiments.numpy_table` from the code (NumPy {version});
+a test compares it with the installed NumPy.
 
 - **differentiable**: recorded, with gradients of any order; an argument that is not handled raises and is named.
-- **no derivative**: gives what it gives on arrays (integers, truth values, steps, shapes); no gradient flows through it.
+- **no derivative**: gives what it gives on arrays (integers, truth values, steps, shapes), without a gradient.
 - **refused**: raises an error that names the function and the remedy.
 """
 
