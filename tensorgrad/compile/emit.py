@@ -59,6 +59,10 @@ class Executable:
         self._scratch: list[np.ndarray] = []
         self._written: set[int] = set()  # the arrays that own the memory that a replay writes to for others to see
         self.fits = self._fits()
+        self._views: dict[int, list[Instruction]] = {}
+        for instruction in program.instructions:
+            if instruction.kind == "view":
+                self._views.setdefault(id(instruction.out.root), []).append(instruction)
         self.source = self._emit()
         self._timed: Callable[..., Any] | None = None
         self._run = self._compiled(self.source)
@@ -136,7 +140,7 @@ class Executable:
         owners = [_owner(self.program.leaves[index]._data) for index in stored]
         owners += [_owner(a) for _, v in self.program.gradients if (a := self.memory.arrays.get(id(v))) is not None]
         self._written = set(map(id, owners))
-        for value in {id(v): v for i in self.program.instructions for v in i.values()}.values():
+        for value in {id(v): v for i in self.program.instructions for v in i.values}.values():
             if value.array is not None and id(_owner(value.array)) in self._written:
                 raise CaptureError(
                     f"compile: an array of shape {value.shape} from outside is the memory of a tensor that is assigned "
@@ -166,7 +170,7 @@ class Executable:
 
     def _values_from_outside(self) -> list[str]:
         lines = []
-        roots = {id(v.root): v.root for i in self.program.instructions for v in i.values()}
+        roots = {id(v.root): v.root for i in self.program.instructions for v in i.values}
         roots.update({id(v.root): v.root for v in self.program.results()})
         for root in roots.values():
             if root.kind == "result":
@@ -181,16 +185,14 @@ class Executable:
     def _views_of(self, root: Value) -> list[str]:
         """Lines for the views of a value that is made anew in each replay; views of others are bound once."""
         lines = []
-        for instruction in self.program.instructions:
-            if instruction.kind == "view" and instruction.out.root is root and id(instruction.out) not in self._names:
-                base = next(instruction.values())
-                name = self._names[id(instruction.out)] = f"v{len(self._names)}"
-                operands = [self._name(x) if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
-                call = self._call_text(instruction, operands)
-                if self._is_static(base):
-                    self._bound(name, partial(eval, call, self._space))
-                else:
-                    lines.append(f"{name} = {call}")
+        for instruction in self._views.pop(id(root), ()):
+            name = self._names[id(instruction.out)] = f"v{len(self._names)}"
+            operands = [self._name(x) if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
+            call = self._call_text(instruction, operands)
+            if self._is_static(instruction.values[0]):
+                self._bound(name, partial(eval, call, self._space))
+            else:
+                lines.append(f"{name} = {call}")
         return lines
 
     def _call_text(self, instruction: Instruction, operands: list[str]) -> str:
@@ -294,7 +296,7 @@ class Executable:
     def _slots(self, step: Step) -> list[tuple[Value, int]]:
         last: dict[int, int] = {}
         for position, instruction in enumerate(step.instructions):
-            for value in instruction.values():
+            for value in instruction.values:
                 last[id(value)] = position
         slots: list[tuple[Value, int]] = []
         busy: dict[int, tuple[int, Any]] = {}  # slot -> the instruction after which it is free, and the dtype in it
@@ -407,7 +409,7 @@ class Executable:
             lines.append("result = output()")
         taken: set[int] = set()
         old = {leaf for leaf, value in program.gradients}
-        read = {v.root.index for i in program.instructions for v in i.values() if v.root.kind == "gradient"}
+        read = {v.root.index for i in program.instructions for v in i.values if v.root.kind == "gradient"}
         for leaf, value in program.gradients:
             if not isinstance(value, Value):
                 lines.append(f"P{leaf}.grad = {'None' if value is None else f'array({self._constant(value)})'}")

@@ -183,7 +183,7 @@ class Kernel:
 
 def fusable(instruction: Instruction) -> bool:
     """Whether an instruction can be part of a kernel."""
-    values = [*instruction.values(), instruction.out]
+    values = [*instruction.values, instruction.out]
     if not all(value.contiguous and value.dtype.name in DTYPES and value.dtype.isnative for value in values):
         return False
     constants = [typed(instruction, x) for x in instruction.operands if not isinstance(x, (Value, np.dtype))]

@@ -43,7 +43,7 @@ class Memory:
         last: dict[int, int] = {}
         for index, step in enumerate(self.steps):
             for instruction in step.instructions:
-                for value in instruction.values():
+                for value in instruction.values:
                     last[id(value.root)] = index
         for value in self.program.results():
             last[id(value.root)] = len(self.steps)
@@ -69,7 +69,7 @@ class Memory:
         reads = [
             (instruction, value)
             for instruction in step.instructions
-            for value in instruction.values()
+            for value in instruction.values
             if value.root.kind == "leaf" and value.root.index == leaf
         ]
         if not step.is_run:
@@ -104,8 +104,8 @@ class Memory:
         later = step.instructions[step.instructions.index(writer) + (writer.kind == "ufunc") :]
         for value in dying.get(index, ()):
             if value.shape == writer.out.shape and value.dtype == writer.out.dtype and value.shape == step.shape:
-                readers = [i for i in step.instructions for v in i.values() if v.root is value]
-                directly = all(v is value for i in readers for v in i.values() if v.root is value)
+                readers = [i for i in step.instructions for v in i.values if v.root is value]
+                directly = all(v is value for i in readers for v in i.values if v.root is value)
                 if readers and directly and not any(reader in later for reader in readers):
                     return value
         return None

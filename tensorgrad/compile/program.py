@@ -44,7 +44,7 @@ class Value:
     contiguous: bool = True
     array: np.ndarray | None = None
 
-    @property
+    @cached_property
     def root(self) -> Value:
         """The value whose memory this one shares: itself, unless it is a view."""
         value = self
@@ -106,9 +106,10 @@ class Instruction:
             return self.out.shape
         return tuple(self.operands[0].shape) if self.is_total else None
 
-    def values(self) -> Iterator[Value]:
+    @cached_property
+    def values(self) -> tuple[Value, ...]:
         """The operands that are not constants."""
-        return (operand for operand in self.operands if isinstance(operand, Value))
+        return tuple(operand for operand in self.operands if isinstance(operand, Value))
 
 
 @dataclass(eq=False)
@@ -151,7 +152,7 @@ class Program:
         for instruction in reversed(self.instructions):
             if instruction.kind in EFFECTS or id(instruction.out) in needed:
                 kept.append(instruction)
-                needed.update(id(value) for value in instruction.values())
+                needed.update(id(value) for value in instruction.values)
         self.instructions = kept[::-1]
         return self
 
@@ -251,8 +252,12 @@ def typed(instruction: Instruction, constant: Any) -> Any:
 
 
 def loop_dtypes(instruction: Instruction) -> tuple[np.dtype[Any], ...]:
-    """The dtypes in which a ufunc computes: one for each operand, then that of the result."""
-    operands = instruction.operands
+    """The dtypes in which an instruction's ufunc computes: one for each operand, then that of the result."""
+    return resolved_dtypes(instruction.function, instruction.operands)
+
+
+def resolved_dtypes(ufunc: Any, operands: Any) -> tuple[np.dtype[Any], ...]:
+    """The dtypes in which a ufunc computes with these operands; Python numbers are weak."""
     kinds = [x.dtype if hasattr(x, "dtype") else np.result_type(x) if type(x) is bool else type(x) for x in operands]
-    found: tuple[np.dtype[Any], ...] = instruction.function.resolve_dtypes((*kinds, None))  # type: ignore[attr-defined]
+    found: tuple[np.dtype[Any], ...] = ufunc.resolve_dtypes((*kinds, None))
     return found

@@ -23,7 +23,7 @@ class Step:
 
     def values(self) -> Iterator[Value]:
         """The operands that are not constants."""
-        return (value for instruction in self.instructions for value in instruction.values())
+        return (value for instruction in self.instructions for value in instruction.values)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,7 +83,7 @@ def _sources(program: Program, nodes: list[Instruction]) -> dict[int, list[Instr
     effects: list[Instruction] = []
     found: dict[int, list[Instruction]] = {}
     for node in nodes:
-        roots = {id(root): root for root in (value.root for value in node.values())}
+        roots = {id(root): root for root in (value.root for value in node.values)}
         before = [root.instruction for root in roots.values() if root.instruction is not None]
         if node.kind in EFFECTS:
             before += effects[-1:]
@@ -112,7 +112,7 @@ def _precedes(node: Instruction, other: Instruction, sources: dict[int, list[Ins
 
 
 def _uses(run: list[Instruction], value: Value) -> bool:
-    return any(operand.root is value for node in run for operand in node.values())
+    return any(operand.root is value for node in run for operand in node.values)
 
 
 def _joins(candidate: Instruction, run: list[Instruction]) -> bool:
@@ -121,4 +121,4 @@ def _joins(candidate: Instruction, run: list[Instruction]) -> bool:
         return False
     if candidate.is_total and (candidate.operands[0].root is not candidate.operands[0] or _uses(run, candidate.out)):
         return False
-    return all(value.root is not candidate.out or value is candidate.out for node in run for value in node.values())
+    return all(value.root is not candidate.out or value is candidate.out for node in run for value in node.values)

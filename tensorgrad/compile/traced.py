@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor
-from .program import ELEMENTWISE, Instruction, Program, Value
+from .program import ELEMENTWISE, Instruction, Program, Value, resolved_dtypes
 
 
 class CaptureError(RuntimeError):
@@ -178,7 +178,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if settings or ufunc.nout > 1 or (ufunc.signature is not None and ufunc is not np.matmul):
             return self.recorder.call(ufunc, inputs, settings)
         shape = _matmul_shape(*inputs) if ufunc is np.matmul else _broadcast_shape(inputs)
-        hollow = np.empty(shape, ufunc.resolve_dtypes((*map(_dtype, inputs), None))[-1])
+        hollow = np.empty(shape, resolved_dtypes(ufunc, inputs)[-1])
         kind = "matmul" if ufunc is np.matmul else "ufunc"
         return self.recorder.emit(kind, ufunc, inputs, {}, hollow, lambda: ufunc(*map(_example, inputs)))
 
@@ -363,11 +363,6 @@ def _applied(function: Callable[..., Any], x: Traced, args: Any, settings: dict[
 
 def _example(x: Any) -> Any:
     return x.example if isinstance(x, Traced) else x
-
-
-def _dtype(x: Any) -> Any:
-    """For the promotion of dtypes: of a Python number its type, which is weak."""
-    return type(x) if type(x) in (int, float, complex) else np.asarray(x).dtype if type(x) is bool else x.dtype
 
 
 def _broadcast_shape(operands: Any) -> tuple[int, ...]:
