@@ -6,7 +6,9 @@ from .autodiff import gradients
 from .compile import CaptureError, Compiled, compile
 from .gradcheck import GradientError, gradcheck
 from .ops.neural import dropout, log_softmax, relu, softmax, softmax_cross_entropy
+from .recompute import checkpoint
 from .tensor import OPS, Op, Tensor, declare, implements, no_grad
+from .transforms import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
 
@@ -18,13 +20,20 @@ __all__ = [
     "GradientError",
     "Op",
     "Tensor",
+    "checkpoint",
     "compile",
     "declare",
     "detect_anomaly",
     "dropout",
+    "elementwise_grad",
+    "grad",
     "gradcheck",
     "gradients",
+    "hessian",
+    "hvp",
     "implements",
+    "jacobian",
+    "jvp",
     "log_softmax",
     "nn",
     "no_grad",
@@ -33,4 +42,6 @@ __all__ = [
     "samples",
     "softmax",
     "softmax_cross_entropy",
+    "value_and_grad",
+    "vjp",
 ]

@@ -77,24 +77,28 @@ def gradients(
     if not wanted:
         return []
     retain = create_graph if retain_graph is None else retain_graph
-    seed = seed_for(output, gradient)
+    results = swept(output, wanted, seed_for(output, gradient), create_graph, retain)
+    return results[0] if isinstance(inputs, Tensor) else results
+
+
+def swept(output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: bool, retain_graph: bool) -> list[Tensor]:
+    """The gradients of ``wanted`` as Tensors, zeros where ``output`` does not depend on one; nothing is checked."""
     if create_graph:
         with recorded():
             seed = seed if isinstance(seed, Tensor) else Tensor(seed)
-            found = [(t, _own(part)) for t, part in sweep(output, seed, wanted, retain, create_graph=True)]
+            found = [(t, _own(part)) for t, part in sweep(output, seed, wanted, retain_graph, create_graph=True)]
     else:
-        found = sweep(output, seed.data if isinstance(seed, Tensor) else seed, wanted, retain)
+        found = sweep(output, seed.data if isinstance(seed, Tensor) else seed, wanted, retain_graph)
     by_age = {tensor._order: part for tensor, part in found}
-    results = []
-    for tensor in wanted:
-        part = by_age.get(tensor._order)
-        if part is None:
-            part = np.zeros_like(tensor._data)
-        results.append(part if isinstance(part, Tensor) else Tensor(part))
-    return results[0] if isinstance(inputs, Tensor) else results
+    parts = (by_age.get(tensor._order) for tensor in wanted)
+    return [_tensor(np.zeros_like(t._data) if part is None else part) for t, part in zip(wanted, parts)]
+
+
+def _tensor(part: Any) -> Tensor:
+    return part if isinstance(part, Tensor) else Tensor(part)
 
 
 def _own(part: Any) -> Tensor:
     """A recorded gradient as a Tensor with an array of its own: rules may hand one on to several operands."""
-    copy: Tensor = (part if isinstance(part, Tensor) else Tensor(part)) + 0
+    copy: Tensor = _tensor(part) + 0
     return copy

@@ -1,0 +1,166 @@
+"""Rows: many arrays of one shape, which NumPy's functions see as a single one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import numpy as np
+from numpy import ndarray
+
+
+class Rows(np.lib.mixins.NDArrayOperatorsMixin):
+    """Arrays of one shape, stacked along a leading axis that does not show in ``shape``.
+
+    What NumPy does to it, it does to each row; where broadcasting allows, to all of them at once. Gradient rules work
+    on arrays of any library that speaks NumPy's protocols, so on these too: one sweep gives many rows of a Jacobian.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = Rows(np.eye(2))
+    >>> rows.shape, (rows * np.array([3.0, 4.0])).sum().stack
+    ((2,), array([3., 4.]))
+    """
+
+    __slots__ = ("stack",)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, stack: ndarray) -> None:
+        self.stack = stack
+
+    shape = property(lambda self: self.stack.shape[1:])
+    dtype = property(lambda self: self.stack.dtype)
+    ndim = property(lambda self: self.stack.ndim - 1)
+    size = property(lambda self: self.stack[0].size)
+    T = property(lambda self: self.transpose())
+
+    def __len__(self) -> int:
+        return self.shape[0]  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        raise TypeError("a gradient rule must not decide by the value of a gradient; choose with np.where")
+
+    def __array__(self, *args: Any, **keywords: Any) -> ndarray:
+        raise TypeError("a gradient rule must not convert a gradient to an array; use NumPy's functions on it as it is")
+
+    # NumPy's functions
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+        of_matrices = ufunc is np.matmul and all(np.ndim(x) >= 2 for x in inputs)
+        if method == "__call__" and not settings and ufunc.nout == 1 and (ufunc.signature is None or of_matrices):
+            return Rows(ufunc(*_aligned(inputs)))
+        return _each(getattr(ufunc, method), inputs, settings)
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, settings: Any) -> Any:
+        if function is np.asarray:  # with like=: the same array for every row
+            return args[0]
+        if function is np.where and len(args) == 3:
+            return Rows(np.where(*_aligned(args)))
+        method = _METHODS.get(function)
+        if method is not None and isinstance(args[0], Rows):
+            return method(*args, **settings)
+        return _each(function, args, settings)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Rows:
+        """``ndarray.sum``."""
+        axes = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        return Rows(self.stack.sum(axis=tuple(1 + a % self.ndim for a in axes), keepdims=keepdims))
+
+    def reshape(self, *shape: Any) -> Rows:
+        """``ndarray.reshape``."""
+        shape = shape[0] if len(shape) == 1 else shape
+        return Rows(self.stack.reshape(len(self.stack), *(shape if isinstance(shape, (tuple, list)) else (shape,))))
+
+    def transpose(self, *axes: Any) -> Rows:
+        """``ndarray.transpose``."""
+        axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        order = [a % self.ndim for a in axes] if axes else range(self.ndim)[::-1]
+        return Rows(self.stack.transpose(0, *(1 + a for a in order)))
+
+    def swapaxes(self, axis1: int, axis2: int) -> Rows:
+        """``ndarray.swapaxes``."""
+        return Rows(self.stack.swapaxes(1 + axis1 % self.ndim, 1 + axis2 % self.ndim))
+
+    def astype(self, dtype: Any, copy: bool = True) -> Rows:
+        """``ndarray.astype``."""
+        return Rows(self.stack.astype(dtype, copy=copy))
+
+    def copy(self) -> Rows:
+        """``ndarray.copy``."""
+        return Rows(self.stack.copy())
+
+    def __getitem__(self, index: Any) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        if all(part is None or part is Ellipsis or type(part) in (slice, int) for part in parts):
+            whole = (slice(None), *parts)
+            return Rows(self.stack[whole])
+        return _each(lambda row, index: row[index], (self, index), {})
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        for i in range(len(self.stack)):
+            self.stack[i, ...][_row(index, i)] = _row(value, i)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(ndarray, name, None)
+        if name.startswith("_") or not callable(method):
+            raise AttributeError(name)
+        return lambda *args, **settings: _each(method, (self, *args), settings)
+
+
+def _broadcast_to(rows: Rows, shape: Any) -> Rows:
+    shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    (stack,) = _aligned([rows], len(shape))
+    return Rows(np.broadcast_to(stack, (len(stack), *shape)))
+
+
+_METHODS: dict[Any, Callable[..., Any]] = {
+    np.sum: Rows.sum,
+    np.reshape: Rows.reshape,
+    np.transpose: lambda rows, axes=None: rows.transpose() if axes is None else rows.transpose(axes),
+    np.swapaxes: Rows.swapaxes,
+    np.broadcast_to: _broadcast_to,
+}
+
+
+def _aligned(operands: Any, ndim: int = 0) -> list[Any]:
+    """Stacks, and other operands as they are, such that rows broadcast against the others as they would one by one."""
+    ndim = max(ndim, *map(np.ndim, operands))
+    return [
+        x.stack.reshape(len(x.stack), *(1,) * (ndim - x.ndim), *x.shape) if isinstance(x, Rows) else x for x in operands
+    ]
+
+
+def _row(tree: Any, i: int) -> Any:
+    """Row ``i`` of all Rows inside nested arguments, as views."""
+    if isinstance(tree, Rows):
+        return tree.stack[i, ...]
+    if type(tree) in (list, tuple):
+        return type(tree)(_row(item, i) for item in tree)
+    return {name: _row(item, i) for name, item in tree.items()} if type(tree) is dict else tree
+
+
+def _length(tree: Any) -> int:
+    """How many rows the Rows inside nested arguments have."""
+    if isinstance(tree, Rows):
+        return len(tree.stack)
+    parts = tree if isinstance(tree, (list, tuple)) else tree.values() if isinstance(tree, dict) else ()
+    return max(map(_length, parts), default=0)
+
+
+def _each(function: Callable[..., Any], args: Any, settings: Any) -> Any:
+    """``function`` of each row."""
+    count = _length((args, settings))
+    return _joined([function(*_row(tuple(args), i), **_row(settings, i)) for i in range(count)])
+
+
+def _joined(results: list[Any]) -> Any:
+    """The results for all rows as Rows; what is no array (a shape, a dtype) is the same for all."""
+    if isinstance(results[0], (ndarray, np.generic)):
+        return Rows(np.stack(results))
+    if type(results[0]) in (list, tuple) and any(isinstance(x, (ndarray, np.generic)) for x in results[0]):
+        return type(results[0])(_joined(list(parts)) for parts in zip(*results))
+    return results[0]

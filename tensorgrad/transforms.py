@@ -1,0 +1,657 @@
+"""Transforms: functions that turn a function of arrays into one that gives its derivatives.
+
+A transform calls ``f`` with Tensors of its own, its *variables*, in the place of the floating leaves of some arguments,
+and sweeps back from what ``f`` returns to exactly these. A transform inside another has other variables, so the two
+cannot be confused (Siskind & Pearlmutter 2005, "Perturbation confusion and referential transparency"), and there is no
+state outside the call: transforms nest to any order, in any number of threads.
+
+What they return follows from what they are given:
+
+- arrays in, arrays out (a 0-d result is a NumPy scalar, as NumPy's own reductions are);
+- Tensors where an argument is a Tensor;
+- Tensors with their history where the result depends on a Tensor from outside that requires gradients, be it an
+  argument, a closure (the parameters of a network) or the variable of a transform around this one: it can be
+  differentiated in turn. Under :class:`~tensorgrad.no_grad` no result has a history.
+
+Gradients have the dtype of what they belong to. A Python float has that of the floating arrays among the arguments, as
+in NumPy's own arithmetic, and float64 where there are none. Leaves that are not floating are passed on to ``f``; in
+derivatives None stands in their place.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from functools import wraps
+from typing import Any, Callable
+
+import numpy as np
+from numpy import ndarray
+
+from .autodiff import swept
+from .containers import leaves, mapped
+from .rows import Rows
+from .tensor import OPS, Tensor, _clock, _recording, beside, describe, recorded, sweep
+
+Function = Callable[..., Any]
+
+ROWS_AT_ONCE = 128
+"""Rows of a Jacobian in one sweep, which takes the memory of as many gradients."""
+
+# ------------------------------------------------------------------------------------------- one call of f
+
+
+class _Call:
+    """One call of ``f``, recorded, with variables in the place of the floating leaves of some arguments."""
+
+    def __init__(
+        self,
+        name: str,
+        f: Function,
+        args: Sequence[Any],
+        keywords: dict[str, Any],
+        argnums: Any = None,
+        has_aux: bool = False,
+    ) -> None:
+        if not callable(f):
+            raise TypeError(f"{name}: takes a function, got {type(f).__name__}")
+        self.name, self.args = name, args
+        self.positions, self._alone = _positions(name, argnums, len(args))
+        given = leaves((list(args), keywords))
+        self.with_tensors = any(isinstance(leaf, Tensor) for leaf in given)
+        dtypes = [leaf.dtype for leaf in given if _is_floating(leaf) and type(leaf) is not float]
+        self._dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
+        since = next(_clock)
+        self.variables: list[Tensor] = []
+        full = list(args)
+        for position in self.positions:
+            full[position] = self._with_variables(position)
+        with recorded():
+            returned = f(*full, **keywords)
+        self.aux = None
+        if has_aux:
+            if not isinstance(returned, tuple) or len(returned) != 2:
+                raise TypeError(f"{name}: with has_aux=True f must return (value, aux), got {_kind(returned)}")
+            returned, self.aux = returned
+        self.value = returned
+        self.outputs = self._outputs()
+        roots = [leaf for leaf in leaves((self.value, self.aux)) if isinstance(leaf, Tensor)]
+        self.live = _recording.get() and next(from_outside(roots, since), None) is not None
+
+    def _with_variables(self, position: int) -> Any:
+        argument = self.args[position]
+        found = leaves(argument)
+        if found and not any(map(_is_floating, found)):
+            kinds = ", ".join(sorted({_kind(leaf) for leaf in found}))
+            raise TypeError(
+                f"{self.name}: argument {position} holds no floats ({kinds}), so there is nothing to differentiate; "
+                "pass floats, as in x.astype(float)"
+            )
+        return mapped(lambda leaf: self._variable(leaf) if _is_floating(leaf) else leaf, argument)
+
+    def _variable(self, leaf: Any) -> Tensor:
+        if isinstance(leaf, Tensor) and leaf.requires_grad and _recording.get():
+            variable: Tensor = OPS["positive"](leaf)  # of its own, and it leads to what is outside
+        else:
+            data = leaf.data if isinstance(leaf, Tensor) else leaf
+            variable = Tensor(np.asarray(data, self._dtype) if type(data) is float else data, requires_grad=True)
+        self.variables.append(variable)
+        return variable
+
+    def _outputs(self) -> list[Tensor]:
+        """The floating leaves of the value, as Tensors."""
+        found = leaves(self.value)
+        for leaf in found:
+            if not isinstance(leaf, (Tensor, int, float)) and not hasattr(leaf, "dtype"):
+                raise TypeError(f"{self.name}: f must return arrays or numbers, got {_kind(leaf)}")
+        if found and not any(map(_is_output, found)):
+            raise TypeError(f"{self.name}: f returned {_kind(found[0])}, which has no derivative; return floats")
+        outputs = [float(leaf) if type(leaf) is int else leaf for leaf in found if _is_output(leaf)]
+        return [output if isinstance(output, Tensor) else Tensor(output) for output in outputs]
+
+    def scalar(self) -> Tensor:
+        """The only output, of one element, or an error."""
+        output = self.only()
+        if output.size != 1:
+            raise ValueError(
+                f"{self.name}: f must return one number, got shape {output.shape}; reduce it with .sum() or .mean(), "
+                "or use jacobian or elementwise_grad"
+            )
+        return output
+
+    def only(self) -> Tensor:
+        """The only output, or an error."""
+        if isinstance(self.value, (dict, list, tuple)):
+            hint = "; for (value, aux) say has_aux=True" if self.name in ("grad", "value_and_grad") else ""
+            raise TypeError(f"{self.name}: f must return one array, got {_kind(self.value)}{hint}")
+        return self.outputs[0]
+
+    def pull(self, cotangents: Sequence[Any], create_graph: bool, retain_graph: bool) -> list[Tensor]:
+        """The gradients of the variables, given those of the outputs."""
+        return _pulled(self.outputs, self.variables, cotangents, create_graph, retain_graph)
+
+    # What the caller gets
+
+    def shown(self, tree: Any, live: bool | None = None, with_tensors: bool | None = None) -> Any:
+        """Tensors in a container as the caller gets them: arrays, Tensors, or Tensors with their history."""
+        if self.live if live is None else live:
+            return tree
+        show = _detached if (self.with_tensors if with_tensors is None else with_tensors) else _plain
+        return mapped(lambda leaf: show(leaf) if isinstance(leaf, Tensor) else leaf, tree)
+
+    def like_arguments(self, results: Sequence[Any], show: Function) -> Any:
+        """One result for each variable, in containers like the arguments asked for."""
+        rest = iter(results)
+
+        def result_for(leaf: Any) -> Any:
+            if not _is_floating(leaf):
+                return None
+            result = show(next(rest))
+            return np.asarray(result) if isinstance(result, np.generic) and isinstance(leaf, ndarray) else result
+
+        found = tuple(mapped(result_for, self.args[position]) for position in self.positions)
+        return found[0] if self._alone else found
+
+    def like_value(self, results: Sequence[Any]) -> Any:
+        """One result for each output, in containers like the value."""
+        rest = iter(results)
+        return mapped(lambda leaf: next(rest) if _is_output(leaf) else None, self.value)
+
+    def gradient(self, cotangent: Any) -> Any:
+        """The gradient of the only output, as the caller gets it."""
+        return self.like_arguments(self.pull([cotangent], self.live, self.live), self.shown)
+
+
+def named(transform: str, f: Function) -> Callable[[Function], Function]:
+    """Decorate: the name and documentation of ``f`` for what a transform makes of it."""
+    if not callable(f):
+        raise TypeError(f"{transform}: takes a function, got {type(f).__name__}")
+    return wraps(f, updated=())
+
+
+def _positions(name: str, argnums: Any, count: int) -> tuple[list[int], bool]:
+    """The arguments to differentiate, counted from the front, and whether it is a single one."""
+    if argnums is None:
+        return list(range(count)), False
+    alone = not isinstance(argnums, (tuple, list))
+    positions = []
+    for argnum in [argnums] if alone else argnums:
+        if isinstance(argnum, bool) or not hasattr(argnum, "__index__"):
+            raise TypeError(f"{name}: argnums must be an integer or a tuple of integers, got {argnums!r}")
+        position = operator.index(argnum)
+        if not -count <= position < count:
+            raise ValueError(
+                f"{name}: argnums={argnums!r} is out of range for {count} positional argument(s); keyword arguments "
+                "are not differentiated"
+            )
+        positions.append(position % count)
+    if len(set(positions)) != len(positions):
+        raise ValueError(f"{name}: argnums={argnums!r} names an argument twice")
+    return positions, alone
+
+
+def _is_floating(leaf: Any) -> bool:
+    kind = getattr(getattr(leaf, "dtype", None), "kind", None)
+    if kind == "c" or type(leaf) is complex:
+        raise TypeError("grad and its kin take functions of real numbers, got complex; pass its two parts as floats")
+    return kind == "f" or type(leaf) is float
+
+
+def _is_output(leaf: Any) -> bool:
+    """Whether something that f returned has a derivative; a Python integer is a constant."""
+    return type(leaf) is int or _is_floating(leaf)
+
+
+def _kind(value: Any) -> str:
+    return describe(value) if hasattr(value, "shape") and hasattr(value, "dtype") else type(value).__name__
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    return Tensor(tensor.data)
+
+
+def _plain(tensor: Tensor) -> Any:
+    data = tensor.data
+    return data[()] if type(data) is ndarray and data.ndim == 0 else data
+
+
+def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
+    """The Tensors older than ``since`` that require gradients and that ``roots`` were computed from."""
+    met: set[int] = set()
+    stack = list(roots)
+    while stack:
+        tensor = stack.pop()
+        if not tensor.requires_grad or tensor._order in met:
+            continue
+        met.add(tensor._order)
+        if tensor._order < since:
+            yield tensor
+        elif tensor.creator is not None:
+            stack.extend(operand for operand in tensor.creator[1] if isinstance(operand, Tensor))
+
+
+def _pulled(
+    outputs: Sequence[Tensor],
+    variables: Sequence[Tensor],
+    cotangents: Sequence[Any],
+    create_graph: bool,
+    retain_graph: bool,
+) -> list[Tensor]:
+    """The gradients of ``variables``, given those of ``outputs``; zeros where nothing depends on one."""
+    pairs = [(output, cotangent) for output, cotangent in zip(outputs, cotangents) if output.requires_grad]
+    if not pairs or not variables:
+        return [Tensor(np.zeros_like(variable.data)) for variable in variables]
+    if len(pairs) == 1:
+        ((output, seed),) = pairs
+    else:
+        with recorded():
+            output, seed = (packed(parts) for parts in zip(*pairs))
+    return swept(output, variables, seed, create_graph, retain_graph)
+
+
+def packed(parts: Sequence[Any]) -> Any:
+    """Arrays of any shapes, one after the other along one axis."""
+    flat = [part.reshape(-1) for part in parts]
+    return flat[0] if len(flat) == 1 else np.concatenate(flat)
+
+
+def _fitting(name: str, kind: str, given: Any, expected: Tensor) -> Any:
+    """A tangent or cotangent, checked: of the shape and dtype of what it belongs to."""
+    if type(given) in (int, float) and expected.shape == ():
+        return np.full_like(expected.data, given)
+    if not hasattr(given, "shape") or not hasattr(given, "dtype"):
+        raise TypeError(f"{name}: a {kind} must be {describe(expected)}, got {_kind(given)}")
+    if given.shape != expected.shape or given.dtype != expected.dtype:
+        error = ValueError if given.shape != expected.shape else TypeError
+        raise error(f"{name}: a {kind} must be {describe(expected)}, got {describe(given)}")
+    return given
+
+
+def _all_fitting(
+    name: str, kind: str, tree: Any, given: Any, has_one: Function, expected: Sequence[Tensor]
+) -> list[Any]:
+    """The tangents or cotangents for the leaves of ``tree`` that have one; None stands at the others."""
+    rest, found = iter(expected), []
+
+    def check(leaf: Any, part: Any) -> None:
+        if has_one(leaf):
+            found.append(_fitting(name, kind, part, next(rest)))
+        elif part is not None:
+            raise TypeError(f"{name}: a {kind} must be None where there is {_kind(leaf)}, got {_kind(part)}")
+
+    try:
+        mapped(check, tree, given)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith(name) else f"{name}: {kind}s: {message}") from None
+    return found
+
+
+def _tensor_like(parts: Sequence[Any]) -> tuple[bool, bool]:
+    """Whether there is a Tensor among ``parts``, and one that requires gradients."""
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    return bool(tensors), any(tensor.requires_grad for tensor in tensors)
+
+
+def _arguments(args: Any) -> tuple[Sequence[Any], bool]:
+    """Arguments as a sequence, and whether a single one stood for itself."""
+    return (args, False) if isinstance(args, (tuple, list)) else ((args,), True)
+
+
+# --------------------------------------------------------------------------------------- reverse and forward
+
+
+def grad(f: Function, argnums: Any = 0, has_aux: bool = False) -> Function:
+    """The function that gives the gradient of ``f``, which returns one number.
+
+    Parameters
+    ----------
+    f
+        Function of arrays and nested containers of them (dict, list, tuple, namedtuple), written in NumPy.
+    argnums
+        Which positional argument to differentiate: an integer, negative from the end, or a tuple of them. Keyword
+        arguments are passed on.
+    has_aux
+        Whether ``f`` returns ``(value, aux)``, of which only the value is differentiated.
+
+    Returns
+    -------
+    callable
+        Of the arguments of ``f``; returns the gradient, like the argument in structure, shape and dtype, a tuple of
+        gradients if ``argnums`` is one, and ``(gradient, aux)`` with ``has_aux``. Zeros where ``f`` does not depend on
+        an argument. Arrays or Tensors as said at the top of :mod:`tensorgrad.transforms`.
+
+    Raises
+    ------
+    ValueError
+        When called, if ``f`` does not return one number or ``argnums`` is out of range.
+    TypeError
+        When called, if an argument asked for holds no floats, or ``f`` does not return an array or a number.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    array([ 3., 12.])
+    >>> loss = lambda line, x: np.sum((line["slope"] * x + line["offset"]) ** 2)
+    >>> tg.grad(loss)({"slope": 2.0, "offset": -1.0}, np.array([0.0, 1.0]))
+    {'slope': np.float64(2.0), 'offset': np.float64(0.0)}
+    >>> tg.grad(tg.grad(lambda x: x**4))(1.0)
+    np.float64(12.0)
+    """
+
+    @named("grad", f)
+    def gradient(*args: Any, **keywords: Any) -> Any:
+        call = _Call("grad", f, args, keywords, argnums, has_aux)
+        output = call.scalar()
+        found = call.gradient(np.ones_like(output.data))
+        return (found, call.shown(call.aux)) if has_aux else found
+
+    return gradient
+
+
+def value_and_grad(f: Function, argnums: Any = 0, has_aux: bool = False) -> Function:
+    """The function that gives ``(value, gradient)`` of ``f``, as :func:`grad` does, from one call.
+
+    With ``has_aux`` it gives ``((value, aux), gradient)``.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.value_and_grad(np.sum)(np.array([1.0, 2.0]))
+    (np.float64(3.0), array([1., 1.]))
+    """
+
+    @named("value_and_grad", f)
+    def value_and_gradient(*args: Any, **keywords: Any) -> Any:
+        call = _Call("value_and_grad", f, args, keywords, argnums, has_aux)
+        output = call.scalar()
+        found = call.gradient(np.ones_like(output.data))
+        value = call.shown(call.value)
+        return ((value, call.shown(call.aux)), found) if has_aux else (value, found)
+
+    return value_and_gradient
+
+
+def elementwise_grad(f: Function, argnums: Any = 0) -> Function:
+    """The function that gives the derivative of each element of ``f(x)`` with respect to the same element of x.
+
+    It is the gradient of the sum of all outputs, in other words the sum of the Jacobian over its output axes: the
+    derivative element by element if ``f`` works so, and only then.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> x = np.linspace(-1, 1, 5)
+    >>> np.allclose(tg.elementwise_grad(np.tanh)(x), 1 - np.tanh(x) ** 2)
+    True
+    """
+
+    @named("elementwise_grad", f)
+    def derivative(*args: Any, **keywords: Any) -> Any:
+        call = _Call("elementwise_grad", f, args, keywords, argnums)
+        return call.gradient(np.ones_like(call.only().data))
+
+    return derivative
+
+
+def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
+    """The value of ``f(*args)`` and its pullback, the vector-Jacobian product.
+
+    Parameters
+    ----------
+    f
+        Function of arrays and containers of them, which returns an array or a container of arrays.
+    args, keywords
+        Its arguments; the positional ones are differentiated.
+
+    Returns
+    -------
+    value
+        What ``f`` returned.
+    pullback
+        ``pullback(cotangent)`` gives the tuple of u^T J for each argument. The cotangent u has the structure, shapes
+        and dtypes of the value. It can be called any number of times.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If structure and shapes, or dtypes, do not agree.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> value, pullback = tg.vjp(np.multiply, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    >>> value
+    array([3., 8.])
+    >>> pullback(np.array([1.0, 10.0]))
+    (array([ 3., 40.]), array([ 1., 20.]))
+    """
+    call = _Call("vjp", f, args, keywords)
+
+    def pullback(cotangent: Any) -> tuple[Any, ...]:
+        cotangents = _all_fitting("vjp", "cotangent", call.value, cotangent, _is_output, call.outputs)
+        tensors, live = _tensor_like(cotangents)
+        live = _recording.get() and (live or call.live)
+        parts = call.pull(cotangents, create_graph=live, retain_graph=True)
+        found: tuple[Any, ...] = call.like_arguments(
+            parts, lambda part: call.shown(part, live, tensors or call.with_tensors)
+        )
+        return found
+
+    return call.shown(call.value), pullback
+
+
+def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
+    """The value of ``f(*args)`` and its derivative along ``tangents``, the Jacobian-vector product J t.
+
+    Forward mode through reverse mode twice: the pullback u -> J^T u is linear in u, and its own pullback, at any u, is
+    t -> J t (J. Townsend, "A new trick for calculating Jacobian vector products", 2017). It costs about three
+    evaluations of ``f``, and memory as a gradient does.
+
+    Parameters
+    ----------
+    f
+        Function of arrays and containers of them, which returns an array or a container of arrays.
+    args, tangents
+        Tuples of the same structure, shapes and dtypes; None as the tangent of what is not floating. Anything else than
+        a tuple or a list is the only argument.
+
+    Returns
+    -------
+    value, tangent
+        Of the same structure.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If structure and shapes, or dtypes, do not agree.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> value, tangent = tg.jvp(np.square, (np.array([1.0, 3.0]),), (np.array([1.0, -1.0]),))
+    >>> tangent
+    array([ 2., -6.])
+    """
+    args, _ = _arguments(args)
+    call = _Call("jvp", f, args, {})
+    vectors = _all_fitting("jvp", "tangent", args, _arguments(tangents)[0], _is_floating, call.variables)
+    tensors, live = _tensor_like(vectors)
+    live = _recording.get() and (live or call.live)
+    dummies = [Tensor(np.ones_like(output.data), requires_grad=True) for output in call.outputs]
+    pulled = call.pull(dummies, create_graph=True, retain_graph=True)
+    parts = _pulled(pulled, dummies, vectors, create_graph=live, retain_graph=live)
+    return call.shown(call.value, live, tensors or call.with_tensors), call.shown(
+        call.like_value(parts), live, tensors or call.with_tensors
+    )
+
+
+def hvp(f: Function, args: Any, vectors: Any) -> Any:
+    """The product of the Hessian of ``f`` and a vector, without the Hessian: the gradient of <gradient of f, vector>.
+
+    Parameters
+    ----------
+    f
+        Function that returns one number.
+    args, vectors
+        As ``args`` and ``tangents`` of :func:`jvp`.
+
+    Returns
+    -------
+    Like ``args``: a tuple, or the product for the only argument if that stood for itself.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for :func:`grad` and :func:`jvp`.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> x, v = np.array([1.0, 2.0]), np.array([1.0, 0.0])
+    >>> tg.hvp(lambda x: x[0] ** 2 * x[1], x, v)
+    array([4., 2.])
+
+    The source is B. Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
+    """
+    args, alone = _arguments(args)
+    call = _Call("hvp", f, args, {})
+    output = call.scalar()
+    parts = _all_fitting("hvp", "vector", args, _arguments(vectors)[0], _is_floating, call.variables)
+    tensors, live = _tensor_like(parts)
+    live = _recording.get() and (live or call.live)
+    first = call.pull([np.ones_like(output.data)], create_graph=True, retain_graph=True)
+    second = _pulled(first, call.variables, parts, create_graph=live, retain_graph=live)
+    products = call.like_arguments(second, lambda part: call.shown(part, live, tensors or call.with_tensors))
+    return products[0] if alone else products
+
+
+# ---------------------------------------------------------------------------------------------- matrices
+
+
+def jacobian(f: Function, argnums: Any = 0) -> Function:
+    """The function that gives the Jacobian of ``f``, all its first derivatives.
+
+    One sweep gives a row or, as in :func:`jvp`, a column: whatever there are fewer of.
+
+    Parameters
+    ----------
+    f
+        Function of arrays and containers of them, which returns an array or a container of arrays.
+    argnums
+        As for :func:`grad`.
+
+    Returns
+    -------
+    callable
+        Of the arguments of ``f``; returns an array of shape ``value.shape + x.shape`` and the dtype of ``x``. Where
+        value or argument are containers, it is one like the value, of ones like the argument.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for :func:`grad`.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.jacobian(lambda x: x[:, None] * x)(np.array([1.0, 2.0])).shape
+    (2, 2, 2)
+    >>> tg.jacobian(lambda x: x * x[0])(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [2., 1.]])
+    """
+
+    @named("jacobian", f)
+    def derivatives(*args: Any, **keywords: Any) -> Any:
+        return _jacobian("jacobian", f, args, keywords, argnums)
+
+    return derivatives
+
+
+def hessian(f: Function, argnums: Any = 0) -> Function:
+    """The function that gives the Hessian of ``f``, which returns one number: the Jacobian of the gradient.
+
+    Returns
+    -------
+    callable
+        Of the arguments of ``f``; returns an array of shape ``x.shape + x.shape``, for a container (or a tuple of
+        ``argnums``) one like it, of ones like it.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    """
+
+    @named("hessian", f)
+    def derivatives(*args: Any, **keywords: Any) -> Any:
+        return _jacobian("hessian", grad(f, argnums), args, keywords, argnums)
+
+    return derivatives
+
+
+def _jacobian(name: str, f: Function, args: Any, keywords: Any, argnums: Any) -> Any:
+    call = _Call(name, f, args, keywords, argnums)
+    with recorded():
+        matrix = _matrix(call.outputs, call.variables, call.live)
+        blocks = list(_blocks(matrix, call.outputs, call.variables))
+    return call.like_value([call.like_arguments(row, call.shown) for row in blocks])
+
+
+def _matrix(outputs: Sequence[Tensor], variables: Sequence[Tensor], live: bool) -> Any:
+    """The derivatives of all elements of ``outputs``, by row, with respect to all elements of ``variables``."""
+    rows, columns = (sum(tensor.size for tensor in tensors) for tensors in (outputs, variables))
+    if not rows or not columns or not any(output.requires_grad for output in outputs):
+        tensors = [*outputs, *variables]
+        dtype = np.result_type(*(tensor.dtype for tensor in tensors)) if tensors else np.float64
+        zeros = np.zeros((rows, columns), dtype)
+        return beside(zeros, tensors[0]) if tensors else zeros
+    output = packed(outputs)
+    if rows <= columns:
+        return _gradients_by_row(output, variables, live)
+    dummy = Tensor(np.ones_like(output.data), requires_grad=True)
+    pulled = packed(swept(output, variables, dummy, create_graph=True, retain_graph=True))
+    if not pulled.requires_grad:
+        return beside(np.zeros((rows, columns), pulled.dtype), output)
+    return _gradients_by_row(pulled, [dummy], live).T
+
+
+def _gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> Any:
+    """A row of gradients of ``wanted`` for each element of ``output``, which has one axis."""
+    seeds = np.eye(output.size, dtype=output.dtype)
+    if live or type(output.data) is not ndarray:
+        rows = [swept(output, wanted, beside(seed, output), create_graph=live, retain_graph=True) for seed in seeds]
+        matrix = np.stack([packed(row) for row in rows])
+        return matrix if live else matrix.data
+    return np.concatenate(
+        [_stack(output, wanted, seeds[i : i + ROWS_AT_ONCE]) for i in range(0, output.size, ROWS_AT_ONCE)]
+    )
+
+
+def _stack(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
+    """Several rows of gradients from one sweep."""
+    found = {tensor._order: part for tensor, part in sweep(output, Rows(seeds), wanted, retain_graph=True)}
+    parts = []
+    for tensor in wanted:
+        part = found.get(tensor._order)
+        stack = part.stack if isinstance(part, Rows) else np.zeros((len(seeds), tensor.size), tensor.dtype)
+        parts.append(stack.reshape(len(seeds), tensor.size))
+    return np.concatenate(parts, axis=1)
+
+
+def _blocks(matrix: Any, outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """For each output its blocks of the matrix, one for each variable, in their shapes."""
+    row = 0
+    for output in outputs:
+        column, blocks = 0, []
+        for variable in variables:
+            block = matrix[row : row + output.size, column : column + variable.size]
+            block = block.reshape(output.shape + variable.shape).astype(variable.dtype)
+            blocks.append(block if isinstance(block, Tensor) else Tensor(block))
+            column += variable.size
+        yield blocks
+        row += output.size
