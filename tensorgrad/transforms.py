@@ -65,7 +65,9 @@ class _Call:
         self.variables: list[Tensor] = []
         full = list(args)
         for position in self.positions:
-            full[position] = self._with_variables(position)
+            full[position] = self._with_variables(position, required=argnums is not None)
+        if self.positions and not self.variables:
+            self._refuse("the arguments hold", [self.args[position] for position in self.positions])
         with recorded():
             returned = f(*full, **keywords)
         self.aux = None
@@ -78,16 +80,19 @@ class _Call:
         roots = [leaf for leaf in leaves((self.value, self.aux)) if isinstance(leaf, Tensor)]
         self.live = _recording.get() and next(from_outside(roots, since), None) is not None
 
-    def _with_variables(self, position: int) -> Any:
+    def _with_variables(self, position: int, required: bool) -> Any:
         argument = self.args[position]
         found = leaves(argument)
-        if found and not any(map(_is_floating, found)):
-            kinds = ", ".join(sorted({_kind(leaf) for leaf in found}))
-            raise TypeError(
-                f"{self.name}: argument {position} holds no floats ({kinds}), so there is nothing to differentiate; "
-                "pass floats, as in x.astype(float)"
-            )
+        if any(_dtype_kind(leaf) == "c" for leaf in found) or (required and not any(map(_is_floating, found))):
+            self._refuse(f"argument {position} holds", argument)
         return mapped(lambda leaf: self._variable(leaf) if _is_floating(leaf) else leaf, argument)
+
+    def _refuse(self, what: str, argument: Any) -> None:
+        kinds = ", ".join(dict.fromkeys(map(_kind, leaves(argument))))
+        if kinds:
+            raise TypeError(
+                f"{self.name}: {what} no real floats to differentiate, but {kinds}; pass floats, as in x.astype(float)"
+            )
 
     def _variable(self, leaf: Any) -> Tensor:
         if isinstance(leaf, Tensor) and leaf.requires_grad and _recording.get():
@@ -101,11 +106,8 @@ class _Call:
     def _outputs(self) -> list[Tensor]:
         """The floating leaves of the value, as Tensors."""
         found = leaves(self.value)
-        for leaf in found:
-            if not isinstance(leaf, (Tensor, int, float)) and not hasattr(leaf, "dtype"):
-                raise TypeError(f"{self.name}: f must return arrays or numbers, got {_kind(leaf)}")
         if found and not any(map(_is_output, found)):
-            raise TypeError(f"{self.name}: f returned {_kind(found[0])}, which has no derivative; return floats")
+            raise TypeError(f"{self.name}: f must return floats, got {_kind(found[0])}")
         outputs = [float(leaf) if type(leaf) is int else leaf for leaf in found if _is_output(leaf)]
         return [output if isinstance(output, Tensor) else Tensor(output) for output in outputs]
 
@@ -190,11 +192,14 @@ def _positions(name: str, argnums: Any, count: int) -> tuple[list[int], bool]:
     return positions, alone
 
 
+def _dtype_kind(leaf: Any) -> str:
+    dtype = np.dtype(type(leaf)) if type(leaf) in (float, complex) else getattr(leaf, "dtype", None)
+    kind: str = getattr(dtype, "kind", "")
+    return kind
+
+
 def _is_floating(leaf: Any) -> bool:
-    kind = getattr(getattr(leaf, "dtype", None), "kind", None)
-    if kind == "c" or type(leaf) is complex:
-        raise TypeError("grad and its kin take functions of real numbers, got complex; pass its two parts as floats")
-    return kind == "f" or type(leaf) is float
+    return _dtype_kind(leaf) == "f"
 
 
 def _is_output(leaf: Any) -> bool:
