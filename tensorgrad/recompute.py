@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from inspect import getclosurevars
 from types import FunctionType, MethodType, ModuleType
@@ -136,8 +137,10 @@ def _is_live(leaf: Any) -> bool:
 
 
 def _close(one: Any, other: Any) -> bool:
+    """Equal but for rounding, which is relative to the largest element."""
     tolerance = float(np.finfo(other.dtype).eps) ** 0.5
-    return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True))
+    largest = float(np.where(np.isfinite(other), np.abs(other), 0).max(initial=0))
+    return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance * largest, equal_nan=True))
 
 
 def _set_states(generators: Sequence[np.random.Generator], states: Sequence[Any]) -> None:
@@ -166,7 +169,8 @@ def _generators(value: Any) -> list[np.random.Generator]:
         elif isinstance(value, MethodType):
             stack.extend((value.__self__, value.__func__))
         elif isinstance(value, FunctionType):
-            stack.extend(getclosurevars(value)[:2])
+            with suppress(ValueError):  # a variable that has no value yet
+                stack.extend(getclosurevars(value)[:2])
             stack.extend((value.__defaults__, value.__kwdefaults__))
         else:
             stack.append(getattr(value, "__dict__", None))

@@ -235,6 +235,13 @@ def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
             stack.extend(operand for operand in tensor.creator[1] if isinstance(operand, Tensor))
 
 
+def _unshared(leaf: Any) -> Any:
+    """An array, or a Tensor without gradient, as a copy: the caller may write into the other one."""
+    if isinstance(leaf, Tensor):
+        return leaf if leaf.requires_grad else leaf.detach()
+    return leaf.copy() if isinstance(leaf, ndarray) else leaf
+
+
 def _pulled(
     outputs: Sequence[Tensor],
     variables: Sequence[Tensor],
@@ -276,20 +283,16 @@ def _all_fitting(
     name: str, kind: str, tree: Any, given: Any, has_one: Function, expected: Sequence[Tensor]
 ) -> list[Any]:
     """The tangents or cotangents for the leaves of ``tree`` that have one; None stands at the others."""
-    rest, found = iter(expected), []
-
-    def check(leaf: Any, part: Any) -> None:
-        if has_one(leaf):
-            found.append(_fitting(name, kind, part, next(rest)))
-        elif part is not None:
-            raise TypeError(f"{name}: a {kind} must be None where there is {_kind(leaf)}, got {_kind(part)}")
-
+    pairs: list[tuple[Any, Any]] = []
     try:
-        mapped(check, tree, given)
+        mapped(lambda leaf, part: pairs.append((leaf, part)), tree, given)
     except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith(name) else f"{name}: {kind}s: {message}") from None
-    return found
+        raise ValueError(f"{name}: {kind}s: {error}") from None
+    for leaf, part in pairs:
+        if part is not None and not has_one(leaf):
+            raise TypeError(f"{name}: a {kind} must be None where there is {_kind(leaf)}, got {_kind(part)}")
+    parts = [part for leaf, part in pairs if has_one(leaf)]
+    return [_fitting(name, kind, part, like) for part, like in zip(parts, expected)]
 
 
 def _tensor_like(parts: Sequence[Any]) -> tuple[bool, bool]:
@@ -432,7 +435,7 @@ def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
     >>> pullback(np.array([1.0, 10.0]))
     (array([ 3., 40.]), array([ 1., 20.]))
     """
-    call = _Call("vjp", f, args, keywords)
+    call = _Call("vjp", f, mapped(_unshared, args), keywords)
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         cotangents = _all_fitting("vjp", "cotangent", call.value, cotangent, _is_output, call.outputs)
@@ -444,7 +447,7 @@ def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
         )
         return found
 
-    return call.shown(call.value), pullback
+    return mapped(_unshared, call.shown(call.value)), pullback
 
 
 def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:

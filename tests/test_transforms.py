@@ -135,6 +135,23 @@ def test_a_jacobian_of_more_rows_than_one_sweep_takes():
     close(tg.jacobian(lambda x: np.sin(x))(x), np.diag(np.cos(x)))
 
 
+def test_one_sweep_gives_many_rows_or_columns():
+    def rule(g, out, x):
+        calls.append(g.shape)
+        return g * 2
+
+    calls = []
+    op = tg.declare("counted", lambda x: x * 2, rule, sample=tg.samples.unary())
+    try:
+        close(tg.jacobian(lambda x: np.sin(op(x)))(X[0]), np.diag(2 * np.cos(2 * X[0])))
+        assert len(calls) == 1
+        columns = tg.jacobian(lambda x: op(x) * np.arange(5.0) + op(np.sin(x)))(0.0)
+        close(columns, 2 * np.arange(5.0) + 2)
+        assert len(calls) == 3  # recorded once for each use
+    finally:
+        del tg.OPS["counted"]
+
+
 # Nesting: each derivative is with respect to its own variable (perturbation confusion)
 
 
@@ -174,6 +191,19 @@ def test_pullbacks_are_differentiated_in_their_cotangent():
         return np.sum(pullback(u)[0] ** 2)
 
     close(tg.grad(f)(np.array([1.0, 1.0])), np.array([8.0, 32.0]))
+
+
+def test_a_pullback_does_not_see_what_is_written_afterwards():
+    x = X.copy()
+    value, pullback = tg.vjp(np.exp, x)
+    x[...] = 0
+    value[...] = 0
+    close(pullback(np.ones_like(X))[0], np.exp(X))
+    t = tg.Tensor(X.copy())
+    value, pullback = tg.vjp(np.exp, t)
+    t.data[...] = 0
+    value.data[...] = 0
+    close(pullback(np.ones_like(X))[0].data, np.exp(X))
 
 
 def test_tangents_and_vectors_are_differentiated():
@@ -832,6 +862,14 @@ def test_a_checkpoint_passes_gradients_to_what_it_closes_over():
         return [g.data for g in first + second] + [w.grad, scale.grad]
 
     close(losses(tg.checkpoint), losses(lambda f: f))
+
+
+def test_an_argument_of_a_checkpoint_may_be_used_inside_by_name_too():
+    x = tg.Tensor(X, requires_grad=True)
+    for make in (tg.checkpoint, lambda f: f):
+        x.zero_grad()
+        np.sum(make(lambda y, z: y * z * x)(x, x)).backward()
+        close(x.grad, 3 * X**2)
 
 
 def test_checkpoints_of_containers_and_inside_each_other():
