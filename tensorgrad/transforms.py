@@ -31,7 +31,7 @@ from numpy import ndarray
 from .autodiff import swept
 from .containers import leaves, mapped
 from .rows import Rows
-from .tensor import OPS, Tensor, _clock, _recording, beside, describe, recorded, sweep
+from .tensor import OPS, Tensor, Watcher, _clock, _recording, beside, describe, recorded, sweep
 
 Function = Callable[..., Any]
 
@@ -78,7 +78,7 @@ class _Call:
         self.value = returned
         self.outputs = self._outputs()
         roots = [leaf for leaf in leaves((self.value, self.aux)) if isinstance(leaf, Tensor)]
-        self.live = _recording.get() and next(from_outside(roots, since), None) is not None
+        self.live = bool(_recording.get()) and next(from_outside(roots, since), None) is not None
 
     def _with_variables(self, position: int, required: bool) -> Any:
         argument = self.args[position]
@@ -440,7 +440,7 @@ def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         cotangents = _all_fitting("vjp", "cotangent", call.value, cotangent, _is_output, call.outputs)
         tensors, live = _tensor_like(cotangents)
-        live = _recording.get() and (live or call.live)
+        live = bool(_recording.get()) and (live or call.live)
         parts = call.pull(cotangents, create_graph=live, retain_graph=True)
         found: tuple[Any, ...] = call.like_arguments(
             parts, lambda part: call.shown(part, live, tensors or call.with_tensors)
@@ -486,7 +486,7 @@ def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
     call = _Call("jvp", f, args, {})
     vectors = _all_fitting("jvp", "tangent", args, _arguments(tangents)[0], _is_floating, call.variables)
     tensors, live = _tensor_like(vectors)
-    live = _recording.get() and (live or call.live)
+    live = bool(_recording.get()) and (live or call.live)
     dummies = [Tensor(np.ones_like(output.data), requires_grad=True) for output in call.outputs]
     pulled = call.pull(dummies, create_graph=True, retain_graph=True)
     parts = _pulled(pulled, dummies, vectors, create_graph=live, retain_graph=live)
@@ -528,7 +528,7 @@ def hvp(f: Function, args: Any, vectors: Any) -> Any:
     output = call.scalar()
     parts = _all_fitting("hvp", "vector", args, _arguments(vectors)[0], _is_floating, call.variables)
     tensors, live = _tensor_like(parts)
-    live = _recording.get() and (live or call.live)
+    live = bool(_recording.get()) and (live or call.live)
     first = call.pull([np.ones_like(output.data)], create_graph=True, retain_graph=True)
     second = _pulled(first, call.variables, parts, create_graph=live, retain_graph=live)
     products = call.like_arguments(second, lambda part: call.shown(part, live, tensors or call.with_tensors))
@@ -631,7 +631,8 @@ def _matrix(outputs: Sequence[Tensor], variables: Sequence[Tensor], live: bool) 
 def _gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> Any:
     """A row of gradients of ``wanted`` for each element of ``output``, which has one axis."""
     seeds = np.eye(output.size, dtype=output.dtype)
-    if live or type(output.data) is not ndarray:
+    watched = isinstance(_recording.get(), Watcher)
+    if live or watched or type(output.data) is not ndarray:
         rows = [swept(output, wanted, beside(seed, output), create_graph=live, retain_graph=True) for seed in seeds]
         matrix = np.stack([packed(row) for row in rows])
         return matrix if live else matrix.data

@@ -378,6 +378,18 @@ def test_functions_of_all_kinds():
         close(tg.grad(lambda x: line(x).sum())(X), np.repeat(line.weight.numpy().T, 2, axis=0))
 
 
+def test_anomalies_inside_transforms_are_detected():
+    def f(x):
+        return np.sum(np.sqrt(x))
+
+    with tg.detect_anomaly():
+        for transform in (tg.grad, tg.hessian, lambda f: tg.jacobian(np.sin), lambda f: tg.grad(tg.checkpoint(f))):
+            close(transform(f)(np.abs(X)), transform(f)(np.abs(X)))
+        for transform in (tg.grad, tg.jacobian, lambda f: tg.grad(tg.checkpoint(f))):
+            with pytest.raises(ArithmeticError, match="sqrt: the gradient"), np.errstate(all="ignore"):
+                transform(f)(np.zeros(2))
+
+
 # What is returned
 
 
