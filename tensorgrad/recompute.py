@@ -47,8 +47,6 @@ def checkpoint(f: Function) -> Function:
     array([[0.42, 0.42],
            [0.42, 0.42]])
     """
-    if not callable(f):
-        raise TypeError(f"checkpoint: takes a function, got {type(f).__name__}")
 
     @named("checkpoint", f)
     def call(*args: Any, **keywords: Any) -> Any:
@@ -90,7 +88,10 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
                 "checkpoint: f gave other values when it was called again; draw random numbers from a generator that f "
                 "is given as an argument, and leave what f depends on as it was until the backward pass"
             )
-        _stand_in(output, dict(zip((tensor._order for tensor in outside), variables[len(inputs) :])), own)
+        stand_ins = dict(zip((tensor._order for tensor in outside), variables[len(inputs) :]))
+        _stand_in(output, stand_ins, own)
+        if not {tensor._order for tensor in from_outside([output], own)} <= {tensor._order for tensor in variables}:
+            raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them anew")
         parts = swept(output, variables, g, create_graph, retain_graph=create_graph)
         return parts if create_graph else [part.data for part in parts]
 
@@ -151,13 +152,13 @@ def _set_states(generators: Sequence[np.random.Generator], states: Sequence[Any]
 def _generators(value: Any) -> list[np.random.Generator]:
     """The random generators that a function and its arguments reach."""
     found: list[np.random.Generator] = []
-    met: set[int] = set()
+    met: dict[int, Any] = {}  # keeps what it holds alive, so that no identity is taken twice
     stack = [value]
     while stack:
         value = stack.pop()
         if id(value) in met or isinstance(value, (type, ModuleType, ndarray, Tensor, str, int, float)):
             continue
-        met.add(id(value))
+        met[id(value)] = value
         if isinstance(value, np.random.Generator):
             found.append(value)
         elif isinstance(value, dict):

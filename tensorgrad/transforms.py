@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Callable
 
 import numpy as np
@@ -138,8 +138,14 @@ class _Call:
         """Tensors in a container as the caller gets them: arrays, Tensors, or Tensors with their history."""
         if self.live if live is None else live:
             return tree
-        show = _detached if (self.with_tensors if with_tensors is None else with_tensors) else _plain
+        show = Tensor.detach if (self.with_tensors if with_tensors is None else with_tensors) else _plain
         return mapped(lambda leaf: show(leaf) if isinstance(leaf, Tensor) else leaf, tree)
+
+    def showing(self, vectors: Sequence[Any]) -> tuple[bool, Function]:
+        """Whether results that depend on ``vectors`` too can be differentiated in turn, and how they are shown."""
+        tensors = [vector for vector in vectors if isinstance(vector, Tensor)]
+        live = bool(_recording.get()) and (self.live or any(tensor.requires_grad for tensor in tensors))
+        return live, partial(self.shown, live=live, with_tensors=self.with_tensors or bool(tensors))
 
     def like_arguments(self, results: Sequence[Any], show: Function) -> Any:
         """One result for each variable, in containers like the arguments asked for."""
@@ -209,10 +215,6 @@ def _is_output(leaf: Any) -> bool:
 
 def _kind(value: Any) -> str:
     return describe(value) if hasattr(value, "shape") and hasattr(value, "dtype") else type(value).__name__
-
-
-def _detached(tensor: Tensor) -> Tensor:
-    return Tensor(tensor.data)
 
 
 def _plain(tensor: Tensor) -> Any:
@@ -293,12 +295,6 @@ def _all_fitting(
             raise TypeError(f"{name}: a {kind} must be None where there is {_kind(leaf)}, got {_kind(part)}")
     parts = [part for leaf, part in pairs if has_one(leaf)]
     return [_fitting(name, kind, part, like) for part, like in zip(parts, expected)]
-
-
-def _tensor_like(parts: Sequence[Any]) -> tuple[bool, bool]:
-    """Whether there is a Tensor among ``parts``, and one that requires gradients."""
-    tensors = [part for part in parts if isinstance(part, Tensor)]
-    return bool(tensors), any(tensor.requires_grad for tensor in tensors)
 
 
 def _arguments(args: Any) -> tuple[Sequence[Any], bool]:
@@ -419,7 +415,7 @@ def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
         What ``f`` returned.
     pullback
         ``pullback(cotangent)`` gives the tuple of u^T J for each argument. The cotangent u has the structure, shapes
-        and dtypes of the value. It can be called any number of times.
+        and dtypes of the value. It can be called any number of times, even after arguments or value were changed.
 
     Raises
     ------
@@ -439,12 +435,8 @@ def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         cotangents = _all_fitting("vjp", "cotangent", call.value, cotangent, _is_output, call.outputs)
-        tensors, live = _tensor_like(cotangents)
-        live = bool(_recording.get()) and (live or call.live)
-        parts = call.pull(cotangents, create_graph=live, retain_graph=True)
-        found: tuple[Any, ...] = call.like_arguments(
-            parts, lambda part: call.shown(part, live, tensors or call.with_tensors)
-        )
+        live, show = call.showing(cotangents)
+        found: tuple[Any, ...] = call.like_arguments(call.pull(cotangents, create_graph=live, retain_graph=True), show)
         return found
 
     return mapped(_unshared, call.shown(call.value)), pullback
@@ -485,14 +477,11 @@ def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
     args, _ = _arguments(args)
     call = _Call("jvp", f, args, {})
     vectors = _all_fitting("jvp", "tangent", args, _arguments(tangents)[0], _is_floating, call.variables)
-    tensors, live = _tensor_like(vectors)
-    live = bool(_recording.get()) and (live or call.live)
+    live, show = call.showing(vectors)
     dummies = [Tensor(np.ones_like(output.data), requires_grad=True) for output in call.outputs]
     pulled = call.pull(dummies, create_graph=True, retain_graph=True)
     parts = _pulled(pulled, dummies, vectors, create_graph=live, retain_graph=live)
-    return call.shown(call.value, live, tensors or call.with_tensors), call.shown(
-        call.like_value(parts), live, tensors or call.with_tensors
-    )
+    return show(call.value), show(call.like_value(parts))
 
 
 def hvp(f: Function, args: Any, vectors: Any) -> Any:
@@ -527,11 +516,10 @@ def hvp(f: Function, args: Any, vectors: Any) -> Any:
     call = _Call("hvp", f, args, {})
     output = call.scalar()
     parts = _all_fitting("hvp", "vector", args, _arguments(vectors)[0], _is_floating, call.variables)
-    tensors, live = _tensor_like(parts)
-    live = bool(_recording.get()) and (live or call.live)
+    live, show = call.showing(parts)
     first = call.pull([np.ones_like(output.data)], create_graph=True, retain_graph=True)
     second = _pulled(first, call.variables, parts, create_graph=live, retain_graph=live)
-    products = call.like_arguments(second, lambda part: call.shown(part, live, tensors or call.with_tensors))
+    products = call.like_arguments(second, show)
     return products[0] if alone else products
 
 
@@ -541,7 +529,9 @@ def hvp(f: Function, args: Any, vectors: Any) -> Any:
 def jacobian(f: Function, argnums: Any = 0) -> Function:
     """The function that gives the Jacobian of ``f``, all its first derivatives.
 
-    One sweep gives a row or, as in :func:`jvp`, a column: whatever there are fewer of.
+    One sweep gives many rows or, as in :func:`jvp`, columns, whatever there are fewer of: the rules are called with a
+    stack of gradients. A Jacobian that is differentiated in turn, compiled, or of other libraries' arrays goes row by
+    row.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Transforms: values against formulas and each other, nesting, structures, what is returned, and mistakes by name."""
 
 import threading
+import weakref
 from collections import OrderedDict, defaultdict, namedtuple
 from functools import partial
 
@@ -841,6 +842,30 @@ def test_a_checkpoint_has_the_same_derivatives_and_keeps_only_inputs_and_outputs
     close(third(again), third(plain))
     x, w = tg.Tensor(X, requires_grad=True), tg.Tensor(w, requires_grad=True)
     assert len(history(tg.checkpoint(deep)(x, w))) <= 7 < len(history(deep(x, w)))
+
+
+def test_a_checkpoint_lets_go_of_what_is_inside():
+    inside = []
+
+    def f(x):
+        hidden = np.exp(x)
+        inside.append(weakref.ref(hidden))
+        return np.sin(hidden)
+
+    x = tg.Tensor(X, requires_grad=True)
+    out = tg.checkpoint(f)(x)
+    assert inside[0]() is None and out.requires_grad
+
+
+def test_what_an_earlier_call_has_kept_is_refused():
+    kept = {}
+
+    def f(x):
+        kept.setdefault("hidden", np.exp(x))
+        return kept["hidden"] * x
+
+    with pytest.raises(RuntimeError, match="checkpoint: f uses tensors that an earlier call of it has kept"):
+        tg.grad(lambda x: np.sum(tg.checkpoint(f)(x)))(X)
 
 
 def test_a_checkpoint_calls_once_more_for_the_backward_pass():
