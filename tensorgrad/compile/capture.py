@@ -159,7 +159,8 @@ class Capture(Recorder):
             if result._record is not None and len(result._record) > 1:
                 raise CaptureError(
                     "compile: a returned tensor still has its history, which a replay does not have; call backward "
-                    "inside the compiled function, return tensor.detach(), or compile under no_grad"
+                    "inside the compiled function, compile the derivative itself, as in tg.compile(tg.grad(f)), return "
+                    "tensor.detach(), or compile under no_grad"
                 )
             if id(result) in self._leaves or (result._order < self._started and type(result._data) is not Traced):
                 return result
