@@ -40,6 +40,8 @@ CALLS = {
         (np.ravel, T3, "F"),
         (np.ravel, SCALAR),
         (np.ravel, FORTRAN),
+        (np.ravel, FORTRAN, None),
+        (np.ravel, M, "f"),
         (np.squeeze, T4),
         (np.squeeze, T4, 1),
         (np.squeeze, T4, (-3,)),

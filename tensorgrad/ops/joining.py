@@ -145,7 +145,7 @@ def array(nested: Any, dtype: Any = None) -> Tensor:
 
     Examples
     --------
-    >>> import tensorgrad as tg
+    >>> import numpy as np, tensorgrad as tg
     >>> from tensorgrad.ops.joining import array
     >>> angle = tg.Tensor(0.0, requires_grad=True)
     >>> rotation = array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

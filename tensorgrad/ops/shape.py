@@ -47,7 +47,7 @@ declare(
 
 def _in_order(function: str, x: Any, shape: Any, order: str) -> Any:
     """``x`` in another shape; in Fortran's order, both its axes and those of the shape are taken in reverse."""
-    if order in ("C", "c"):
+    if order in ("C", "c", None):
         return OPS["reshape"](x, shape=shape)
     if order not in ("F", "f"):
         refuse(function, order=order)  # A and K would depend on how the elements lie in memory
