@@ -120,8 +120,8 @@ CALLS = {
         (np.roll, EMPTY, 3),
         (np.roll, FLAT0, 1, 1),
         (np.roll, SCALAR, 1),
-        (np.roll, V5, np.uint8(2)),
-        (np.roll, M, (np.uint8(1), np.int8(-128)), (0, 1)),
+        (np.roll, V5, np.int8(-128)),
+        (np.roll, M, (np.int8(1), np.int8(-128)), (0, 1)),
         (np.rot90, M, np.uint8(3)),
     ],
     "repeating": [
