@@ -554,9 +554,9 @@ def test_plain_numpy_is_recorded():
         (lambda x: np.var(x, correction=1), "np.var: correction="),
         (lambda x: np.exp(x, where=np.array([True])), "np.exp: where="),
         (lambda x: np.add(x, x, out=np.zeros(1)), "np.add: out="),
-        (lambda x: np.concatenate([x, x], dtype=np.float32), "np.concatenate: dtype="),
+        (lambda x: np.concatenate([x, x], out=np.zeros(2)), "np.concatenate: out="),
         (lambda x: np.stack([x, x], out=np.zeros((2, 1))), "np.stack: out="),
-        (lambda x: np.reshape(x, (1, 1), order="F"), "np.reshape: order="),
+        (lambda x: np.reshape(x, (1, 1), order="A"), "np.reshape: order="),
         (lambda x: np.clip(x, 0, 1, out=np.zeros(1)), "np.clip: out="),
     ],
 )

@@ -1,5 +1,15 @@
 """Every op, by family; importing a family declares its ops."""
 
-from . import elementwise, indexing, linalg, neural, reductions, shape
+from . import diagonals, elementwise, indexing, joining, linalg, neural, reductions, repeating, shape
 
-__all__ = ["elementwise", "indexing", "linalg", "neural", "reductions", "shape"]
+__all__ = [
+    "diagonals",
+    "elementwise",
+    "indexing",
+    "joining",
+    "linalg",
+    "neural",
+    "reductions",
+    "repeating",
+    "shape",
+]
