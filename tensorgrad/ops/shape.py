@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse, sum_to_shape
+from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse, refuses, sum_to_shape
 
 
 def as_tensor(x: Any) -> Tensor:
@@ -330,7 +330,7 @@ def _full_like(
 def _asks(function: Callable[..., Any], stand_in: Callable[[Any], Any]) -> None:
     """Let ``function`` see something else in the place of each Tensor; its answer is no Tensor."""
 
-    @implements(function)
+    @implements(function, differentiable=False)
     def answer(*args: Any, **keywords: Any) -> Any:
         return function(*map(stand_in, args), **{name: stand_in(value) for name, value in keywords.items()})
 
@@ -351,17 +351,6 @@ for _function in _of_arrays:
 _asks(np.ix_, plain_index)
 
 
-def _refused(function: str, remedy: str) -> Callable[..., Any]:
-    def refuse_call(*args: Any, **keywords: Any) -> Any:
-        raise TypeError(f"np.{function}: is not differentiated by tensorgrad; {remedy}")
-
-    return refuse_call
-
-
-_remedies: dict[Callable[..., Any], str] = {
-    np.trim_zeros: "its shape depends on values: take x[start:stop] with the limits found on tensor.numpy()",
-    np.fill_diagonal: "tensors are not changed in place: use np.where(np.eye(n, dtype=bool), value, x)",
-    np.copyto: "tensors are not changed in place: use np.where(where, src, dst), or assign to tensor.data",
-}
-for _function, _remedy in _remedies.items():
-    implements(_function)(_refused(_function.__name__, _remedy))
+refuses(np.trim_zeros, "its shape depends on values: take x[start:stop] with the limits found on tensor.numpy()")
+refuses(np.fill_diagonal, "choose with np.where(np.eye(n, dtype=bool), value, x) instead of changing x in place")
+refuses(np.copyto, "choose with np.where(where, src, dst), or assign to tensor.data, instead of changing it in place")
