@@ -5,6 +5,7 @@ from .anomaly import AnomalyError, detect_anomaly
 from .autodiff import gradients
 from .compile import CaptureError, Compiled, compile
 from .gradcheck import GradientError, gradcheck
+from .ops.joining import array
 from .ops.neural import dropout, log_softmax, relu, softmax, softmax_cross_entropy
 from .recompute import checkpoint
 from .tensor import OPS, Op, Tensor, declare, implements, no_grad
@@ -20,6 +21,7 @@ __all__ = [
     "GradientError",
     "Op",
     "Tensor",
+    "array",
     "checkpoint",
     "compile",
     "declare",

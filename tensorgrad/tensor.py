@@ -446,6 +446,17 @@ def _reduction(name: str) -> Callable[..., Tensor]:
     return method
 
 
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that is the NumPy function of that name, called with the tensor first."""
+
+    def method(self: Tensor, *args: Any, **keywords: Any) -> Any:
+        return function(self, *args, **keywords)
+
+    method.__name__ = function.__name__
+    method.__doc__ = f"``np.{function.__name__}``, recorded."
+    return method
+
+
 class Tensor:
     """An array that remembers how it was computed.
 
@@ -558,6 +569,7 @@ class Tensor:
     ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
     size = property(lambda self: self._data.size, doc="Number of elements.")
     T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
+    mT = property(lambda self: self.swapaxes(-1, -2), doc="The tensor with its last two axes swapped.")
 
     @property
     def creator(self) -> tuple[Op, tuple[Any, ...]] | None:
@@ -747,6 +759,12 @@ class Tensor:
         """``np.clip``, recorded; None: no bound."""
         result: Tensor = _NUMPY[np.clip](self, min, max)
         return result
+
+    std, prod, cumsum, cumprod = _method(np.std), _method(np.prod), _method(np.cumsum), _method(np.cumprod)
+    argsort, searchsorted, nonzero = _method(np.argsort), _method(np.searchsorted), _method(np.nonzero)
+    take, choose, repeat, round = _method(np.take), _method(np.choose), _method(np.repeat), _method(np.round)
+    diagonal, trace, swapaxes = _method(np.diagonal), _method(np.trace), _method(np.swapaxes)
+    dot, copy = _method(np.dot), _method(np.copy)
 
 
 _new_tensor = Tensor.__new__

@@ -146,9 +146,8 @@ def array(nested: Any, dtype: Any = None) -> Tensor:
     Examples
     --------
     >>> import numpy as np, tensorgrad as tg
-    >>> from tensorgrad.ops.joining import array
     >>> angle = tg.Tensor(0.0, requires_grad=True)
-    >>> rotation = array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    >>> rotation = tg.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     >>> (rotation @ np.array([1.0, 0.0])).sum().backward()
     >>> angle.grad
     array(1.)
