@@ -714,8 +714,8 @@ class Tensor:
         recording, capture = _recording.get(), _capture.get()
         if recording and self._requires_grad and self._record is None:
             raise TypeError(
-                f"{name}: a leaf that requires gradients would lose its .grad; change a copy (x = x + 0), or change "
-                "it under no_grad, before it is used"
+                f"{name}: a leaf that requires gradients would lose its .grad; choose with np.where, or change a copy "
+                "(x = x + 0)"
             )
         before = _new_tensor(Tensor)
         before._data, before._grad, before._record = self.data, None, self._record
@@ -1026,10 +1026,9 @@ def _leading_to(output: Tensor, wanted: Sequence[Tensor]) -> set[int]:
         if record is not None and any(type(x) is Tensor and x._order > tensor._order for x in record[1]):
             record = tensor._record = _as_recorded(record, tensor._order)
         for operand in record[1] if record is not None else ():
-            if type(operand) is Tensor:
-                if operand._requires_grad and operand._order not in met:
-                    met[operand._order] = operand
-                    stack.append(operand)
+            if type(operand) is Tensor and operand._requires_grad and operand._order not in met:
+                met[operand._order] = operand
+                stack.append(operand)
     for order in sorted(met):  # oldest first: sources are decided before what was computed from them
         record = met[order]._record
         if record is not None and record is not _FREED and _leads_on(record, relevant):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
@@ -48,9 +48,13 @@ def _index_sample(draw: samples.Draw) -> Any:
     return (x,), {"index": samples.choice(draw, options)}
 
 
+def _is_mask(index: Any) -> bool:
+    return hasattr(index, "dtype") and index.dtype.kind == "b"
+
+
 def _selects_once(index: Any) -> bool:
     """Whether no element can be selected twice: integers, slices, Ellipsis and None only, or one mask."""
-    if getattr(index, "dtype", None) == bool:
+    if _is_mask(index):
         return True
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) for part in parts)
@@ -110,7 +114,7 @@ declare("stays", _stays, None, sample=_index_sample, expects="an array and an in
 
 
 def _value_rule(g: Any, out: Any, x: Any, value: Any, index: Any) -> Any:
-    """The gradient at ``index``, summed over what the value was repeated along; leading axes of length 1 are dropped."""
+    """The gradient at ``index``, summed over what the value was repeated along; NumPy drops leading axes of length 1."""
     part = OPS["getitem"](g, index=index)
     if not _selects_once(index):
         part = np.where(OPS["stays"](x, index=index), part, 0)
@@ -121,7 +125,7 @@ def _assignment_sample(draw: samples.Draw) -> Any:
     (x,), settings = _index_sample(draw)
     selected = x[settings["index"]].shape
     shapes = [selected, (), selected[1:], (1,) * len(selected)]
-    if getattr(settings["index"], "dtype", None) != bool:  # NumPy takes no further axes there
+    if not _is_mask(settings["index"]):  # NumPy takes no further axes there
         shapes.append((1, 1, *selected))
     shape = samples.choice(draw, shapes)
     return (x, samples.reals(draw, shape)), settings
@@ -152,7 +156,7 @@ _assigns_in_place("place", "x[mask] = values")
 _assigns_in_place("putmask", "x[mask] = values[mask]")
 _assigns_in_place("copyto", "x[...] = values")
 _assigns_in_place("fill_diagonal", "x[np.diag_indices_from(x)] = values")
-_assigns_in_place("put_along_axis", "x[indices] = values")
+_assigns_in_place("put_along_axis", "x[np.arange(len(x))[:, None], indices] = values")
 
 # Along one axis
 
@@ -168,7 +172,7 @@ def _as_tensor(x: Any) -> Tensor:
 
 def _in_range(indices: Any, length: int, mode: str) -> Any:
     """Indices as ``mode`` of np.take and np.choose has them where they lie outside."""
-    if mode == "raise" or isinstance(mode, np.ndarray):
+    if mode == "raise":
         return indices
     if mode not in ("wrap", "clip"):
         raise ValueError(f"take: mode must be 'raise', 'wrap' or 'clip', got {mode!r}")
@@ -327,7 +331,7 @@ def _searchsorted_sample(draw: samples.Draw) -> Any:
     return (a, v), {"side": samples.choice(draw, ["left", "right"]), "sorter": sorter}
 
 
-def _searched(a: Any, v: Any, *, side: str = "left", sorter: Any = None) -> Any:
+def _searched(a: Any, v: Any, *, side: Any = "left", sorter: Any = None) -> Any:
     return np.searchsorted(a, v, side=side, sorter=None if sorter is None else beside(sorter, a))
 
 
@@ -395,8 +399,6 @@ def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     if weights is None:
         return OPS["bincount"](x, minlength=minlength)
     return OPS["weighted_bincount"](x, weights, minlength=minlength)
-
-
 
 
 declare(

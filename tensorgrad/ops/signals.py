@@ -77,11 +77,12 @@ def _coordinate_gradient(f: Any, x: Any, axis: int, edge_order: int) -> Any:
         return f[_along(f.ndim, axis, part)]
 
     inner = at(slice(2, None)), at(slice(1, -1)), at(slice(None, -2))
-    firsts, lasts = [at(slice(k, k + 1)) for k in range(3)], [at(slice(-k, -k + 1 or None)) for k in (1, 2, 3)]
+    first, second, third = (at(slice(k, k + 1)) for k in range(3))
+    last, last_but_one, last_but_two = (at(slice(-k, -k + 1 or None)) for k in (1, 2, 3))
     if x.ndim == 0:
         middle = (inner[0] - inner[2]) / (2 * x)
         start, end = x, x
-        before_start, before_end = x, x
+        after_start, before_end = x, x
     else:
         step = (x[1:] - x[:-1]).reshape([-1 if a == axis else 1 for a in range(f.ndim)])
 
@@ -90,13 +91,13 @@ def _coordinate_gradient(f: Any, x: Any, axis: int, edge_order: int) -> Any:
 
         h, k = step_at(slice(None, -1)), step_at(slice(1, None))
         middle = inner[0] * (h / (k * (h + k))) + inner[1] * ((k - h) / (h * k)) - inner[2] * (k / (h * (h + k)))
-        start, before_start = step_at(slice(0, 1)), step_at(slice(1, 2))
+        start, after_start = step_at(slice(0, 1)), step_at(slice(1, 2))
         end, before_end = step_at(slice(-1, None)), step_at(slice(-2, -1))
-    edges = [(firsts[1] - firsts[0]) / start, (lasts[0] - lasts[1]) / end]
+    edges = [(second - first) / start, (last - last_but_one) / end]
     if edge_order == 2:
         edges = [
-            _parabola_slope(*firsts, start, before_start),
-            -_parabola_slope(*lasts, end, before_end),
+            _parabola_slope(first, second, third, start, after_start),
+            -_parabola_slope(last, last_but_one, last_but_two, end, before_end),
         ]
     return np.concatenate([edges[0], middle, edges[1]], axis=axis)
 
@@ -185,9 +186,7 @@ def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, perio
     """At a knot the slope is that of the interval to the right; at the last knot, to the left; beyond the ends 0."""
     if isinstance(period, Tensor):
         refuse("np.interp", period=period)
-    x, xp, fp = (
-        (value if isinstance(value, Tensor) else Tensor(value)).astype(np.float64) for value in (x, xp, fp)
-    )
+    x, xp, fp = ((value if isinstance(value, Tensor) else Tensor(value)).astype(np.float64) for value in (x, xp, fp))
     if xp.ndim != 1 or fp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise ValueError(
             f"interp: takes xp and fp of one axis, equally long and not empty; got shapes {xp.shape} and {fp.shape}"

@@ -127,9 +127,7 @@ _PARTS = ("values", "index", "inverse", "counts")
 
 def _unique_part(a: Any, *, part: str, axis: Any = None, equal_nan: bool = True) -> Any:
     """One of the further results of ``np.unique``."""
-    found = np.unique(
-        a, return_index=True, return_inverse=True, return_counts=True, axis=axis, equal_nan=equal_nan
-    )
+    found = np.unique(a, return_index=True, return_inverse=True, return_counts=True, axis=axis, equal_nan=equal_nan)
     return found[_PARTS.index(part)]
 
 
