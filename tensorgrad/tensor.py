@@ -730,6 +730,7 @@ class Tensor:
                 capture.refuse_if_outside(self)
             self._data, self._order, self._record = after._data, after._order, after._record
             self._requires_grad, self._earlier = after._requires_grad, (before, after._order)
+            _let_go(self, before, other)
         else:  # constants need no age
             self._data, self._owned = after._data, False
         return self
@@ -998,6 +999,23 @@ def _as_it_was(operand: Tensor, order: int, op: Op) -> Tensor:
             raise _changed(op)
         operand = before
     return operand
+
+
+def _let_go(changed: Tensor, before: Tensor, value: Any) -> None:
+    """Let what ``value`` was computed from hold ``before`` instead of ``changed``, whose record now holds ``value``.
+
+    This cycle would keep both in memory until the collector runs. Nothing older than ``before`` can hold either.
+    """
+    stack, met = [value], {changed._order}
+    while stack:
+        tensor = stack.pop()
+        if type(tensor) is not Tensor or tensor._order in met or tensor._order < before._order:
+            continue
+        met.add(tensor._order)
+        if (record := tensor._record) is not None and record is not _FREED:
+            operands = tuple(before if x is changed else x for x in record[1])
+            tensor._record = (record[0], operands, *record[2:])
+            stack += operands
 
 
 def _as_recorded(record: tuple[Any, ...], order: int) -> tuple[Any, ...]:

@@ -1,5 +1,8 @@
 """Indexing, changes in place, sorting and functions of signals: every argument form that NumPy documents."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -644,6 +647,33 @@ def test_of_several_values_for_one_element_the_last_gets_the_gradient():
     x[[0, 0, 1]] = v
     x.sum().backward()
     assert w.grad.tolist() == [0, 0, 1] and v.grad.tolist() == [0, 1, 1]
+
+
+def test_changes_in_place_make_no_reference_cycle():
+    w, _ = weights()
+    x = tg.Tensor(np.zeros(3))
+    y = x * w
+    x[0] = y[0]
+    x[1:] = x[:2] * w[1:]
+    x *= x
+    x += np.tanh(x) * y
+    gone = [weakref.ref(tensor) for tensor in (x, y)]
+    gc.disable()
+    try:
+        del x, y
+        assert [reference() for reference in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_many_changes_in_place():
+    w, _ = weights()
+    x = w * 1
+    for _ in range(20_000):
+        x[0] = x[1]
+    x.sum().backward()
+    del x
+    assert w.grad.tolist() == [0, 2, 1]
 
 
 NAMES = st.integers(0, 3)

@@ -114,7 +114,7 @@ declare("stays", _stays, None, sample=_index_sample, expects="an array and an in
 
 
 def _value_rule(g: Any, out: Any, x: Any, value: Any, index: Any) -> Any:
-    """The gradient at ``index``, summed over what the value was repeated along; NumPy drops leading axes of length 1."""
+    """The gradient at ``index``, summed over what the value was repeated along; leading axes may have been dropped."""
     part = OPS["getitem"](g, index=index)
     if not _selects_once(index):
         part = np.where(OPS["stays"](x, index=index), part, 0)
