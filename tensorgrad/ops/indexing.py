@@ -125,7 +125,7 @@ def _assignment_sample(draw: samples.Draw) -> Any:
     (x,), settings = _index_sample(draw)
     selected = x[settings["index"]].shape
     shapes = [selected, (), selected[1:], (1,) * len(selected)]
-    if not _is_mask(settings["index"]):  # NumPy takes no further axes there
+    if selected and not _is_mask(settings["index"]):  # NumPy drops further axes but there
         shapes.append((1, 1, *selected))
     shape = samples.choice(draw, shapes)
     return (x, samples.reals(draw, shape)), settings
