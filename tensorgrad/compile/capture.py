@@ -121,6 +121,14 @@ class Capture(Recorder):
             f"{type(owner).__name__}.{attribute}: cannot be set inside a compiled function; set it before the call"
         )
 
+    def refuse_if_outside(self, tensor: Tensor) -> None:
+        """For a tensor that would keep a history, which a replay does not have."""
+        if id(tensor) in self._leaves:
+            raise CaptureError(
+                f"compile: a tensor of shape {tensor.shape} from outside is given a history by an assignment; change a "
+                "copy inside (x = x + 0)"
+            )
+
     # The recording itself
 
     def record(self, function: Callable[..., Any], args: Any, settings: Any) -> Program:

@@ -151,6 +151,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     size = property(lambda self: self.hollow.size)
     nbytes = property(lambda self: self.hollow.nbytes)
     T = property(lambda self: self.transpose())
+    base = property(lambda self: None if self.value.root is self.value else self.value.root)
 
     def __repr__(self) -> str:
         return f"<an array under capture: {self.dtype} of shape {self.shape}>"

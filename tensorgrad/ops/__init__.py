@@ -1,6 +1,6 @@
 """Every op, by family; importing a family declares its ops."""
 
-from . import diagonals, elementwise, indexing, joining, linalg, neural, reductions, repeating, shape
+from . import diagonals, elementwise, indexing, joining, linalg, neural, reductions, repeating, shape, signals, sorting
 
 __all__ = [
     "diagonals",
@@ -12,4 +12,6 @@ __all__ = [
     "reductions",
     "repeating",
     "shape",
+    "signals",
+    "sorting",
 ]
