@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..tensor import OPS, Tensor, beside, declare, implements, plain_index, refuse, sum_to_shape
+from ..tensor import OPS, Tensor, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
 
 
 def _index_sample(draw: samples.Draw) -> Any:
@@ -142,21 +142,18 @@ declare(
 )
 
 
-def _assigns_in_place(name: str, instead: str) -> None:
-    """A function that writes into its argument and returns nothing."""
+# Functions that write into their argument and return nothing
 
-    def refuse_in_place(*args: Any, **keywords: Any) -> Any:
-        raise TypeError(f"np.{name} writes into an array, which is not recorded; write {instead} on the Tensor instead")
-
-    implements(getattr(np, name))(refuse_in_place)
-
-
-_assigns_in_place("put", "x[np.unravel_index(indices, x.shape)] = values")
-_assigns_in_place("place", "x[mask] = values")
-_assigns_in_place("putmask", "x[mask] = values[mask]")
-_assigns_in_place("copyto", "x[...] = values")
-_assigns_in_place("fill_diagonal", "x[np.diag_indices_from(x)] = values")
-_assigns_in_place("put_along_axis", "x[np.arange(len(x))[:, None], indices] = values")
+_IN_PLACE: tuple[tuple[Callable[..., Any], str], ...] = (
+    (np.put, "x[np.unravel_index(indices, x.shape)] = values"),
+    (np.place, "x[mask] = values"),
+    (np.putmask, "x[mask] = values[mask]"),
+    (np.copyto, "x[...] = values"),
+    (np.fill_diagonal, "x[np.diag_indices_from(x)] = values"),
+    (np.put_along_axis, "x[np.arange(len(x))[:, None], indices] = values"),
+)
+for _writer, _instead in _IN_PLACE:
+    refuses(_writer, f"it writes into an array: write {_instead} on the Tensor instead, which is recorded")
 
 # Along one axis
 
@@ -311,7 +308,7 @@ declare(
 )
 
 
-@implements(np.nonzero)
+@implements(np.nonzero, differentiable=False)
 def _nonzero(a: Any) -> Any:
     if np.ndim(a) == 0:
         raise ValueError("nonzero: takes an array of at least one axis; use np.atleast_1d first")
@@ -319,7 +316,7 @@ def _nonzero(a: Any) -> Any:
     return tuple(places[:, axis] for axis in range(a.ndim))
 
 
-@implements(np.flatnonzero)
+@implements(np.flatnonzero, differentiable=False)
 def _flatnonzero(a: Any) -> Any:
     return np.nonzero(np.ravel(a))[0]
 
@@ -345,7 +342,7 @@ declare(
 )
 
 
-@implements(np.searchsorted)
+@implements(np.searchsorted, differentiable=False)
 def _searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
     return OPS["searchsorted"](a, v, side=side, sorter=None if sorter is None else plain_index(_as_array(sorter)))
 
@@ -413,7 +410,7 @@ declare(
 )
 
 
-@implements(np.unravel_index)
+@implements(np.unravel_index, differentiable=False)
 def _unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
     return tuple(OPS["unravel_index"](indices, shape=shape, order=order))
 
@@ -430,12 +427,12 @@ declare(
 )
 
 
-@implements(np.ravel_multi_index)
+@implements(np.ravel_multi_index, differentiable=False)
 def _ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: str = "C") -> Any:
     return OPS["ravel_multi_index"](*multi_index, dims=dims, mode=mode, order=order)
 
 
-@implements(np.ix_)
+@implements(np.ix_, differentiable=False)
 def _ix(*args: Any) -> Any:
     sequences = [_as_array(sequence) for sequence in args]
     for sequence in sequences:
@@ -449,4 +446,6 @@ def _ix(*args: Any) -> Any:
 
 
 for _function in (np.diag_indices_from, np.tril_indices_from, np.triu_indices_from):
-    implements(_function)(lambda arr, *args, _of=_function, **keywords: _of(np.empty(arr.shape), *args, **keywords))
+    implements(_function, differentiable=False)(
+        lambda arr, *args, _of=_function, **keywords: _of(np.empty(arr.shape), *args, **keywords)
+    )

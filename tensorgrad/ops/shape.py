@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse, refuses, sum_to_shape
+from ..tensor import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
 
 
 def as_tensor(x: Any) -> Tensor:
@@ -337,7 +337,6 @@ def _asks(function: Callable[..., Any], stand_in: Callable[[Any], Any]) -> None:
 
 _of_shapes: tuple[Callable[..., Any], ...] = (
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type, np.iscomplexobj, np.isrealobj),
-    *(np.diag_indices_from, np.tril_indices_from, np.triu_indices_from),
 )
 _of_arrays: tuple[Callable[..., Any], ...] = (
     *(np.zeros_like, np.ones_like, np.empty_like),
@@ -348,9 +347,6 @@ for _function in _of_shapes:
     _asks(_function, hollow)
 for _function in _of_arrays:
     _asks(_function, lambda x: x.numpy() if isinstance(x, Tensor) else x)
-_asks(np.ix_, plain_index)
 
 
 refuses(np.trim_zeros, "its shape depends on values: take x[start:stop] with the limits found on tensor.numpy()")
-refuses(np.fill_diagonal, "choose with np.where(np.eye(n, dtype=bool), value, x) instead of changing x in place")
-refuses(np.copyto, "choose with np.where(where, src, dst), or assign to tensor.data, instead of changing it in place")

@@ -94,7 +94,7 @@ def _partition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", orde
     return _taken(a, OPS["partition_order"](a, kth=_places(kth), axis=axis), axis)
 
 
-@implements(np.argpartition)
+@implements(np.argpartition, differentiable=False)
 def _argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
     refuse("np.argpartition", order=order, kind=None if kind == "introselect" else kind)
     return OPS["argpartition"](a, kth=_places(kth), axis=axis)
@@ -115,7 +115,7 @@ declare(
 )
 
 
-@implements(np.lexsort)
+@implements(np.lexsort, differentiable=False)
 def _lexsort(keys: Any, axis: int = -1) -> Any:
     return OPS["lexsort"](*keys, axis=axis)
 
