@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor
-from .program import ELEMENTWISE, Instruction, Program, Value
+from .program import ELEMENTWISE, Instruction, Program, Value, code
 
 
 class CaptureError(RuntimeError):
@@ -439,7 +439,7 @@ class _Rebuilt:
         args, settings = fill(self.template)
         return self.function(*args, **settings)
 
-    __code__ = property(lambda self: getattr(self.function, "__code__", self.function))
+    __code__ = property(lambda self: code(self.function))
 
 
 class _Picked:
@@ -451,7 +451,7 @@ class _Picked:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return self.function(*args, **settings)[self.position]
 
-    __code__ = property(lambda self: getattr(self.function, "__code__", self.function))
+    __code__ = property(lambda self: code(self.function))
 
 
 def _key(kind: str, function: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
