@@ -57,14 +57,14 @@ def from_rows(rows: Any, x: Any, axis: Any) -> Any:
 # Masks: True for no mask at all, else an array that broadcasts to x
 
 
-def _where(where: Any, values: Any) -> Any:
+def _selected(where: Any, values: Any) -> Any:
     return values if where is True else np.where(where, values, 0)
 
 
-def _count(x: Any, where: Any, axis: Any) -> Any:
-    """How many elements of ``x`` are reduced into one; with a mask an array, with the reduced axes of length 1."""
+def _count(out: Any, x: Any, where: Any, axis: Any) -> Any:
+    """How many elements of ``x`` went into each of ``out``; with a mask an array, its reduced axes of length 1."""
     if where is True:
-        return prod(x.shape[a] for a in axes_of(axis, x.ndim))
+        return x.size // max(out.size, 1)
     return np.broadcast_to(where, x.shape).sum(axis=axis, keepdims=True)
 
 
@@ -75,13 +75,17 @@ def _reciprocal(count: Any, dtype: Any, of_none: float) -> Any:
     return np.where(count > 0, 1 / np.where(count > 0, count, 1), of_none).astype(dtype)
 
 
+def _is_given(initial: Any) -> bool:
+    return initial is not None and initial is not _NOT_GIVEN
+
+
 # Rules: each serves a reduction of all elements, a masked one, and one without the NaNs
 
 
 def _sum_rule(
     g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None, initial: Any = None
 ) -> Any:
-    return in_dtype(np.broadcast_to(_where(where, restored(g, x, axis, keepdims)), x.shape), x.dtype)
+    return in_dtype(np.broadcast_to(_selected(where, restored(g, x, axis, keepdims)), x.shape), x.dtype)
 
 
 def _prod_rule(
@@ -90,30 +94,29 @@ def _prod_rule(
     """The product of the others, without a division, so that zeros are exact."""
     factors = in_dtype(x if where is True else np.where(where, x, 1), g.dtype)
     others = from_rows(products_of_others(as_rows(factors, axis)), x, axis)
-    if initial is not None and initial is not _NOT_GIVEN:
+    if _is_given(initial):
         others = others * initial
-    return in_dtype(_where(where, restored(g, x, axis, keepdims) * others), x.dtype)
+    return in_dtype(_selected(where, restored(g, x, axis, keepdims) * others), x.dtype)
 
 
-def _mean_rule(
-    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None
-) -> Any:
-    share = restored(g, x, axis, keepdims) * _reciprocal(_count(x, where, axis), g.dtype, of_none=0)
-    return in_dtype(np.broadcast_to(_where(where, share), x.shape), x.dtype)
+def _mean_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None) -> Any:
+    share = restored(g, x, axis, keepdims) * _reciprocal(_count(out, x, where, axis), g.dtype, of_none=0)
+    return in_dtype(np.broadcast_to(_selected(where, share), x.shape), x.dtype)
 
 
 def _var_rule(
     g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, ddof: float, dtype: Any = None
 ) -> Any:
     """2 (x - mean) / (n - ddof)."""
-    count = _count(x, where, axis)
+    count = _count(out, x, where, axis)
     values = in_dtype(x, g.dtype)
     if where is True:
         mean = values.mean(axis=axis, keepdims=True)
+        factor = 2 * _reciprocal(count - ddof, g.dtype, of_none=np.inf)
     else:
         mean = np.where(where, values, 0).sum(axis=axis, keepdims=True) * _reciprocal(count, g.dtype, of_none=0)
-    factor = 2 * _reciprocal(count - ddof, g.dtype, of_none=np.inf)
-    return in_dtype(_where(where, restored(g, x, axis, keepdims) * ((values - mean) * factor)), x.dtype)
+        factor = 2 * _reciprocal(count - ddof, g.dtype, of_none=np.nan)
+    return in_dtype(_selected(where, restored(g, x, axis, keepdims) * ((values - mean) * factor)), x.dtype)
 
 
 def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **settings: Any) -> Any:
@@ -138,10 +141,10 @@ def _extreme_rule(
     """The gradient goes to the extreme element, in equal parts to all that share the extreme."""
     extreme = restored(out, x, axis, keepdims)
     chosen = x == extreme
-    if where is True and initial is _NOT_GIVEN:
+    if where is True and not _is_given(initial):
         shares = (chosen / chosen.sum(axis=axis, keepdims=True)).astype(x.dtype)
     else:
-        shares = equal_shares(chosen & where, False if initial is _NOT_GIVEN else extreme == initial, axis, x.dtype)
+        shares = equal_shares(chosen & where, extreme == initial if _is_given(initial) else 0, axis, x.dtype)
     return restored(g, x, axis, keepdims) * shares
 
 
@@ -294,9 +297,7 @@ for _name, _kind, _rule, _options in (
     )
 
 for _name in ("any", "all"):
-    declare(
-        f"masked_{_name}", _as_truth(getattr(np, _name)), None, None, sample=_masked_sample(), expects=_MASKED
-    )
+    declare(f"masked_{_name}", _as_truth(getattr(np, _name)), None, None, sample=_masked_sample(), expects=_MASKED)
 
 
 # NumPy's parameters
@@ -342,7 +343,7 @@ def _variance_about(
         where = where.data
     elif where is not True:
         where = beside(np.asarray(where), x)
-    freedom = _count(x, where, axis) - ddof
+    freedom = _count(total, x, where, axis) - ddof
     if where is True:
         return total / max(freedom, 0)
     return (total / np.maximum(freedom, 0).reshape(total.shape)).astype(total.dtype)
@@ -378,16 +379,26 @@ def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> An
 def _without_nan_sample(draw: samples.Draw) -> Any:
     (x, _), settings = _masked_sample(with_nan=True)(draw)
     if isinstance(settings["axis"], tuple):
-        settings["axis"] = None
-    return (np.where(np.isnan(x).all(), 0.0, x) if settings["axis"] is None else np.nan_to_num(x),), settings
+        settings["axis"] = settings["axis"][0] if len(settings["axis"]) == 1 else None
+    return (x,), settings
 
 
-for _name in ("nanargmax", "nanargmin"):
+def _position_without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return function(x, axis=axis, keepdims=keepdims)
 
-    def _forward(x: Any, *, axis: Any = None, keepdims: bool = False, _function: Any = getattr(np, _name)) -> Any:
-        return _function(x, axis=axis, keepdims=keepdims)
+    return reduce
 
-    declare(_name, _forward, None, sample=_without_nan_sample, numpy=getattr(np, _name), expects=_NOT_EMPTY)
+
+for _name, _function in (("nanargmax", np.nanargmax), ("nanargmin", np.nanargmin)):
+    declare(
+        _name,
+        _position_without_nan(_function),
+        None,
+        sample=_without_nan_sample,
+        numpy=_function,
+        expects="an array with an element other than NaN along an axis that it has",
+    )
 
 declare(
     "count_nonzero",
@@ -444,14 +455,14 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """The softmax; 0 where all is -inf, and in equal parts to those that are +inf."""
     out = restored(out, x, axis, keepdims)
-    softmax = np.exp(x - np.where(np.isinf(out), 0, out))
-    softmax = np.where(out == np.inf, equal_shares(x == np.inf, 0, axis, x.dtype), softmax)
-    return restored(g, x, axis, keepdims) * softmax
+    infinite = np.isinf(out)
+    powers = np.exp(np.where(infinite, -np.inf, x) - np.where(infinite, 0, out))
+    powers = np.where(infinite, x == np.inf, powers)
+    total = powers.sum(axis=axis, keepdims=True)  # 1 but for rounding, which is large where out is
+    return restored(g, x, axis, keepdims) * (powers / np.where(total == 0, 1, total))
 
 
-_logsumexp_op = declare(
-    "logsumexp", _logsumexp, _logsumexp_rule, sample=samples.reduction(min_length=1), expects=_ANY
-)
+_logsumexp_op = declare("logsumexp", _logsumexp, _logsumexp_rule, sample=samples.reduction(min_length=1), expects=_ANY)
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:

@@ -61,40 +61,38 @@ _SLOPES = {
 """The methods whose rank grows with q: by n plus this. (Hyndman and Fan 1996: n + 1 - alpha - beta.) Others jump."""
 
 
-def _ranks(x: Any, q: Any, axis: Any, method: str, skip_nan: bool) -> tuple[Any, Any]:
-    """The real-valued ranks of the quantiles, one row for each row of ``x``, and the highest rank that there is."""
+def _ranks(quantile: Callable[..., Any], x: Any, q: Any, axis: Any, method: str) -> tuple[Any, Any]:
+    """The real-valued ranks of the quantiles, beside the rows of ``x``, and the highest rank that there is."""
     rows = as_rows(x, axis)
-    positions = beside(np.arange(float(rows.shape[-1])), rows)
-    last: Any = rows.shape[-1] - 1
-    if type(q) in (int, float):  # NumPy takes a number in the dtype of floats
-        q = beside(np.array(q, x.dtype if x.dtype.kind == "f" else float), rows)
-    if skip_nan:
-        last = np.maximum((rows == rows).sum(axis=-1, keepdims=True) - 1, 0)
-        positions = np.where(positions <= last, positions, np.nan)
-        ranks = np.nanquantile(positions, q, axis=-1, method=method)
-    else:
-        ranks = np.quantile(positions, q, method=method)
-    return _quantiles_last(ranks, prod(q.shape), rows.ndim - 1 if skip_nan else 0, rows), last
+    places = beside(np.arange(float(rows.shape[-1])), rows)
+    if not _skips_nan(quantile):
+        ranks = quantile(places, q, method=method)
+        return ranks.reshape((1,) * (rows.ndim - 1) + (prod(ranks.shape),)), rows.shape[-1] - 1
+    last = np.maximum((rows == rows).sum(axis=-1, keepdims=True) - 1, 0)
+    ranks = quantile(np.where(places <= last, places, np.nan), q, axis=-1, method=method)
+    return _quantiles_last(ranks, rows), last
 
 
-def _quantiles_last(values: Any, count: int, kept: int, rows: Any) -> Any:
-    """``values``, one for each of ``count`` quantiles and each row (or for all), as columns beside the rows."""
-    if not kept:
-        return values.reshape((1,) * (rows.ndim - 1) + (count,))
-    return values.reshape((count, *rows.shape[:-1])).transpose((*range(1, rows.ndim), 0))
+def _skips_nan(quantile: Callable[..., Any]) -> bool:
+    return quantile.__name__.startswith("nan")
 
 
-def _quantile_rule(
-    g: Any, out: Any, x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool = False
-) -> Any:
+def _quantiles_last(values: Any, rows: Any) -> Any:
+    """``values``, for each quantile and each row, with the quantiles last."""
+    kept = rows.shape[:-1]
+    count = values.size // max(prod(kept), 1)
+    return values.reshape((count, *kept)).transpose((*range(1, rows.ndim), 0))
+
+
+def _quantile_rule(quantile: Callable[..., Any], g: Any, x: Any, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
     """(1 - w) to the neighbour below and w to the one above, where w is the fraction in the rank."""
     if x.size == 0:
-        return np.zeros_like(x)
+        return x * 0
     rows = as_rows(x, axis)
-    ranks, last = _ranks(x, q, axis, method, skip_nan)
+    ranks, last = _ranks(quantile, x, q, axis, method)
     below = np.floor(ranks)
     weight = in_dtype(ranks - below, g.dtype)
-    g = _quantiles_last(g, prod(np.shape(q)), rows.ndim - 1, rows)
+    g = _quantiles_last(g, rows)
     gradient: Any = None
     for part, rank in ((g * (1 - weight), below), (g * weight, np.minimum(below + 1, last))):
         values = OPS["order_statistics"](rows, rank.astype(np.intp))
@@ -104,23 +102,23 @@ def _quantile_rule(
 
 
 def _level_rule(
-    g: Any, out: Any, x: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool = False
+    quantile: Callable[..., Any], whole: float, g: Any, x: Any, q: Any, axis: Any, method: str, keepdims: bool
 ) -> Any:
     """The slope between the neighbours; at an element itself the mean of the slopes on both sides."""
     if x.size == 0 or method not in _SLOPES:
         return q * 0
     rows = in_dtype(as_rows(x, axis), g.dtype)
-    ranks, last = _ranks(x, q, axis, method, skip_nan)
+    ranks, last = _ranks(quantile, x, q, axis, method)
     above, below = np.minimum(np.floor(ranks) + 1, last), np.maximum(np.ceil(ranks) - 1, 0)
     rise = OPS["order_statistics"](rows, above.astype(np.intp)) - OPS["order_statistics"](rows, below.astype(np.intp))
-    growth = (last + 1 + _SLOPES[method]) / np.maximum(above - below, 1)
+    growth = (last + 1 + _SLOPES[method]) / np.maximum(above - below, 1) / whole
     if method != "linear":  # where the rank is cut off at an end it does not grow
         growth = np.where((ranks > 0) & (ranks < last), growth, 0)
-    g = _quantiles_last(g, prod(q.shape), rows.ndim - 1, rows) * rise * growth.astype(g.dtype)
+    g = _quantiles_last(g, rows) * rise * growth.astype(g.dtype)
     return in_dtype(g.sum(axis=tuple(range(rows.ndim - 1))).reshape(q.shape), q.dtype)
 
 
-def _quantile_sample(with_nan: bool) -> samples.Sample:
+def _quantile_sample(with_nan: bool, whole: float = 1) -> samples.Sample:
     def sample(draw: samples.Draw) -> Any:
         x = samples.distinct(draw, samples.shape(draw, min_length=1))
         axis = samples.axis(draw, x.ndim)
@@ -130,7 +128,7 @@ def _quantile_sample(with_nan: bool) -> samples.Sample:
             x, length = _one_nan_in_each_row(x, axis), length - 1
         clear = _levels_between_elements(length, method)
         shape = samples.choice(draw, [(), (2,), (1, 2), (0,)])
-        q = np.array([samples.choice(draw, clear) for _ in range(prod(shape))], float).reshape(shape)
+        q = np.array([whole * samples.choice(draw, clear) for _ in range(prod(shape))], float).reshape(shape)
         return (x, q), {"axis": axis, "method": method, "keepdims": bool(draw.integer(0, 1))}
 
     return sample
@@ -142,7 +140,7 @@ def _one_nan_in_each_row(x: Any, axis: Any) -> Any:
     return np.where(missing, np.nan, x)
 
 
-def _levels_between_elements(length: int, method: str) -> list[float]:
+def _levels_between_elements(length: int, method: Any) -> list[float]:
     """Levels around which the quantile is smooth."""
     levels = np.linspace(0.03, 0.97, 48)
     low, high = (np.quantile(np.arange(float(length)), levels + step, method=method) for step in (-0.01, 0.01))
@@ -150,46 +148,25 @@ def _levels_between_elements(length: int, method: str) -> list[float]:
     return [float(level) for level in levels[between]]
 
 
-def _declare_quantile(name: str, skip_nan: bool) -> None:
-    function = getattr(np, name)
+def _declare_quantile(name: str, whole: float) -> None:
+    """The quantiles at the levels q / whole."""
+    quantile = getattr(np, name)
 
     def forward(x: Any, q: Any, *, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
-        return function(x, q, axis=axis, method=method, keepdims=keepdims)
+        return quantile(x, q, axis=axis, method=method, keepdims=keepdims)
 
-    declare(
+    op = declare(
         name,
         forward,
-        lambda g, out, x, q, **settings: _quantile_rule(g, out, x, q, **settings, skip_nan=skip_nan),
-        lambda g, out, x, q, **settings: _level_rule(g, out, x, q, **settings, skip_nan=skip_nan),
-        sample=_quantile_sample(skip_nan),
-        numpy=function,
-        expects="an array that is not empty, levels from 0 to 1 and a method that np.quantile has",
+        lambda g, out, x, q, **settings: _quantile_rule(quantile, g, x, q, **settings),
+        lambda g, out, x, q, **settings: _level_rule(quantile, whole, g, x, q, **settings),
+        sample=_quantile_sample(_skips_nan(quantile), whole),
+        numpy=quantile,
+        expects=f"an array that is not empty, levels from 0 to {whole} and a method that np.{name} has",
     )
 
-
-def _declare_median(name: str, skip_nan: bool) -> None:
-    function = getattr(np, name)
-
-    def forward(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        return function(x, axis=axis, keepdims=keepdims)
-
-    def rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-        return _quantile_rule(g, out, x, 0.5, axis, "linear", keepdims, skip_nan)
-
-    def sample(draw: samples.Draw) -> Any:
-        (x, _), settings = _quantile_sample(skip_nan)(draw)
-        return (x,), {"axis": settings["axis"], "keepdims": settings["keepdims"]}
-
-    declare(name, forward, rule, sample=sample, numpy=function, expects="an array and axes that it has")
-
-
-for _prefix in ("", "nan"):
-    _declare_quantile(f"{_prefix}quantile", skip_nan=bool(_prefix))
-    _declare_median(f"{_prefix}median", skip_nan=bool(_prefix))
-
-
-def _quantile_call(name: str, op: str, per: int) -> Callable[..., Any]:
-    def quantile(
+    @implements(quantile)
+    def call(
         a: Any,
         q: Any,
         axis: Any = None,
@@ -201,39 +178,37 @@ def _quantile_call(name: str, op: str, per: int) -> Callable[..., Any]:
         weights: Any = None,
         interpolation: Any = None,
     ) -> Any:
-        refuse(name, out=out, weights=weights, interpolation=interpolation)
-        a = _with_dtype(a)
-        if per != 1:
-            q = _with_dtype(q) if isinstance(q, (list, tuple)) else q
-            q = np.true_divide(q, a.dtype.type(per) if a.dtype.kind == "f" else per)
+        refuse(f"np.{name}", out=out, weights=weights, interpolation=interpolation)
         axis = tuple(axis) if isinstance(axis, list) else axis
-        keepdims = keepdims is not np._NoValue and keepdims
-        return OPS[op](a, q, axis=axis, method=method, keepdims=keepdims)
-
-    return quantile
+        return op(a, q, axis=axis, method=method, keepdims=keepdims is not np._NoValue and keepdims)
 
 
-def _with_dtype(x: Any) -> Any:
-    return x if hasattr(x, "dtype") else np.asarray(x)
+def _declare_median(name: str, quantile: Callable[..., Any]) -> None:
+    median = getattr(np, name)
 
+    def forward(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return median(x, axis=axis, keepdims=keepdims)
 
-def _median_call(name: str) -> Callable[..., Any]:
-    def median(
-        a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False
-    ) -> Any:
+    def rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+        return _quantile_rule(quantile, g, x, 0.5, axis, "linear", keepdims)
+
+    def sample(draw: samples.Draw) -> Any:
+        (x, _), settings = _quantile_sample(_skips_nan(quantile))(draw)
+        return (x,), {"axis": settings["axis"], "keepdims": settings["keepdims"]}
+
+    op = declare(name, forward, rule, sample=sample, numpy=median, expects="an array and axes that it has")
+
+    @implements(median)
+    def call(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
         refuse(f"np.{name}", out=out)
         axis = tuple(axis) if isinstance(axis, list) else axis
-        return OPS[name](a, axis=axis, keepdims=keepdims is not np._NoValue and keepdims)
-
-    return median
+        return op(a, axis=axis, keepdims=keepdims is not np._NoValue and keepdims)
 
 
 for _prefix in ("", "nan"):
-    implements(getattr(np, f"{_prefix}median"))(_median_call(f"{_prefix}median"))
-    for _name, _per in (("quantile", 1), ("percentile", 100)):
-        implements(getattr(np, f"{_prefix}{_name}"))(
-            _quantile_call(f"np.{_prefix}{_name}", f"{_prefix}quantile", _per)
-        )
+    _declare_quantile(f"{_prefix}quantile", 1)
+    _declare_quantile(f"{_prefix}percentile", 100)
+    _declare_median(f"{_prefix}median", getattr(np, f"{_prefix}quantile"))
 
 # Averages
 
@@ -288,6 +263,10 @@ def _fitting_weights(weights: Any, a: Any, axis: Any) -> Any:
     return np.reshape(weights, tuple(length if n in axes else 1 for n, length in enumerate(a.shape)))
 
 
+def _with_dtype(x: Any) -> Any:
+    return x if hasattr(x, "dtype") else np.asarray(x)
+
+
 # Covariances
 
 
@@ -305,63 +284,61 @@ def _cov(
 ) -> Any:
     if ddof is not None and ddof != int(ddof):
         raise ValueError(f"np.cov: takes an integer ddof, got {ddof}")
-    parts = [_observations("m", m, rowvar)]
+    parts = [_variables("m", m, columns=not rowvar, one_row_too=_ONE_ROW_IS_TRANSPOSED)]
     if y is not None:
-        parts.append(_observations("y", y, rowvar))
+        parts.append(_variables("y", y, columns=not rowvar))
     if dtype is None:
         dtype = np.result_type(*(part.dtype for part in parts), float)
-    parts = [in_dtype(part, dtype) for part in parts]
-    x = np.concatenate(parts, axis=0) if len(parts) > 1 else parts[0]
-    if y is None and x.shape[0] == 0:
-        raise ValueError("np.cov: takes at least one variable")
-    weights = _checked_weights("fweights", fweights, x)
-    if weights is not None:
-        verified(_whole, _data(weights))
-    importance = _checked_weights("aweights", aweights, x)
-    if importance is not None:
-        weights = importance if weights is None else weights * importance
+    x = np.concatenate([in_dtype(part, dtype) for part in parts], axis=0)
     ddof = (0 if bias else 1) if ddof is None else int(ddof)
-    if weights is None:
-        mean: Any = np.mean(x, axis=1, keepdims=True)
-        freedom: Any = max(x.shape[1] - ddof, 0)
+    counts, importance = _weights("fweights", fweights, x), _weights("aweights", aweights, x)
+    if counts is not None:
+        verified(_whole, _data(counts))
+    if counts is None and importance is None:
+        weights: Any = None
+        mean = np.mean(x, axis=1, keepdims=True)
+        freedom = max(x.shape[1] - ddof, 0)
+        scale = 1 / freedom if freedom else np.inf
     else:
+        weights = importance if counts is None else counts if importance is None else counts * importance
         total = weights.sum()
         verified(_not_zero, _data(total))
-        mean = np.sum(x * in_dtype(weights, dtype), axis=1, keepdims=True) / in_dtype(total, dtype)
-        used = total if importance is None else (weights * importance).sum() / total
-        freedom = np.maximum(total - ddof * used if importance is not None else total - ddof, 0)
-    centred = x - mean
-    weighted = centred if weights is None else centred * in_dtype(weights, dtype)
-    products = centred @ np.transpose(weighted)
-    if isinstance(freedom, int):
-        return np.squeeze(products * (1 / freedom if freedom else np.inf))
-    return np.squeeze(products * in_dtype(1 / freedom, dtype))
+        mean = np.sum(x * weights, axis=1, keepdims=True) / total
+        used = 1 if importance is None else (weights * importance).sum() / total
+        scale = 1 / np.maximum(total - ddof * used, 0)
+    centred = in_dtype(x - mean, x.dtype)
+    return np.squeeze(centred @ np.transpose(centred if weights is None else centred * weights) * scale)
 
 
-def _observations(name: str, x: Any, rowvar: bool) -> Any:
+_ONE_ROW_IS_TRANSPOSED = np.cov(np.eye(1, 2), rowvar=False, bias=True).ndim == 2
+"""Whether ``rowvar=False`` applies to an array of one row; it depends on NumPy's version, and never does to ``y``."""
+
+
+def _variables(name: str, x: Any, columns: bool, one_row_too: bool = False) -> Any:
     """The variables in rows, the observations in columns."""
     x = _with_dtype(x)
     if x.ndim > 2:
         raise ValueError(f"np.cov: takes {name} of at most 2 axes, got {x.ndim}")
     if x.ndim < 2:
         return np.reshape(x, (1, -1))
-    return x if rowvar else np.transpose(x)
+    return np.transpose(x) if columns and (one_row_too or x.shape[0] != 1) else x
 
 
-def _checked_weights(name: str, weights: Any, x: Any) -> Any:
+def _weights(name: str, weights: Any, x: Any) -> Any:
     if weights is None:
         return None
     weights = _with_dtype(weights)
     if weights.ndim != 1 or weights.shape[0] != x.shape[1]:
-        kind = RuntimeError
-        raise kind(f"np.cov: takes {name} of shape ({x.shape[1]},), one for each observation, got {weights.shape}")
+        raise RuntimeError(
+            f"np.cov: takes {name} of shape ({x.shape[1]},), one for each observation, got {weights.shape}"
+        )
 
     def check(values: Any) -> None:
         if (values < 0).any():
             raise ValueError(f"np.cov: takes {name} that are not negative")
 
     verified(check, _data(weights))
-    return weights if weights.dtype.kind == "f" else weights.astype(float)
+    return in_dtype(weights, np.dtype(float))
 
 
 def _whole(values: Any) -> None:
