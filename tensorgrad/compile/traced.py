@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor
-from .program import ELEMENTWISE, Instruction, Program, Value, resolved_dtypes
+from .program import ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
 
 
 class CaptureError(RuntimeError):
@@ -435,7 +435,7 @@ class _Rebuilt:
         args, settings = fill(self.template)
         return self.function(*args, **settings)
 
-    __code__ = property(lambda self: getattr(self.function, "__code__", self.function))
+    __code__ = property(lambda self: code(self.function))
 
 
 class _Picked:
@@ -447,7 +447,7 @@ class _Picked:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return self.function(*args, **settings)[self.position]
 
-    __code__ = property(lambda self: getattr(self.function, "__code__", self.function))
+    __code__ = property(lambda self: code(self.function))
 
 
 def _key(kind: str, function: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:

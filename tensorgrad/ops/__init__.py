@@ -1,6 +1,20 @@
 """Every op, by family; importing a family declares its ops."""
 
-from . import diagonals, elementwise, indexing, joining, linalg, neural, reductions, repeating, shape, signals, sorting
+from . import (
+    diagonals,
+    elementwise,
+    indexing,
+    joining,
+    linalg,
+    neural,
+    reductions,
+    repeating,
+    scans,
+    shape,
+    signals,
+    sorting,
+    statistics,
+)
 
 __all__ = [
     "diagonals",
@@ -11,7 +25,9 @@ __all__ = [
     "neural",
     "reductions",
     "repeating",
+    "scans",
     "shape",
     "signals",
     "sorting",
+    "statistics",
 ]
