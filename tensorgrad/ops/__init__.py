@@ -1,5 +1,5 @@
 """Every op, by family; importing a family declares its ops."""
 
-from . import elementwise, indexing, linalg, neural, reductions, shape
+from . import decompositions, einsum, elementwise, indexing, linalg, neural, norms, reductions, shape
 
-__all__ = ["elementwise", "indexing", "linalg", "neural", "reductions", "shape"]
+__all__ = ["decompositions", "einsum", "elementwise", "indexing", "linalg", "neural", "norms", "reductions", "shape"]
