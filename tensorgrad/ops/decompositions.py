@@ -130,8 +130,8 @@ def _solve_sample(draw: samples.Draw) -> Any:
 declare(
     "solve",
     lambda a, b: np.linalg.solve(a, b),
-    lambda g, out, a, b: -(np.linalg.solve(_transposed(a), g) @ _transposed(out)),
-    lambda g, out, a, b: np.linalg.solve(_transposed(a), g),
+    lambda g, out, a, b: -(OPS["solve"](_transposed(a), g) @ _transposed(out)),
+    lambda g, out, a, b: OPS["solve"](_transposed(a), g),
     sample=_solve_sample,
     broadcasts=True,
     expects="square matrices (..., n, n) that are not singular, and right sides (..., n, k) or of shape (n,)",
@@ -170,24 +170,34 @@ def _plain(x: Any) -> Any:
     return x.numpy() if isinstance(x, Tensor) else x
 
 
-def _check_truncation(a: Any, inverse: Any) -> None:
-    """Only singular values that are zero may have been cut off: by the formula the others would not have been."""
-    lost, size = (np.sqrt((x * x).sum(axis=(-2, -1))) for x in (a - a @ inverse @ a, inverse))
-    if bool((lost * size > float(np.finfo(inverse.dtype).eps) ** 0.5).any()):
+def _check_truncation(a: Any, rcond: Any) -> None:
+    """The rule is exact if the singular values that are cut off are zero; it must not be used for others."""
+    s = np.linalg.svd(a, compute_uv=False)
+    kept = s > rcond * s.max(axis=-1, keepdims=True, initial=0)
+    cut, smallest = np.where(kept, 0, s).max(axis=-1, initial=0), np.where(kept, s, np.inf).min(axis=-1, initial=np.inf)
+    if bool((cut > smallest * float(np.finfo(s.dtype).eps) ** 0.5).any()):
         raise ValueError(
-            "pinv: the derivative where rcond cuts off singular values that are not zero is not supported; pass a "
-            "smaller rcond"
+            "pinv: not differentiated where rcond cuts off singular values that are not zero; pass a smaller rcond"
         )
 
 
 def _pinv_rule(g: Any, out: Any, x: Any, rcond: Any, hermitian: bool) -> Any:
-    """-Pᵀ g Pᵀ + (1 - AP) gᵀ P Pᵀ + Pᵀ P gᵀ (1 - PA), for P = A⁺ of constant rank (Golub and Pereyra 1973)."""
+    """-Pᵀ g Pᵀ + (1 - AP) gᵀ P Pᵀ + Pᵀ P gᵀ (1 - PA), for P = A⁺ of constant rank (Golub and Pereyra 1973).
+
+    What P leaves out, E = (1 - AP) A (1 - PA), is zero, but not its derivative: E g Qᵀ + Qᵀ g E, with Q = P Pᵀ P,
+    makes the second derivative that of the function that cuts off.
+    """
     a = _lower(x) + _transposed(_lower(x)) if hermitian else x
-    verified(_check_truncation, _plain(a), _plain(out))
+    verified(_check_truncation, _plain(a), rcond)
     turned, g_turned = _transposed(out), _transposed(g)
-    beyond_rows = g_turned - a @ (out @ g_turned)
-    beyond_columns = g_turned - (g_turned @ out) @ a
-    gradient = beyond_rows @ (out @ turned) + (turned @ out) @ beyond_columns - turned @ g @ turned
+    gram_rows, gram_columns = out @ turned, turned @ out
+    gradient = (g_turned - a @ (out @ g_turned)) @ gram_rows
+    gradient = gradient + gram_columns @ (g_turned - (g_turned @ out) @ a)
+    gradient = gradient - turned @ g @ turned
+    left_out = a - a @ (out @ a)
+    left_out = left_out - (left_out @ out) @ a
+    cubed = gram_columns @ turned
+    gradient = gradient + left_out @ (g @ cubed) + (cubed @ g) @ left_out
     return _of_triangle(gradient) if hermitian else gradient
 
 
@@ -265,7 +275,7 @@ def _cofactors_along(x: Any, h: Any) -> Any:
 
 def _cofactors_along_base(g: Any, out: Any, x: Any, h: Any) -> Any:
     """With B = A⁻¹, P = B h, Q = B g: the derivative of det(A) (tr P tr Q - tr PQ)."""
-    inverse = np.linalg.inv(x)
+    inverse = inv(x)
     p, q = inverse @ h, inverse @ g
     pq = p @ q
     trace_p, trace_q, trace_pq = (_scalars(_diagonal_of(y).sum(axis=-1)) for y in (p, q, pq))
@@ -275,8 +285,8 @@ def _cofactors_along_base(g: Any, out: Any, x: Any, h: Any) -> Any:
 
 
 def _two_squares_sample(draw: samples.Draw) -> Any:
-    n, stack = draw.integer(0, 3), samples.choice(draw, [(), (1,), (0,)])
-    return (_regular(draw, n, n, stack), samples.reals(draw, (*stack, n, n))), {}
+    n = samples.choice(draw, [3, 2, 1, 0])
+    return (_regular(draw, n, n, ()), samples.reals(draw, (n, n))), {}
 
 
 _SQUARE = "square matrices (..., n, n)"
@@ -308,7 +318,7 @@ declare(
 declare(
     "slogdet",
     lambda x: np.stack(np.linalg.slogdet(x), axis=-1),
-    lambda g, out, x: _scalars(g[..., 1]) * _transposed(np.linalg.inv(x)),
+    lambda g, out, x: _scalars(g[..., 1]) * _transposed(inv(x)),
     sample=_square_sample,
     expects=_SQUARE,
     opaque=True,
@@ -336,7 +346,7 @@ def check_matrices(name: str, x: Any, square: bool = False) -> None:
 
 def _cholesky_rule(g: Any, out: Any, x: Any) -> Any:
     """L⁻ᵀ Φ(Lᵀ g) L⁻¹, where Φ takes the lower triangle and half of the diagonal."""
-    inverse = np.linalg.inv(out)
+    inverse = inv(out)
     return _of_triangle(_transposed(inverse) @ _lower(_transposed(out) @ g) @ inverse)
 
 
@@ -520,7 +530,7 @@ def _qr_rule(g: Any, out: Any, x: Any) -> Any:
     """(g_Q + Q sym(M)) R⁻ᵀ for M = R g_Rᵀ - g_Qᵀ Q, where sym mirrors the lower triangle."""
     (q, r), (g_q, g_r) = _unpacked(out, *_qr_shapes(x)), _unpacked(g, *_qr_shapes(x))
     half = _lower(r @ _transposed(g_r) - _transposed(g_q) @ q)
-    return (g_q + q @ (half + _transposed(half))) @ _transposed(np.linalg.inv(r))
+    return (g_q + q @ (half + _transposed(half))) @ _transposed(inv(r))
 
 
 def _qr_sample(draw: samples.Draw) -> Any:
