@@ -1,12 +1,15 @@
 """Every op, by family; importing a family declares its ops."""
 
 from . import (
+    decompositions,
     diagonals,
+    einsum,
     elementwise,
     indexing,
     joining,
     linalg,
     neural,
+    norms,
     reductions,
     repeating,
     scans,
@@ -17,12 +20,15 @@ from . import (
 )
 
 __all__ = [
+    "decompositions",
     "diagonals",
+    "einsum",
     "elementwise",
     "indexing",
     "joining",
     "linalg",
     "neural",
+    "norms",
     "reductions",
     "repeating",
     "scans",
