@@ -543,7 +543,7 @@ def test_plain_numpy_is_recorded():
     "call, name",
     [
         (lambda x: np.fft.fft(x), "np.fft.fft"),
-        (lambda x: np.linalg.svd(x), "np.linalg.svd"),
+        (lambda x: np.linalg.eigvals(x), "np.linalg.eigvals"),
         (lambda x: np.gcd(x, x), "np.gcd"),
         (lambda x: np.add.reduce(x), "np.add.reduce"),
         (lambda x: np.add.at(x, [0], 1), "np.add.at"),
