@@ -1,6 +1,7 @@
 """Every op, by family; importing a family declares its ops."""
 
 from . import (
+    choices,
     diagonals,
     elementwise,
     indexing,
@@ -14,9 +15,11 @@ from . import (
     signals,
     sorting,
     statistics,
+    ufunc_methods,
 )
 
 __all__ = [
+    "choices",
     "diagonals",
     "elementwise",
     "indexing",
@@ -30,4 +33,5 @@ __all__ = [
     "signals",
     "sorting",
     "statistics",
+    "ufunc_methods",
 ]
