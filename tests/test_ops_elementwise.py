@@ -213,7 +213,6 @@ CALLS = {
     "np.clip by old names": lambda x: np.clip(a=x, a_min=-1, a_max=1),
     "np.clip from below": lambda x: np.clip(x, 0.1, None),
     "np.clip from above": lambda x: np.clip(x, None, 0.1),
-    "np.clip without bounds": lambda x: np.clip(x, None, None),
     "np.clip by bounds in lists": lambda x: np.clip(x, [-3, -0.1, 0, 0], [0, 0.1, 1, 1]),
     "np.clip of an array by tensors": lambda x: np.clip(np.array([0.0, 9.0, -9.0, 1.0]), x - 0.5, x + 0.5),
     "np.clip of a list by tensors": lambda x: np.clip([0.0, 9.0, -9.0, 1.0], x - 0.5, x + 0.5),
@@ -257,6 +256,13 @@ CALLS = {
     "np.maximum.outer": lambda x: np.maximum.outer(x, np.array([0.0, 1.0])),
     "np.fmod.outer": lambda x: np.fmod.outer(x, np.array([0.7, -1.1])),
 }
+
+if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
+    CALLS |= {
+        "np.clip by new names": lambda x: np.clip(x, min=-1, max=1),
+        "np.clip by one new name": lambda x: np.clip(x, max=x[::-1]) + np.clip(x, min=0.1),
+        "np.clip without bounds": lambda x: np.clip(x, None, None) + np.clip(x),
+    }
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -399,6 +405,8 @@ KINKS = [
     (np.arctan, [inf], [0.0], None),
     (np.arcsinh, [[1e200, 0.0]], [[1e-200, 1.0]], [[0.0, 0.0]]),
     (np.arccosh, [1e200], [1e-200], None),
+    (np.arccosh, [1.0], [inf], [-inf]),
+    (np.power, [0.5, 1e200], [0.0, 0.0], [0.0, 0.0]),
 ]
 
 
@@ -637,3 +645,11 @@ def test_compiled_choices_follow_the_values():
     for x in (X, X[::-1].copy(), -X, X):
         for one, other in zip(compiled(x), step(x)):
             np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_compiled_piecewise_is_for_the_branches_that_it_has_met():
+    compiled = tg.compile(lambda x: np.piecewise(tg.Tensor(x), [x > 0], [np.sqrt]).data)
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(np.array([-1.0, -2.0])), [0, 0])
+    with pytest.raises(ValueError, match="held nowhere when the function was compiled"):
+        compiled(np.array([-1.0, 4.0]))

@@ -11,7 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, refuse
+from ..tensor import OPS, Tensor, declare, implements, refuse, verified
 
 # Extremes: where both sides are equal each gets half of the gradient
 
@@ -90,6 +90,13 @@ def _masks(condlist: Any, x: Any) -> list[Any]:
     return [_cast(mask, np.dtype(bool)) for mask in plain]
 
 
+def _check_nowhere(mask: Any) -> None:
+    if mask.any():
+        raise ValueError(
+            "np.piecewise: a condition holds that held nowhere when the function was compiled; choose with np.where"
+        )
+
+
 @implements(np.piecewise)
 def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     """Each function is called with the elements for which its condition holds, so none meets another's domain."""
@@ -106,6 +113,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> A
     for mask, function in zip(masks, functions):
         elements = x[mask]
         if elements.size == 0:
+            verified(_check_nowhere, mask)
             continue
         values = _cast(function(elements, *args, **kw) if callable(function) else function, x.dtype)
         piece = OPS["scatter"](np.broadcast_to(values, elements.shape), index=mask, shape=x.shape)

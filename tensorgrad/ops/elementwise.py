@@ -99,7 +99,7 @@ def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
     base = np.where((x == 0) & (y == 0), 1, x)
-    return g * y * base ** (y - 1)
+    return g * (y * base ** (y - 1))
 
 
 def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -178,7 +178,7 @@ declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary(
 declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
 declare("arcsinh", np.arcsinh, lambda g, out, x: g / np.hypot(x, 1), sample=samples.unary())
 declare(  # two roots, as the square would overflow
-    "arccosh", np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)), sample=samples.unary(1.2, 3.0)
+    "arccosh", np.arccosh, lambda g, out, x: g / np.sqrt(x - 1) / np.sqrt(x + 1), sample=samples.unary(1.2, 3.0)
 )
 declare("arctanh", np.arctanh, lambda g, out, x: g / _one_minus_square(x), sample=samples.unary(-0.9, 0.9))
 
@@ -264,9 +264,9 @@ _COSINES = np.cos(pi / 2 * (np.arange(64) + 0.5) / 64)
 
 def _i0_derivative(x: Any, *, order: int = 1) -> Any:
     """Of i0(x), the mean of cosh(x cos t) over a quarter of the circle: equidistant nodes are exact to rounding."""
-    cosines = beside(_COSINES.astype(x.dtype), x)
+    cosines, weights = (beside(a.astype(x.dtype), x) for a in (_COSINES, _COSINES**order / len(_COSINES)))
     arguments = x[..., None] * cosines
-    return ((np.sinh(arguments) if order % 2 else np.cosh(arguments)) * cosines**order).mean(axis=-1)
+    return ((np.sinh(arguments) if order % 2 else np.cosh(arguments)) * weights).sum(axis=-1)
 
 
 def _of_any_order(name: str, function: Callable[..., Any], derivative: Callable[..., Any], low: float) -> None:
