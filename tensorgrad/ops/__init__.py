@@ -1,6 +1,7 @@
 """Every op, by family; importing a family declares its ops."""
 
 from . import (
+    choices,
     decompositions,
     diagonals,
     einsum,
@@ -17,9 +18,11 @@ from . import (
     signals,
     sorting,
     statistics,
+    ufunc_methods,
 )
 
 __all__ = [
+    "choices",
     "decompositions",
     "diagonals",
     "einsum",
@@ -36,4 +39,5 @@ __all__ = [
     "signals",
     "sorting",
     "statistics",
+    "ufunc_methods",
 ]

@@ -1,13 +1,41 @@
-"""Elementwise ops: arithmetic, exponentials, choices and comparisons. All operands broadcast as in NumPy."""
+"""Elementwise functions: arithmetic, powers, exponentials, trigonometry, signs, parts of a number, sinc and i0.
+
+All operands broadcast as in NumPy. Where a formula has 0/0, the rule takes the value that makes sense: 0 for the
+derivative of ``hypot`` and ``arctan2`` at the origin, and an equal share for ``logaddexp`` of equal infinities. True
+poles stay: the derivative of ``sqrt``, ``cbrt`` and ``log`` at 0 is infinite.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from math import log, pi
+from typing import Any, Callable
 
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, declare, implements, refuse
+from ..tensor import beside, declare, implements
+
+
+def _typed(value: Any, out: Any) -> Any:
+    """An operand in the dtype of the result: small integers would overflow, and Python numbers spread as float64."""
+    if isinstance(value, (int, float)):
+        return np.full_like(out, value, shape=())
+    return value if value.dtype == out.dtype else value.astype(out.dtype)
+
+
+def _or_infinite(divisor: Any) -> Any:
+    """``divisor`` with infinity in place of 0: what is divided by it is 0 there, and so are its derivatives."""
+    return np.where(divisor == 0, np.inf, divisor)
+
+
+def _nonzero(operands: int) -> samples.Sample:
+    """Sample of operands of either sign that keep away from 0."""
+    return lambda draw: (
+        tuple(samples.reals(draw, shape, avoid=[0]) for shape in samples.broadcastable(draw, operands)),
+        {},
+    )
+
 
 # Arithmetic
 
@@ -23,133 +51,246 @@ declare(
 )
 declare("negative", np.negative, lambda g, out, x: -g, sample=samples.unary())
 declare("positive", np.positive, lambda g, out, x: g, sample=samples.unary())
+declare("conjugate", np.conjugate, lambda g, out, x: g, sample=samples.unary())
 declare("square", np.square, lambda g, out, x: g * (2 * x), sample=samples.unary())
-declare("floor_divide", np.floor_divide, None, None, sample=samples.binary(0.3, 2.0))
+declare("reciprocal", np.reciprocal, lambda g, out, x: -g * out * out, sample=samples.unary(avoid=[0]))
+for _name, _factor in (("degrees", 180 / pi), ("rad2deg", 180 / pi), ("radians", pi / 180), ("deg2rad", pi / 180)):
+    declare(_name, getattr(np, _name), lambda g, out, x, factor=_factor: g * factor, sample=samples.unary())
+
+# Division with remainder: x = y floor(x / y) + remainder(x, y) = y trunc(x / y) + fmod(x, y)
+
+
+def _between_multiples(draw: samples.Draw) -> Any:
+    """Dividends that keep away from all multiples of their divisors, 1 and -0.5."""
+    first, second = samples.broadcastable(draw, 2)
+    divisors = np.where(samples.reals(draw, second) < 0, -0.5, 1.0)
+    return (samples.between_tenths(draw, first), divisors), {}
+
+
+declare("floor_divide", np.floor_divide, None, None, sample=_between_multiples)
 declare(
     "remainder",
     np.remainder,
     lambda g, out, x, y: g,
     lambda g, out, x, y: -g * np.floor_divide(x, y),
-    sample=lambda draw: ((samples.reals(draw, (3,), 0.1, 0.9) + draw.integer(-2, 2), np.ones(3)), {}),
+    sample=_between_multiples,
+)
+declare(
+    "fmod",
+    np.fmod,
+    lambda g, out, x, y: g,
+    lambda g, out, x, y: -g * np.rint((x - out) / y),  # x / y may round up to the next integer
+    sample=_between_multiples,
 )
 
 
-def _in_dtype(value: Any, out: Any) -> Any:
-    """An operand in the dtype of the result: small integers would overflow in a rule, or give half precision."""
-    return value if isinstance(value, (int, float)) or value.dtype == out.dtype else value.astype(out.dtype)
+@implements(np.divmod)
+def _divmod(x: Any, y: Any) -> Any:
+    return np.floor_divide(x, y), np.remainder(x, y)
+
+
+# Powers and roots
 
 
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0, where the formula says 0 times infinity."""
+    x = _typed(x, out)
     if isinstance(y, (int, float)):
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
-    x, y = _in_dtype(x, out), _in_dtype(y, out)
+    y = _typed(y, out)
     base = np.where((x == 0) & (y == 0), 1, x)
-    return g * y * base ** (y - 1)
+    return g * (y * base ** (y - 1))
 
 
 def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """x^y log x; 0 where the base is 0."""
-    if isinstance(x, (int, float)):  # NumPy's own log of a Python number is a float64, which would spread
-        return g * out * (float(np.log(x)) if x != 0 else 0)
-    x = _in_dtype(x, out)
-    return g * out * np.log(np.where(x == 0, 1, x))
+    """x^y log x; 0 where the base is 0, unless the exponent is negative."""
+    x = _typed(x, out)
+    return g * out * np.log(np.where((x == 0) & (y >= 0), 1, x))
 
 
 declare("power", np.power, _power_base, _power_exponent, sample=samples.positive_base)
+declare("float_power", np.float_power, _power_base, _power_exponent, sample=samples.positive_base)
+declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0))
+declare("cbrt", np.cbrt, lambda g, out, x: g / 3 / out / out, sample=samples.unary(avoid=[0]))
+declare(
+    "hypot",
+    np.hypot,
+    lambda g, out, x, y: g * (x / _or_infinite(out)),
+    lambda g, out, x, y: g * (y / _or_infinite(out)),
+    sample=_nonzero(2),
+)
 
-# Exponentials, roots and the like
+# Exponentials and logarithms
 
 declare("exp", np.exp, lambda g, out, x: g * out, sample=samples.unary())
-declare("expm1", np.expm1, lambda g, out, x: g * (out + 1), sample=samples.unary())
+declare("exp2", np.exp2, lambda g, out, x: g * (out * log(2)), sample=samples.unary())
+declare("expm1", np.expm1, lambda g, out, x: g * np.exp(x), sample=samples.unary())
 declare("log", np.log, lambda g, out, x: g / x, sample=samples.unary(0.3, 3.0))
+declare("log2", np.log2, lambda g, out, x: g / (x * log(2)), sample=samples.unary(0.3, 3.0))
+declare("log10", np.log10, lambda g, out, x: g / (x * log(10)), sample=samples.unary(0.3, 3.0))
 declare("log1p", np.log1p, lambda g, out, x: g / (1 + x), sample=samples.unary(-0.5, 2.0))
-declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0))
+
+
+def _excess(x: Any, y: Any, out: Any) -> Any:
+    """x - y, and 0 between equal infinities."""
+    x, y = _typed(x, out), _typed(y, out)
+    equal = (x == y) & np.isinf(x)
+    return np.where(equal, 0, x) - np.where(equal, 0, y)
+
+
+def _share(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """e^x / (e^x + e^y), exact for exponents of any size: log(1 + e^(y-x)) neither overflows nor cancels."""
+    return g * np.exp(-np.logaddexp(0, _excess(y, x, out)))
+
+
+def _share2(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """2^x / (2^x + 2^y), likewise."""
+    return g * np.exp2(-np.logaddexp2(0, _excess(y, x, out)))
+
+
+for _name, _rule in (("logaddexp", _share), ("logaddexp2", _share2)):
+    declare(
+        _name,
+        getattr(np, _name),
+        _rule,
+        lambda g, out, x, y, rule=_rule: rule(g, out, y, x),
+        sample=samples.binary(),
+    )
+
+# Trigonometric and hyperbolic functions
+
+_one_minus_square = declare(
+    "one_minus_square",
+    lambda x: (1 - x) * (1 + x),  # 1 - x * x cancels near 1, and this one's own derivative is 0 times infinity there
+    lambda g, out, x: g * (-2 * x),
+    sample=samples.unary(),
+    expects="a real array",
+)
+
 declare("sin", np.sin, lambda g, out, x: g * np.cos(x), sample=samples.unary())
 declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary())
+declare("tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2))
+declare("arcsin", np.arcsin, lambda g, out, x: g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
+declare("arccos", np.arccos, lambda g, out, x: -g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
+declare("arctan", np.arctan, lambda g, out, x: g / (1 + x * x), sample=samples.unary())
+declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
+declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
 declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
+declare("arcsinh", np.arcsinh, lambda g, out, x: g / np.hypot(x, 1), sample=samples.unary())
+declare(  # two roots, as the square would overflow
+    "arccosh", np.arccosh, lambda g, out, x: g / np.sqrt(x - 1) / np.sqrt(x + 1), sample=samples.unary(1.2, 3.0)
+)
+declare("arctanh", np.arctanh, lambda g, out, x: g / _one_minus_square(x), sample=samples.unary(-0.9, 0.9))
+
+
+def _arctan2_rule(g: Any, x: Any, y: Any) -> Any:
+    """g x / (x^2 + y^2)."""
+    r = _or_infinite(np.hypot(x, y))
+    return g * (x / r / r)
+
+
+declare(
+    "arctan2",
+    np.arctan2,
+    lambda g, out, y, x: _arctan2_rule(g, x, y),
+    lambda g, out, y, x: -_arctan2_rule(g, y, x),
+    sample=_nonzero(2),
+)
+
+# Magnitude and sign: the derivative of |x| at 0 is 0
+
 declare("absolute", np.absolute, lambda g, out, x: g * np.sign(x), sample=samples.unary(avoid=[0]))
+declare("fabs", np.fabs, lambda g, out, x: g * np.sign(x), sample=samples.unary(avoid=[0]))
+declare("copysign", np.copysign, lambda g, out, x, y: g * np.sign(x) * np.sign(out), None, sample=_nonzero(2))
 
-# Choices. Where both sides are equal, maximum and minimum give half of the gradient to each.
-
-
-def _chosen(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """The gradient for the first operand: all of it where x was chosen, half of it at a tie."""
-    chosen = g * (x == out)
-    return np.where(x == y, 0.5 * g, chosen)
+# Parts of a number: whole and fractional, mantissa and exponent
 
 
-declare("maximum", np.maximum, _chosen, lambda g, out, x, y: _chosen(g, out, y, x), sample=samples.apart)
-declare("minimum", np.minimum, _chosen, lambda g, out, x, y: _chosen(g, out, y, x), sample=samples.apart)
-
-
-def _choice_sample(draw: samples.Draw) -> Any:
-    mask, first, second = samples.broadcastable(draw, 3)
-    return (samples.reals(draw, mask) > 0, samples.reals(draw, first), samples.reals(draw, second)), {}
-
-
-declare(
-    "where",
-    lambda condition, x, y: np.where(condition, x, y),
-    None,
-    lambda g, out, condition, x, y: np.where(condition, g, 0),
-    lambda g, out, condition, x, y: np.where(condition, 0, g),
-    sample=_choice_sample,
-    broadcasts=True,
-    expects="a condition and two operands whose shapes broadcast together",
-)
-
-
-@implements(np.where)
-def _where(condition: Any, *choices: Any) -> Any:
-    if len(choices) != 2:
-        raise TypeError(
-            "np.where on Tensors takes (condition, x, y); for the positions alone use np.nonzero(tensor.numpy())"
-        )
-    return OPS["where"](condition, *choices)
-
-
-def _clip_sample(draw: samples.Draw) -> Any:
+def _scaled_sample(draw: samples.Draw) -> Any:
     first, second = samples.broadcastable(draw, 2)
-    low = np.round(samples.reals(draw, second, -1.5, 0.0), 1)
-    return (samples.between_tenths(draw, first), low, np.asarray(low + 1.0)), {}
+    return (samples.reals(draw, first), samples.reals(draw, second, -4, 4).astype(np.int32)), {}
 
 
-# At a bound the gradient belongs to x. A lower bound above the upper one gives the upper, as in NumPy.
-declare(
-    "clip",
-    lambda x, low, high: np.clip(x, low, high),
-    lambda g, out, x, low, high: np.where((x >= low) & (x <= high), g, 0),
-    lambda g, out, x, low, high: np.where((x < low) & (low <= high), g, 0),
-    lambda g, out, x, low, high: np.where((x > high) | (low > high), g, 0),
-    sample=_clip_sample,
-    broadcasts=True,
-    expects="x, lower and upper bound whose shapes broadcast together",
+declare("ldexp", np.ldexp, lambda g, out, x, n: np.ldexp(g, n), None, sample=_scaled_sample)
+
+
+def _part(ufunc: np.ufunc, position: int, x: Any) -> Any:
+    return ufunc(x)[position]
+
+
+def _declare_parts(ufunc: np.ufunc, parts: tuple[str, str], rule: Callable[..., Any], sample: samples.Sample) -> None:
+    """A ufunc of two results as two ops: the first follows its operand, the second jumps."""
+    first, second = (
+        declare(name, partial(_part, ufunc, part), part_rule, sample=sample, expects="a real array")
+        for part, (name, part_rule) in enumerate(zip(parts, (rule, None)))
+    )
+    implements(ufunc)(lambda x: (first(x), second(x)))
+
+
+_declare_parts(np.modf, ("fraction", "whole"), lambda g, out, x: g, samples.unary(avoid=[-2, -1, 0, 1, 2]))
+_declare_parts(
+    np.frexp, ("mantissa", "exponent"), lambda g, out, x: np.ldexp(g, -np.frexp(x)[1]), samples.unary(0.55, 0.95)
 )
 
-
-@implements(np.clip)
-def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **keywords: Any) -> Any:
-    low = keywords.pop("min", None) if a_min is None else a_min
-    high = keywords.pop("max", None) if a_max is None else a_max
-    refuse("np.clip", out=out, **keywords)
-    if low is None and high is None:
-        return OPS["positive"](a)
-    a = a if hasattr(a, "dtype") else np.asarray(a)
-    limits = np.iinfo(a.dtype) if np.issubdtype(a.dtype, np.integer) else None
-    low = (limits.min if limits else -np.inf) if low is None else low
-    high = (limits.max if limits else np.inf) if high is None else high
-    return OPS["clip"](a, low, high)
+# sinc and i0 are means of cosines, so a derivative of any order is such a mean too, without cancellation near 0
 
 
-# Comparisons and logic have no gradient. They are ops all the same, so that what depends on them is recorded.
+def _turned(phase: Any, quarters: int) -> Any:
+    """cos(phase + quarters * pi / 2): the cosine's derivative of that order, exact at 0."""
+    value = np.sin(phase) if quarters % 2 else np.cos(phase)
+    return -value if quarters % 4 in (1, 2) else value
 
-for _compare in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal):
-    declare(_compare.__name__, _compare, None, None, sample=samples.binary())
-for _connect in (np.bitwise_and, np.bitwise_or, np.bitwise_xor):
-    declare(_connect.__name__, _connect, None, None, sample=samples.integers(2))
-for _logic in (np.logical_and, np.logical_or, np.logical_xor):
-    declare(_logic.__name__, _logic, None, None, sample=samples.binary())
-declare("invert", np.invert, None, sample=samples.integers(1))
-for _test in (np.logical_not, np.isnan, np.isinf, np.isfinite, np.sign, np.floor, np.ceil, np.rint, np.trunc):
-    declare(_test.__name__, _test, None, sample=samples.unary(avoid=[-2, -1, 0, 1, 2]))
+
+_LEGENDRE = np.polynomial.legendre.leggauss(20)
+_TIMES, _WEIGHTS = (_LEGENDRE[0] + 1) / 2, _LEGENDRE[1] / 2
+
+
+def _sinc_derivative(x: Any, *, order: int = 1) -> Any:
+    """Of sinc(x), the mean of cos(pi x t) over t from 0 to 1; far from 0 from x sinc(x) = sin(pi x) / pi instead.
+
+    Up to |x| = 3 Gauss's formula with 20 nodes leaves an error below rounding.
+    """
+    times, weights = (beside(a.astype(x.dtype), x) for a in (pi * _TIMES, _WEIGHTS * (pi * _TIMES) ** order))
+    near = (_turned(x[..., None] * times, order) * weights).sum(axis=-1)
+    away = np.where(np.abs(x) < 3, 3, x)
+    far = np.sinc(away)
+    for k in range(1, order + 1):
+        far = (pi ** (k - 1) * _turned(pi * away, k - 1) - k * far) / away
+    return np.where(np.abs(x) < 3, near, far)
+
+
+_COSINES = np.cos(pi / 2 * (np.arange(64) + 0.5) / 64)
+
+
+def _i0_derivative(x: Any, *, order: int = 1) -> Any:
+    """Of i0(x), the mean of cosh(x cos t) over a quarter of the circle: equidistant nodes are exact to rounding."""
+    cosines, weights = (beside(a.astype(x.dtype), x) for a in (_COSINES, _COSINES**order / len(_COSINES)))
+    arguments = x[..., None] * cosines
+    return ((np.sinh(arguments) if order % 2 else np.cosh(arguments)) * weights).sum(axis=-1)
+
+
+def _of_any_order(name: str, function: Callable[..., Any], derivative: Callable[..., Any], low: float) -> None:
+    """Declare a function with its derivatives: the op of the derivative has the order as a setting."""
+
+    def sample(draw: samples.Draw) -> Any:
+        return (samples.reals(draw, samples.shape(draw), low, -low),), {"order": draw.integer(1, 3)}
+
+    higher = declare(
+        f"{name}_derivative",
+        derivative,
+        lambda g, out, x, order: g * higher(x, order=order + 1),
+        sample=sample,
+        expects="a floating array",
+    )
+    declare(
+        name,
+        lambda x: function(x),
+        lambda g, out, x: g * higher(x, order=1),
+        sample=samples.unary(low, -low),
+        numpy=function,
+        expects="a real array",
+    )
+
+
+_of_any_order("sinc", np.sinc, _sinc_derivative, -5.0)
+_of_any_order("i0", np.i0, _i0_derivative, -9.0)

@@ -1,0 +1,306 @@
+"""Choices between elements (``where``, ``maximum``, ``clip``), comparisons, tests, and steps such as ``floor``.
+
+A comparison has no gradient, and neither has a step: ``floor``, ``round`` and ``sign`` give results that require none.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any, Callable
+
+import numpy as np
+
+from .. import samples
+from ..tensor import OPS, Tensor, declare, implements, refuse, verified
+
+# Extremes: where both sides are equal each gets half of the gradient
+
+
+def _chosen(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """The gradient for the first operand: all of it where x was chosen, half of it at a tie."""
+    chosen = g * (x == out)
+    return np.where(x == y, 0.5 * g, chosen)
+
+
+for _extreme in (np.maximum, np.minimum, np.fmax, np.fmin):
+    declare(_extreme.__name__, _extreme, _chosen, lambda g, out, x, y: _chosen(g, out, y, x), sample=samples.apart)
+
+# Where
+
+
+def _choice_sample(draw: samples.Draw) -> Any:
+    mask, first, second = samples.broadcastable(draw, 3)
+    return (samples.reals(draw, mask) > 0, samples.reals(draw, first), samples.reals(draw, second)), {}
+
+
+declare(
+    "where",
+    lambda condition, x, y: np.where(condition, x, y),
+    None,
+    lambda g, out, condition, x, y: np.where(condition, g, 0),
+    lambda g, out, condition, x, y: np.where(condition, 0, g),
+    sample=_choice_sample,
+    broadcasts=True,
+    expects="a condition and two operands whose shapes broadcast together",
+)
+
+
+@implements(np.where)
+def _where(condition: Any, *choices: Any) -> Any:
+    if not choices:
+        return np.where(condition.numpy())  # positions, for indexing
+    if len(choices) != 2:
+        raise ValueError("np.where takes a condition alone, or a condition and both x and y")
+    return OPS["where"](condition, *choices)
+
+
+def _array(value: Any) -> Any:
+    """Tensors and arrays as they are, anything else as an array."""
+    return value if hasattr(value, "dtype") else np.asarray(value)
+
+
+def _cast(value: Any, dtype: Any) -> Any:
+    value = _array(value)
+    return value if value.dtype == dtype else value.astype(dtype)
+
+
+@implements(np.select)
+def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """The choice of the first condition that holds."""
+    conditions = [_array(condition) for condition in condlist]
+    choices = [choice if type(choice) in (int, float) else _array(choice) for choice in (*choicelist, default)]
+    if len(conditions) != len(choices) - 1:
+        raise ValueError(f"np.select takes as many choices as conditions, got {len(choices) - 1} and {len(conditions)}")
+    if not conditions:
+        raise ValueError("np.select takes at least one condition")
+    for position, condition in enumerate(conditions):
+        if condition.dtype != bool:
+            raise TypeError(f"np.select takes conditions of dtype bool, got {condition.dtype} at {position}")
+    dtype = np.result_type(*(getattr(choice, "dtype", choice) for choice in choices))
+    *choices, result = (_cast(choice, dtype) for choice in choices)
+    for condition, choice in zip(reversed(conditions), reversed(choices)):
+        result = np.where(condition, choice, result)
+    return result
+
+
+def _masks(condlist: Any, x: Any) -> list[Any]:
+    """The conditions of np.piecewise as arrays of truth values; a single one may stand without a list."""
+    alone = np.isscalar(condlist) or (x.ndim != 0 and np.ndim(condlist[0]) == 0)
+    plain = (c.numpy() if isinstance(c, Tensor) else _array(c) for c in ([condlist] if alone else condlist))
+    return [_cast(mask, np.dtype(bool)) for mask in plain]
+
+
+def _check_nowhere(mask: Any) -> None:
+    if mask.any():
+        raise ValueError(
+            "np.piecewise: a condition holds that held nowhere when the function was compiled; choose with np.where"
+        )
+
+
+@implements(np.piecewise)
+def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+    """Each function is called with the elements for which its condition holds, so none meets another's domain."""
+    x, functions = _array(x), list(funclist)
+    masks = _masks(condlist, x)
+    if len(masks) == len(functions) - 1:
+        masks.append(~reduce(np.logical_or, masks))
+    elif len(masks) != len(functions):
+        raise ValueError(
+            f"np.piecewise takes {len(masks)} or {len(masks) + 1} functions for {len(masks)} condition(s), "
+            f"got {len(functions)}"
+        )
+    result: Any = Tensor(np.zeros_like(x))
+    for mask, function in zip(masks, functions):
+        elements = x[mask]
+        if elements.size == 0:
+            verified(_check_nowhere, mask)
+            continue
+        values = _cast(function(elements, *args, **kw) if callable(function) else function, x.dtype)
+        piece = OPS["scatter"](np.broadcast_to(values, elements.shape), index=mask, shape=x.shape)
+        result = np.where(mask, piece, result)
+    return result
+
+
+# Bounds
+
+
+def _clip_sample(draw: samples.Draw) -> Any:
+    first, second = samples.broadcastable(draw, 2)
+    low = np.round(samples.reals(draw, second, -1.5, 0.0), 1)
+    return (samples.between_tenths(draw, first), low, np.asarray(low + 1.0)), {}
+
+
+# At a bound the gradient belongs to x. A lower bound above the upper one gives the upper, as in NumPy.
+declare(
+    "clip",
+    lambda x, low, high: np.clip(x, low, high),
+    lambda g, out, x, low, high: np.where((x >= low) & (x <= high), g, 0),
+    lambda g, out, x, low, high: np.where((x < low) & (low <= high), g, 0),
+    lambda g, out, x, low, high: np.where((x > high) | (low > high), g, 0),
+    sample=_clip_sample,
+    broadcasts=True,
+    expects="x, lower and upper bound whose shapes broadcast together",
+)
+
+
+def _range(dtype: Any) -> tuple[Any, Any]:
+    """The least and the greatest number of a dtype."""
+    if dtype.kind == "b":
+        return False, True
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    return (limits.min, limits.max) if limits else (-np.inf, np.inf)
+
+
+@implements(np.clip)
+def _clip(
+    a: Any,
+    a_min: Any = np._NoValue,
+    a_max: Any = np._NoValue,
+    out: Any = None,
+    *,
+    min: Any = np._NoValue,
+    max: Any = np._NoValue,
+    **keywords: Any,
+) -> Any:
+    refuse("np.clip", out=out, **keywords)
+    if any(old is not np._NoValue for old in (a_min, a_max)):
+        if any(new is not np._NoValue for new in (min, max)):
+            raise ValueError("np.clip takes bounds as a_min and a_max or as min and max, not both")
+        min, max = a_min, a_max
+    a = _array(a)
+    least, greatest = _range(a.dtype)
+    low, high = (None if bound is np._NoValue else bound for bound in (min, max))
+    if low is None and high is None:
+        return np.where(True, a, a)
+    return OPS["clip"](a, least if low is None else low, greatest if high is None else high)
+
+
+@implements(np.nan_to_num)
+def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    refuse("np.nan_to_num", copy=None if copy else copy)
+    if x.dtype.kind != "f":
+        return x
+    limits = np.finfo(x.dtype)
+    result = np.where(np.isnan(x), _cast(nan, x.dtype), x)
+    result = np.where(x == np.inf, _cast(limits.max if posinf is None else posinf, x.dtype), result)
+    return np.where(x == -np.inf, _cast(limits.min if neginf is None else neginf, x.dtype), result)
+
+
+# Comparisons, logic and tests. They are ops, so that what depends on them is recorded.
+
+for _compare in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal):
+    declare(_compare.__name__, _compare, None, None, sample=samples.binary())
+for _logic in (np.logical_and, np.logical_or, np.logical_xor):
+    declare(_logic.__name__, _logic, None, None, sample=samples.binary())
+for _test in (np.logical_not, np.isnan, np.isinf, np.isfinite, np.signbit):
+    declare(_test.__name__, _test, None, sample=samples.unary(avoid=[0]))
+
+
+def _close_sample(draw: samples.Draw) -> Any:
+    operands, _ = samples.apart(draw)
+    return operands, {"rtol": 1e-5, "atol": samples.choice(draw, [1e-8, 0.52]), "equal_nan": bool(draw.integer(0, 1))}
+
+
+declare(
+    "isclose",
+    lambda a, b, *, rtol=1e-5, atol=1e-8, equal_nan=False: np.isclose(a, b, rtol, atol, equal_nan),
+    None,
+    None,
+    sample=_close_sample,
+    numpy=np.isclose,
+    broadcasts=True,
+)
+
+
+@implements(np.allclose, differentiable=False)
+def _allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> bool:
+    return bool(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan).all())
+
+
+def _plain(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value
+
+
+@implements(np.array_equal, differentiable=False)
+def _array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
+    return np.array_equal(_plain(a1), _plain(a2), equal_nan=equal_nan)
+
+
+@implements(np.array_equiv, differentiable=False)
+def _array_equiv(a1: Any, a2: Any) -> bool:
+    return np.array_equiv(_plain(a1), _plain(a2))
+
+
+# Integers and their bits
+
+for _bits in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.gcd, np.lcm):
+    declare(_bits.__name__, _bits, None, None, sample=samples.integers(2))
+for _bits_of_one in (np.invert, np.bitwise_count):
+    declare(_bits_of_one.__name__, _bits_of_one, None, sample=samples.integers(1))
+
+
+def _shift_sample(draw: samples.Draw) -> Any:
+    (number, places), settings = samples.integers(2)(draw)
+    return (number, np.abs(places)), settings
+
+
+for _shift in (np.left_shift, np.right_shift):
+    declare(_shift.__name__, _shift, None, None, sample=_shift_sample)
+
+# Steps: constant but for their jumps, so that no gradient flows. heaviside has one in its value at 0.
+
+for _step in (np.sign, np.floor, np.ceil, np.rint, np.trunc, np.spacing):
+    declare(_step.__name__, _step, None, sample=samples.unary(avoid=[-2, -1, 0, 1, 2]))
+declare(
+    "heaviside",
+    np.heaviside,
+    None,
+    lambda g, out, x, value: g * (x == 0),
+    sample=lambda draw: (
+        tuple(np.round(samples.reals(draw, shape)) for shape in samples.broadcastable(draw, 2)),
+        {},
+    ),
+)
+
+
+def _step_sample(draw: samples.Draw) -> Any:
+    return (samples.reals(draw, samples.shape(draw), avoid=[n / 2 for n in range(-4, 5)]),), {}
+
+
+def _of_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function as one of a single operand, whatever parameters it has."""
+    return lambda x: function(x)
+
+
+for _function in (np.fix, np.isposinf, np.isneginf, np.isreal, np.iscomplex, np.imag):
+    declare(_function.__name__, _of_one(_function), None, sample=_step_sample, numpy=_function, expects="a real array")
+declare(
+    "round",
+    lambda x, *, decimals=0: np.round(x, decimals),
+    None,
+    sample=_step_sample,
+    numpy=np.round,
+    expects="a real array",
+)
+declare(
+    "angle",
+    lambda x, *, deg=False: np.angle(x, deg=deg),
+    None,
+    sample=_step_sample,
+    numpy=np.angle,
+    expects="a real array",
+)
+
+
+@implements(np.around, differentiable=False)
+def _around(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    refuse("np.around", out=out)
+    return np.round(a, decimals)
+
+
+# What is real already
+
+implements(np.real)(lambda val: val)
+implements(np.real_if_close)(lambda a, tol=100: a)
+implements(np.isrealobj, differentiable=False)(lambda x: True)
+implements(np.iscomplexobj, differentiable=False)(lambda x: False)

@@ -1,0 +1,50 @@
+"""Methods of ufuncs: ``np.add.reduce``, ``np.multiply.accumulate``, ``np.subtract.outer`` and their like.
+
+A reduction or a scan by a ufunc is a function that NumPy has by another name; ``outer`` is the ufunc itself on operands
+of other shapes. ``at`` writes into its operand and ``reduceat`` has no other name: both are refused, by name.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable
+
+import numpy as np
+
+from ..tensor import _NUMPY, implements, refuse
+
+# Importing these rooms first has their ufuncs in the table
+from . import choices, elementwise  # noqa: F401
+
+
+def _along_axis(
+    function: Callable[..., Any], name: str, array: Any, axis: Any = 0, out: Any = None, **keywords: Any
+) -> Any:
+    """``function`` along one axis, by default the first one, as methods of ufuncs do."""
+    refuse(name, out=out)
+    return function(array, axis=axis, **keywords)
+
+
+for _ufunc, _reduction in (
+    (np.add, np.sum),
+    (np.multiply, np.prod),
+    (np.maximum, np.max),
+    (np.minimum, np.min),
+    (np.logical_and, np.all),
+    (np.logical_or, np.any),
+):
+    implements(_ufunc.reduce)(partial(_along_axis, _reduction, f"np.{_ufunc.__name__}.reduce"))
+for _ufunc, _scan in ((np.add, np.cumsum), (np.multiply, np.cumprod)):
+    implements(_ufunc.accumulate)(partial(_along_axis, _scan, f"np.{_ufunc.__name__}.accumulate"))
+
+
+def _outer(ufunc: np.ufunc, x: Any, y: Any, **keywords: Any) -> Any:
+    """``ufunc`` of every element of ``x`` with every element of ``y``."""
+    refuse(f"np.{ufunc.__name__}.outer", **keywords)
+    x, y = (operand if hasattr(operand, "dtype") else np.asarray(operand) for operand in (x, y))
+    return ufunc(x.reshape(x.shape + (1,) * y.ndim), y)
+
+
+for _function in list(_NUMPY):
+    if isinstance(_function, np.ufunc) and _function.nin == 2 and _function.signature is None:
+        implements(_function.outer)(partial(_outer, _function))
