@@ -1,5 +1,35 @@
 """Every op, by family; importing a family declares its ops."""
 
-from . import elementwise, indexing, linalg, neural, reductions, shape
+from . import (
+    activations,
+    convolution,
+    dropout,
+    elementwise,
+    embedding,
+    flatten,
+    indexing,
+    linalg,
+    losses,
+    normalisation,
+    pooling,
+    reductions,
+    shape,
+    windows,
+)
 
-__all__ = ["elementwise", "indexing", "linalg", "neural", "reductions", "shape"]
+__all__ = [
+    "activations",
+    "convolution",
+    "dropout",
+    "elementwise",
+    "embedding",
+    "flatten",
+    "indexing",
+    "linalg",
+    "losses",
+    "normalisation",
+    "pooling",
+    "reductions",
+    "shape",
+    "windows",
+]
