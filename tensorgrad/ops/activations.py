@@ -112,9 +112,17 @@ sigmoid = declare(
     sample=samples.unary(),
     expects="a real array",
 )
+
+
+def _softplus(x: Any) -> Any:
+    """log(1 + exp(x)), likewise."""
+    x = _floating(x)
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.absolute(x)))
+
+
 softplus = declare(
     "softplus",
-    lambda x: np.logaddexp(0, _floating(x)),
+    _softplus,
     lambda g, out, x: g * sigmoid(x),
     sample=samples.unary(),
     expects="a real array",
