@@ -211,13 +211,15 @@ def test_the_models(make, pixels, count):
 # Images: convolution, pooling, normalisation
 
 
-def digits():
-    """8 x 8 images of handwritten digits, from scikit-learn: 1,500 to train on and the rest."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    return (images[:1500], labels[:1500]), (images[1500:], labels[1500:])
+def bars(count, seed):
+    """8 x 8 images of a noisy bar somewhere: 0 lies, 1 stands, 2 falls, 3 rises."""
+    rng = np.random.default_rng(seed)
+    i, j = np.indices((8, 8))
+    labels = rng.integers(0, 4, count)
+    place = rng.integers(0, 8, (count, 1, 1))
+    across = np.array([i, j, i - j, i + j])[labels]
+    images = (across % 8 == place) + rng.normal(0, 0.3, (count, 8, 8))
+    return images[:, None].astype(np.float32), labels
 
 
 def convolutional(seed=0):
@@ -232,16 +234,17 @@ def convolutional(seed=0):
         nn.AvgPool2d(2),
         nn.Flatten(),
         nn.Dropout(0.1, rng),
-        nn.Dense(64, 10, rng),
+        nn.Dense(64, 4, rng),
     )
 
 
 def trained(epochs, compiled=True, folder=None, resume=False):
-    train, validation = digits()
     model = convolutional()
     optimiser = tg.optim.Adam(model.parameters(), lr=1e-2)
     settings = {"rng": np.random.default_rng(1), "quiet": True, "folder": folder, "resume": resume}
-    history = fit(model, train, validation, optimiser, epochs=epochs, batch_size=100, compiled=compiled, **settings)
+    history = fit(
+        model, bars(500, 0), bars(200, 1), optimiser, epochs=epochs, batch_size=50, compiled=compiled, **settings
+    )
     return model, optimiser, history
 
 
@@ -252,9 +255,9 @@ def assert_same_state(one, other):
             np.testing.assert_array_equal(value, state[name], err_msg=name)
 
 
-def test_a_convolutional_network_learns_digits():
-    model, _, history = trained(6)
-    assert history[-1].validation_accuracy > 0.92
+def test_a_convolutional_network_learns():
+    model, _, history = trained(5)
+    assert history[-1].validation_accuracy > 0.95
     assert set(model.state_dict()) >= {"1.running_mean", "1.running_var", "1.weight", "0.bias"}
     assert len(model.parameters()) == 8 and not np.array_equal(model.state_dict()["1.running_var"], np.ones(8))
 

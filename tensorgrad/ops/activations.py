@@ -204,6 +204,7 @@ def _normal_cdf(x: Any) -> Any:
     """erfc(-x / sqrt 2) / 2, from erf near 0 and from erfc(|x| / sqrt 2) elsewhere, so that the tails keep digits."""
     if np.result_type(x) == np.float16:  # in which the polynomials overflow
         return _normal_cdf(x.astype(np.float32)).astype(np.float16)
+    x = _floating(x)
     z = np.absolute(x * sqrt(1 / 2))
     near = 0.5 + x * sqrt(1 / 8) * _ratio(_NEAR, np.square(np.minimum(z, 1)))
     inverse = 1 / np.maximum(z, 4)
