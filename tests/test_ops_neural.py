@@ -472,6 +472,22 @@ def test_label_smoothing_is_the_cross_entropy_of_smoothed_rows():
     assert loss.dtype == np.float32 and loss == pytest.approx(tg.softmax_cross_entropy(logits, rows))
 
 
+def test_settings_that_are_numpy_numbers_do_not_promote():
+    x, half = np.ones((2, 2), np.float32), np.float64(0.5)
+    for out in (
+        tg.leaky_relu(x, half),
+        tg.elu(x, half),
+        tg.softmax_cross_entropy(x, [0, 1], half),
+        nn.huber(x, 2 * x, half),
+        tg.batch_norm(x, eps=half),
+        tg.layer_norm(x, eps=half),
+    ):
+        assert out.dtype == np.float32
+    slope = tg.Tensor(0.5, requires_grad=True)
+    with pytest.raises(TypeError, match="requires gradients"):
+        tg.leaky_relu(x, slope)
+
+
 def test_losses_of_huge_logits():
     logits = tg.Tensor([1e4, -1e4, 1e4, -1e4], requires_grad=True)
     loss = nn.binary_cross_entropy_with_logits(logits, [1, 0, 0, 1], reduction="none")

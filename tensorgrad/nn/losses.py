@@ -132,6 +132,7 @@ def huber(predictions: Any, targets: Any, delta: float = 1.0, reduction: str = "
     >>> tg.nn.huber(tg.Tensor([1.0, 2.0]), [1.5, 6.0], reduction="none")
     Tensor([0.125, 3.5  ])
     """
+    delta = float(delta)
     if not delta > 0:
         raise ValueError(f"huber: delta must be positive, got {delta}")
     difference = _difference("huber", predictions, targets)

@@ -50,7 +50,7 @@ class BatchNorm(Module):
                 f"{type(self).__name__}: momentum must lie in 0..1 and eps not be negative, got momentum={momentum}, "
                 f"eps={eps}"
             )
-        self.momentum, self.eps = momentum, eps
+        self.momentum, self.eps = float(momentum), float(eps)
         self.weight = Tensor(np.ones(channels, dtype), requires_grad=True)
         self.bias = Tensor(np.zeros(channels, dtype), requires_grad=True)
         self.running_mean = Tensor(np.zeros(channels, dtype))

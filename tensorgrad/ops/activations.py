@@ -67,7 +67,7 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     >>> tg.leaky_relu(np.array([-2.0, 0.0, 3.0]), slope=0.1)
     array([-0.2,  0. ,  3. ])
     """
-    return _leaky_relu(x, slope=slope)
+    return _leaky_relu(x, slope=float(slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
@@ -79,7 +79,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     >>> tg.elu(np.array([-1.0, 0.0, 3.0])).round(4)
     array([-0.6321,  0.    ,  3.    ])
     """
-    return _elu(x, alpha=alpha)
+    return _elu(x, alpha=float(alpha))
 
 
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848

@@ -105,6 +105,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0
     >>> round(loss.item(), 4)
     0.0878
     """
+    label_smoothing = float(label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
     labels = check_labels("softmax_cross_entropy", logits, labels)

@@ -67,7 +67,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axis: Any = -1, 
            [-1.,  1.]])
     """
     x = _floats("layer_norm", x)
-    return _scaled(standardise(x, axis=axis if isinstance(axis, int) else tuple(axis), eps=eps), weight, bias)
+    return _scaled(standardise(x, axis=axis if isinstance(axis, int) else tuple(axis), eps=float(eps)), weight, bias)
 
 
 def batch_norm(
@@ -110,6 +110,7 @@ def batch_norm(
         raise ValueError(f"batch_norm: takes x of shape (examples, channels, *spatial), got shape {x.shape}")
     if (mean is None) != (var is None):
         raise ValueError("batch_norm: takes both mean= and var=, or neither")
+    eps = float(eps)
     given = {"weight": weight, "bias": bias, "mean": mean, "var": var}
     weight, bias, mean, var = (_per_channel(name, value, x) for name, value in given.items())
     if mean is not None:
