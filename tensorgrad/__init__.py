@@ -5,8 +5,28 @@ from .anomaly import AnomalyError, detect_anomaly
 from .autodiff import gradients
 from .compile import CaptureError, Compiled, compile
 from .gradcheck import GradientError, gradcheck
+from .ops.activations import (
+    elu,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    softsign,
+)
+from .ops.convolution import conv, conv_transpose
+from .ops.dropout import dropout
+from .ops.embedding import embedding
+from .ops.flatten import flatten
 from .ops.joining import array
-from .ops.neural import dropout, log_softmax, relu, softmax, softmax_cross_entropy
+from .ops.losses import softmax_cross_entropy
+from .ops.normalisation import batch_norm, layer_norm
+from .ops.pooling import average_pool, max_pool
+from .ops.reductions import logsumexp
 from .recompute import checkpoint
 from .tensor import OPS, Op, Tensor, declare, implements, no_grad
 from .transforms import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -22,12 +42,20 @@ __all__ = [
     "Op",
     "Tensor",
     "array",
+    "average_pool",
+    "batch_norm",
     "checkpoint",
     "compile",
+    "conv",
+    "conv_transpose",
     "declare",
     "detect_anomaly",
     "dropout",
     "elementwise_grad",
+    "elu",
+    "embedding",
+    "flatten",
+    "gelu",
     "grad",
     "gradcheck",
     "gradients",
@@ -36,14 +64,23 @@ __all__ = [
     "implements",
     "jacobian",
     "jvp",
+    "layer_norm",
+    "leaky_relu",
     "log_softmax",
+    "logsumexp",
+    "max_pool",
     "nn",
     "no_grad",
     "optim",
     "relu",
     "samples",
+    "selu",
+    "sigmoid",
+    "silu",
     "softmax",
     "softmax_cross_entropy",
+    "softplus",
+    "softsign",
     "value_and_grad",
     "vjp",
 ]

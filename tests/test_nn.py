@@ -8,6 +8,7 @@ import pytest
 import tensorgrad as tg
 from models import mnist, simpsons, simpsons_rgb
 from tensorgrad import nn
+from tensorgrad.training import fit
 
 
 def network(seed=0, **settings):
@@ -205,3 +206,200 @@ def test_the_models(make, pixels, count):
     assert model(np.zeros((2, pixels), np.float32)).shape == (2, 10)
     assert model.penalty().item() > 0
     assert "Dropout(0.1)" in repr(model)
+
+
+# Images: convolution, pooling, normalisation
+
+
+def bars(count, seed):
+    """8 x 8 images of a noisy bar somewhere: 0 lies, 1 stands, 2 falls, 3 rises."""
+    rng = np.random.default_rng(seed)
+    i, j = np.indices((8, 8))
+    labels = rng.integers(0, 4, count)
+    place = rng.integers(0, 8, (count, 1, 1))
+    across = np.array([i, j, i - j, i + j])[labels]
+    images = (across % 8 == place) + rng.normal(0, 0.3, (count, 8, 8))
+    return images[:, None].astype(np.float32), labels
+
+
+def convolutional(seed=0):
+    rng = np.random.default_rng(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, rng, padding="same", weight_l2=1e-4),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, rng, padding=1),
+        nn.LeakyReLU(0.1),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.1, rng),
+        nn.Dense(64, 4, rng),
+    )
+
+
+def trained(epochs, compiled=True, folder=None, resume=False):
+    model = convolutional()
+    optimiser = tg.optim.Adam(model.parameters(), lr=1e-2)
+    settings = {"rng": np.random.default_rng(1), "quiet": True, "folder": folder, "resume": resume}
+    history = fit(
+        model, bars(500, 0), bars(200, 1), optimiser, epochs=epochs, batch_size=50, compiled=compiled, **settings
+    )
+    return model, optimiser, history
+
+
+def assert_same_state(one, other):
+    for part, counterpart in zip(one[:2], other[:2]):
+        state = counterpart.state_dict()
+        for name, value in part.state_dict().items():
+            np.testing.assert_array_equal(value, state[name], err_msg=name)
+
+
+def test_a_convolutional_network_learns():
+    model, _, history = trained(5)
+    assert history[-1].validation_accuracy > 0.95
+    assert set(model.state_dict()) >= {"1.running_mean", "1.running_var", "1.weight", "0.bias"}
+    assert len(model.parameters()) == 8 and not np.array_equal(model.state_dict()["1.running_var"], np.ones(8))
+
+
+def test_a_convolutional_network_is_the_same_compiled(monkeypatch):
+    monkeypatch.setenv("TENSORGRAD_FAST", "0")
+    plain, compiled = trained(1, compiled=False), trained(1, compiled=True)
+    assert_same_state(plain, compiled)
+    assert [row.loss for row in plain[2]] == [row.loss for row in compiled[2]]
+
+
+def test_a_network_with_batch_norm_resumes_bit_for_bit(tmp_path):
+    straight = trained(3)
+    trained(2, folder=tmp_path)
+    assert_same_state(trained(3, folder=tmp_path, resume=True), straight)
+
+
+@pytest.mark.parametrize(
+    "shape, layer",
+    [
+        ((6, 3), nn.BatchNorm1d(3)),
+        ((4, 3, 5), nn.BatchNorm1d(3)),
+        ((4, 3, 2, 2), nn.BatchNorm2d(3)),
+        ((2, 3, 2, 1, 2), nn.BatchNorm3d(3)),
+    ],
+)
+def test_batch_norm_keeps_running_statistics(shape, layer):
+    rng = np.random.default_rng(0)
+    axes = (0, *range(2, len(shape)))
+    mean, var = np.zeros(3), np.ones(3)
+    for _ in range(3):
+        x = rng.normal(2, 3, shape).astype(np.float32)
+        out = layer(x)
+        np.testing.assert_allclose(out.data.mean(axis=axes), np.zeros(3), atol=1e-5)
+        np.testing.assert_allclose(out.data.std(axis=axes), np.ones(3), atol=1e-3)
+        mean, var = 0.9 * mean + 0.1 * x.mean(axis=axes), 0.9 * var + 0.1 * x.var(axis=axes, ddof=1)
+        np.testing.assert_allclose(layer.running_mean.data, mean, rtol=1e-5)
+        np.testing.assert_allclose(layer.running_var.data, var, rtol=1e-5)
+    x, spread = rng.normal(2, 3, shape), (slice(None),) + (None,) * (len(shape) - 2)
+    expected = (x - mean[spread]) / np.sqrt(var[spread] + 1e-5)
+    np.testing.assert_allclose(layer.eval()(x).data, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(layer.running_mean.data, mean, rtol=1e-5)
+    assert layer(x[:1]).shape == x[:1].shape and not layer.running_mean.requires_grad
+
+
+def test_a_compiled_step_follows_changed_settings_of_batch_norm():
+    layer = nn.BatchNorm1d(2)
+    step = tg.compile(lambda x: layer(x).detach())
+    x = np.array([[1.0, 2.0], [3.0, 6.0]], np.float32)
+    for _ in range(3):
+        step(x)
+    layer.momentum = 1.0
+    step(x)
+    np.testing.assert_allclose(layer.running_mean.data, [2, 4], rtol=1e-6)
+    layer.eval()
+    np.testing.assert_allclose(step(x).data, layer(x).data, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer, shape, expected",
+    [
+        (nn.Conv1d(2, 4, 3, stride=2), (5, 2, 9), (5, 4, 4)),
+        (nn.Conv2d(2, 4, (3, 1), padding=(1, 0), bias=False), (5, 2, 4, 5), (5, 4, 4, 5)),
+        (nn.Conv2d(2, 4, 3, groups=2, dilation=2), (5, 2, 6, 7), (5, 4, 2, 3)),
+        (nn.Conv3d(1, 2, 2), (5, 1, 3, 4, 5), (5, 2, 2, 3, 4)),
+        (nn.MaxPool1d(2), (5, 2, 9), (5, 2, 4)),
+        (nn.MaxPool2d(3, 2, 1), (5, 2, 9, 8), (5, 2, 5, 4)),
+        (nn.MaxPool3d(2), (5, 2, 4, 4, 2), (5, 2, 2, 2, 1)),
+        (nn.AvgPool1d(2), (5, 2, 9), (5, 2, 4)),
+        (nn.AvgPool2d((2, 3), count_include_pad=False), (5, 2, 4, 6), (5, 2, 2, 2)),
+        (nn.AvgPool3d(2, stride=1), (5, 2, 4, 4, 2), (5, 2, 3, 3, 1)),
+        (nn.LayerNorm((3, 2)), (5, 3, 2), (5, 3, 2)),
+        (nn.Flatten(), (5, 3, 2), (5, 6)),
+        (nn.GELU("tanh"), (5, 3), (5, 3)),
+        *((activation(), (5, 3), (5, 3)) for activation in (nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Sigmoid)),
+        *((activation(), (5, 3), (5, 3)) for activation in (nn.LeakyReLU, nn.Softplus, nn.Softsign, nn.Tanh)),
+        (nn.Softmax(axis=1), (5, 3, 2), (5, 3, 2)),
+    ],
+    ids=lambda value: repr(value),
+)
+def test_shapes_and_dtypes_of_layers(layer, shape, expected):
+    x = tg.Tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32), requires_grad=True)
+    out = layer(x)
+    assert out.shape == expected and out.dtype == np.float32
+    out.sum().backward()
+    assert x.grad.dtype == np.float32
+    assert all(p.grad is not None and p.grad.dtype == np.float32 for p in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    "f, message",
+    [
+        (lambda: nn.Conv2d(0, 1, 3), "Conv2d: in_channels must be a positive integer, got 0"),
+        (lambda: nn.Conv2d(1, 1, (3, 3, 3)), "kernel_size must be an integer of at least 1, or one for each of the 2"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), "3 -> 4 channels cannot be divided into 2 groups"),
+        (lambda: nn.Conv1d(1, 1, 3, bias=False, bias_l2=1.0), "need a bias"),
+        (lambda: nn.Conv2d(1, 1, 3, weight_l2=-1), "Conv2d: weight_l2 must not be negative"),
+        (
+            lambda: nn.Conv2d(1, 8, 3)(np.zeros((5, 28, 28))),
+            r"Conv2d\(1 -> 8, 3x3\): the input must have shape",
+        ),
+        (lambda: nn.Conv2d(1, 8, 3)(np.zeros((5, 2, 9, 9))), r"\(examples, 1, height, width\), got \(5, 2, 9, 9\)"),
+        (lambda: nn.MaxPool2d(2)(np.zeros((5, 28, 28))), r"MaxPool2d\(2x2\): the input must have shape"),
+        (lambda: nn.AvgPool2d(0), "AvgPool2d: kernel_size must be"),
+        (
+            lambda: nn.BatchNorm2d(3)(np.zeros((5, 3))),
+            r"the input must have shape \(examples, 3\) and",
+        ),
+        (lambda: nn.BatchNorm1d(3)(np.zeros((5, 4))), r"BatchNorm1d\(3\): the input"),
+        (lambda: nn.BatchNorm1d(3)(np.zeros((1, 3))), "not more than one element for each channel"),
+        (lambda: nn.BatchNorm1d(3, momentum=2), "momentum must lie in 0..1"),
+        (lambda: nn.LayerNorm(3)(np.zeros((5, 4))), r"LayerNorm\(3\): the input must have shape \(..., 3\), got"),
+        (lambda: nn.LayerNorm(()), "features must be a positive integer"),
+        (lambda: nn.Embedding(3, 0), "Embedding: features must be a positive integer"),
+        (lambda: nn.GELU("fast"), "approximate must be"),
+    ],
+)
+def test_layers_refuse(f, message):
+    with pytest.raises(ValueError, match=message):
+        f()
+
+
+def test_penalties_of_convolution_and_embedding():
+    layer = nn.Conv1d(1, 2, 3, np.random.default_rng(0), weight_l1=0.1, weight_l2=0.2, bias_l2=0.3, dtype=np.float64)
+    layer.bias.data = np.array([1.0, 2.0])
+    w = layer.weight.data
+    assert layer.penalty().item() == pytest.approx(0.1 * abs(w).sum() + 0.2 * (w**2).sum() + 0.3 * 5)
+    table = nn.Embedding(4, 2, np.random.default_rng(0), weight_l2=0.5)
+    assert table.penalty().item() == pytest.approx(0.5 * (table.weight.data**2).sum())
+    assert nn.Conv1d(1, 2, 3, bias=False).penalty() == 0.0
+
+
+def test_convolution_starts_from_the_variance_of_its_fan_in():
+    weight = nn.Conv2d(16, 64, 3, np.random.default_rng(0), groups=2).weight.data
+    assert weight.std() == pytest.approx(np.sqrt(2 / (8 * 9)), rel=0.05)
+
+
+def test_reprs_of_layers_say_what_differs_from_the_defaults():
+    assert repr(nn.Conv2d(2, 4, (3, 1), stride=2, groups=2, bias=False, weight_l2=0.1)) == (
+        "Conv2d(2 -> 4, 3x1, stride=2, groups=2, bias=False, weight_l2=0.1)"
+    )
+    assert repr(nn.MaxPool2d(3, 2, 1)) == "MaxPool2d(3x3, stride=(2, 2), padding=1)"
+    assert repr(nn.BatchNorm2d(8, momentum=0.2)) == "BatchNorm2d(8, momentum=0.2)"
+    assert repr(nn.LeakyReLU()) + repr(nn.GELU()) + repr(nn.Softmax()) == "LeakyReLU(0.01)GELU()Softmax()"
+    assert repr(nn.LayerNorm((2, 3))) == "LayerNorm(2, 3)"

@@ -1,18 +1,72 @@
 """Layers, losses and penalties: expressions on top of the engine."""
 
-from .layers import Dense, Dropout, ReLU, Sequential, Softmax
-from .losses import categorical_cross_entropy, l1_penalty, l2_penalty, softmax_cross_entropy
+from .activations import ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh
+from .convolution import (
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from .layers import Dense, Dropout, Embedding, Flatten, Sequential
+from .losses import (
+    binary_cross_entropy_with_logits,
+    categorical_cross_entropy,
+    hinge,
+    huber,
+    kl_divergence,
+    l1_penalty,
+    l2_penalty,
+    mae,
+    mse,
+    softmax_cross_entropy,
+)
 from .module import Module
+from .normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d, LayerNorm
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
     "Dense",
     "Dropout",
+    "Embedding",
+    "Flatten",
+    "LayerNorm",
+    "LeakyReLU",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "Module",
     "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "binary_cross_entropy_with_logits",
     "categorical_cross_entropy",
+    "hinge",
+    "huber",
+    "kl_divergence",
     "l1_penalty",
     "l2_penalty",
+    "mae",
+    "mse",
     "softmax_cross_entropy",
 ]

@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 
 
-def he_normal(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: Any = np.float32) -> np.ndarray:
-    """Normal values of variance 2 / fan-in (He et al. 2015, equation 10), the fan-in being the first axis.
+def he_normal(
+    shape: tuple[int, ...],
+    rng: np.random.Generator | None = None,
+    dtype: Any = np.float32,
+    fan_in: int | None = None,
+) -> np.ndarray:
+    """Normal values of variance 2 / fan-in (He et al. 2015, equation 10), the fan-in by default being the first axis.
 
     >>> import numpy as np
     >>> he_normal((2, 3), np.random.default_rng(0)).shape
     (2, 3)
     """
     rng = np.random.default_rng() if rng is None else rng
-    values: np.ndarray = rng.standard_normal(shape) * np.sqrt(2.0 / shape[0])
+    values: np.ndarray = rng.standard_normal(shape) * np.sqrt(2.0 / (shape[0] if fan_in is None else fan_in))
     return values.astype(dtype)

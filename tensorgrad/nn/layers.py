@@ -1,4 +1,4 @@
-"""Layers: Dense, ReLU, Dropout, Softmax, and Sequential, which chains them."""
+"""Layers: Dense, Embedding, Dropout, Flatten, and Sequential, which chains them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..ops.neural import dropout, relu, softmax
+from ..ops.dropout import dropout
+from ..ops.embedding import embedding
+from ..ops.flatten import flatten
 from ..tensor import Tensor, watched
 from .initialisers import he_normal
-from .losses import l1_penalty, l2_penalty
-from .module import Module, total
+from .module import Module
+from .weighted import Weighted, check_sizes
 
 
-class Dense(Module):
+class Dense(Weighted):
     """``x @ weight + bias``.
 
     Weights start from He's normal distribution (for ReLU), biases from 0.
@@ -52,77 +54,86 @@ class Dense(Module):
         bias_l2: float = 0.0,
         dtype: Any = np.float32,
     ) -> None:
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"Dense: {name} must be a positive integer, got {value!r}")
+        check_sizes("Dense", in_features=in_features, out_features=out_features)
         self.weight = Tensor(he_normal((in_features, out_features), rng, dtype), requires_grad=True)
         self.bias = Tensor(np.zeros(out_features, dtype), requires_grad=True)
-        self.strengths = {"weight_l1": weight_l1, "weight_l2": weight_l2, "bias_l1": bias_l1, "bias_l2": bias_l2}
-        for name, strength in self.strengths.items():
-            if strength < 0:
-                raise ValueError(f"Dense: {name} must not be negative, got {strength}")
+        self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2, bias_l1=bias_l1, bias_l2=bias_l2)
 
     def forward(self, x: Any) -> Tensor:
         """``x @ weight + bias`` for ``x`` of shape (..., in_features)."""
-        result: Tensor = self._accepted(x) @ self.weight + self.bias
-        return result
-
-    def _accepted(self, x: Any) -> Any:
-        """The input in the parameters' dtype: arrays are converted, Tensors must have it."""
-        dtype = self.weight.dtype
-        if not hasattr(x, "__array_function__"):
-            x = np.asarray(x, dtype=dtype)
-        elif x.dtype != dtype and not isinstance(x, Tensor):
-            x = x.astype(dtype)
-        elif x.dtype != dtype:
-            raise TypeError(f"{self!r}: the input is {x.dtype}, the parameters {dtype}; use x.astype(np.{dtype})")
+        x = self._in_dtype(x)
         if x.ndim == 0 or x.shape[-1] != self.weight.shape[0]:
             raise ValueError(f"{self!r}: the input must have shape (..., {self.weight.shape[0]}), got {x.shape}")
-        return x
-
-    def penalty(self) -> Any:
-        """The L1 and L2 penalties of weight and bias: a 0-d Tensor, or 0.0 where there are none."""
-        strengths = watched(self, "strengths")
-        return total(
-            formula(tensor, strength)
-            for name, tensor, formula in (
-                ("weight_l1", self.weight, l1_penalty),
-                ("weight_l2", self.weight, l2_penalty),
-                ("bias_l1", self.bias, l1_penalty),
-                ("bias_l2", self.bias, l2_penalty),
-            )
-            if (strength := strengths[name])
-        )
+        result: Tensor = x @ self.weight + self.bias
+        return result
 
     def __repr__(self) -> str:
-        strengths = "".join(f", {name}={value:g}" for name, value in self.strengths.items() if value)
-        return f"Dense({self.weight.shape[0]} -> {self.weight.shape[1]}{strengths})"
+        return f"Dense({self.weight.shape[0]} -> {self.weight.shape[1]}{self._penalties()})"
 
 
-class ReLU(Module):
-    """``max(x, 0)``, elementwise; the gradient at 0 is 0.
+class Embedding(Weighted):
+    """A row of ``weight`` for each index; see :func:`tensorgrad.embedding`.
 
-    >>> import tensorgrad as tg
-    >>> tg.nn.ReLU()(tg.Tensor([-1.0, 2.0]))
-    Tensor([0., 2.])
+    The rows start from the standard normal distribution. Input: integers of any shape; output of shape
+    (*indices, features).
+
+    Parameters
+    ----------
+    rows
+        How many different indices there are: 0 to rows - 1.
+    features
+        Length of each row.
+    rng
+        NumPy random generator for the initial weights; None takes a fresh one.
+    weight_l1, weight_l2
+        Strengths of the penalties that :meth:`penalty` adds up.
+    dtype
+        Of the weight.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> layer = tg.nn.Embedding(10, 4, rng=np.random.default_rng(0))
+    >>> layer
+    Embedding(10 -> 4)
+    >>> layer(np.array([[1, 2, 3], [1, 0, 9]])).shape
+    (2, 3, 4)
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        features: int,
+        rng: np.random.Generator | None = None,
+        *,
+        weight_l1: float = 0.0,
+        weight_l2: float = 0.0,
+        dtype: Any = np.float32,
+    ) -> None:
+        check_sizes("Embedding", rows=rows, features=features)
+        rng = np.random.default_rng() if rng is None else rng
+        self.weight = Tensor(rng.standard_normal((rows, features)).astype(dtype), requires_grad=True)
+        self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2)
+
+    def forward(self, indices: Any) -> Tensor:
+        """The rows at ``indices``."""
+        return embedding(indices, self.weight)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"Embedding({self.weight.shape[0]} -> {self.weight.shape[1]}{self._penalties()})"
+
+
+class Flatten(Module):
+    """All axes but the first as one: rows of features from images.
+
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.nn.Flatten()(np.zeros((5, 2, 3, 3))).shape
+    (5, 18)
     """
 
     def forward(self, x: Any) -> Tensor:
-        """``max(x, 0)``."""
-        return relu(x)  # type: ignore[no-any-return]
-
-
-class Softmax(Module):
-    """``exp(x) / sum(exp(x))`` over the last axis.
-
-    >>> import tensorgrad as tg
-    >>> tg.nn.Softmax()(tg.Tensor([0.0, 0.0]))
-    Tensor([0.5, 0.5])
-    """
-
-    def forward(self, x: Any) -> Tensor:
-        """Probabilities over the last axis."""
-        return softmax(x)  # type: ignore[no-any-return]
+        """``x`` of shape (examples, ...) as (examples, features)."""
+        return flatten(x)  # type: ignore[no-any-return]
 
 
 class Dropout(Module):

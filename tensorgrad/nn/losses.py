@@ -6,10 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.neural import check_labels, softmax_cross_entropy
-from ..tensor import Tensor
+from ..ops.activations import relu, softplus
+from ..ops.losses import check_labels, softmax_cross_entropy
+from ..tensor import Tensor, beside, verified
 
-__all__ = ["categorical_cross_entropy", "l1_penalty", "l2_penalty", "softmax_cross_entropy"]
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "categorical_cross_entropy",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "l1_penalty",
+    "l2_penalty",
+    "mae",
+    "mse",
+    "softmax_cross_entropy",
+]
 
 SMALLEST_PROBABILITY = 1e-7
 
@@ -46,6 +58,178 @@ def categorical_cross_entropy(probabilities: Any, labels: Any) -> Any:
     labels = check_labels("categorical_cross_entropy", probabilities, labels)
     rows = labels if labels.dtype.kind == "f" else labels[..., None] == np.arange(probabilities.shape[-1])
     return -(rows * np.log(np.clip(probabilities, SMALLEST_PROBABILITY, None))).sum(axis=-1).mean()
+
+
+def kl_divergence(logits: Any, probabilities: Any) -> Any:
+    """Mean Kullback-Leibler divergence, in nats, of the softmax of ``logits`` from ``probabilities``.
+
+    ``sum(p * log(p / softmax(logits)))`` over the last axis, where 0 log 0 = 0; that is the cross-entropy minus the
+    entropy of ``probabilities`` (Kullback & Leibler 1951).
+
+    Parameters
+    ----------
+    logits
+        Tensor or array of shape (..., classes).
+    probabilities
+        Of the same shape, rows that sum to 1; as a Tensor, differentiated too.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> p = np.array([[0.25, 0.75]])
+    >>> round(tg.nn.kl_divergence(tg.Tensor([[0.0, 0.0]]), p).item(), 4)
+    0.1308
+    """
+    p = check_labels("kl_divergence", logits, probabilities)
+    if p.dtype.kind != "f":
+        raise TypeError(f"kl_divergence: takes probabilities of shape {np.shape(logits)}, got {p.dtype} labels")
+    entropy = -(p * np.log(np.where(p == 0, 1, p))).sum(axis=-1).mean()
+    return softmax_cross_entropy(logits, p) - entropy
+
+
+def mse(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
+    """Squared error, ``(predictions - targets)^2``.
+
+    Parameters
+    ----------
+    predictions
+        Tensor or array of any shape.
+    targets
+        Of the same shape; arrays are converted to the dtype of the predictions.
+    reduction
+        ``"mean"`` over all elements, ``"sum"``, or ``"none"`` for the losses themselves.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ: broadcasting would compare everything with everything.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> tg.nn.mse(tg.Tensor([1.0, 2.0]), [1.0, 4.0]).item()
+    2.0
+    """
+    return _reduced("mse", np.square(_difference("mse", predictions, targets)), reduction)
+
+
+def mae(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
+    """Absolute error, ``abs(predictions - targets)``; the gradient at 0 is 0. Parameters as for :func:`mse`.
+
+    >>> import tensorgrad as tg
+    >>> tg.nn.mae(tg.Tensor([1.0, 2.0]), [1.0, 4.0]).item()
+    1.0
+    """
+    return _reduced("mae", np.absolute(_difference("mae", predictions, targets)), reduction)
+
+
+def huber(predictions: Any, targets: Any, delta: float = 1.0, reduction: str = "mean") -> Any:
+    """Half the squared error up to ``delta``, from there on linear (Huber 1964): outliers count less.
+
+    ``d^2 / 2`` where ``abs(d) <= delta``, else ``delta * (abs(d) - delta / 2)``. Other parameters as for :func:`mse`.
+
+    >>> import tensorgrad as tg
+    >>> tg.nn.huber(tg.Tensor([1.0, 2.0]), [1.5, 6.0], reduction="none")
+    Tensor([0.125, 3.5  ])
+    """
+    delta = float(delta)
+    if not delta > 0:
+        raise ValueError(f"huber: delta must be positive, got {delta}")
+    difference = _difference("huber", predictions, targets)
+    clipped = np.clip(difference, -delta, delta)
+    return _reduced("huber", clipped * (difference - 0.5 * clipped), reduction)
+
+
+def hinge(scores: Any, labels: Any, reduction: str = "mean") -> Any:
+    """``max(0, 1 - labels * scores)``, the loss of support vector machines (Cortes & Vapnik 1995).
+
+    The gradient at the kink is 0.
+
+    Parameters
+    ----------
+    scores
+        Tensor or array of any shape.
+    labels
+        -1 or 1, of the same shape.
+    reduction
+        ``"mean"`` over all elements, ``"sum"``, or ``"none"`` for the losses themselves.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> tg.nn.hinge(tg.Tensor([0.5, 0.5]), [1, -1], reduction="none")
+    Tensor([0.5, 1.5])
+    """
+    scores, labels = _pair("hinge", scores, labels)
+    verified(_check_signs, labels.numpy() if isinstance(labels, Tensor) else labels)
+    return _reduced("hinge", relu(1 - labels * scores), reduction)
+
+
+def binary_cross_entropy_with_logits(logits: Any, labels: Any, reduction: str = "mean") -> Any:
+    """Cross-entropy, in nats, between ``labels`` and ``sigmoid(logits)``, element by element.
+
+    ``labels * softplus(-logits) + (1 - labels) * softplus(logits)``, exact for logits of any size.
+
+    Parameters
+    ----------
+    logits
+        Tensor or array of any shape.
+    labels
+        0 and 1, or probabilities in between, of the same shape.
+    reduction
+        ``"mean"`` over all elements, ``"sum"``, or ``"none"`` for the losses themselves.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> tg.nn.binary_cross_entropy_with_logits(tg.Tensor([0.0, 100.0]), [1, 0]).item().__round__(4)
+    50.3466
+    """
+    logits, labels = _pair("binary_cross_entropy_with_logits", logits, labels)
+    verified(_check_probabilities, labels.numpy() if isinstance(labels, Tensor) else labels)
+    losses = labels * softplus(-logits) + (1 - labels) * softplus(logits)
+    return _reduced("binary_cross_entropy_with_logits", losses, reduction)
+
+
+def _pair(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
+    """Both as floats of one shape; targets that are no floating Tensor in the dtype of the predictions."""
+    predictions = predictions if hasattr(predictions, "dtype") else np.asarray(predictions)
+    if predictions.dtype.kind != "f":
+        predictions = predictions.astype(np.float64)
+    if not hasattr(targets, "dtype"):
+        targets = beside(np.asarray(targets), predictions)
+    if targets.shape != predictions.shape:
+        raise ValueError(
+            f"{name}: targets must have the shape {predictions.shape} of the predictions, got {targets.shape}"
+        )
+    if targets.dtype != predictions.dtype and not (isinstance(targets, Tensor) and targets.dtype.kind == "f"):
+        targets = targets.astype(predictions.dtype)
+    return predictions, targets
+
+
+def _difference(name: str, predictions: Any, targets: Any) -> Any:
+    predictions, targets = _pair(name, predictions, targets)
+    return predictions - targets
+
+
+def _reduced(name: str, losses: Any, reduction: str) -> Any:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    if reduction == "mean" and losses.size == 0:
+        raise ValueError(f"{name}: there is no mean of losses of shape {losses.shape}")
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+
+
+def _check_signs(labels: Any) -> None:
+    if not (abs(labels) == 1).all():
+        wrong = labels[abs(labels) != 1].reshape(-1)[0]
+        raise ValueError(f"hinge: labels must be -1 or 1, got {wrong}")
+
+
+def _check_probabilities(labels: Any) -> None:
+    if not ((labels >= 0) & (labels <= 1)).all():
+        wrong = labels[~((labels >= 0) & (labels <= 1))].reshape(-1)[0]
+        raise ValueError(f"binary_cross_entropy_with_logits: labels must lie in 0..1, got {wrong}")
 
 
 def l1_penalty(weight: Tensor, strength: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Ops of neural networks: relu, softmax, cross-entropy, dropout."""
+"""Cross-entropy of a softmax, from logits: the mean over the examples of -log softmax(logits)[label]."""
 
 from __future__ import annotations
 
@@ -8,51 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import Tensor, beside, declare, describe, drawn, verified
-
-# Activations
-
-relu = declare(
-    "relu",
-    lambda x: np.maximum(x, 0),
-    lambda g, out, x: g * (x > 0),
-    sample=samples.unary(avoid=[0]),
-    expects="a real array",
-)
-
-
-def _softmax(x: Any, *, axis: int = -1) -> Any:
-    """exp(x) / sum exp(x), shifted by the maximum so that no exponential overflows."""
-    powers = np.exp(x - x.max(axis=axis, keepdims=True))
-    return powers / powers.sum(axis=axis, keepdims=True)
-
-
-def _log_softmax(x: Any, *, axis: int = -1) -> Any:
-    shifted = x - x.max(axis=axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
-
-
-def _softmax_sample(draw: samples.Draw) -> Any:
-    x = samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=1))
-    return (x,), {"axis": draw.integer(-x.ndim, x.ndim - 1)}
-
-
-softmax = declare(
-    "softmax",
-    _softmax,
-    lambda g, out, x, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)),
-    sample=_softmax_sample,
-    expects="an array and one of its axes, not empty",
-)
-log_softmax = declare(
-    "log_softmax",
-    _log_softmax,
-    lambda g, out, x, axis: g - np.exp(out) * g.sum(axis=axis, keepdims=True),
-    sample=_softmax_sample,
-    expects="an array and one of its axes, not empty",
-)
-
-# Cross-entropy of a softmax, from logits: mean over the examples of -log softmax(logits)[label]
+from ..tensor import Tensor, beside, declare, describe, verified
+from .activations import log_softmax, softmax
 
 
 @lru_cache(maxsize=64)
@@ -90,7 +47,7 @@ _cross_entropy_of_indices = declare(
 
 
 def _row_cross_entropy(logits: Any, labels: Any) -> Any:
-    logarithms = np.where(labels == 0, 0, _log_softmax(logits))  # 0 times -infinity is 0 here
+    logarithms = np.where(labels == 0, 0, log_softmax(logits))  # 0 times -infinity is 0 here
     return -(labels * logarithms).sum(axis=-1).mean()
 
 
@@ -115,7 +72,7 @@ _cross_entropy_of_rows = declare(
 )
 
 
-def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
+def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> Any:
     """Mean cross-entropy, in nats, between ``labels`` and the softmax of ``logits`` over their last axis.
 
     Computed from shifted logits (log-sum-exp), so it is exact for logits of any size.
@@ -126,6 +83,9 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
         Tensor or array of shape (..., classes).
     labels
         Integers from 0 to classes - 1 of shape (...), or probabilities of the shape of the logits.
+    label_smoothing
+        Share of each label that is spread evenly over all classes, 0 <= label_smoothing <= 1 (Szegedy et al. 2016,
+        section 7).
 
     Returns
     -------
@@ -145,7 +105,14 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     >>> round(loss.item(), 4)
     0.0878
     """
+    label_smoothing = float(label_smoothing)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
     labels = check_labels("softmax_cross_entropy", logits, labels)
+    if label_smoothing:
+        logits = logits if hasattr(logits, "dtype") else np.asarray(logits)
+        rows = labels if labels.dtype.kind == "f" else _one_hot(labels, logits).astype(logits.dtype)
+        labels = rows * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
     if labels.dtype.kind == "f":
         return _cross_entropy_of_rows(logits, labels)
     return _cross_entropy_of_indices(logits, labels)
@@ -180,65 +147,3 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     raise (ValueError if values.dtype.kind in "iuf" else TypeError)(
         f"{name}: takes integer labels of shape {shape[:-1]} or probabilities of shape {shape}, got {describe(values)}"
     )
-
-
-# Dropout
-
-_OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
-"""Generators whose raw numbers are random in all of their 64 bits: the same as those of ``integers``, and quicker."""
-
-
-def _keep_mask(x: Any, *, rate: float = 0.5, rng: Any = None) -> Any:
-    """1/(1 - rate) where an element is kept, 0 where it is dropped.
-
-    Each element takes 16 random bits, seven times cheaper than a float; the probability is thus a multiple
-    of 2^-16, and the scale is exactly its inverse, so that the mean stays exactly 1.
-    """
-    kept = max(1, round((1 - rate) * 65536))
-
-    def words(rng: np.random.Generator) -> Any:
-        count = -(-x.size // 4)
-        if isinstance(rng.bit_generator, _OF_64_BITS):
-            raw = rng.bit_generator.random_raw(count)
-        else:
-            raw = rng.integers(0, 2**64 - 1, size=count, dtype=np.uint64, endpoint=True)
-        return raw.view(np.uint16)[: x.size].reshape(x.shape)
-
-    return (beside(drawn(rng, words), x) < kept) * x.dtype.type(65536 / kept)
-
-
-keep_mask = declare(
-    "keep_mask",
-    _keep_mask,
-    None,
-    sample=lambda draw: (
-        (samples.reals(draw, samples.shape(draw)),),
-        {"rate": samples.choice(draw, [0.5, 0.1, 0.0]), "rng": np.random.default_rng(draw.integer(0, 99))},
-    ),
-    expects="a floating array",
-)
-
-
-def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
-    """Zero each element with probability ``rate`` and scale the others by 1 / (1 - rate) (inverted dropout).
-
-    Parameters
-    ----------
-    x
-        Floating Tensor or array of any shape.
-    rate
-        Probability of dropping, 0 <= rate < 1, to a resolution of 2^-16.
-    rng
-        NumPy random generator that draws the mask.
-
-    Examples
-    --------
-    >>> import numpy as np, tensorgrad as tg
-    >>> tg.dropout(np.ones(6), 0.5, np.random.default_rng(3))
-    array([0., 0., 2., 2., 0., 2.])
-    """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout: rate must satisfy 0 <= rate < 1, got {rate}")
-    if np.dtype(x.dtype).kind != "f":
-        raise TypeError(f"dropout: takes floats, got {x.dtype}; use x.astype(np.float32)")
-    return x * keep_mask(x, rate=rate, rng=rng)

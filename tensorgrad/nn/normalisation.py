@@ -1,0 +1,151 @@
+"""Layers that normalise: over the batch, or over the features of each example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ops.normalisation import batch_norm, layer_norm
+from ..tensor import Tensor
+from .module import Module
+from .weighted import check_sizes, in_dtype
+
+
+class BatchNorm(Module):
+    """Each channel with mean 0 and variance 1, then ``* weight + bias``; see :func:`tensorgrad.batch_norm`.
+
+    In training, mean and variance are those of the batch, and running means of them are kept; in evaluation, the
+    running ones are used. They are Tensors without gradient, saved and loaded with the parameters.
+
+    Parameters
+    ----------
+    channels
+        Length of the second axis of the input.
+    momentum
+        Share of the batch in ``running = (1 - momentum) * running + momentum * batch``; the batch's variance is there
+        the unbiased one.
+    eps
+        Added to the variance.
+    dtype
+        Of the parameters and the running means.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> layer = tg.nn.BatchNorm1d(2)
+    >>> layer(np.array([[1.0, 10.0], [3.0, 30.0]])).data.round(3)
+    array([[-1., -1.],
+           [ 1.,  1.]], dtype=float32)
+    >>> layer.running_mean.data
+    array([0.2, 2. ], dtype=float32)
+    """
+
+    spatial_axes: tuple[int, ...]
+
+    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+        check_sizes(type(self).__name__, channels=channels)
+        if not 0 <= momentum <= 1 or eps < 0:
+            raise ValueError(
+                f"{type(self).__name__}: momentum must lie in 0..1 and eps not be negative, got momentum={momentum}, "
+                f"eps={eps}"
+            )
+        self.momentum, self.eps = float(momentum), float(eps)
+        self.weight = Tensor(np.ones(channels, dtype), requires_grad=True)
+        self.bias = Tensor(np.zeros(channels, dtype), requires_grad=True)
+        self.running_mean = Tensor(np.zeros(channels, dtype))
+        self.running_var = Tensor(np.ones(channels, dtype))
+
+    def forward(self, x: Any) -> Tensor:
+        """``x`` of shape (examples, channels, *spatial), normalised."""
+        x = in_dtype(self, x, self.weight.dtype)
+        channels = self.weight.shape[0]
+        if x.ndim - 2 not in self.spatial_axes or x.shape[1] != channels:
+            raise ValueError(
+                f"{self!r}: the input must have shape (examples, {channels}) and "
+                f"{' or '.join(map(str, self.spatial_axes))} spatial axes, got {x.shape}"
+            )
+        if not self.training:
+            mean, var = self.running_mean, self.running_var
+            return batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)  # type: ignore[no-any-return]
+        result: Tensor = batch_norm(x, self.weight, self.bias, eps=self.eps)
+        self._observe(x.numpy() if isinstance(x, Tensor) else x)
+        return result
+
+    def _observe(self, x: Any) -> None:
+        """Move the running mean and variance towards those of the batch."""
+        axes, momentum = (0, *range(2, x.ndim)), self.momentum
+        count = x.size // x.shape[1]
+        centred = x - (mean := x.mean(axis=axes, keepdims=True))
+        var = (centred * centred).mean(axis=axes, keepdims=True) * (count / (count - 1))
+        for running, value in ((self.running_mean, mean), (self.running_var, var)):
+            running.data = (1 - momentum) * running.data + momentum * value.reshape(running.shape)
+
+    def __repr__(self) -> str:
+        settings = (("momentum", self.momentum, 0.1), ("eps", self.eps, 1e-5))
+        text = "".join(f", {name}={value:g}" for name, value, default in settings if value != default)
+        return f"{type(self).__name__}({self.weight.shape[0]}{text})"
+
+
+class BatchNorm1d(BatchNorm):
+    """:class:`BatchNorm2d` for features (examples, channels) and sequences (examples, channels, length)."""
+
+    spatial_axes = (0, 1)
+
+
+class BatchNorm2d(BatchNorm):
+    __doc__ = BatchNorm.__doc__
+    spatial_axes = (2,)
+
+
+class BatchNorm3d(BatchNorm):
+    """:class:`BatchNorm2d` for volumes (examples, channels, depth, height, width)."""
+
+    spatial_axes = (3,)
+
+
+class LayerNorm(Module):
+    """Each example with mean 0 and variance 1 over its features, then ``* weight + bias``.
+
+    See :func:`tensorgrad.layer_norm`.
+
+    Parameters
+    ----------
+    features
+        Lengths of the normalised axes, the last ones of the input: an integer, or a tuple.
+    eps
+        Added to the variance.
+    dtype
+        Of the parameters.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.nn.LayerNorm(2)(np.array([[1.0, 3.0], [10.0, 30.0]])).data.round(3)
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
+    """
+
+    def __init__(self, features: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+        lengths = tuple(features) if isinstance(features, (tuple, list)) else (features,)
+        for length in lengths or (0,):
+            check_sizes("LayerNorm", features=length)
+        if eps < 0:
+            raise ValueError(f"LayerNorm: eps must not be negative, got {eps}")
+        self.eps = eps
+        self.weight = Tensor(np.ones(lengths, dtype), requires_grad=True)
+        self.bias = Tensor(np.zeros(lengths, dtype), requires_grad=True)
+
+    def forward(self, x: Any) -> Tensor:
+        """``x`` of shape (..., *features), normalised."""
+        x = in_dtype(self, x, self.weight.dtype)
+        lengths = self.weight.shape
+        if x.shape[-len(lengths) :] != lengths:
+            raise ValueError(
+                f"{self!r}: the input must have shape (..., {', '.join(map(str, lengths))}), got {x.shape}"
+            )
+        axes = tuple(range(-len(lengths), 0))
+        return layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"LayerNorm({', '.join(map(str, self.weight.shape))})"

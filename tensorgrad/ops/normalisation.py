@@ -1,0 +1,146 @@
+"""Normalisation: mean 0 and variance 1 over the examples of a batch, or over the features of each example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import samples
+from ..tensor import declare
+
+
+def _deviation(centred: Any, axis: Any, eps: float) -> Any:
+    """sqrt(variance + eps)."""
+    return np.sqrt((centred * centred).mean(axis=axis, keepdims=True) + eps)
+
+
+def _standardise(x: Any, *, axis: Any, eps: float) -> Any:
+    """(x - mean) / sqrt(variance + eps), both over ``axis``."""
+    centred = x - x.mean(axis=axis, keepdims=True)
+    return centred / _deviation(centred, axis, eps)
+
+
+def _standardise_rule(g: Any, out: Any, x: Any, axis: Any, eps: float) -> Any:
+    """(g - mean(g) - out mean(g out)) / deviation: what would change mean or variance is taken out."""
+    centred = x - x.mean(axis=axis, keepdims=True)
+    along = out * (g * out).mean(axis=axis, keepdims=True)
+    return (g - g.mean(axis=axis, keepdims=True) - along) / _deviation(centred, axis, eps)
+
+
+def _standardise_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=1))
+    axes = [-1, tuple(range(x.ndim)), 0, (0, x.ndim - 1) if x.ndim > 1 else (0,)]
+    return (x,), {"axis": samples.choice(draw, axes), "eps": samples.choice(draw, [0.5, 0.1])}
+
+
+standardise = declare(
+    "standardise",
+    _standardise,
+    _standardise_rule,
+    sample=_standardise_sample,
+    expects="a floating array that is not empty along axes that it has",
+)
+
+
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axis: Any = -1, eps: float = 1e-5) -> Any:
+    """Each example with mean 0 and variance 1 over its features, then ``* weight + bias`` (Ba, Kiros & Hinton 2016).
+
+    ``(x - mean) / sqrt(variance + eps) * weight + bias``, mean and variance over ``axis``.
+
+    Parameters
+    ----------
+    x
+        Floating Tensor or array of any shape.
+    weight, bias
+        Of shapes that broadcast against ``x``, by custom those of its normalised axes at the end; None for none.
+    axis
+        The axes of the features: an integer or a tuple.
+    eps
+        Added to the variance.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.layer_norm(np.array([[1.0, 3.0], [10.0, 30.0]])).round(3)
+    array([[-1.,  1.],
+           [-1.,  1.]])
+    """
+    x = _floats("layer_norm", x)
+    return _scaled(standardise(x, axis=axis if isinstance(axis, int) else tuple(axis), eps=float(eps)), weight, bias)
+
+
+def batch_norm(
+    x: Any, weight: Any = None, bias: Any = None, *, mean: Any = None, var: Any = None, eps: float = 1e-5
+) -> Any:
+    """Each channel with mean 0 and variance 1 over the batch, then ``* weight + bias`` (Ioffe & Szegedy 2015).
+
+    ``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel. Without ``mean`` and ``var`` they are those of
+    the batch, over examples and spatial axes, and the gradient takes this into account.
+
+    Parameters
+    ----------
+    x
+        Floating Tensor or array of shape (examples, channels, *spatial).
+    weight, bias
+        Of shape (channels,); None for none.
+    mean, var
+        Of shape (channels,), both or none: for evaluation, from training.
+    eps
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or a batch has not more than one element for each channel.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> x = np.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> tg.batch_norm(x).round(3)
+    array([[-1., -1.],
+           [ 1.,  1.]])
+    >>> tg.batch_norm(x, mean=np.zeros(2), var=np.ones(2), eps=0.0)
+    array([[ 1., 10.],
+           [ 3., 30.]])
+    """
+    x = _floats("batch_norm", x)
+    if x.ndim < 2:
+        raise ValueError(f"batch_norm: takes x of shape (examples, channels, *spatial), got shape {x.shape}")
+    if (mean is None) != (var is None):
+        raise ValueError("batch_norm: takes both mean= and var=, or neither")
+    eps = float(eps)
+    given = {"weight": weight, "bias": bias, "mean": mean, "var": var}
+    weight, bias, mean, var = (_per_channel(name, value, x) for name, value in given.items())
+    if mean is not None:
+        scale = 1 / np.sqrt(var + eps) if weight is None else weight / np.sqrt(var + eps)
+        return _scaled(x - mean, scale, bias)
+    if x.size <= x.shape[1]:
+        raise ValueError(
+            f"batch_norm: a batch of shape {x.shape} has not more than one element for each channel, which has no "
+            "variance; take larger batches, or evaluate with mean= and var="
+        )
+    return _scaled(standardise(x, axis=(0, *range(2, x.ndim)), eps=eps), weight, bias)
+
+
+def _scaled(x: Any, weight: Any, bias: Any) -> Any:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def _floats(name: str, x: Any) -> Any:
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: takes floats, got {x.dtype}; use x.astype(np.float32)")
+    return x
+
+
+def _per_channel(name: str, value: Any, x: Any) -> Any:
+    """A value for each channel as an array that broadcasts against ``x``."""
+    if value is None:
+        return None
+    value = value if hasattr(value, "shape") else np.asarray(value, x.dtype)
+    if value.shape != x.shape[1:2]:
+        raise ValueError(f"batch_norm: {name} must have shape ({x.shape[1]},), got {value.shape}")
+    return value.reshape((x.shape[1],) + (1,) * (x.ndim - 2))

@@ -1,0 +1,124 @@
+"""Pooling: the maximum or the mean of each window of an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tensor import OPS, beside
+from .windows import Lengths, is_padded, pairs, per_axis, reach
+
+
+def max_pool(x: Any, kernel: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Any:
+    """The largest element of each window, channel by channel; padding is never the largest.
+
+    Where several elements of a window are the largest, they share its gradient equally, as for ``np.max``.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of shape (examples, channels, *spatial).
+    kernel
+        Length of a window along each spatial axis: an integer, or one for each.
+    stride
+        Steps from window to window. Default: ``kernel``, so that they do not overlap.
+    padding, dilation
+        As in :func:`tensorgrad.conv`; no window may lie in the padding alone.
+
+    Returns
+    -------
+    Tensor
+        Of shape (examples, channels, *windows); elements at the end that fill no window are left out.
+
+    Raises
+    ------
+    ValueError
+        If shapes or settings do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.max_pool(np.arange(16.0).reshape(1, 1, 4, 4), 2)
+    array([[[[ 5.,  7.],
+             [13., 15.]]]])
+    """
+    x, settings = _checked("max_pool", x, kernel, stride, padding, dilation)
+    n = len(settings["kernel"])
+    return OPS["windows"](x, fill=_lowest(x.dtype), **settings).max(axis=tuple(range(n)))
+
+
+def average_pool(x: Any, kernel: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> Any:
+    """The mean of each window, channel by channel.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of shape (examples, channels, *spatial).
+    kernel
+        Length of a window along each spatial axis: an integer, or one for each.
+    stride
+        Steps from window to window. Default: ``kernel``, so that they do not overlap.
+    padding
+        As in :func:`tensorgrad.conv`; no window may lie in the padding alone.
+    count_include_pad
+        Whether padding counts as zeros; otherwise each mean is that of the elements of ``x`` in the window.
+
+    Returns
+    -------
+    Tensor
+        Of shape (examples, channels, *windows); elements at the end that fill no window are left out.
+
+    Raises
+    ------
+    ValueError
+        If shapes or settings do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> x = np.array([[[2.0, 4.0, 6.0]]])
+    >>> tg.average_pool(x, 2, stride=1, padding=1)
+    array([[[1., 3., 5., 3.]]])
+    >>> tg.average_pool(x, 2, stride=1, padding=1, count_include_pad=False)
+    array([[[2., 3., 5., 6.]]])
+    """
+    x, settings = _checked("average_pool", x, kernel, stride, padding, 1)
+    n = len(settings["kernel"])
+    windows = OPS["windows"](x, **settings)
+    if count_include_pad or not is_padded(settings["padding"]):
+        return windows.mean(axis=tuple(range(n)))
+    counts = _elements(x.shape[2:], **settings).astype(x.dtype if x.dtype.kind == "f" else np.float64)
+    return windows.sum(axis=tuple(range(n))) / beside(counts, x)
+
+
+def _lowest(dtype: Any) -> Any:
+    """What is smaller than everything, or as small."""
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind in "iu" else False
+
+
+def _elements(spatial: Lengths, **settings: Any) -> Any:
+    """How many elements of the images each window has, the rest being padding; of shape (*windows)."""
+    inside = np.ones((1, 1, *spatial), np.intp)
+    return OPS["windows"](inside, **settings).sum(axis=tuple(range(len(spatial))))[0, 0]
+
+
+def _checked(name: str, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, dict[str, Any]]:
+    """Images as an array, and the settings of their windows."""
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    n = x.ndim - 2
+    if n < 1:
+        raise ValueError(f"{name}: takes images of shape (examples, channels, *spatial), got shape {x.shape}")
+    kernel, dilation = per_axis(name, "kernel", kernel, n), per_axis(name, "dilation", dilation, n)
+    stride = kernel if stride is None else per_axis(name, "stride", stride, n)
+    padding = pairs(name, padding, x.shape, kernel, stride, dilation)
+    settings = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
+    for length, (low, high), r in zip(x.shape[2:], padding, reach(kernel, dilation)):
+        if length + low + high < r:
+            raise ValueError(
+                f"{name}: a window that stretches over {r} elements does not fit an axis of {length} with padding "
+                f"{(low, high)}"
+            )
+    if is_padded(padding) and _elements(x.shape[2:], **settings).min() == 0:
+        raise ValueError(f"{name}: with padding {padding} and a kernel {kernel} some windows are nothing but padding")
+    return x, settings
