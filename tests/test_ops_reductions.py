@@ -69,6 +69,12 @@ CALLS = [
     ],
     *[(function, (NANS,), {"axis": 1}) for function in (np.nancumsum, np.nancumprod)],
     *[(function, (NANS,), {}) for function in (np.nancumsum, np.nancumprod)],
+    *[
+        (function, (NANS,), {"axis": axis, "where": ~np.isnan(NANS)})
+        for function in (np.sum, np.prod, np.mean, np.var, np.std)
+        for axis in (None, 1)
+    ],
+    (np.max, (NANS,), {"axis": 1, "where": ~np.isnan(NANS), "initial": -9.0}),
     # positional settings, in NumPy's order
     (np.sum, (A, 0, None, None, True), {}),
     (np.sum, (A, 0, np.float64, None, True, 2.5, MASK), {}),

@@ -114,7 +114,8 @@ def _var_rule(
         mean = values.mean(axis=axis, keepdims=True)
         factor = 2 * _reciprocal(count - ddof, g.dtype, of_none=np.inf)
     else:
-        mean = np.where(where, values, 0).sum(axis=axis, keepdims=True) * _reciprocal(count, g.dtype, of_none=0)
+        values = np.where(where, values, 0)  # what is left out may be NaN
+        mean = values.sum(axis=axis, keepdims=True) * _reciprocal(count, g.dtype, of_none=0)
         factor = 2 * _reciprocal(count - ddof, g.dtype, of_none=np.nan)
     return in_dtype(_selected(where, restored(g, x, axis, keepdims) * ((values - mean) * factor)), x.dtype)
 
