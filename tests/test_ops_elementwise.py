@@ -485,6 +485,17 @@ def test_a_branch_not_taken_by_piecewise_is_not_computed():
     np.testing.assert_array_equal(x.grad, [0.0, 0.25])
 
 
+def test_constants_of_piecewise_have_gradients():
+    x = tg.Tensor([-1.0, 4.0, 9.0], requires_grad=True)
+    below, above = tg.Tensor(2.0, requires_grad=True), tg.Tensor([3.0, 5.0], requires_grad=True)
+    out = np.piecewise(x, [x < 0, x > 0], [below, above])
+    np.testing.assert_array_equal(out.data, [2.0, 3.0, 5.0])
+    (out * np.array([1.0, 2.0, 3.0])).sum().backward()
+    np.testing.assert_array_equal(below.grad, 1)
+    np.testing.assert_array_equal(above.grad, [2.0, 3.0])
+    assert x.grad is None or not x.grad.any()
+
+
 def test_where_alone_gives_positions():
     x = tg.Tensor([[0.0, 1.0], [2.0, 0.0]], requires_grad=True)
     rows, columns = np.where(x > 0)
@@ -512,6 +523,7 @@ def test_answers_about_tensors_are_plain():
     assert np.iscomplexobj(x) is False
     np.testing.assert_array_equal(np.isclose(x, y, rtol=0, atol=1e-10).data, [True, False])
     np.testing.assert_array_equal(np.isclose(x, 1).data, [True, False])
+    np.testing.assert_array_equal(np.isclose(x, 1, atol=tg.Tensor(1.0), rtol=np.zeros(2)).data, [True, True])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, refuse, verified
+from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse, verified
 
 # Extremes: where both sides are equal each gets half of the gradient
 
@@ -64,6 +64,10 @@ def _cast(value: Any, dtype: Any) -> Any:
     return value if value.dtype == dtype else value.astype(dtype)
 
 
+def _plain(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value
+
+
 @implements(np.select)
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """The choice of the first condition that holds."""
@@ -86,8 +90,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 def _masks(condlist: Any, x: Any) -> list[Any]:
     """The conditions of np.piecewise as arrays of truth values; a single one may stand without a list."""
     alone = np.isscalar(condlist) or (x.ndim != 0 and np.ndim(condlist[0]) == 0)
-    plain = (c.numpy() if isinstance(c, Tensor) else _array(c) for c in ([condlist] if alone else condlist))
-    return [_cast(mask, np.dtype(bool)) for mask in plain]
+    return [plain_index(_cast(_plain(mask), np.dtype(bool))) for mask in ([condlist] if alone else condlist)]
 
 
 def _check_nowhere(mask: Any) -> None:
@@ -203,7 +206,7 @@ def _close_sample(draw: samples.Draw) -> Any:
 
 declare(
     "isclose",
-    lambda a, b, *, rtol=1e-5, atol=1e-8, equal_nan=False: np.isclose(a, b, rtol, atol, equal_nan),
+    lambda a, b, *, rtol=1e-5, atol=1e-8, equal_nan=False: np.isclose(a, b, _plain(rtol), _plain(atol), equal_nan),
     None,
     None,
     sample=_close_sample,
@@ -215,10 +218,6 @@ declare(
 @implements(np.allclose, differentiable=False)
 def _allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> bool:
     return bool(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan).all())
-
-
-def _plain(value: Any) -> Any:
-    return value.numpy() if isinstance(value, Tensor) else value
 
 
 @implements(np.array_equal, differentiable=False)
