@@ -22,6 +22,7 @@ from .ops.convolution import conv, conv_transpose
 from .ops.dropout import dropout
 from .ops.embedding import embedding
 from .ops.flatten import flatten
+from .ops.joining import array
 from .ops.losses import softmax_cross_entropy
 from .ops.normalisation import batch_norm, layer_norm
 from .ops.pooling import average_pool, max_pool
@@ -39,6 +40,7 @@ __all__ = [
     "GradientError",
     "Op",
     "Tensor",
+    "array",
     "average_pool",
     "batch_norm",
     "checkpoint",

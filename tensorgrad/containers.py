@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Callable
 
 
@@ -47,16 +46,6 @@ def leaves(tree: Any) -> list[Any]:
     found: list[Any] = []
     mapped(found.append, tree)
     return found
-
-
-def filled(tree: Any, values: Iterable[Any]) -> Any:
-    """``values``, in order, in containers like those of ``tree``.
-
-    >>> filled({"a": [1, 2], "b": 3}, "xyz")
-    {'a': ['x', 'y'], 'b': 'z'}
-    """
-    rest = iter(values)
-    return mapped(lambda _: next(rest), tree)
 
 
 def _in_words(value: Any) -> str:

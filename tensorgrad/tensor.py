@@ -24,6 +24,7 @@ from contextvars import ContextVar, Token
 from functools import partial, wraps
 from heapq import heappop, heappush
 from itertools import count
+from operator import index as as_integer
 from sys import getrefcount
 from typing import Any, Callable, Optional, TypeVar, cast
 
@@ -436,6 +437,29 @@ def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
     return operator
 
 
+def _in_place(name: str) -> Callable[[Tensor, Any], Tensor]:
+    """``x += y`` and its like: the result has the shape and dtype of ``x``, or there is an error, as in NumPy."""
+
+    def result(x: Tensor, other: Any) -> Tensor:
+        out: Tensor = OPS[name](x, other)
+        if out.shape != x.shape:
+            raise ValueError(
+                f"{name} in place: the result has shape {out.shape}, the tensor {x.shape}; write x = {name}(x, y)"
+            )
+        if not np.can_cast(out.dtype, x.dtype, "same_kind"):
+            raise TypeError(
+                f"{name} in place: the result is {out.dtype}, the tensor {x.dtype}; convert it with astype first"
+            )
+        return out if out.dtype == x.dtype else out.astype(x.dtype)
+
+    def operator(self: Tensor, other: Any) -> Tensor:
+        if self._is_view():  # as in x[i] += y, which goes on to assign the result to x[i]
+            return result(self, other)
+        return self._become(result, other, f"{name} in place")
+
+    return operator
+
+
 def _reduction(name: str) -> Callable[..., Tensor]:
     def method(self: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         result: Tensor = OPS[name](self, axis=axis, keepdims=keepdims)
@@ -443,6 +467,17 @@ def _reduction(name: str) -> Callable[..., Tensor]:
 
     method.__name__ = name
     method.__doc__ = f"``np.{name}`` over ``axis`` (None: all; an int or a tuple), recorded."
+    return method
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that is the NumPy function of that name, called with the tensor first."""
+
+    def method(self: Tensor, *args: Any, **keywords: Any) -> Any:
+        return function(self, *args, **keywords)
+
+    method.__name__ = function.__name__
+    method.__doc__ = f"``np.{function.__name__}``, recorded."
     return method
 
 
@@ -474,13 +509,14 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_order", "_owned", "_record", "_requires_grad")
+    __slots__ = ("__weakref__", "_data", "_earlier", "_grad", "_order", "_owned", "_record", "_requires_grad")
     __hash__ = object.__hash__
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor is final; hold one in a class of your own (see tensorgrad.nn.Module) instead")
 
     _data: Array
+    _earlier: tuple[Tensor, int]  # set by a change in place only: the value before, and when the change was
     _requires_grad: bool
     _order: int
     _owned: bool
@@ -558,11 +594,15 @@ class Tensor:
     ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
     size = property(lambda self: self._data.size, doc="Number of elements.")
     T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
+    mT = property(lambda self: self.swapaxes(-1, -2), doc="The tensor with its last two axes swapped.")
 
     @property
     def creator(self) -> tuple[Op, tuple[Any, ...]] | None:
         """The op and the operands that it was computed from; None for a leaf, and once the history has been freed."""
-        return None if self._record is None or self._record is _FREED else (self._record[0], self._record[1])
+        if self._record is None or self._record is _FREED:
+            return None
+        op, operands = self._record[:2]
+        return op, tuple(_as_it_was(x, self._order, op) if hasattr(x, "_earlier") else x for x in operands)
 
     def detach(self) -> Tensor:
         """A copy of the data without history: gradients stop here."""
@@ -702,11 +742,66 @@ class Tensor:
         result: Tensor = OPS["getitem"](self, index=plain_index(index))
         return result
 
+    # Changes in place
+
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError(
-            "assignment: tensors are not changed in place, as their history would become wrong; "
-            "choose with np.where, or assign to tensor.data[...] before it is used"
-        )
+        if self._is_view():
+            raise TypeError(
+                "assignment: this tensor is a view of another, which would not see the change; assign to that one "
+                "(x[i, j] = v for x[i][j] = v), or to a copy (y = x[i] + 0)"
+            )
+        if self._data.dtype.kind != "f" and isinstance(value, Tensor) and value._requires_grad:
+            raise TypeError(
+                f"assignment: a tensor of {self._data.dtype} would lose the gradient of the value; convert it with "
+                "astype first"
+            )
+        index = plain_index(index)
+        self._become(lambda x, value: OPS["setitem"](x, value, index=index), value, "assignment")
+
+    __iadd__, __isub__ = _in_place("add"), _in_place("subtract")
+    __imul__, __itruediv__ = _in_place("multiply"), _in_place("divide")
+    __ifloordiv__, __imod__ = _in_place("floor_divide"), _in_place("remainder")
+    __ipow__, __imatmul__ = _in_place("power"), _in_place("matmul")
+    __iand__, __ior__, __ixor__ = _in_place("bitwise_and"), _in_place("bitwise_or"), _in_place("bitwise_xor")
+
+    def _become(self, change: Callable[[Tensor, Any], Tensor], other: Any, name: str) -> Tensor:
+        """Stand for ``change(self, other)`` from now on.
+
+        The value so far moves, with its age and its record, to a tensor of its own. What was computed from it before
+        holds this object still, and finds it by its age: see :func:`_as_it_was`.
+        """
+        recording, capture = _recording.get(), _capture.get()
+        if recording and self._requires_grad and self._record is None:
+            raise TypeError(
+                f"{name}: a leaf that requires gradients would lose its .grad; choose with np.where, or change a copy "
+                "(x = x + 0)"
+            )
+        before = _new_tensor(Tensor)
+        before._data, before._grad, before._record = self.data, None, self._record
+        before._order, before._requires_grad = self._order, self._requires_grad
+        if hasattr(self, "_earlier"):
+            before._earlier = self._earlier
+        after = change(before, before if other is self else other)
+        if not recording and self._requires_grad:
+            self.data = after.data
+        elif before._requires_grad or after._requires_grad:
+            if capture is not None:
+                capture.refuse_if_outside(self)
+            self._data, self._order, self._record = after._data, after._order, after._record
+            self._requires_grad, self._earlier = after._requires_grad, (before, after._order)
+            _let_go(self, before, other)
+        else:  # constants need no age
+            self._data, self._owned = after._data, False
+        return self
+
+    def _is_view(self) -> bool:
+        """Whether it is the result of an op and shares its memory with another array that somebody holds."""
+        data = self._data
+        if hasattr(self, "_owned"):  # made from data, not by an op
+            return False
+        if type(data) is ndarray:
+            return data.base is not None and _references_of_base(data) > _REFERENCES_OF_LONE_BASE
+        return getattr(data, "base", None) is not None
 
     sum, mean, max, min = _reduction("sum"), _reduction("mean"), _reduction("max"), _reduction("min")
     any, all = _reduction("any"), _reduction("all")
@@ -748,6 +843,12 @@ class Tensor:
         result: Tensor = _NUMPY[np.clip](self, min, max)
         return result
 
+    std, prod, cumsum, cumprod = _method(np.std), _method(np.prod), _method(np.cumsum), _method(np.cumprod)
+    argsort, searchsorted, nonzero = _method(np.argsort), _method(np.searchsorted), _method(np.nonzero)
+    take, choose, repeat, round = _method(np.take), _method(np.choose), _method(np.repeat), _method(np.round)
+    diagonal, trace, swapaxes = _method(np.diagonal), _method(np.trace), _method(np.swapaxes)
+    dot, copy = _method(np.dot), _method(np.copy)
+
 
 _new_tensor = Tensor.__new__
 
@@ -768,9 +869,23 @@ def plain_index(index: Any) -> Any:
     """An index of arrays of its own, for Tensors, arrays and lists alike: the history keeps it."""
     if isinstance(index, tuple):
         return tuple(plain_index(part) for part in index)
+    if isinstance(index, slice):
+        parts = (index.start, index.stop, index.step)
+        return slice(*(as_integer(part) if isinstance(part, (Tensor, ndarray)) else part for part in parts))
     if isinstance(index, Tensor):
         return index._only_without_gradient("index").copy()
-    return np.array(index) if isinstance(index, (ndarray, list)) else index
+    if isinstance(index, list):
+        index = np.array(index)
+        return index if index.size else index.astype(np.intp)  # as NumPy takes an empty list
+    return index.copy() if isinstance(index, ndarray) else index
+
+
+def _references_of_base(view: ndarray) -> int:
+    base = view.base
+    return getrefcount(base)
+
+
+_REFERENCES_OF_LONE_BASE = _references_of_base(np.empty(2)[1:])
 
 
 def _no_rule(name: str, function: Callable[..., Any]) -> TypeError:
@@ -912,7 +1027,8 @@ def sweep(
                     continue
                 source = operand._order
                 if source > order:
-                    raise _changed(op)
+                    operand = _as_it_was(operand, order, op)
+                    source = operand._order
                 if not operand._requires_grad or (relevant is not None and source not in relevant):
                     continue
                 if parts is not None:
@@ -944,6 +1060,42 @@ def _live(operands: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
     ]
 
 
+def _as_it_was(operand: Tensor, order: int, op: Op) -> Tensor:
+    """The value of an operand younger than its result, which has age ``order``: the one that it had then.
+
+    A change in place keeps the value before, from which it was computed; any other change is an error.
+    """
+    while operand._order > order:
+        before, changed = getattr(operand, "_earlier", (None, 0))
+        if before is None or changed < order:
+            raise _changed(op)
+        operand = before
+    return operand
+
+
+def _let_go(changed: Tensor, before: Tensor, value: Any) -> None:
+    """Let what ``value`` was computed from hold ``before`` instead of ``changed``, whose record now holds ``value``.
+
+    This cycle would keep both in memory until the collector runs. Nothing older than ``before`` can hold either.
+    """
+    stack, met = [value], {changed._order}
+    while stack:
+        tensor = stack.pop()
+        if type(tensor) is not Tensor or tensor._order in met or tensor._order < before._order:
+            continue
+        met.add(tensor._order)
+        if (record := tensor._record) is not None and record is not _FREED:
+            operands = tuple(before if x is changed else x for x in record[1])
+            tensor._record = (record[0], operands, *record[2:])
+            stack += operands
+
+
+def _as_recorded(record: tuple[Any, ...], order: int) -> tuple[Any, ...]:
+    """The record of a result of age ``order`` with its operands as they were."""
+    op, operands, *rest = record
+    return (op, tuple(_as_it_was(x, order, op) if type(x) is Tensor else x for x in operands), *rest)
+
+
 def _leads_on(record: tuple[Any, ...], relevant: set[int] | None) -> bool:
     """Whether anything that is asked for lies behind a record."""
     return relevant is None or any(type(x) is Tensor and x._order in relevant for x in record[1])
@@ -961,13 +1113,12 @@ def _leading_to(output: Tensor, wanted: Sequence[Tensor]) -> set[int]:
             if tensor._order in relevant and tensor._order == oldest:
                 continue
             raise _freed()
+        if record is not None and any(type(x) is Tensor and x._order > tensor._order for x in record[1]):
+            record = tensor._record = _as_recorded(record, tensor._order)
         for operand in record[1] if record is not None else ():
-            if type(operand) is Tensor:
-                if operand._order > tensor._order:
-                    raise _changed(record[0])  # type: ignore[index]
-                if operand._requires_grad and operand._order not in met:
-                    met[operand._order] = operand
-                    stack.append(operand)
+            if type(operand) is Tensor and operand._requires_grad and operand._order not in met:
+                met[operand._order] = operand
+                stack.append(operand)
     for order in sorted(met):  # oldest first: sources are decided before what was computed from them
         record = met[order]._record
         if record is not None and record is not _FREED and _leads_on(record, relevant):

@@ -121,6 +121,14 @@ class Capture(Recorder):
             f"{type(owner).__name__}.{attribute}: cannot be set inside a compiled function; set it before the call"
         )
 
+    def refuse_if_outside(self, tensor: Tensor) -> None:
+        """For a tensor that would keep a history, which a replay does not have."""
+        if id(tensor) in self._leaves:
+            raise CaptureError(
+                f"compile: a tensor of shape {tensor.shape} from outside is given a history by an assignment; change a "
+                "copy inside (x = x + 0)"
+            )
+
     # The recording itself
 
     def record(self, function: Callable[..., Any], args: Any, settings: Any) -> Program:
@@ -159,7 +167,8 @@ class Capture(Recorder):
             if result._record is not None and len(result._record) > 1:
                 raise CaptureError(
                     "compile: a returned tensor still has its history, which a replay does not have; call backward "
-                    "inside the compiled function, return tensor.detach(), or compile under no_grad"
+                    "inside the compiled function, compile the derivative itself, as in tg.compile(tg.grad(f)), return "
+                    "tensor.detach(), or compile under no_grad"
                 )
             if id(result) in self._leaves or (result._order < self._started and type(result._data) is not Traced):
                 return result

@@ -167,7 +167,7 @@ class Program:
                 return f"a tensor of shape {leaf.shape} from outside"
         numbers: dict[int, tuple[Any, ...]] = {}
         for position, (one, two) in enumerate(zip(self.instructions, other.instructions)):
-            if one.kind != two.kind or _code(one.function) is not _code(two.function):
+            if one.kind != two.kind or code(one.function) is not code(two.function):
                 return f"{one.name}, then {two.name}"
             pairs = [*zip(one.operands, two.operands), *_pairs(one.settings, two.settings)]
             if len(one.operands) != len(two.operands) or not all(_same(a, b, numbers) for a, b in pairs):
@@ -210,7 +210,7 @@ def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     return function.func if isinstance(function, partial) else function
 
 
-def _code(function: Callable[..., Any]) -> Any:
+def code(function: Callable[..., Any]) -> Any:
     """What tells functions apart that may be made anew in each recording."""
     function = _unwrapped(function)
     return getattr(function, "__code__", function if not hasattr(function, "__self__") else type(function))
@@ -234,7 +234,7 @@ def _same(one: Any, two: Any, numbers: dict[int, tuple[Any, ...]]) -> bool:
         one, two = np.asarray(one), np.asarray(two)
         return bool(one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes())
     if callable(one) and callable(two):
-        return _code(one) is _code(two)
+        return code(one) is code(two)
     return type(one) is type(two) and bool(one == two or one != one)
 
 

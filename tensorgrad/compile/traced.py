@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor
-from .program import ELEMENTWISE, Instruction, Program, Value, resolved_dtypes
+from .program import ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
 
 
 class CaptureError(RuntimeError):
@@ -151,6 +151,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     size = property(lambda self: self.hollow.size)
     nbytes = property(lambda self: self.hollow.nbytes)
     T = property(lambda self: self.transpose())
+    base = property(lambda self: None if self.value.root is self.value else self.value.root)
 
     def __repr__(self) -> str:
         return f"<an array under capture: {self.dtype} of shape {self.shape}>"
@@ -434,7 +435,7 @@ class _Rebuilt:
         args, settings = fill(self.template)
         return self.function(*args, **settings)
 
-    __code__ = property(lambda self: getattr(self.function, "__code__", self.function))
+    __code__ = property(lambda self: code(self.function))
 
 
 class _Picked:
@@ -446,7 +447,7 @@ class _Picked:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return self.function(*args, **settings)[self.position]
 
-    __code__ = property(lambda self: getattr(self.function, "__code__", self.function))
+    __code__ = property(lambda self: code(self.function))
 
 
 def _key(kind: str, function: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:

@@ -1,13 +1,16 @@
-"""Linear algebra: the matrix product of any rank."""
+"""Products of linear algebra: the matrix product of any rank, and what is composed from it."""
 
 from __future__ import annotations
 
+from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
-from ..tensor import declare
+from ..tensor import OPS, beside, declare, implements, refuse
 
 
 def _matmul_left(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -46,3 +49,222 @@ declare(
     broadcasts=True,
     expects="operands of shapes (..., n, k) and (..., k, m), or vectors of length k",
 )
+
+# All other products are matrix products of operands whose axes are arranged first.
+
+
+def as_operand(x: Any) -> Any:
+    """Tensors and arrays as they are; Python numbers and lists as the arrays that NumPy makes of them."""
+    return x if hasattr(x, "dtype") else np.asarray(x)
+
+
+def _moved(x: Any, source: int, destination: int) -> Any:
+    """``x`` with one axis in another place."""
+    source, destination = (normalize_axis_index(axis, x.ndim) for axis in (source, destination))
+    order = [axis for axis in range(x.ndim) if axis != source]
+    order.insert(destination, source)
+    return np.transpose(x, order)
+
+
+def _check_stack(name: str, *operands: Any) -> None:
+    for x in operands:
+        if x.ndim < 2:
+            raise ValueError(f"{name} takes matrices (..., n, m), got shape {x.shape}")
+
+
+@implements(np.linalg.matmul)
+def _matmul(x1: Any, x2: Any, /) -> Any:
+    return OPS["matmul"](x1, x2)
+
+
+@implements(np.dot)
+def _dot(a: Any, b: Any, out: Any = None) -> Any:
+    """The last axis of ``a`` against the last but one of ``b``."""
+    refuse("np.dot", out=out)
+    a, b = as_operand(a), as_operand(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    if b.ndim <= 2 or a.ndim == 1:
+        return OPS["matmul"](a, b)
+    return _tensordot(a, b, (-1, -2))
+
+
+@implements(np.inner)
+def _inner(a: Any, b: Any, /) -> Any:
+    """The last axis of ``a`` against the last of ``b``."""
+    a, b = as_operand(a), as_operand(b)
+    return a * b if a.ndim == 0 or b.ndim == 0 else _tensordot(a, b, (-1, -1))
+
+
+@implements(np.vdot)
+def _vdot(a: Any, b: Any, /) -> Any:
+    return OPS["matmul"](as_operand(a).reshape(-1), as_operand(b).reshape(-1))
+
+
+@implements(np.outer)
+def _outer(a: Any, b: Any, out: Any = None) -> Any:
+    refuse("np.outer", out=out)
+    return as_operand(a).reshape(-1, 1) * as_operand(b).reshape(1, -1)
+
+
+@implements(np.linalg.outer)
+def _outer_of_vectors(x1: Any, x2: Any, /) -> Any:
+    x1, x2 = as_operand(x1), as_operand(x2)
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"linalg.outer takes two vectors, got shapes {x1.shape} and {x2.shape}")
+    return _outer(x1, x2)
+
+
+@implements(np.vecdot)
+def _vecdot(x1: Any, x2: Any, /) -> Any:
+    """A row times a column, for each pair of vectors."""
+    x1, x2 = as_operand(x1), as_operand(x2)
+    if x1.ndim == 0 or x2.ndim == 0:
+        raise ValueError(f"vecdot takes vectors (..., n), got shapes {x1.shape} and {x2.shape}")
+    return (np.expand_dims(x1, -2) @ np.expand_dims(x2, -1)).squeeze(axis=(-2, -1))
+
+
+@implements(np.linalg.vecdot)
+def _vecdot_along(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    return _vecdot(*(_moved(as_operand(x), axis, -1) for x in (x1, x2)))
+
+
+def _matvec(x1: Any, x2: Any, /) -> Any:
+    x1, x2 = as_operand(x1), as_operand(x2)
+    _check_stack("matvec", x1)
+    return (x1 @ np.expand_dims(x2, -1)).squeeze(axis=-1)
+
+
+def _vecmat(x1: Any, x2: Any, /) -> Any:
+    x1, x2 = as_operand(x1), as_operand(x2)
+    _check_stack("vecmat", x2)
+    return (np.expand_dims(x1, -2) @ x2).squeeze(axis=-2)
+
+
+if hasattr(np, "matvec"):  # NumPy 2.2
+    implements(np.matvec)(_matvec)
+    implements(np.vecmat)(_vecmat)
+
+
+@implements(np.tensordot)
+def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """Sum over pairs of axes: the matrix product of (free, summed) and (summed, free)."""
+    a, b = as_operand(a), as_operand(b)
+    if np.iterable(axes):
+        first, second = (tuple(some) if np.iterable(some) else (some,) for some in axes)
+    else:
+        first, second = tuple(range(-axes, 0)), tuple(range(axes))
+    first, second = normalize_axis_tuple(first, a.ndim), normalize_axis_tuple(second, b.ndim)
+    summed = tuple(a.shape[axis] for axis in first)
+    if summed != tuple(b.shape[axis] for axis in second):
+        raise ValueError(f"tensordot: axes {axes} of shapes {a.shape} and {b.shape} differ in length")
+    left = [axis for axis in range(a.ndim) if axis not in first]
+    right = [axis for axis in range(b.ndim) if axis not in second]
+    rows, columns = [a.shape[axis] for axis in left], [b.shape[axis] for axis in right]
+    matrix = np.transpose(a, (*left, *first)).reshape(prod(rows), prod(summed))
+    other = np.transpose(b, (*second, *right)).reshape(prod(summed), prod(columns))
+    return (matrix @ other).reshape((*rows, *columns))
+
+
+@implements(np.linalg.tensordot)
+def _tensordot_twin(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    return _tensordot(x1, x2, axes)
+
+
+@implements(np.kron)
+def _kron(a: Any, b: Any) -> Any:
+    """Every element of ``a`` times the whole of ``b``: axes of both in turn, then joined in pairs."""
+    a, b = as_operand(a), as_operand(b)
+    ndim = max(a.ndim, b.ndim)
+    outer, inner = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
+    product = a.reshape([n for length in outer for n in (length, 1)]) * b.reshape(
+        [n for length in inner for n in (1, length)]
+    )
+    return product.reshape(tuple(n * m for n, m in zip(outer, inner)))
+
+
+@implements(np.cross)
+def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    """a₁b₂ - a₂b₁ and its cyclic permutations; of a vector in the plane the third component is nothing."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = _moved(as_operand(a), axisa, -1), _moved(as_operand(b), axisb, -1)
+    if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
+        raise ValueError(f"cross takes vectors of 2 or 3 components, got {a.shape[-1]} and {b.shape[-1]}")
+
+    def term(i: int, j: int) -> Any:
+        return a[..., i] * b[..., j] if i < a.shape[-1] and j < b.shape[-1] else 0
+
+    def minor(i: int, j: int) -> Any:
+        return term(i, j) - term(j, i)
+
+    if a.shape[-1] == b.shape[-1] == 2:
+        return minor(0, 1)
+    return _moved(np.stack([minor(1, 2), minor(2, 0), minor(0, 1)], axis=-1), -1, axisc)
+
+
+@implements(np.linalg.cross)
+def _cross_in_space(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    x1, x2 = as_operand(x1), as_operand(x2)
+    if x1.shape[axis] != 3 or x2.shape[axis] != 3:
+        raise ValueError(f"linalg.cross takes vectors of 3 components, got {x1.shape[axis]} and {x2.shape[axis]}")
+    return _cross(x1, x2, axis=axis)
+
+
+@implements(np.linalg.multi_dot)
+def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
+    """The product of a chain of matrices in the order of fewest multiplications."""
+    refuse("np.linalg.multi_dot", out=out)
+    arrays = [as_operand(x) for x in arrays]
+    if len(arrays) < 2:
+        raise ValueError(f"multi_dot takes at least two arrays, got {len(arrays)}")
+    if not all(x.ndim == 2 for x in arrays[1:-1]) or not all(x.ndim in (1, 2) for x in (arrays[0], arrays[-1])):
+        raise ValueError(
+            f"multi_dot takes matrices, first and last also vectors; got shapes {[x.shape for x in arrays]}"
+        )
+    row, column = arrays[0].ndim == 1, arrays[-1].ndim == 1
+    rows = 1 if row else arrays[0].shape[0]
+    lengths = [rows, *(x.shape[0] for x in arrays[1:]), 1 if column else arrays[-1].shape[-1]]
+
+    @cache
+    def cheapest(start: int, stop: int) -> tuple[int, int]:
+        """Multiplications for ``arrays[start:stop]``, and where it is split last."""
+        if stop - start == 1:
+            return 0, start
+        return min(
+            (
+                cheapest(start, split)[0] + cheapest(split, stop)[0] + lengths[start] * lengths[split] * lengths[stop],
+                split,
+            )
+            for split in range(start + 1, stop)
+        )
+
+    def product(start: int, stop: int) -> Any:
+        if stop - start == 1:
+            return arrays[start]
+        split = cheapest(start, stop)[1]
+        return product(start, split) @ product(split, stop)
+
+    return product(0, len(arrays))
+
+
+@implements(np.linalg.matrix_power)
+def _matrix_power(a: Any, n: Any) -> Any:
+    """By repeated squaring; a negative power is one of the inverse."""
+    try:
+        n = n.__index__()
+    except AttributeError:
+        raise TypeError(f"matrix_power takes an integer exponent, got {n!r}") from None
+    _check_stack("matrix_power", a)
+    if a.shape[-1] != a.shape[-2]:
+        raise np.linalg.LinAlgError(f"matrix_power takes square matrices, got shape {a.shape}")
+    if n == 0:  # the identity; recorded, with a gradient of zero
+        identity, everywhere = np.eye(a.shape[-1], dtype=a.dtype), np.ones(a.shape, bool)
+        return np.where(beside(everywhere, a), beside(identity, a), a)
+    power, square, n = None, np.linalg.inv(a) if n < 0 else a, abs(n)
+    while n:
+        if n % 2:
+            power = square if power is None else power @ square
+        n //= 2
+        square = square @ square if n else square
+    return power

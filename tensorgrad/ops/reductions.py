@@ -1,16 +1,34 @@
-"""Reductions over any axes: sums, means, extremes."""
+"""Reductions over any axes: sums, products, means, extremes.
+
+Each comes as three ops with one gradient rule. ``sum`` takes the axes alone and is quick; ``masked_sum`` takes also
+what NumPy calls ``where=``, ``initial=`` and ``dtype=``; ``nansum`` is the latter with NaN masked out.
+"""
 
 from __future__ import annotations
 
+import inspect
+from math import prod
 from typing import Any, Callable
 
 import numpy as np
 
 from .. import samples
-from ..tensor import declare
+from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
+from .scans import in_dtype, products_of_others
+
+_NOT_GIVEN = np._NoValue
+
+# Axes
 
 
-def _restored(reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes that ``axis`` means, in order: None all, an int, or several."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(a % ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,))))
+
+
+def restored(reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """A reduction's result (or its gradient) with the reduced axes put back as axes of length 1."""
     if keepdims or x.ndim == 0:
         return reduced
@@ -20,42 +38,130 @@ def _restored(reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return reduced.reshape(tuple(1 if a in axes else length for a, length in enumerate(x.shape)))
 
 
-def _reduced_count(out: Any, x: Any) -> int:
-    """How many elements of ``x`` went into each element of ``out``."""
-    return x.size // max(out.size, 1)  # type: ignore[no-any-return]
+def as_rows(x: Any, axis: Any) -> Any:
+    """``x`` with the axes to reduce made into one, the last."""
+    axes = axes_of(axis, x.ndim)
+    kept = tuple(a for a in range(x.ndim) if a not in axes)
+    shape = tuple(x.shape[a] for a in kept)
+    return x.transpose((*kept, *axes)).reshape((*shape, prod(x.shape[a] for a in axes)))
 
 
-def _sum_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    return np.broadcast_to(_restored(g, x, axis, keepdims), x.shape)
+def from_rows(rows: Any, x: Any, axis: Any) -> Any:
+    """The reverse of :func:`as_rows`, into the shape of ``x``."""
+    axes = axes_of(axis, x.ndim)
+    order = (*(a for a in range(x.ndim) if a not in axes), *axes)
+    places = tuple(order.index(a) for a in range(x.ndim))
+    return rows.reshape(tuple(x.shape[a] for a in order)).transpose(places)
 
 
-def _mean_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    return np.broadcast_to(_restored(g * (1 / max(_reduced_count(out, x), 1)), x, axis, keepdims), x.shape)
+# Masks: True for no mask at all, else an array that broadcasts to x
 
 
-def _var_rule(g: Any, out: Any, x: Any, axis: Any, ddof: int, keepdims: bool) -> Any:
+def _selected(where: Any, values: Any) -> Any:
+    return values if where is True else np.where(where, values, 0)
+
+
+def _count(out: Any, x: Any, where: Any, axis: Any) -> Any:
+    """How many elements of ``x`` went into each of ``out``; with a mask an array, its reduced axes of length 1."""
+    if where is True:
+        return x.size // max(out.size, 1)
+    return np.broadcast_to(where, x.shape).sum(axis=axis, keepdims=True)
+
+
+def _reciprocal(count: Any, dtype: Any, of_none: float) -> Any:
+    """1 / count, or ``of_none`` where that is not positive; in ``dtype``, as counts would turn float32 into float64."""
+    if isinstance(count, (int, float)):
+        return 1 / count if count > 0 else of_none
+    return np.where(count > 0, 1 / np.where(count > 0, count, 1), of_none).astype(dtype)
+
+
+def _is_given(initial: Any) -> bool:
+    return initial is not None and initial is not _NOT_GIVEN
+
+
+# Rules: each serves a reduction of all elements, a masked one, and one without the NaNs
+
+
+def _sum_rule(
+    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None, initial: Any = None
+) -> Any:
+    return in_dtype(np.broadcast_to(_selected(where, restored(g, x, axis, keepdims)), x.shape), x.dtype)
+
+
+def _prod_rule(
+    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None, initial: Any = None
+) -> Any:
+    """The product of the others, without a division, so that zeros are exact."""
+    factors = in_dtype(x if where is True else np.where(where, x, 1), g.dtype)
+    others = from_rows(products_of_others(as_rows(factors, axis)), x, axis)
+    if _is_given(initial):
+        others = others * initial
+    return in_dtype(_selected(where, restored(g, x, axis, keepdims) * others), x.dtype)
+
+
+def _mean_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None) -> Any:
+    share = restored(g, x, axis, keepdims) * _reciprocal(_count(out, x, where, axis), g.dtype, of_none=0)
+    return in_dtype(np.broadcast_to(_selected(where, share), x.shape), x.dtype)
+
+
+def _var_rule(
+    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, ddof: float, dtype: Any = None
+) -> Any:
     """2 (x - mean) / (n - ddof)."""
-    centred = x - x.mean(axis=axis, keepdims=True)
-    freedom = _reduced_count(out, x) - ddof
-    return _restored(g, x, axis, keepdims) * (centred * (2 / freedom if freedom > 0 else np.inf))
+    count = _count(out, x, where, axis)
+    values = in_dtype(x, g.dtype)
+    if where is True:
+        mean = values.mean(axis=axis, keepdims=True)
+        factor = 2 * _reciprocal(count - ddof, g.dtype, of_none=np.inf)
+    else:
+        mean = np.where(where, values, 0).sum(axis=axis, keepdims=True) * _reciprocal(count, g.dtype, of_none=0)
+        factor = 2 * _reciprocal(count - ddof, g.dtype, of_none=np.nan)
+    return in_dtype(_selected(where, restored(g, x, axis, keepdims) * ((values - mean) * factor)), x.dtype)
 
 
-def _extreme_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **settings: Any) -> Any:
+    """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
+    if x.size == 0:
+        return _sum_rule(g, out, x, axis=axis, keepdims=settings["keepdims"])
+    lowest, highest = (x, x) if where is True else (np.where(where, x, np.inf), np.where(where, x, -np.inf))
+    constant = lowest.min(axis=axis, keepdims=True) >= highest.max(axis=axis, keepdims=True)
+    constant = constant.reshape(out.shape) | (out == 0)
+    slope = np.where(constant, 0, 0.5 / np.where(constant, 1, out))
+    return _var_rule(g * slope, out, x, where, axis=axis, **settings)
+
+
+def equal_shares(chosen: Any, others: Any, axis: Any, dtype: Any) -> Any:
+    """1 / k for each of the k elements chosen along ``axis``; ``others`` more hold shares too."""
+    return (chosen / np.maximum(chosen.sum(axis=axis, keepdims=True) + others, 1)).astype(dtype)
+
+
+def _extreme_rule(
+    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, initial: Any = _NOT_GIVEN
+) -> Any:
     """The gradient goes to the extreme element, in equal parts to all that share the extreme."""
-    chosen = x == _restored(out, x, axis, keepdims)
-    return _restored(g, x, axis, keepdims) * (chosen / chosen.sum(axis=axis, keepdims=True)).astype(x.dtype)
+    extreme = restored(out, x, axis, keepdims)
+    chosen = x == extreme
+    if where is True and not _is_given(initial):
+        shares = (chosen / chosen.sum(axis=axis, keepdims=True)).astype(x.dtype)
+    else:
+        shares = equal_shares(chosen & where, extreme == initial if _is_given(initial) else 0, axis, x.dtype)
+    return restored(g, x, axis, keepdims) * shares
 
 
-def _var_sample(draw: samples.Draw) -> Any:
-    x = samples.reals(draw, samples.shape(draw, min_length=2))
-    ddof = draw.integer(0, 1) if x.ndim else 0
-    along = samples.axis(draw, x.ndim)
-    if along == ():
-        ddof = 0
-    return (x,), {"axis": along, "ddof": ddof, "keepdims": bool(draw.integer(0, 1))}
+def _without_nan(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule with NaN masked out, and out of the way of multiplications by 0."""
+
+    def masked(g: Any, out: Any, x: Any, where: Any, **settings: Any) -> Any:
+        missing = np.isnan(x)
+        return rule(g, out, np.where(missing, 0, x), ~missing & where, **settings)
+
+    return masked
 
 
-def _method(name: str) -> Callable[..., Any]:
+# The ops
+
+
+def _of_axes(name: str) -> Callable[..., Any]:
     """The reduction as the array's own method, which costs less than half of NumPy's function on small arrays."""
 
     def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -64,27 +170,329 @@ def _method(name: str) -> Callable[..., Any]:
     return reduce
 
 
-_NOT_EMPTY = samples.reduction(min_length=1)
-_NO_TIES = samples.reduction(min_length=1, unique=True)
-_ONE_AXIS = samples.reduction(min_length=1, single_axis=True)
+def _of_axes_and_freedom(name: str) -> Callable[..., Any]:
+    def reduce(x: Any, *, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
+        return getattr(x, name)(axis=axis, ddof=ddof, keepdims=keepdims)
 
-for _name, _rule, _sample, _expects in (
-    ("sum", _sum_rule, samples.reduction(), "an array and axes that it has"),
-    ("mean", _mean_rule, _NOT_EMPTY, "an array and axes that it has"),
-    ("max", _extreme_rule, _NO_TIES, "an array that is not empty along axes that it has"),
-    ("min", _extreme_rule, _NO_TIES, "an array that is not empty along axes that it has"),
-    ("any", None, samples.reduction(), "an array and axes that it has"),
-    ("all", None, samples.reduction(), "an array and axes that it has"),
-    ("argmax", None, _ONE_AXIS, "an array that is not empty along an axis that it has"),
-    ("argmin", None, _ONE_AXIS, "an array that is not empty along an axis that it has"),
+    return reduce
+
+
+def _as_total(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(
+        x: Any, where: Any, *, axis: Any = None, dtype: Any = None, initial: Any = _NOT_GIVEN, keepdims: bool = False
+    ) -> Any:
+        return function(x, axis=axis, dtype=dtype, initial=initial, keepdims=keepdims, where=where)
+
+    return reduce
+
+
+def _as_mean(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Any, where: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+        return function(x, axis=axis, dtype=dtype, keepdims=keepdims, where=where)
+
+    return reduce
+
+
+def _as_variance(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(
+        x: Any, where: Any, *, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+    ) -> Any:
+        return function(x, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, where=where)
+
+    return reduce
+
+
+def _as_extreme(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Any, where: Any, *, axis: Any = None, initial: Any = _NOT_GIVEN, keepdims: bool = False) -> Any:
+        return function(x, axis=axis, initial=initial, keepdims=keepdims, where=where)
+
+    return reduce
+
+
+def _as_truth(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Any, where: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return function(x, axis=axis, keepdims=keepdims, where=where)
+
+    return reduce
+
+
+def _freedom_sample(draw: samples.Draw) -> Any:
+    x = samples.distinct(draw, samples.shape(draw, min_length=2))
+    along = samples.axis(draw, x.ndim)
+    ddof = 0 if along == () or x.ndim == 0 else samples.choice(draw, [0, 1, 0.5])
+    return (x,), {"axis": along, "ddof": ddof, "keepdims": bool(draw.integer(0, 1))}
+
+
+def _masked_sample(*options: str, with_nan: bool = False) -> samples.Sample:
+    """Sample of a masked reduction with some of the settings; at least one element is left everywhere."""
+
+    def sample(draw: samples.Draw) -> Any:
+        x = samples.distinct(draw, samples.shape(draw, min_length=1))
+        axis = samples.axis(draw, x.ndim)
+        kept = tuple(0 if a in axes_of(axis, x.ndim) else slice(None) for a in range(x.ndim))
+        settings: dict[str, Any] = {"axis": axis, "keepdims": bool(draw.integer(0, 1))}
+        if with_nan:
+            missing = np.asarray(samples.reals(draw, x.shape) > 1)
+            missing[kept] = False
+            x = np.asarray(np.where(missing, np.nan, x))
+        if "initial" in options:
+            settings["initial"] = samples.choice(draw, [0.25, -9.5, 9.5])
+        if "dtype" in options:
+            settings["dtype"] = samples.choice(draw, [None, np.dtype(np.float64)])
+        if "ddof" in options:
+            settings["ddof"] = samples.choice(draw, [0, 0.5])
+        if draw.integer(0, 3) == 3:
+            return (x, True), settings
+        mask = samples.reals(draw, x.shape[draw.integer(0, x.ndim) :]) > 0
+        first = np.zeros(x.shape, bool)
+        first[kept] = True
+        return (x, mask | first if draw.integer(0, 1) or "initial" not in options else mask), settings
+
+    return sample
+
+
+_ANY = "an array and axes that it has"
+_NOT_EMPTY = "an array that is not empty along axes that it has"
+_MASKED = "an array, a mask that broadcasts to it, and axes that it has"
+
+for _name, _forward, _rule, _sample, _expects in (
+    ("sum", _of_axes("sum"), _sum_rule, samples.reduction(), _ANY),
+    ("prod", _of_axes("prod"), _prod_rule, samples.reduction(), _ANY),
+    ("mean", _of_axes("mean"), _mean_rule, samples.reduction(min_length=1), _ANY),
+    ("var", _of_axes_and_freedom("var"), _var_rule, _freedom_sample, _ANY),
+    ("std", _of_axes_and_freedom("std"), _std_rule, _freedom_sample, _ANY),
+    ("max", _of_axes("max"), _extreme_rule, samples.reduction(min_length=1, unique=True), _NOT_EMPTY),
+    ("min", _of_axes("min"), _extreme_rule, samples.reduction(min_length=1, unique=True), _NOT_EMPTY),
+    ("any", _of_axes("any"), None, samples.reduction(), _ANY),
+    ("all", _of_axes("all"), None, samples.reduction(), _ANY),
+    ("argmax", _of_axes("argmax"), None, samples.reduction(min_length=1, single_axis=True), _NOT_EMPTY),
+    ("argmin", _of_axes("argmin"), None, samples.reduction(min_length=1, single_axis=True), _NOT_EMPTY),
 ):
-    declare(_name, _method(_name), _rule, sample=_sample, numpy=getattr(np, _name), expects=_expects)
+    declare(_name, _forward, _rule, sample=_sample, numpy=getattr(np, _name), expects=_expects)
+
+for _name, _kind, _rule, _options in (
+    ("sum", _as_total, _sum_rule, ("dtype", "initial")),
+    ("prod", _as_total, _prod_rule, ("dtype", "initial")),
+    ("mean", _as_mean, _mean_rule, ("dtype",)),
+    ("var", _as_variance, _var_rule, ("dtype", "ddof")),
+    ("std", _as_variance, _std_rule, ("dtype", "ddof")),
+    ("max", _as_extreme, _extreme_rule, ("initial",)),
+    ("min", _as_extreme, _extreme_rule, ("initial",)),
+):
+    declare(
+        f"masked_{_name}",
+        _kind(getattr(np, _name)),
+        _rule,
+        None,
+        sample=_masked_sample(*_options),
+        expects=_MASKED,
+    )
+    declare(
+        f"nan{_name}",
+        _kind(getattr(np, f"nan{_name}")),
+        _without_nan(_rule),
+        None,
+        sample=_masked_sample(*_options, with_nan=True),
+        expects=_MASKED,
+    )
+
+for _name in ("any", "all"):
+    declare(f"masked_{_name}", _as_truth(getattr(np, _name)), None, None, sample=_masked_sample(), expects=_MASKED)
+
+
+# NumPy's parameters
+
+
+def _adapted(function: Callable[..., Any], quick: Op | None, masked: Op) -> Callable[..., Any]:
+    """NumPy's parameters for the op that they ask for."""
+    name = f"np.{function.__name__}"
+    names = list(inspect.signature(function).parameters)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(names, args), **kwargs)
+        given = {key: value for key, value in given.items() if value is not _NOT_GIVEN}
+        x = given.pop("a")
+        refuse(name, out=given.pop("out", None))
+        if quick is not None and given.keys() <= quick.settings.keys():
+            return quick(x, **given)
+        if isinstance(given.get("initial"), Tensor):
+            refuse(name, initial=given["initial"])
+        if "correction" in given:
+            if given.get("ddof"):
+                raise ValueError(f"{name}: ddof= and correction= are one setting; pass one of them")
+            given["ddof"] = given.pop("correction")
+        where = given.pop("where", True)
+        if given.get("mean") is not None:
+            if quick is None:
+                refuse(name, mean=given["mean"])
+            variance = _variance_about(x, where, **given)
+            return variance if function is np.var else _root(variance)
+        given.pop("mean", None)
+        return masked(x, where, **given)
+
+    return call
+
+
+def _variance_about(
+    x: Any, where: Any, mean: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+) -> Any:
+    """The variance about a mean that is given and may depend on ``x``."""
+    squares = np.square(x - mean)
+    total = OPS["masked_sum"](squares, where, axis=axis, dtype=dtype, keepdims=keepdims)
+    if isinstance(where, Tensor):
+        where = where.data
+    elif where is not True:
+        where = beside(np.asarray(where), x)
+    freedom = _count(total, x, where, axis) - ddof
+    if where is True:
+        return total / max(freedom, 0)
+    return (total / np.maximum(freedom, 0).reshape(total.shape)).astype(total.dtype)
+
+
+def _root(variance: Any) -> Any:
+    """The square root, with the derivative 0 at 0."""
+    constant = variance == 0
+    return np.where(constant, 0, np.sqrt(np.where(constant, 1, variance)))
+
+
+for _name in ("sum", "prod", "mean", "var", "std", "max", "min", "amax", "amin"):
+    _short = _name[-3:] if _name.startswith("am") else _name
+    implements(getattr(np, _name))(_adapted(getattr(np, _name), OPS[_short], OPS[f"masked_{_short}"]))
+for _name in ("sum", "prod", "mean", "var", "std", "max", "min"):
+    implements(getattr(np, f"nan{_name}"))(_adapted(getattr(np, f"nan{_name}"), None, OPS[f"nan{_name}"]))
+for _name in ("any", "all"):
+    implements(getattr(np, _name), differentiable=False)(
+        _adapted(getattr(np, _name), OPS[_name], OPS[f"masked_{_name}"])
+    )
+
+
+@implements(np.ptp)
+def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    refuse("np.ptp", out=out)
+    keepdims = keepdims is not _NOT_GIVEN and keepdims
+    return OPS["max"](a, axis=axis, keepdims=keepdims) - OPS["min"](a, axis=axis, keepdims=keepdims)
+
+
+# Positions and counts
+
+
+def _without_nan_sample(draw: samples.Draw) -> Any:
+    (x, _), settings = _masked_sample(with_nan=True)(draw)
+    if isinstance(settings["axis"], tuple):
+        settings["axis"] = settings["axis"][0] if len(settings["axis"]) == 1 else None
+    return (x,), settings
+
+
+def _position_without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return function(x, axis=axis, keepdims=keepdims)
+
+    return reduce
+
+
+for _name, _function in (("nanargmax", np.nanargmax), ("nanargmin", np.nanargmin)):
+    declare(
+        _name,
+        _position_without_nan(_function),
+        None,
+        sample=_without_nan_sample,
+        numpy=_function,
+        expects="an array with an element other than NaN along an axis that it has",
+    )
 
 declare(
-    "var",
-    lambda x, *, axis=None, ddof=0, keepdims=False: x.var(axis=axis, ddof=ddof, keepdims=keepdims),
-    _var_rule,
-    sample=_var_sample,
-    numpy=np.var,
-    expects="an array and axes that it has",
+    "count_nonzero",
+    lambda x, *, axis=None, keepdims=False: (x != 0).sum(axis=axis, keepdims=keepdims, dtype=np.intp),
+    None,
+    sample=samples.reduction(),
+    numpy=np.count_nonzero,
+    expects=_ANY,
 )
+
+
+# The trace
+
+
+def _trace_rule(g: Any, out: Any, x: Any, offset: int, axis1: int, axis2: int, dtype: Any) -> Any:
+    """The gradient on the diagonal, zero beside it."""
+    rows, columns = axis1 % x.ndim, axis2 % x.ndim
+    on_diagonal = beside(np.eye(x.shape[rows], x.shape[columns], offset, dtype=bool), x)
+    matrices = np.where(on_diagonal, g[..., None, None], 0)
+    order = [*(a for a in range(x.ndim) if a not in (rows, columns)), rows, columns]
+    return in_dtype(matrices.transpose(tuple(order.index(a) for a in range(x.ndim))), x.dtype)
+
+
+def _trace_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw, min_ndim=2))
+    first, second = samples.choice(draw, [(a, b) for a in range(x.ndim) for b in range(x.ndim) if a != b])
+    axes = {"axis1": first, "axis2": second - x.ndim * draw.integer(0, 1)}
+    return (x,), {"offset": draw.integer(-2, 2), **axes, "dtype": samples.choice(draw, [None, np.dtype(np.float64)])}
+
+
+declare(
+    "trace",
+    lambda x, *, offset=0, axis1=0, axis2=1, dtype=None: x.trace(offset, axis1, axis2, dtype),
+    _trace_rule,
+    sample=_trace_sample,
+    numpy=np.trace,
+    expects="an array and two of its axes",
+)
+
+# The logarithm of a sum of exponentials
+
+
+def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """Shifted by the maximum, so that no exponential overflows; -inf where nothing is added up."""
+    if x.size == 0:
+        return x.sum(axis=axis, keepdims=keepdims) - np.inf
+    highest = x.max(axis=axis, keepdims=True)
+    shift = np.where(np.isinf(highest), 0, highest)
+    total = np.exp(x - shift).sum(axis=axis, keepdims=keepdims)
+    nothing = total == 0
+    return np.where(nothing, -np.inf, np.log(np.where(nothing, 1, total)) + shift.reshape(total.shape))
+
+
+def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """The softmax; 0 where all is -inf, and in equal parts to those that are +inf."""
+    out = restored(out, x, axis, keepdims)
+    infinite = np.isinf(out)
+    powers = np.exp(np.where(infinite, -np.inf, x) - np.where(infinite, 0, out))
+    powers = np.where(infinite, x == np.inf, powers)
+    total = powers.sum(axis=axis, keepdims=True)  # 1 but for rounding, which is large where out is
+    return restored(g, x, axis, keepdims) * (powers / np.where(total == 0, 1, total))
+
+
+_logsumexp_op = declare("logsumexp", _logsumexp, _logsumexp_rule, sample=samples.reduction(min_length=1), expects=_ANY)
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) over ``axis``, without overflow or underflow on the way.
+
+    Parameters
+    ----------
+    x
+        Tensor or array of any shape.
+    axis
+        The axes summed over: None for all, an int or a tuple.
+    keepdims
+        Leave them in place with length 1.
+
+    Returns
+    -------
+    Tensor or array
+        -inf where every element is -inf, or where there is none; the gradient is the softmax, there 0.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> from tensorgrad.ops.reductions import logsumexp
+    >>> x = tg.Tensor([[1000.0, 1000.0], [-np.inf, 0.0]], requires_grad=True)
+    >>> y = logsumexp(x, axis=1)
+    >>> y.numpy()
+    array([1000.69314718,    0.        ])
+    >>> y.sum().backward()
+    >>> x.grad
+    array([[0.5, 0.5],
+           [0. , 1. ]])
+    """
+    return _logsumexp_op(x, axis=axis, keepdims=keepdims)

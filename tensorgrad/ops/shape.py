@@ -1,14 +1,33 @@
-"""Ops that move elements without changing them: reshape, transpose, broadcast, join, convert."""
+"""Ops on the axes of one array: reshape, transpose, turn, broadcast, convert; and questions about shapes."""
 
 from __future__ import annotations
 
 from math import prod
+from operator import index
 from typing import Any, Callable
 
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, declare, implements, refuse, sum_to_shape
+from ..tensor import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
+
+
+def as_tensor(x: Any) -> Tensor:
+    """``x`` itself, or a constant made of it: where several results are returned, all are Tensors."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def hollow(x: Any) -> Any:
+    """An array with the shape and dtype of a Tensor, but zeros; anything else as it is."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Tensor) else x
+
+
+def plain(x: Any) -> Any:
+    """A setting in Python numbers of its own, where it is a Tensor, an array or a list: the history keeps it."""
+    return np.asarray(x).tolist() if isinstance(x, (Tensor, np.ndarray, np.generic, list)) else x
+
+
+# Shapes
 
 
 def _reshape_sample(draw: samples.Draw) -> Any:
@@ -26,19 +45,28 @@ declare(
 )
 
 
+def _in_order(function: str, x: Any, shape: Any, order: str) -> Any:
+    """``x`` in another shape; in Fortran's order, both its axes and those of the shape are taken in reverse."""
+    if order in ("C", "c", None):
+        return OPS["reshape"](x, shape=shape)
+    if order not in ("F", "f"):
+        refuse(function, order=order)  # A and K would depend on how the elements lie in memory
+    reversed_shape = shape[::-1] if np.ndim(shape) else shape
+    return np.transpose(OPS["reshape"](np.transpose(x), shape=reversed_shape))
+
+
 @implements(np.reshape)
 def _reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Any:
-    if order != "C":
-        refuse("np.reshape", order=order)
-    refuse("np.reshape", copy=copy)
-    return OPS["reshape"](a, shape=newshape if shape is None else shape)
+    refuse("np.reshape", copy=None if copy else copy)  # a copy may be asked for, not forbidden
+    shape = newshape if shape is None else shape
+    if shape is None:
+        raise TypeError("np.reshape: the argument shape= is missing")
+    return _in_order("np.reshape", np.copy(a) if copy else a, plain(shape), order)
 
 
 @implements(np.ravel)
 def _ravel(a: Any, order: str = "C") -> Any:
-    if order != "C":
-        refuse("np.ravel", order=order)
-    return OPS["reshape"](a, shape=-1)
+    return _in_order("np.ravel", a, -1, order)
 
 
 def _transpose_sample(draw: samples.Draw) -> Any:
@@ -49,7 +77,7 @@ def _transpose_sample(draw: samples.Draw) -> Any:
 
 
 def _transpose_rule(g: Any, out: Any, x: Any, axes: Any) -> Any:
-    inverse = None if axes is None else tuple(np.argsort([a % x.ndim for a in axes]).tolist())
+    inverse = None if axes is None else tuple(np.argsort([a % x.ndim for a in np.ravel(axes)]).tolist())
     return np.transpose(g, inverse)
 
 
@@ -76,6 +104,20 @@ declare(
     numpy=np.swapaxes,
     expects="an array and two of its axes",
 )
+
+
+def _permuted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as a transpose; its permutation is read off an empty array whose axes are 0, 1, 2, ... long."""
+
+    def permute(a: Any, *args: Any, **keywords: Any) -> Any:
+        return OPS["transpose"](a, axes=function(np.empty(range(a.ndim), bool), *args, **keywords).shape)
+
+    return permute
+
+
+_permutations: tuple[Callable[..., Any], ...] = (np.moveaxis, np.rollaxis, np.matrix_transpose)
+for _function in _permutations:
+    implements(_function)(_permuted(_function))
 
 
 def _squeeze_sample(draw: samples.Draw) -> Any:
@@ -110,6 +152,98 @@ declare(
 )
 
 
+def _at_least(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``np.atleast_1d`` and its kin as a reshape; NumPy says to which shape."""
+
+    def raised(x: Tensor) -> Tensor:
+        shape = function(hollow(x)).shape
+        return x if shape == x.shape else x.reshape(shape)
+
+    def at_least(*arys: Any) -> Any:
+        results = tuple(raised(as_tensor(x)) for x in arys)
+        return results[0] if len(results) == 1 else results
+
+    return at_least
+
+
+for _function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
+    implements(_function)(_at_least(_function))
+
+
+def _flip_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw))
+    return (x,), {"axis": samples.axis(draw, x.ndim)}
+
+
+declare(
+    "flip",
+    lambda x, *, axis=None: np.flip(x, axis),
+    lambda g, out, x, axis: np.flip(g, axis),
+    sample=_flip_sample,
+    numpy=np.flip,
+    expects="an array and axes that it has",
+)
+
+
+@implements(np.fliplr)
+def _fliplr(m: Any) -> Any:
+    if m.ndim < 2:
+        raise ValueError(f"fliplr takes an array of at least two dimensions, got shape {m.shape}")
+    return OPS["flip"](m, axis=1)
+
+
+@implements(np.flipud)
+def _flipud(m: Any) -> Any:
+    if m.ndim < 1:
+        raise ValueError("flipud takes an array of at least one dimension, got shape ()")
+    return OPS["flip"](m, axis=0)
+
+
+def _rot90_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw, min_ndim=2))
+    axes = samples.choice(draw, [(0, 1), (1, 0), (-1, 0), (0, -1)])
+    return (x,), {"k": draw.integer(-5, 5), "axes": axes}
+
+
+declare(
+    "rot90",
+    lambda x, *, k=1, axes=(0, 1): np.rot90(x, index(k), axes),
+    lambda g, out, x, k, axes: np.rot90(g, -index(k), axes),
+    sample=_rot90_sample,
+    numpy=np.rot90,
+    expects="an array of at least two dimensions, a number of quarter turns and two axes",
+)
+
+
+def _roll_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw))
+    shift = draw.integer(-7, 7)
+    if x.ndim == 0 or draw.integer(0, 3) == 0:
+        return (x,), {"shift": shift, "axis": None}
+    axis = draw.integer(-x.ndim, x.ndim - 1)
+    several = {"shift": (shift, draw.integer(-7, 7)), "axis": (axis, draw.integer(-x.ndim, x.ndim - 1))}
+    one_shift = {"shift": shift, "axis": several["axis"]}
+    return (x,), samples.choice(draw, [{"shift": shift, "axis": axis}, several, one_shift])
+
+
+def _roll_rule(g: Any, out: Any, x: Any, shift: Any, axis: Any) -> Any:
+    return np.roll(g, tuple(-int(s) for s in shift) if np.ndim(shift) else -int(shift), axis)
+
+
+declare(
+    "roll",
+    lambda x, *, shift, axis=None: np.roll(x, shift, axis),
+    _roll_rule,
+    sample=_roll_sample,
+    expects="an array, shifts and as many axes that it has",
+)
+
+
+@implements(np.roll)
+def _roll(a: Any, shift: Any, axis: Any = None) -> Any:
+    return OPS["roll"](a, shift=plain(shift), axis=plain(axis))
+
+
 def _broadcast_to_sample(draw: samples.Draw) -> Any:
     first, second = samples.broadcastable(draw, 2)
     return (samples.reals(draw, first),), {"shape": np.broadcast_shapes(first, second)}
@@ -127,6 +261,25 @@ declare(
 @implements(np.broadcast_to)
 def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     return OPS["broadcast_to"](array, shape=shape)
+
+
+@implements(np.broadcast_arrays)
+def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    tensors = list(map(as_tensor, args))
+    shape = np.broadcast_shapes(*(x.shape for x in tensors))
+    return tuple(x if x.shape == shape else np.broadcast_to(x, shape) for x in tensors)
+
+
+@implements(np.meshgrid)
+def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
+    axes = list(range(len(xi)))
+    if indexing == "xy":
+        axes[:2] = axes[:2][::-1]
+    lengths = [[as_tensor(x).size if a == axis else 1 for a in axes] for axis, x in enumerate(xi)]
+    grids = tuple(as_tensor(x).reshape(shape) for x, shape in zip(xi, lengths))
+    return grids if sparse else np.broadcast_arrays(*grids)
 
 
 def _astype_rule(g: Any, out: Any, x: Any, dtype: Any) -> Any:
@@ -148,55 +301,52 @@ def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> 
     return OPS["astype"](x, dtype=dtype)
 
 
-def _join_sample(draw: samples.Draw) -> Any:
-    lengths = list(samples.shape(draw, min_ndim=1))
-    axis = draw.integer(-len(lengths), len(lengths) - 1)
-    parts = []
-    for _ in range(draw.integer(1, 3)):
-        lengths[axis] = draw.integer(0, 3)
-        parts.append(samples.reals(draw, tuple(lengths)))
-    return tuple(parts), {"axis": axis}
+@implements(np.copy)
+def _copy(a: Any, order: str = "K", subok: bool = False) -> Any:
+    return OPS["astype"](a, dtype=a.dtype)
 
 
-def _concatenate_rule(g: Any, out: Any, *arrays: Any, axis: int) -> Any:
-    """Each operand's own stretch of the gradient."""
-    ends = np.cumsum([array.shape[axis] for array in arrays]).tolist()
-    stretches = [slice(start, end) for start, end in zip([0, *ends], ends)]
-    indices = [tuple([slice(None)] * (axis % out.ndim) + [stretch]) for stretch in stretches]
-    return [g[index] for index in indices]
+@implements(np.full_like)
+def _full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Any:
+    if not isinstance(fill_value, Tensor):
+        likeness = {"dtype": dtype, "order": order, "subok": subok, "shape": shape, "device": device}
+        return np.full_like(a.numpy(), fill_value, **likeness)
+    filling = OPS["astype"](fill_value, dtype=a.dtype if dtype is None else dtype)
+    return OPS["broadcast_to"](filling, shape=a.shape if shape is None else shape)
 
 
-declare(
-    "concatenate",
-    lambda *arrays, axis=0: np.concatenate(arrays, axis=axis),
-    _concatenate_rule,
-    sample=_join_sample,
-    expects="arrays whose shapes agree except along axis",
+# Functions without derivatives
+
+
+def _asks(function: Callable[..., Any], stand_in: Callable[[Any], Any]) -> None:
+    """Let ``function`` see something else in the place of each Tensor; its answer is no Tensor."""
+
+    @implements(function, differentiable=False)
+    def answer(*args: Any, **keywords: Any) -> Any:
+        return function(*map(stand_in, args), **{name: stand_in(value) for name, value in keywords.items()})
+
+
+_of_shapes: tuple[Callable[..., Any], ...] = (
+    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type, np.iscomplexobj, np.isrealobj),
 )
+_of_arrays: tuple[Callable[..., Any], ...] = (
+    *(np.zeros_like, np.ones_like, np.empty_like),
+    *(np.min_scalar_type, np.shares_memory, np.may_share_memory),
+    *(np.array_repr, np.array_str, np.array2string, np.save, np.savez, np.savez_compressed, np.savetxt),
+)
+for _function in _of_shapes:
+    _asks(_function, hollow)
+for _function in _of_arrays:
+    _asks(_function, lambda x: x.numpy() if isinstance(x, Tensor) else x)
 
 
-@implements(np.concatenate)
-def _concatenate(arrays: Any, axis: Any = 0, out: Any = None, dtype: Any = None, casting: str = "same_kind") -> Any:
-    refuse("np.concatenate", out=out, dtype=dtype, casting=None if casting == "same_kind" else casting)
-    if axis is None:
-        return OPS["concatenate"](*(np.ravel(array) for array in arrays), axis=0)
-    return OPS["concatenate"](*arrays, axis=axis)
-
-
-@implements(np.stack)
-def _stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
-    refuse("np.stack", out=out, dtype=dtype, casting=None if casting == "same_kind" else casting)
-    arrays = list(arrays)
-    shapes = {np.shape(array) for array in arrays}
-    if len(shapes) != 1:
-        raise ValueError(f"stack takes at least one array, all of one shape; got {sorted(shapes)}")
-    return OPS["concatenate"](*(np.expand_dims(array, axis) for array in arrays), axis=axis)
-
-
-def _of_the_data(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda a, *args, **keywords: function(a.numpy(), *args, **keywords)
-
-
-# Questions about shape have plain answers, and arrays made in a tensor's likeness are constants.
-for _function in (np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like):
-    implements(_function)(_of_the_data(_function))
+refuses(np.trim_zeros, "its shape depends on values: take x[start:stop] with the limits found on tensor.numpy()")

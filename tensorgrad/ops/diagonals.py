@@ -1,0 +1,81 @@
+"""Diagonals and triangles of matrices."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from ..tensor import OPS, beside, implements
+from .shape import as_tensor
+
+
+def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the elements of a diagonal are; none, where ``offset`` leaves the matrix."""
+    offset = index(offset)  # a Python integer, whose negative is right
+    first = max(-offset, 0)
+    row = np.arange(first, max(first, min(rows, columns - offset)))
+    return row, row + offset
+
+
+@implements(np.diagonal)
+def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    if a.ndim < 2:
+        raise ValueError(f"diagonal takes an array of at least two dimensions, got shape {a.shape}")
+    matrices = np.moveaxis(a, (axis1, axis2), (-2, -1))
+    rows, columns = matrices.shape[-2:]
+    return OPS["getitem"](matrices, index=(..., *_diagonal_index(rows, columns, offset)))
+
+
+@implements(np.diag)
+def _diag(v: Any, k: int = 0) -> Any:
+    if v.ndim == 2:
+        return np.diagonal(v, k)
+    if v.ndim != 1:
+        raise ValueError(f"diag takes a vector or a matrix, got shape {v.shape}")
+    n = v.size + abs(index(k))
+    return OPS["scatter"](v, index=_diagonal_index(n, n, k), shape=(n, n))
+
+
+@implements(np.diagflat)
+def _diagflat(v: Any, k: int = 0) -> Any:
+    return np.diag(np.ravel(v), k)
+
+
+def _lower(m: Any, k: int) -> np.ndarray:
+    """On and below diagonal ``k``; a vector stands for equal rows."""
+    rows, columns = m.shape[-2:] if m.ndim > 1 else 2 * m.shape
+    return np.tri(rows, columns, index(k), dtype=bool)
+
+
+def _where(mask: np.ndarray, m: Any) -> Any:
+    """``m`` where ``mask`` says so, else 0 (not a product, which would make NaN of 0 times infinity)."""
+    data = m.numpy()
+    return np.where(beside(mask, data), m, np.zeros_like(data, shape=()))
+
+
+@implements(np.tril)
+def _tril(m: Any, k: int = 0) -> Any:
+    return _where(_lower(m, k), m)
+
+
+@implements(np.triu)
+def _triu(m: Any, k: int = 0) -> Any:
+    return _where(~_lower(m, index(k) - 1), m)
+
+
+@implements(np.vander)
+def _vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
+    """The powers as products of the one before and ``x``, whose derivatives are right at 0 as well."""
+    if x.ndim != 1:
+        raise ValueError(f"vander takes a vector, got shape {x.shape}")
+    count = len(x) if N is None else N
+    if count < 0:
+        raise ValueError(f"vander: the number of columns cannot be negative, got N={N}")
+    x = x.astype(np.promote_types(x.dtype, int))
+    powers = [as_tensor(np.ones_like(x))]
+    while len(powers) < count:
+        powers.append(powers[-1] * x)
+    columns = np.stack(powers[:: 1 if increasing else -1], axis=1)
+    return columns[:, :count]

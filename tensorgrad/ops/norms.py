@@ -1,0 +1,126 @@
+"""Norms of vectors and matrices, of every order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from .. import samples
+from ..tensor import OPS, declare, implements
+from .decompositions import check_matrices
+from .linalg import as_operand
+from .reductions import restored
+
+
+def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = False) -> Any:
+    if order == 2:
+        return np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+    powers = np.power(np.abs(x), order)
+    return np.power(powers.sum(axis=axis, keepdims=keepdims), 1 / order)
+
+
+def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
+    """sign(x) |x|^(p-1) norm^(1-p), and 0 where the norm or the element is 0."""
+    g, out = restored(g, x, axis, keepdims), restored(out, x, axis, keepdims)
+    if order == 2:
+        powers = x
+    elif order > 0 and order % 2 == 0:  # a polynomial, with all of its derivatives at 0
+        powers = np.power(x, order - 1)
+    else:
+        powers = np.sign(x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 1)
+    return powers * (g * np.where(out == 0, 0, np.power(np.where(out == 0, 1, out), 1 - order)))
+
+
+def _norm_sample(draw: samples.Draw) -> Any:
+    shape = samples.shape(draw, min_length=1)
+    settings = {"axis": samples.axis(draw, len(shape)), "keepdims": bool(draw.integer(0, 1))}
+    return (samples.reals(draw, shape, avoid=[0]),), {
+        "order": samples.choice(draw, [2.0, 3.0, 4.0, 1.5, 0.5, -1.0, -2.5]),
+        **settings,
+    }
+
+
+declare("norm", _norm, _norm_rule, sample=_norm_sample, expects="a floating array and axes that it has")
+
+
+def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
+    if isinstance(order, str):
+        raise ValueError(f"norm: {order!r} is not an order for vectors")
+    order = 2.0 if order is None else float(order)
+    if order == np.inf:
+        return np.abs(x).max(axis=axis, keepdims=keepdims)
+    if order == -np.inf:
+        return np.abs(x).min(axis=axis, keepdims=keepdims)
+    if order == 0:
+        return (x != 0).astype(x.dtype).sum(axis=axis, keepdims=keepdims)
+    if order == 1:
+        return np.abs(x).sum(axis=axis, keepdims=keepdims)
+    return OPS["norm"](x, order=order, axis=axis, keepdims=keepdims)
+
+
+def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    rows, columns = axes
+    if order in (None, "fro", "f"):
+        return OPS["norm"](x, axis=axes, keepdims=keepdims)
+    if order in (1, -1, np.inf, -np.inf):
+        summed, rest = (rows, columns) if abs(order) == 1 else (columns, rows)
+        sums = np.abs(x).sum(axis=summed, keepdims=True)
+        extreme = sums.max(axis=rest, keepdims=True) if order > 0 else sums.min(axis=rest, keepdims=True)
+        return extreme if keepdims else extreme.squeeze(axis=axes)
+    if order not in (2, -2, "nuc"):
+        raise ValueError(f"norm: {order!r} is not an order for matrices")
+    matrices = np.transpose(x, (*(axis for axis in range(x.ndim) if axis not in axes), *axes))
+    s = np.abs(np.linalg.svdvals(matrices))  # its derivative at a singular value of zero is 0, as for other norms
+    norm = s.sum(axis=-1) if order == "nuc" else s.max(axis=-1) if order == 2 else s.min(axis=-1)
+    return np.expand_dims(norm, tuple(sorted(axes))) if keepdims else norm
+
+
+def _floating(x: Any) -> Any:
+    x = as_operand(x)
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
+@implements(np.linalg.norm)
+def _norm_call(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    x, keepdims = _floating(x), bool(keepdims)
+    if axis is None and (ord is None or (ord in ("f", "fro") and x.ndim == 2)):
+        return OPS["norm"](x, keepdims=keepdims)
+    axes = tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    if len(axes) == 1:
+        return _vector_norm(x, ord, axes, keepdims)
+    if len(axes) == 2:
+        return _matrix_norm(x, ord, axes, keepdims)
+    raise ValueError(f"norm of an order takes vectors or matrices, that is one axis or two; got {len(axes)}")
+
+
+@implements(np.linalg.vector_norm)
+def _vector_norm_call(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    x = _floating(x)
+    return _vector_norm(x, ord, None if axis is None else normalize_axis_tuple(axis, x.ndim), bool(keepdims))
+
+
+@implements(np.linalg.matrix_norm)
+def _matrix_norm_call(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    x = _floating(x)
+    check_matrices("matrix_norm", x)
+    return _matrix_norm(x, ord, (x.ndim - 2, x.ndim - 1), bool(keepdims))
+
+
+@implements(np.linalg.cond)
+def _cond(x: Any, p: Any = None) -> Any:
+    """The norm times that of the inverse; infinite where a singular matrix makes it 0 / 0."""
+    check_matrices("cond", x)
+    if 0 in x.shape[-2:]:
+        raise np.linalg.LinAlgError(f"cond takes matrices that are not empty, got shape {x.shape}")
+    if p in (None, 2, -2):
+        s = np.linalg.svdvals(x)
+        largest, smallest = s[..., 0], s[..., -1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            condition = smallest / largest if p == -2 else largest / smallest
+    else:
+        x = _floating(x)
+        axes = (x.ndim - 2, x.ndim - 1)
+        condition = _matrix_norm(x, p, axes, False) * _matrix_norm(np.linalg.inv(x), p, axes, False)
+    return np.where(np.isnan(condition) & ~np.isnan(x).any(axis=(-2, -1)), np.inf, condition)

@@ -1,0 +1,158 @@
+"""Scans along an axis: cumulative sums and products, linear recurrences. All are exact where elements are zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import samples
+from ..tensor import OPS, declare, implements, refuse
+
+
+def in_dtype(values: Any, dtype: Any) -> Any:
+    """``values`` in ``dtype``, themselves where they have it."""
+    return values if values.dtype == dtype else values.astype(dtype)
+
+
+def _part(axis: int, ndim: int, part: Any) -> Any:
+    """The index that takes ``part`` of one axis and all of the others."""
+    return (slice(None),) * (axis % ndim) + (part,)
+
+
+def backwards(x: Any, axis: int) -> Any:
+    """``x`` in reverse order along ``axis``."""
+    return x[_part(axis, x.ndim, slice(None, None, -1))]
+
+
+def _delayed(x: Any, axis: int, first: float) -> Any:
+    """``x`` one place later along ``axis``: ``first``, x_0, x_1, ... without the last."""
+    start = np.full_like(x[_part(axis, x.ndim, slice(0, 1))], first)
+    return np.concatenate([start, x[_part(axis, x.ndim, slice(0, -1))]], axis=axis)
+
+
+def products_of_others(x: Any) -> Any:
+    """For each element the product of all others along the last axis: of those before it and of those after it."""
+    before = np.cumprod(_delayed(x, -1, 1), axis=-1)
+    after = backwards(np.cumprod(_delayed(backwards(x, -1), -1, 1), axis=-1), -1)
+    return before * after
+
+
+# Sums
+
+
+def _scan_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw))
+    axes = [None, *range(-x.ndim, x.ndim)]
+    return (x,), {"axis": samples.choice(draw, axes), "dtype": samples.choice(draw, [None, np.dtype(np.float64)])}
+
+
+def _cumsum_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
+    """Each element is in the sums from its own place on."""
+    along = 0 if axis is None else axis
+    return in_dtype(backwards(np.cumsum(backwards(g, along), axis=along), along).reshape(x.shape), x.dtype)
+
+
+declare(
+    "cumsum",
+    lambda x, *, axis=None, dtype=None: x.cumsum(axis=axis, dtype=dtype),
+    _cumsum_rule,
+    sample=_scan_sample,
+    numpy=np.cumsum,
+    expects="an array and one of its axes",
+)
+
+
+# Products, and the recurrence r_k = a_k r_{k-1} + b_k that their gradients are
+
+
+def _recurrence(a: Any, b: Any, *, axis: int = -1) -> Any:
+    """r_k = a_k r_{k-1} + b_k along ``axis``, from r_{-1} = 0."""
+    result = np.zeros_like(b)
+    last: Any = 0
+    for k in range(b.shape[axis]):
+        index = _part(axis, b.ndim, k)
+        last = a[index] * last + b[index]
+        result[index] = last
+    return result
+
+
+def _adjoint(g: Any, a: Any, axis: int) -> Any:
+    """The gradient for b: s_k = g_k + a_{k+1} s_{k+1}, the recurrence run backwards. That for a is s_k r_{k-1}."""
+    following = _delayed(backwards(a, axis), axis, 0)
+    return backwards(OPS["linear_recurrence"](following, backwards(g, axis), axis=axis), axis)
+
+
+def _recurrence_sample(draw: samples.Draw) -> Any:
+    lengths = samples.shape(draw, min_ndim=1)
+    axis = draw.integer(-len(lengths), len(lengths) - 1)
+    return (samples.reals(draw, lengths), samples.reals(draw, lengths)), {"axis": axis}
+
+
+declare(
+    "linear_recurrence",
+    _recurrence,
+    lambda g, out, a, b, axis: in_dtype(_adjoint(g, a, axis) * _delayed(out, axis, 0), a.dtype),
+    lambda g, out, a, b, axis: in_dtype(_adjoint(g, a, axis), b.dtype),
+    sample=_recurrence_sample,
+    expects="two arrays of one shape and one of their axes",
+    opaque=True,
+)
+
+
+def _cumprod_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
+    """The product is the recurrence y_k = x_k y_{k-1} from y_{-1} = 1. Nothing is divided by, so zeros are exact."""
+    factors, along = (x.reshape(-1), 0) if axis is None else (x, axis)
+    factors = in_dtype(factors.reshape(out.shape), g.dtype)
+    return in_dtype((_adjoint(g, factors, along) * _delayed(out, along, 1)).reshape(x.shape), x.dtype)
+
+
+declare(
+    "cumprod",
+    lambda x, *, axis=None, dtype=None: x.cumprod(axis=axis, dtype=dtype),
+    _cumprod_rule,
+    sample=_scan_sample,
+    numpy=np.cumprod,
+    expects="an array and one of its axes",
+)
+
+# NumPy's other names for them
+
+
+@implements(np.nancumsum)
+def _nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+    refuse("np.nancumsum", out=out)
+    return OPS["cumsum"](_filled(a, 0), axis=axis, dtype=dtype)
+
+
+@implements(np.nancumprod)
+def _nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+    refuse("np.nancumprod", out=out)
+    return OPS["cumprod"](_filled(a, 1), axis=axis, dtype=dtype)
+
+
+def _filled(x: Any, value: int) -> Any:
+    """``x`` with ``value`` in the place of NaN; only floats have any."""
+    return np.where(np.isnan(x), value, x) if x.dtype.kind == "f" else x
+
+
+def _cumulative(name: str, scan: str, first: int) -> Any:
+    def cumulative(
+        x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+    ) -> Any:
+        refuse(f"np.{name}", out=out)
+        if x.ndim > 1 and axis is None:
+            raise ValueError(f"np.{name}: an array of {x.ndim} axes needs axis=, one of them")
+        result = OPS[scan](x, axis=axis, dtype=dtype)
+        if not include_initial:
+            return result
+        along = 0 if axis is None else axis
+        shape = tuple(1 if a == along % result.ndim else length for a, length in enumerate(result.shape))
+        return np.concatenate([np.full_like(result, first, shape=shape), result], axis=along)
+
+    return cumulative
+
+
+for _name, _scan, _first in (("cumulative_sum", "cumsum", 0), ("cumulative_prod", "cumprod", 1)):
+    if hasattr(np, _name):  # since NumPy 2.1
+        implements(getattr(np, _name))(_cumulative(_name, _scan, _first))
