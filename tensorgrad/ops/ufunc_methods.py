@@ -22,7 +22,9 @@ def _along_axis(
 ) -> Any:
     """``function`` along one axis, by default the first one, as methods of ufuncs do."""
     refuse(name, out=out)
-    return function(array, axis=axis, **keywords)
+    if axis is None and name.endswith("accumulate") and np.ndim(array) > 1:
+        raise ValueError(f"{name} goes along one axis, got axis=None for an array of shape {np.shape(array)}")
+    return _NUMPY[function](array, axis=axis, **keywords)
 
 
 for _ufunc, _reduction in (
