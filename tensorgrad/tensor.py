@@ -151,7 +151,7 @@ class Op:
         return {**self.settings, **settings}
 
     def _refusal(self, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
-        kind = next(kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind))
+        kind = next(kind for kind in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, kind))
         came = ", ".join(map(describe, arrays))
         given = "".join(f", {name}={value!r}" for name, value in settings.items())
         return kind(f"{self.name} got ({came}{given}) but takes {self.expects}: {str(error).strip()}")
@@ -703,7 +703,7 @@ class Tensor:
         op = _NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
         if op is None:
             raise _no_rule(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", ufunc)
-        if method != "__call__":
+        if not isinstance(op, Op):
             return op(*inputs, **settings)
         refuse(f"np.{ufunc.__name__}", **settings)
         return op(*inputs)

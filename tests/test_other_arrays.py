@@ -13,7 +13,7 @@ class StrictArray:
     __array_priority__ = 100
 
     def __init__(self, values):
-        self.values = np.array(values)
+        self.values = np.asarray(values)
 
     def __array__(self, *args, **kwargs):
         raise TypeError("a StrictArray is never converted to a NumPy array")

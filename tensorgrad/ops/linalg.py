@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -177,10 +176,9 @@ def _kron(a: Any, b: Any) -> Any:
     a, b = as_operand(a), as_operand(b)
     ndim = max(a.ndim, b.ndim)
     outer, inner = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
-    product = a.reshape([n for length in outer for n in (length, 1)]) * b.reshape(
-        [n for length in inner for n in (1, length)]
-    )
-    return product.reshape(tuple(n * m for n, m in zip(outer, inner)))
+    blocks = a.reshape([n for length in outer for n in (length, 1)])
+    block = b.reshape([n for length in inner for n in (1, length)])
+    return (blocks * block).reshape(tuple(n * m for n, m in zip(outer, inner)))
 
 
 @implements(np.cross)
@@ -226,26 +224,27 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
     rows = 1 if row else arrays[0].shape[0]
     lengths = [rows, *(x.shape[0] for x in arrays[1:]), 1 if column else arrays[-1].shape[-1]]
 
-    @cache
-    def cheapest(start: int, stop: int) -> tuple[int, int]:
-        """Multiplications for ``arrays[start:stop]``, and where it is split last."""
-        if stop - start == 1:
-            return 0, start
-        return min(
-            (
-                cheapest(start, split)[0] + cheapest(split, stop)[0] + lengths[start] * lengths[split] * lengths[stop],
-                split,
+    return _chained(arrays, _splits(lengths), 0, len(arrays))
+
+
+def _splits(lengths: list[int]) -> dict[tuple[int, int], int]:
+    """Where to split each stretch of a chain of matrices of these lengths last, for the fewest multiplications."""
+    cost = {(i, i + 1): 0 for i in range(len(lengths) - 1)}
+    best = {}
+    for width in range(2, len(lengths)):
+        for i in range(len(lengths) - width):
+            j = i + width
+            cost[i, j], best[i, j] = min(
+                (cost[i, k] + cost[k, j] + lengths[i] * lengths[k] * lengths[j], k) for k in range(i + 1, j)
             )
-            for split in range(start + 1, stop)
-        )
+    return best
 
-    def product(start: int, stop: int) -> Any:
-        if stop - start == 1:
-            return arrays[start]
-        split = cheapest(start, stop)[1]
-        return product(start, split) @ product(split, stop)
 
-    return product(0, len(arrays))
+def _chained(arrays: list[Any], splits: dict[tuple[int, int], int], start: int, stop: int) -> Any:
+    if stop - start == 1:
+        return arrays[start]
+    split = splits[start, stop]
+    return _chained(arrays, splits, start, split) @ _chained(arrays, splits, split, stop)
 
 
 @implements(np.linalg.matrix_power)
