@@ -151,7 +151,9 @@ class Op:
         return {**self.settings, **settings}
 
     def _refusal(self, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
-        kind = next(kind for kind in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, kind))
+        kind = next(
+            kind for kind in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, kind)
+        )
         came = ", ".join(map(describe, arrays))
         given = "".join(f", {name}={value!r}" for name, value in settings.items())
         return kind(f"{self.name} got ({came}{given}) but takes {self.expects}: {str(error).strip()}")
@@ -703,10 +705,10 @@ class Tensor:
         op = _NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
         if op is None:
             raise _no_rule(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", ufunc)
-        if not isinstance(op, Op):
-            return op(*inputs, **settings)
-        refuse(f"np.{ufunc.__name__}", **settings)
-        return op(*inputs)
+        if method == "__call__" and (ufunc.signature is None or isinstance(op, Op)):
+            refuse(f"np.{ufunc.__name__}", **settings)
+            return op(*inputs)
+        return op(*inputs, **settings)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         op = _NUMPY.get(function)

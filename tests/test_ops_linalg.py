@@ -446,7 +446,7 @@ PLANE = tg.Tensor(np.ones(3), requires_grad=True)
     [
         (lambda: np.dot(T, T, out=np.empty((3, 3))), TypeError, r"np.dot: out="),
         (lambda: np.outer(T, T, out=np.empty((9, 9))), TypeError, r"np.outer: out="),
-        (lambda: np.vecdot(T, T, axis=0), TypeError, r"np.vecdot: axis="),
+        (lambda: np.vecdot(T, T, dtype=np.float32), TypeError, r"np.vecdot: dtype="),
         (lambda: np.matmul(T, T, dtype=np.float32), TypeError, r"np.matmul: dtype="),
         (lambda: np.einsum("ij->ji", T, out=np.empty((3, 3))), TypeError, r"np.einsum: out="),
         (lambda: np.einsum("ij->ji", T, dtype=np.float32), TypeError, r"np.einsum: dtype="),
@@ -563,3 +563,8 @@ def test_a_chain_leaves_no_cycle_behind():
         assert watched() is None
     finally:
         gc.enable()
+
+
+def test_vecdot_along_another_axis():
+    check_call(np.vecdot, rng.normal(size=(3, 2)), rng.normal(size=(3, 2)), axis=0)
+    check_call(np.vecdot, rng.normal(size=(2, 3, 1)), rng.normal(size=(3, 4)), axis=-2)

@@ -122,7 +122,7 @@ inv = declare(
 
 
 def _solve_sample(draw: samples.Draw) -> Any:
-    n = draw.integer(0, 2)
+    n = draw.integer(0, 3)
     left, right = samples.broadcastable(draw, 2)
     return (_regular(draw, n, n, left[-2:]), samples.reals(draw, (*right[-2:], n, draw.integer(0, 2)))), {}
 
@@ -286,8 +286,8 @@ def _cofactors_along_base(g: Any, out: Any, x: Any, h: Any) -> Any:
 
 
 def _two_squares_sample(draw: samples.Draw) -> Any:
-    n = samples.choice(draw, [3, 2, 1, 0])
-    return (_regular(draw, n, n, ()), samples.reals(draw, (n, n))), {}
+    n, stack = draw.integer(0, 3), _stack(draw)
+    return (_regular(draw, n, n, stack), samples.reals(draw, (*stack, n, n))), {}
 
 
 _SQUARE = "square matrices (..., n, n)"

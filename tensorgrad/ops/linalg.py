@@ -115,26 +115,30 @@ def _outer_of_vectors(x1: Any, x2: Any, /) -> Any:
 
 
 @implements(np.vecdot)
-def _vecdot(x1: Any, x2: Any, /) -> Any:
+def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1, **keywords: Any) -> Any:
     """A row times a column, for each pair of vectors."""
+    refuse("np.vecdot", **keywords)
     x1, x2 = as_operand(x1), as_operand(x2)
     if x1.ndim == 0 or x2.ndim == 0:
         raise ValueError(f"vecdot takes vectors (..., n), got shapes {x1.shape} and {x2.shape}")
+    x1, x2 = _moved(x1, axis, -1), _moved(x2, axis, -1)
     return (np.expand_dims(x1, -2) @ np.expand_dims(x2, -1)).squeeze(axis=(-2, -1))
 
 
 @implements(np.linalg.vecdot)
 def _vecdot_along(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    return _vecdot(*(_moved(as_operand(x), axis, -1) for x in (x1, x2)))
+    return _vecdot(x1, x2, axis=axis)
 
 
-def _matvec(x1: Any, x2: Any, /) -> Any:
+def _matvec(x1: Any, x2: Any, /, **keywords: Any) -> Any:
+    refuse("np.matvec", **keywords)
     x1, x2 = as_operand(x1), as_operand(x2)
     _check_stack("matvec", x1)
     return (x1 @ np.expand_dims(x2, -1)).squeeze(axis=-1)
 
 
-def _vecmat(x1: Any, x2: Any, /) -> Any:
+def _vecmat(x1: Any, x2: Any, /, **keywords: Any) -> Any:
+    refuse("np.vecmat", **keywords)
     x1, x2 = as_operand(x1), as_operand(x2)
     _check_stack("vecmat", x2)
     return (np.expand_dims(x1, -2) @ x2).squeeze(axis=-2)
