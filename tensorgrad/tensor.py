@@ -703,6 +703,8 @@ class Tensor:
         op = _NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
         if op is None:
             raise _no_rule(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", ufunc)
+        if method != "__call__":
+            return op(*inputs, **settings)
         refuse(f"np.{ufunc.__name__}", **settings)
         return op(*inputs)
 
