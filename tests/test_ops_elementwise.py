@@ -305,6 +305,35 @@ def test_calls_of_several_arrays(function, args, keywords):
     check_call(function, *args, **keywords)
 
 
+@pytest.mark.parametrize("name", ["add", "multiply", "maximum", "minimum"])
+def test_reduce_takes_axis_and_keepdims(name):
+    reduce = getattr(np, name).reduce
+    check_call(reduce, A)
+    check_call(reduce, A, 1)
+    check_call(reduce, A, axis=-1, keepdims=True)
+    check_call(reduce, A, axis=None)
+    check_call(reduce, DEEP, axis=(0, -1))
+    check_call(reduce, A, axis=0, initial=1.31)
+    check_call(reduce, A, axis=1, where=MASK, initial=-1.31 if name == "maximum" else 1.31)
+
+
+@pytest.mark.parametrize("name", ["add", "multiply"])
+def test_accumulate_takes_an_axis(name):
+    accumulate = getattr(np, name).accumulate
+    check_call(accumulate, A)
+    check_call(accumulate, A, axis=-1)
+    check_call(accumulate, B)
+    np.testing.assert_array_equal(accumulate(tg.Tensor(SMALL)).data, accumulate(SMALL), strict=True)
+
+
+@pytest.mark.parametrize("name", ["logical_and", "logical_or"])
+def test_reduce_of_truth_values(name):
+    reduce = getattr(np, name).reduce
+    x = tg.Tensor(A, requires_grad=True)
+    np.testing.assert_array_equal(reduce(x > 0).data, reduce(A > 0), strict=True)
+    np.testing.assert_array_equal(reduce(x, axis=1, keepdims=True).data, reduce(A, axis=1, keepdims=True), strict=True)
+
+
 # Kinks and poles: value, first and second derivative of each operand
 
 
@@ -611,9 +640,13 @@ REFUSED = [
     (lambda x: np.nextafter(x, 1), TypeError, "np.nextafter has no gradient rule"),
     (lambda x: np.add.at(x, 0, 1), TypeError, "np.add.at"),
     (lambda x: np.add.reduceat(x, [0]), TypeError, "np.add.reduceat"),
+    (lambda x: np.add.reduce(x, out=np.empty(3)), TypeError, "np.add.reduce: out="),
+    (lambda x: np.add.reduce(A, out=x), TypeError, "np.add.reduce: out="),
+    (lambda x: np.multiply.accumulate(x, out=np.empty((2, 3))), TypeError, "np.multiply.accumulate: out="),
+    (lambda x: np.add.reduce(x, 5), IndexError, "axis 5"),
     (lambda x: np.subtract.reduce(x), TypeError, "np.subtract.reduce"),
     (lambda x: np.maximum.accumulate(x), TypeError, "np.maximum.accumulate"),
-    (lambda x: np.add.outer(x, 1, dtype=np.float32), TypeError, "np.add"),
+    (lambda x: np.add.outer(x, 1, dtype=np.float32), TypeError, "np.add.outer: dtype="),
     (lambda x: np.where(x, 1), ValueError, "np.where takes a condition alone"),
     (lambda x: np.select([x > 0], [x, x]), ValueError, "np.select takes as many choices"),
     (lambda x: np.select([x], [x]), TypeError, "conditions of dtype bool"),

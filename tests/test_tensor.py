@@ -542,10 +542,9 @@ def test_plain_numpy_is_recorded():
 @pytest.mark.parametrize(
     "call, name",
     [
-        (lambda x: np.fft.fft(x), "np.fft.fft"),
         (lambda x: np.linalg.eigvals(x), "np.linalg.eigvals"),
-        (lambda x: np.gcd(x, x), "np.gcd"),
-        (lambda x: np.add.reduce(x), "np.add.reduce"),
+        (lambda x: np.nextafter(x, x), "np.nextafter"),
+        (lambda x: np.add.reduceat(x, [0]), "np.add.reduceat"),
         (lambda x: np.add.at(x, [0], 1), "np.add.at"),
         (lambda x: np.sum(x, initial=tg.Tensor(3.0)), "np.sum: initial="),
         (lambda x: np.sum(x, out=np.zeros(())), "np.sum: out="),
