@@ -1,5 +1,5 @@
 """Every op, by family; importing a family declares its ops."""
 
-from . import elementwise, indexing, linalg, neural, reductions, shape
+from . import complex, elementwise, fft, indexing, linalg, neural, reductions, shape
 
-__all__ = ["elementwise", "indexing", "linalg", "neural", "reductions", "shape"]
+__all__ = ["complex", "elementwise", "fft", "indexing", "linalg", "neural", "reductions", "shape"]

@@ -36,12 +36,12 @@ declare(
 
 def _in_dtype(value: Any, out: Any) -> Any:
     """An operand in the dtype of the result: small integers would overflow in a rule, or give half precision."""
-    return value if isinstance(value, (int, float)) or value.dtype == out.dtype else value.astype(out.dtype)
+    return value if isinstance(value, (int, float, complex)) or value.dtype == out.dtype else value.astype(out.dtype)
 
 
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0, where the formula says 0 times infinity."""
-    if isinstance(y, (int, float)):
+    if isinstance(y, (int, float, complex)):
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     x, y = _in_dtype(x, out), _in_dtype(y, out)
     base = np.where((x == 0) & (y == 0), 1, x)
@@ -50,8 +50,8 @@ def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     """x^y log x; 0 where the base is 0."""
-    if isinstance(x, (int, float)):  # NumPy's own log of a Python number is a float64, which would spread
-        return g * out * (float(np.log(x)) if x != 0 else 0)
+    if isinstance(x, (int, float, complex)):  # NumPy's own log of a Python number is a float64, which would spread
+        return g * out * (np.log(np.array(x, np.result_type(out.dtype, np.float64))).item() if x != 0 else 0)
     x = _in_dtype(x, out)
     return g * out * np.log(np.where(x == 0, 1, x))
 
@@ -68,7 +68,6 @@ declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary
 declare("sin", np.sin, lambda g, out, x: g * np.cos(x), sample=samples.unary())
 declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary())
 declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
-declare("absolute", np.absolute, lambda g, out, x: g * np.sign(x), sample=samples.unary(avoid=[0]))
 
 # Choices. Where both sides are equal, maximum and minimum give half of the gradient to each.
 

@@ -130,15 +130,18 @@ def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
 
 
 def _astype_rule(g: Any, out: Any, x: Any, dtype: Any) -> Any:
-    return g.astype(x.dtype)
+    return g  # which the engine gives the dtype of x
 
 
 declare(
     "astype",
     lambda x, *, dtype: x.astype(dtype),
     _astype_rule,
-    sample=lambda draw: ((samples.reals(draw, samples.shape(draw)),), {"dtype": np.dtype(np.float64)}),
-    expects="an array and a real dtype",
+    sample=lambda draw: (
+        (samples.reals(draw, samples.shape(draw)),),
+        {"dtype": np.dtype(samples.choice(draw, [np.float64, np.complex128]))},
+    ),
+    expects="an array and a numeric dtype",
 )
 
 
