@@ -124,6 +124,16 @@ def test_the_imaginary_parts_that_irfft_ignores_have_no_gradient():
         assert np.flatnonzero(spectrum.grad.imag == 0).tolist() == ignored
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
+def test_precisions(dtype):
+    for function in (*ALONG_ONE, np.fft.fftn, np.fft.rfftn):
+        x = tg.Tensor(np.array([0.5, 0.25, 1, -0.5], dtype), requires_grad=True)
+        result = function(x)
+        np.testing.assert_array_equal(result.data, function(x.data), strict=True)
+        first = tg.gradients((np.abs(result) ** 3).sum(), x, create_graph=True)
+        assert first.dtype == dtype and tg.gradients((first * first).sum(), x).dtype == dtype
+
+
 # What complex numbers are used for
 
 

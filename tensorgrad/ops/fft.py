@@ -60,7 +60,8 @@ def _rfft_rule(g: Any, out: Any, x: Any, n: Any, axis: int, norm: Any) -> Any:
 
 def _irfft_rule(g: Any, out: Any, x: Any, n: Any, axis: int, norm: Any) -> Any:
     spectrum = _weighted(np.fft.rfft(g, axis=axis, norm=_SWAPPED[norm]), 2, out.shape[axis], axis)
-    return _resized(spectrum, x.shape[axis], axis)
+    part = _resized(spectrum, x.shape[axis], axis)
+    return part if x.dtype.kind == "c" else np.real(part).astype(x.dtype)
 
 
 def _transform(function: Callable[..., Any]) -> Callable[..., Any]:
