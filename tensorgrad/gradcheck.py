@@ -34,7 +34,8 @@ def gradcheck(
     f
         Function of Tensors that returns a Tensor or a sequence of Tensors; the same inputs must give the same values.
     inputs
-        One array or Tensor, or a sequence of them. Float64 ones are checked, integer and boolean ones passed on.
+        One array or Tensor, or a sequence of them. Float64 and complex128 ones are checked, integer and boolean ones
+        passed on. The real and imaginary parts of complex ones are moved one by one.
     order
         1 checks the gradient, 2 also the gradient of the gradient, and so on.
     step
@@ -52,7 +53,7 @@ def gradcheck(
     GradientError
         Naming the input, the index, the exact and the numeric value.
     TypeError
-        For float32 and float16 inputs, whose rounding is larger than the differences to be measured.
+        For float32, float16 and complex64 inputs, whose rounding is larger than the differences to be measured.
     ValueError
         If ``f`` is not a deterministic function of its inputs, or there is nothing to check.
 
@@ -65,7 +66,7 @@ def gradcheck(
     if order < 1:
         raise ValueError(f"gradcheck: order must be at least 1, got {order}")
     arrays = [_as_input(i, x) for i, x in enumerate(inputs if isinstance(inputs, (list, tuple)) else [inputs])]
-    if not any(array.dtype.kind == "f" for array in arrays):
+    if not any(map(_is_checked, arrays)):
         raise ValueError("gradcheck: no input is floating, so there is nothing to differentiate")
     with recorded():
         for n in range(1, order + 1):
@@ -76,16 +77,21 @@ def gradcheck(
 
 def _as_input(position: int, value: Any) -> np.ndarray:
     array = np.array(value.numpy() if isinstance(value, Tensor) else value)
-    if array.dtype.kind == "f" and array.dtype != np.float64:
+    exact = np.complex128 if array.dtype.kind == "c" else np.float64
+    if _is_checked(array) and array.dtype != exact:
         raise TypeError(
             f"gradcheck: input {position} is {array.dtype}, whose rounding errors are larger than the finite "
-            "differences; pass float64 (x.astype(np.float64))"
+            f"differences; pass {exact.__name__} (x.astype(np.{exact.__name__}))"
         )
     return array
 
 
+def _is_checked(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fc"
+
+
 def _tensors(arrays: Sequence[np.ndarray]) -> list[Tensor]:
-    return [Tensor(array.copy(), requires_grad=array.dtype.kind == "f") for array in arrays]
+    return [Tensor(array.copy(), requires_grad=_is_checked(array)) for array in arrays]
 
 
 def _projected(f: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:
@@ -96,7 +102,8 @@ def _projected(f: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:
     for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
         if not isinstance(output, Tensor):
             raise TypeError(f"gradcheck: f must return Tensors, got {type(output).__name__}")
-        total = total + (output * rng.uniform(0.5, 1.5, output.shape) * rng.choice([-1, 1], output.shape)).sum()
+        for part in (output.real, output.imag) if output.dtype.kind == "c" else (output,):
+            total = total + (part * rng.uniform(0.5, 1.5, part.shape) * rng.choice([-1, 1], part.shape)).sum()
     return total
 
 
@@ -120,14 +127,14 @@ def _check(f: Callable[..., Any], arrays: list[np.ndarray], order: int, step: fl
     tensors = _tensors(arrays)
     output = _projected(f, tensors)
     for position, (tensor, array) in enumerate(zip(tensors, arrays)):
-        if not np.array_equal(tensor.data, array, equal_nan=array.dtype.kind == "f"):
+        if not np.array_equal(tensor.data, array, equal_nan=_is_checked(array)):
             raise GradientError(f"gradcheck: f changed its input {position} in place")
     value = output.item()
     if _projected(f, _tensors(arrays)).item() != value and not np.isnan(value):
         raise ValueError(
             "gradcheck: f gave two results for the same inputs; make its random numbers inside f from a fixed seed"
         )
-    positions = [position for position, array in enumerate(arrays) if array.dtype.kind == "f"]
+    positions = [position for position, array in enumerate(arrays) if _is_checked(array)]
     exact = _gradients(output, [tensors[position] for position in positions])
     for position, gradient in zip(positions, exact):
         array = arrays[position]
@@ -149,13 +156,16 @@ def _check(f: Callable[..., Any], arrays: list[np.ndarray], order: int, step: fl
 
 def _numeric(
     f: Callable[..., Any], arrays: list[np.ndarray], position: int, index: tuple[int, ...], step: float
-) -> float:
-    """Five-point derivative of the projected ``f`` in one element."""
+) -> Any:
+    """Five-point derivative of the projected ``f`` in one element; dL/dRe(z) + i dL/dIm(z) in a complex one."""
 
-    def at(offset: float) -> float:
+    def at(offset: complex) -> float:
         moved = list(arrays)
         moved[position] = arrays[position].copy()
         moved[position][index] += offset
         return float(_projected(f, _tensors(moved)).item())
 
-    return (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * step)
+    def along(step: complex) -> float:
+        return (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * abs(step))
+
+    return along(step) + 1j * along(1j * step) if arrays[position].dtype.kind == "c" else along(step)

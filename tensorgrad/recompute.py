@@ -105,7 +105,9 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
     result._record = (_operation(gradients), operands, [operand.data for operand in operands], {})
     pieces, start = [], 0
     for output in outputs:
-        pieces.append(result[start : start + output.size].reshape(output.shape).astype(output.dtype))
+        piece = result[start : start + output.size].reshape(output.shape)
+        piece = piece.real if piece.dtype.kind == "c" != output.dtype.kind else piece
+        pieces.append(piece.astype(output.dtype))
         start += output.size
     rest = iter(pieces)
     return mapped(lambda leaf: next(rest) if _is_live(leaf) and leaf._order > since else leaf, value)

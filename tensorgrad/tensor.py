@@ -12,6 +12,9 @@ Three ideas, in the order of this file:
 
 A rule is written in NumPy too, ``rule(g, out, *operands, **settings)``. Called with arrays it costs what NumPy
 costs; called with Tensors it is itself recorded, which is all that gradients of gradients need.
+
+A real loss may be computed by way of complex numbers. Its gradient with respect to a complex z is dL/dRe(z) +
+i dL/dIm(z), the direction of steepest ascent; ops whose rules have not been shown to hold for it refuse complex data.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ _recording: ContextVar[bool | Watcher] = ContextVar("recording", default=True)
 _capture: ContextVar[Any] = ContextVar("capture", default=None)
 _clock = count(1)
 _FREED = ("freed",)
-_PLAIN = frozenset({ndarray, float, int, bool})
+_PLAIN = frozenset({ndarray, float, int, bool, complex})
 
 
 # ---------------------------------------------------------------------------------------------------- ops
@@ -75,6 +78,7 @@ class Op:
         "forward",
         "name",
         "numpy",
+        "on_complex",
         "opaque",
         "rules",
         "sample",
@@ -96,6 +100,7 @@ class Op:
         self.expects, self.broadcasts, self.numpy, self.opaque = expects, broadcasts, numpy, opaque
         self.arity, self.settings = _signature(forward)
         self.differentiable = any(rule is not None for rule in rules)
+        self.on_complex: Op | None = None  # what is recorded where the result is complex; None: refused
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -115,6 +120,8 @@ class Op:
                 arrays.append(operand if kind in _PLAIN else _constant(operand))
         if settings or self.settings or len(operands) != self.arity:
             settings = self._checked(operands, settings)
+        if self.on_complex is None and traced and self.differentiable:
+            _refuse_complex(self.name, arrays)
         try:
             if capture is not None and self.opaque:
                 data = capture.opaque(self.forward, arrays, settings)
@@ -130,16 +137,28 @@ class Op:
         out._grad = None
         kind = out._data.dtype.kind
         if kind not in "fiub":
-            raise TypeError(f"{self.name} gives {out._data.dtype}, and Tensors hold real numbers; check the operands")
-        if needs_gradient and self.differentiable and kind == "f" and (recording := _recording.get()):
+            if kind != "c":
+                raise TypeError(f"{self.name} gives {out._data.dtype}, and Tensors hold numbers; check the operands")
+            if self.on_complex is None:
+                _refuse_complex(self.name, [out._data])
+        if needs_gradient and self.differentiable and kind in "fc" and (recording := _recording.get()):
             out._requires_grad = True
-            out._record = (self, operands, arrays, settings)
+            out._record = (self if kind == "f" else self.on_complex, operands, arrays, settings)
             if recording is not True:
                 recording.computed(self, out, arrays)
         else:
             out._requires_grad = False
             out._record = None
         return out
+
+    def accept_complex(self, rules: str) -> None:
+        """Let operands be complex; see ``complex_rules`` of :func:`declare`."""
+        if rules not in ("direct", "holomorphic"):
+            raise ValueError(f"{self.name}: complex_rules must be 'direct', 'holomorphic' or None, got {rules!r}")
+        self.on_complex = self
+        if rules == "holomorphic":
+            self.on_complex = copy.copy(self)
+            self.on_complex.rules = tuple(_conjugated(rule) for rule in self.rules)
 
     def _checked(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
         if self.arity is not None and len(operands) != self.arity:
@@ -168,6 +187,7 @@ def declare(
     broadcasts: bool | None = None,
     expects: str | None = None,
     opaque: bool = False,
+    complex_rules: str | None = None,
 ) -> Op:
     """Declare an op: its forward function, one gradient rule per operand, and how to draw valid operands.
 
@@ -196,6 +216,10 @@ def declare(
     opaque
         Whether ``forward`` works on real arrays only, say because it writes into one: a compiled step then calls it as
         it is, instead of looking at the NumPy functions inside.
+    complex_rules
+        Which rules hold where operands are complex. ``"direct"``: these, for a gradient dL/dRe(z) + i dL/dIm(z), as for
+        linear functions with real coefficients. ``"holomorphic"``: these are the formulas of a holomorphic function,
+        g f'(z), and the engine makes g conj(f'(z)) of them. None: complex operands are refused.
 
     Returns
     -------
@@ -232,6 +256,8 @@ def declare(
     op = Op(name, forward, rules, sample, expects, broadcasts, numpy, opaque)
     if len(rules) != (1 if op.arity is None else op.arity):
         raise ValueError(f"declare: {name!r} has {op.arity or 'any number of'} operand(s) but {len(rules)} rule(s)")
+    if complex_rules is not None:
+        op.accept_complex(complex_rules)
     OPS[name] = op
     if isinstance(numpy, np.ufunc):
         _NUMPY[numpy] = op
@@ -240,18 +266,61 @@ def declare(
     return op
 
 
-def implements(function: Callable[..., Any], differentiable: bool = True) -> Callable[[F], F]:
+def implements(function: Callable[..., Any], differentiable: bool = True, on_complex: bool = False) -> Callable[[F], F]:
     """Register a composition of ops, with NumPy's own parameters, as what ``function`` does to Tensors.
 
-    ``differentiable=False`` is for answers that no gradient flows through, such as shapes and truth values.
+    ``differentiable=False`` is for answers that no gradient flows through, such as shapes and truth values;
+    ``on_complex=True`` for a composition that is right for complex arguments too, which are refused otherwise.
     """
 
     def register(composition: F) -> F:
-        _NUMPY[function] = composition
+        _NUMPY[function] = composition if on_complex or not differentiable else _of_reals(function, composition)
         (_PLAIN_ANSWERS.discard if differentiable else _PLAIN_ANSWERS.add)(function)
         return composition
 
     return register
+
+
+def accept_complex(function: Callable[..., Any]) -> None:
+    """Let what stands in for a NumPy function, registered with :func:`implements`, be called with complex arguments."""
+    _NUMPY[function] = getattr(_NUMPY[function], "of_reals", _NUMPY[function])
+
+
+def _of_reals(function: Callable[..., Any], composition: F) -> F:
+    """The composition, refusing complex arguments."""
+
+    @wraps(composition)
+    def of_reals(*args: Any, **keywords: Any) -> Any:
+        _refuse_complex(_numpy_name(function), (*args, *keywords.values()))
+        return composition(*args, **keywords)
+
+    of_reals.of_reals = composition  # type: ignore[attr-defined]
+    return cast(F, of_reals)
+
+
+def _refuse_complex(name: str, values: Any) -> None:
+    """Raise if there are complex numbers among ``values``, or in lists and tuples among them."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            _refuse_complex(name, value)
+        elif getattr(getattr(value, "dtype", None), "kind", "") == "c" or type(value) is complex:
+            raise TypeError(
+                f"{name} is differentiated for real numbers only, got {describe(value)}; "
+                "compute with the parts, .real and .imag"
+            )
+
+
+def _conjugated(rule: Rule) -> Rule:
+    """From the rule of a holomorphic function for J^T g the one for J^H g = conj(J^T conj(g))."""
+    if rule is None:
+        return None
+
+    @wraps(rule)
+    def conjugated(g: Any, out: Any, *operands: Any, **settings: Any) -> Any:
+        part = rule(np.conj(g), out, *operands, **settings)
+        return list(map(np.conj, part)) if isinstance(part, (list, tuple)) else np.conj(part)
+
+    return conjugated
 
 
 def refuses(function: Callable[..., Any], remedy: str) -> None:
@@ -376,8 +445,8 @@ def as_data(value: Any) -> Array:
         )
     if isinstance(value, np.generic) or not hasattr(value := _constant(value), "dtype"):
         value = np.asarray(value)
-    if value.dtype.kind not in "fiub":
-        raise TypeError(f"Tensor: data must be real numbers (float, integer or bool), got dtype {value.dtype}")
+    if value.dtype.kind not in "fiubc":
+        raise TypeError(f"Tensor: data must be numbers (float, integer, bool or complex), got dtype {value.dtype}")
     return value
 
 
@@ -489,10 +558,10 @@ class Tensor:
     Parameters
     ----------
     data
-        Array, scalar or nested sequence of real numbers. An array is shared, not copied, as are arrays used in
+        Array, scalar or nested sequence of numbers. An array is shared, not copied, as are arrays used in
         operations with Tensors: do not write into them before the backward pass.
     requires_grad
-        Whether :meth:`backward` collects a gradient for it; only floating dtypes can.
+        Whether :meth:`backward` collects a gradient for it; only floating and complex dtypes can.
     dtype
         Converts the data first; default: NumPy's own choice.
 
@@ -578,7 +647,7 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if value and self._data.dtype.kind != "f":
+        if value and self._data.dtype.kind not in "fc":
             raise TypeError(
                 f"Tensor: only floating tensors can require gradients, got {self._data.dtype}; "
                 "pass floats, or dtype=np.float32"
@@ -597,6 +666,8 @@ class Tensor:
     size = property(lambda self: self._data.size, doc="Number of elements.")
     T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
     mT = property(lambda self: self.swapaxes(-1, -2), doc="The tensor with its last two axes swapped.")
+    real = property(lambda self: OPS["real"](self), doc="The real part, recorded.")
+    imag = property(lambda self: OPS["imag"](self), doc="The imaginary part, recorded; zeros for a real tensor.")
 
     @property
     def creator(self) -> tuple[Op, tuple[Any, ...]] | None:
@@ -652,6 +723,9 @@ class Tensor:
     def __float__(self) -> float:
         return float(self._only_without_gradient("float").item())
 
+    def __complex__(self) -> complex:
+        return complex(self._only_without_gradient("complex").item())
+
     def __int__(self) -> int:
         return int(self._only_without_gradient("int").item())
 
@@ -693,6 +767,8 @@ class Tensor:
             If nothing was recorded, the history has been freed, or data was changed since it was used.
         ValueError
             If ``gradient`` is missing for a tensor of several elements, or of another shape.
+        TypeError
+            If it is missing for a complex tensor, or complex for a real one.
         """
         seed = seed_for(self, gradient)
         seed = seed.data if isinstance(seed, Tensor) else seed
@@ -704,7 +780,7 @@ class Tensor:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         op = _NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
         if op is None:
-            raise _no_rule(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", ufunc)
+            raise _no_rule(f"np.{ufunc.__name__}" if method == "__call__" else f"np.{ufunc.__name__}.{method}", ufunc)
         if method == "__call__" and (ufunc.signature is None or isinstance(op, Op)):
             refuse(f"np.{ufunc.__name__}", **settings)
             return op(*inputs)
@@ -713,8 +789,7 @@ class Tensor:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         op = _NUMPY.get(function)
         if op is None:
-            module = function.__module__.replace("numpy", "", 1).lstrip(".")
-            raise _no_rule(f"{module}.{function.__name__}".lstrip("."), function)
+            raise _no_rule(_numpy_name(function), function)
         return op(*args, **kwargs)
 
     # Operators and methods: each looks its op up in the registry
@@ -738,7 +813,7 @@ class Tensor:
     __ne__ = _binary("not_equal")  # type: ignore[assignment]
 
     def __pow__(self, exponent: Any) -> Tensor:
-        square = type(exponent) in (int, float) and exponent == 2 and self._data.dtype.kind == "f"
+        square = type(exponent) in (int, float) and exponent == 2 and self._data.dtype.kind in "fc"
         result: Tensor = OPS["square"](self) if square else OPS["power"](self, exponent)
         return result
 
@@ -814,6 +889,11 @@ class Tensor:
     def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         """``np.var`` over ``axis``, recorded."""
         result: Tensor = OPS["var"](self, axis=axis, ddof=ddof, keepdims=keepdims)
+        return result
+
+    def conj(self) -> Tensor:
+        """The complex conjugate, recorded."""
+        result: Tensor = OPS["conjugate"](self)
         return result
 
     def reshape(self, *shape: Any) -> Tensor:
@@ -892,13 +972,19 @@ def _references_of_base(view: ndarray) -> int:
 _REFERENCES_OF_LONE_BASE = _references_of_base(np.empty(2)[1:])
 
 
+def _numpy_name(function: Callable[..., Any]) -> str:
+    """``np.linalg.norm``, say."""
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    return f"{module}.{function.__name__}"
+
+
 def _no_rule(name: str, function: Callable[..., Any]) -> TypeError:
     remedy = _REMEDIES.get(
         function,
         "compose it from functions that have one, declare it with tensorgrad.declare, or call it on tensor.numpy() "
         "if no gradient is needed",
     )
-    return TypeError(f"np.{name} has no gradient rule in tensorgrad; {remedy}")
+    return TypeError(f"{name} has no gradient rule in tensorgrad; {remedy}")
 
 
 # ------------------------------------------------------------------------------------------------ capture
@@ -963,6 +1049,10 @@ def watched(owner: Any, attribute: str) -> Any:
 def seed_for(output: Tensor, gradient: Any) -> Array:
     """The gradient to start from: 1 for an output of one element, else the one given, checked."""
     if gradient is None:
+        if output._data.dtype.kind == "c":
+            raise TypeError(
+                f"backward: a loss is a real number, got {describe(output)}; take its .real, .imag or np.abs first"
+            )
         if output._data.size != 1:
             raise ValueError(
                 f"backward: an output of shape {output.shape} needs gradient= of that shape, or .sum() first"
@@ -972,6 +1062,8 @@ def seed_for(output: Tensor, gradient: Any) -> Array:
         gradient = as_data(gradient)
     if gradient.shape != output.shape:
         raise ValueError(f"backward: gradient= has shape {gradient.shape}, the output {output.shape}; they must agree")
+    if gradient.dtype.kind == "c" != output.dtype.kind:
+        raise TypeError(f"backward: gradient= is {gradient.dtype}, the output {output.dtype}; pass a real gradient")
     return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
 
 
@@ -1131,16 +1223,26 @@ def _leading_to(output: Tensor, wanted: Sequence[Tensor]) -> set[int]:
 
 
 def _fit(op: Op, index: int, part: Any, operand: Tensor, out: Tensor) -> Any:
-    """A rule's gradient in its operand's shape and dtype, where broadcasting or mixed dtypes explain a difference."""
+    """A rule's gradient in its operand's shape and dtype, where broadcasting or mixed dtypes explain a difference.
+
+    To a real operand belongs the real part: the other one says what would happen if it could move off the real axis.
+    """
     if part.shape != operand.shape:
         if not op.broadcasts or not _broadcasts_to(operand.shape, part.shape):
             raise _wrong_gradient(op, index, part, operand)
         part = sum_to_shape(part, operand.shape)
+    if part.dtype.kind == "c" != operand.dtype.kind:
+        part = np.real(part)
     if part.dtype != operand.dtype:
-        if part.dtype != out.dtype or operand.dtype == out.dtype:
+        if _precision(part.dtype) != _precision(out.dtype) or operand.dtype == out.dtype:
             raise _wrong_gradient(op, index, part, operand)
         part = part.astype(operand.dtype)
     return part
+
+
+def _precision(dtype: Any) -> Any:
+    """The dtype of the parts of a complex dtype; any other as it is."""
+    return np.finfo(dtype).dtype if dtype.kind == "c" else dtype
 
 
 def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
@@ -50,12 +51,27 @@ def cases(draw: Callable[[st.SearchStrategy[Any]], Any], op: Op) -> Case:
     return tuple(np.asarray(x) if isinstance(x, np.generic) else x for x in operands), keywords
 
 
+@st.composite
+def complex_cases(draw: Callable[[st.SearchStrategy[Any]], Any], op: Op) -> Case:
+    """The same, with one or more of the real operands turned about the origin, out of the real axis."""
+    operands, keywords = draw(cases(op))
+    floats = [i for i, x in enumerate(operands) if _is_float(x)]
+    chosen = draw(st.sets(st.sampled_from(floats), min_size=1)) if floats else ()
+    return tuple(_turned(x) if i in chosen else x for i, x in enumerate(operands)), keywords
+
+
+def _turned(x: np.ndarray) -> np.ndarray:
+    angles = np.linspace(0.3, 1.1, x.size).reshape(x.shape)
+    return np.asarray(x * np.exp(1j * angles))
+
+
 def check_op(op: Op, max_examples: int = 60) -> None:
     """Check everything that an op promises, on operands drawn from its sample.
 
     Its value (against the NumPy function that it stands in for), first and second derivatives against finite
     differences, shape and dtype of every gradient, float32 kept, mixed dtypes, operands left unchanged and accepted
-    read-only, strided and in Fortran order; compiled, the same results to the last bit.
+    read-only, strided and in Fortran order; compiled, the same results to the last bit. An op that accepts complex
+    operands is checked on such as well.
 
     Parameters
     ----------
@@ -76,34 +92,35 @@ def check_op(op: Op, max_examples: int = 60) -> None:
     >>> check_op(tg.OPS["tanh"], max_examples=5)
     """
 
-    @settings(
+    _run(cases(op), lambda case: check_case(op, *case), max_examples)
+    if op.on_complex is not None:
+        _run(complex_cases(op), lambda case: _check_complex_case(op, *case), max_examples // 2)
+
+
+def _run(strategy: st.SearchStrategy[Case], check: Callable[[Case], None], max_examples: int) -> None:
+    settings(
         max_examples=max_examples,
         deadline=None,
         database=None,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
-    )
-    @given(cases(op))
-    def check(case: Case) -> None:
-        check_case(op, *case)
-
-    check()
+    )(given(strategy)(check))()
 
 
 def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     """Check one call of a NumPy function, or of any other that takes arrays and Tensors alike.
 
-    Every floating array among the arguments, also in lists, tuples and dictionaries, is differentiated; lists and
-    scalars are passed on as they are. Checked are the values and dtypes against the call with arrays, first and second
-    derivatives against finite differences, the same with each array alone a Tensor, float32 kept in results and
-    gradients, and operands left unchanged.
+    Every floating or complex array among the arguments, also in lists, tuples and dictionaries, is differentiated;
+    lists and scalars are passed on as they are. Checked are the values and dtypes against the call with arrays, first
+    and second derivatives against finite differences, the same with each array alone a Tensor, float32 kept in results
+    and gradients, and operands left unchanged.
 
     Parameters
     ----------
     function
         Returns an array, or a tuple or list of arrays; on Tensors likewise Tensors.
     args, kwargs
-        Its arguments; at least one float64 array among them.
+        Its arguments; at least one float64 or complex128 array among them.
 
     Raises
     ------
@@ -135,11 +152,11 @@ def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
             atol=1e-12,
             err_msg=f"array {i} alone a Tensor",
         )
-    singles = [array.astype(np.float32) for array in arrays]
+    singles = [_in_precision(array, np.float32) for array in arrays]
     tensors = [Tensor(array, requires_grad=True) for array in singles]
     _check_results(call(*singles), call(*tensors), f"{function.__name__} in float32")
-    for found, exact in zip(_first_derivatives(call, singles, range(len(arrays))), whole):
-        assert found.dtype == np.float32, f"{function.__name__}: the gradient of float32 is {found.dtype}"
+    for single, found, exact in zip(singles, _first_derivatives(call, singles, range(len(arrays))), whole):
+        assert found.dtype == single.dtype, f"{function.__name__}: the gradient of {single.dtype} is {found.dtype}"
         np.testing.assert_allclose(found, exact, rtol=2e-2, atol=2e-3, err_msg=f"{function.__name__} in float32")
 
 
@@ -175,7 +192,7 @@ def _check_results(expected: Any, found: Any, message: str) -> None:
         one = np.asarray(one)
         assert isinstance(other, Tensor), f"{message} gave {type(other)}, not a Tensor"
         assert other.dtype == one.dtype, f"{message} gave {other.dtype} instead of {one.dtype}"
-        tolerance = 1e-12 if one.dtype == np.float64 else 1e-5
+        tolerance = 1e-12 if one.dtype in (np.float64, np.complex128) else 1e-5
         np.testing.assert_allclose(other.data, one, rtol=tolerance, atol=tolerance, err_msg=message, strict=True)
 
 
@@ -185,7 +202,8 @@ def _first_derivatives(call: Callable[..., Any], arrays: Sequence[np.ndarray], w
     total: Any = 0.0
     for out in _outputs(call(*operands)):
         if isinstance(out, Tensor) and out.requires_grad:
-            total = total + (out * np.linspace(0.5, 1.5, out.size).reshape(out.shape).astype(out.dtype)).sum()
+            for part in (out.real, out.imag) if out.dtype.kind == "c" else (out,):
+                total = total + (part * np.linspace(0.5, 1.5, out.size).reshape(out.shape).astype(part.dtype)).sum()
     if not isinstance(total, Tensor):
         return [np.zeros_like(arrays[i]) for i in wanted]
     tensors = [x for x in operands if isinstance(x, Tensor)]
@@ -206,13 +224,38 @@ def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> N
     _same(before, operands, f"{op.name} changed its operands")
 
 
+def _check_complex_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """The same checks, or, where NumPy takes no complex operands, that Tensors do not either."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _apply(op, operands, keywords)
+    except TypeError:
+        try:
+            _apply(op, _tensors(operands), keywords)
+        except TypeError as error:
+            assert op.name in str(error), f"{op.name} is not named in: {error}"
+        else:
+            raise AssertionError(f"{op.name} takes complex Tensors, but not complex arrays") from None
+    else:
+        with warnings.catch_warnings():
+            for warning in caught:  # NumPy's own, as of astype from complex to real
+                warnings.simplefilter("ignore", warning.category)
+            check_case(op, operands, keywords)
+
+
 def _apply(op: Op, operands: Any, keywords: dict[str, Any]) -> Any:
     """Call with settings of its own, so that a random generator among them starts where it stood."""
     return op(*operands, **copy.deepcopy(keywords))
 
 
 def _is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+
+
+def _in_precision(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """As ``dtype``, or the complex dtype of that precision."""
+    return x.astype(np.result_type(dtype, np.complex64) if x.dtype.kind == "c" else dtype)
 
 
 def _tensors(operands: tuple[Any, ...]) -> list[Tensor]:
@@ -283,7 +326,7 @@ def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any], dt
     reference = _gradients(op, operands, keywords)
     for count in {len(operands), 1}:
         cast = tuple(
-            x.astype(np.float32 if i < count else dtype) if _is_float(x) else x for i, x in enumerate(operands)
+            _in_precision(x, np.float32 if i < count else dtype) if _is_float(x) else x for i, x in enumerate(operands)
         )
         expected = np.asarray(_apply(op, cast, keywords))
         found = _gradients(op, cast, keywords)
@@ -297,12 +340,12 @@ def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any], dt
 
 def _check_python_scalars(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
     """One operand at a time a Python number, the others float32: their gradients stay what they were, in float32."""
-    arrays = [np.asarray(x, np.float32) if _is_float(x) else x for x in operands]
+    arrays = [_in_precision(x, np.float32) if _is_float(x) else x for x in operands]
     for scalar, x in enumerate(arrays):
         if not (_is_float(x) and x.size):
             continue
         with_array = tuple(x.reshape(-1)[0].reshape(()) if i == scalar else y for i, y in enumerate(arrays))
-        with_number = tuple(float(y) if i == scalar else y for i, y in enumerate(with_array))
+        with_number = tuple(y.item() if i == scalar else y for i, y in enumerate(with_array))
         try:
             _apply(op, with_array, keywords)
         except ValueError:
@@ -311,18 +354,22 @@ def _check_python_scalars(op: Op, operands: tuple[Any, ...], keywords: dict[str,
         exact = dict(zip(_differentiable(op, with_array), _gradients(op, with_array, keywords)[1:]))
         for position, gradient in zip(positions, _gradients(op, with_number, keywords)[1:]):
             message = f"{op.name} with a Python number as operand {scalar}"
-            assert gradient.dtype == np.float32, f"{message}: the gradient is {gradient.dtype}"
+            assert gradient.dtype == with_array[position].dtype, f"{message}: the gradient is {gradient.dtype}"
             np.testing.assert_allclose(gradient, exact[position], rtol=1e-4, atol=1e-5, err_msg=message)
 
 
 def _check_replay(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-    """Compiled, the value and the gradients are the same to the last bit, recorded and replayed."""
+    """Compiled, the value and the gradients are the same to the last bit, recorded and replayed.
+
+    But for complex numbers, whose products NumPy rounds one way or another, depending on where they lie in memory.
+    """
     arrays = [x for x in operands if isinstance(x, np.ndarray)]
+    same = _close if any(x.dtype.kind == "c" for x in arrays) else _same
 
     def function(keywords: dict[str, Any], *arrays: Any) -> Any:
         rest = iter(arrays)
         full = tuple(next(rest) if isinstance(x, np.ndarray) else x for x in operands)
-        tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") if hasattr(x, "dtype") else x for x in full]
+        tensors = [Tensor(x, requires_grad=x.dtype.kind in "fc") if hasattr(x, "dtype") else x for x in full]
         out = op(*tensors, **keywords)
         wanted = [tensors[i] for i in _differentiable(op, operands)]
         seed = np.linspace(0.5, 1.5, out.size, dtype=out.dtype).reshape(out.shape)
@@ -332,7 +379,7 @@ def _check_replay(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -
     compiled = compile(lambda *arrays: function(captured, *arrays), fast=False)
     for these in (arrays, [np.flip(x).copy() for x in arrays], arrays):
         with np.errstate(all="ignore"):
-            _same(tuple(function(plain, *these)), tuple(compiled(*these)), f"{op.name}, compiled")
+            same(tuple(function(plain, *these)), tuple(compiled(*these)), f"{op.name}, compiled")
 
 
 def _read_only(x: np.ndarray) -> np.ndarray:
@@ -349,6 +396,12 @@ def _strided(x: np.ndarray) -> np.ndarray:
 def _reversed(x: np.ndarray) -> np.ndarray:
     turned: np.ndarray = x[::-1].copy()
     return turned[::-1]
+
+
+def _close(expected: Any, found: Any, message: str) -> None:
+    for one, other in zip(expected, found):
+        assert one.dtype == other.dtype, f"{message}: dtype"
+        np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12, err_msg=message)
 
 
 def _same(expected: Any, found: Any, message: str) -> None:

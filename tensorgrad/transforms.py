@@ -106,8 +106,9 @@ class _Call:
     def _outputs(self) -> list[Tensor]:
         """The floating leaves of the value, as Tensors."""
         found = leaves(self.value)
-        if found and not any(map(_is_output, found)):
-            raise TypeError(f"{self.name}: f must return floats, got {_kind(found[0])}")
+        complexes = [leaf for leaf in found if _dtype_kind(leaf) == "c"]
+        if complexes or (found and not any(map(_is_output, found))):
+            raise TypeError(f"{self.name}: f must return floats, got {_kind((complexes or found)[0])}")
         outputs = [float(leaf) if type(leaf) is int else leaf for leaf in found if _is_output(leaf)]
         return [output if isinstance(output, Tensor) else Tensor(output) for output in outputs]
 

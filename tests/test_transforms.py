@@ -709,7 +709,8 @@ def sample_of(op, seed):
         full = list(operands)
         for i, x in zip(chosen, floats):
             full[i] = x
-        return op(*full, **settings)
+        out = op(*full, **settings)
+        return np.stack([np.real(out), np.imag(out)]) if out.dtype.kind == "c" else out
 
     return function, [np.asarray(operands[i]) for i in chosen]
 

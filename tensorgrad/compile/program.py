@@ -240,13 +240,13 @@ def _same(one: Any, two: Any, numbers: dict[int, tuple[Any, ...]]) -> bool:
 
 def typed(instruction: Instruction, constant: Any) -> Any:
     """A Python number as a 0-d array of the dtype that NumPy would give it beside the other operands."""
-    if instruction.kind == "ufunc" and type(constant) in (int, float, bool):
+    if instruction.kind == "ufunc" and type(constant) in (int, float, bool, complex):
         position = next(i for i, x in enumerate(instruction.operands) if x is constant)
         try:
             return np.array(constant, loop_dtypes(instruction)[position])
         except OverflowError:  # compared with a number beyond its dtype, which NumPy knows how to do
             return constant
-    if instruction.kind == "select" and type(constant) in (int, float, bool):
+    if instruction.kind == "select" and type(constant) in (int, float, bool, complex):
         return np.array(constant, instruction.out.dtype)
     return constant
 

@@ -12,6 +12,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from ..tensor import Tensor
 from .program import ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
 
+_NUMBERS = (int, float, bool, complex)
+
 
 class CaptureError(RuntimeError):
     """Something that a compiled step cannot do; the message says what to do instead."""
@@ -205,7 +207,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             if args[0].dtype.kind != "b" if hasattr(args[0], "dtype") else False:
                 args = (args[0] != 0, *args[1:])
             choices = (
-                x if type(x) in (int, float, bool) else np.asarray(x).dtype if not isinstance(x, Traced) else x.dtype
+                x if type(x) in _NUMBERS else np.asarray(x).dtype if not isinstance(x, Traced) else x.dtype
                 for x in args[1:]
             )
             hollow = np.empty(_broadcast_shape(args), np.result_type(*choices))
@@ -223,7 +225,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __pow__(self, exponent: Any) -> Any:
         quick = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}  # as arrays do
-        if type(exponent) in (int, float) and exponent in quick and self.dtype.kind == "f":
+        if type(exponent) in (int, float) and exponent in quick and self.dtype.kind in "fc":
             return quick[exponent](self)
         return np.power(self, exponent)
 
@@ -385,7 +387,7 @@ def _reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool = False) ->
 
 
 def _as_array(operand: Any) -> Any:
-    return operand if isinstance(operand, Traced) or type(operand) in (int, float, bool) else np.asarray(operand)
+    return operand if isinstance(operand, Traced) or type(operand) in _NUMBERS else np.asarray(operand)
 
 
 def _holds_traced(x: Any) -> bool:

@@ -3,6 +3,7 @@
 from . import (
     activations,
     choices,
+    complex,
     convolution,
     decompositions,
     diagonals,
@@ -10,6 +11,7 @@ from . import (
     einsum,
     elementwise,
     embedding,
+    fft,
     flatten,
     indexing,
     joining,
@@ -32,6 +34,7 @@ from . import (
 __all__ = [
     "activations",
     "choices",
+    "complex",
     "convolution",
     "decompositions",
     "diagonals",
@@ -39,6 +42,7 @@ __all__ = [
     "einsum",
     "elementwise",
     "embedding",
+    "fft",
     "flatten",
     "indexing",
     "joining",

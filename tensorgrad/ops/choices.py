@@ -271,7 +271,7 @@ def _of_one(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x: function(x)
 
 
-for _function in (np.fix, np.isposinf, np.isneginf, np.isreal, np.iscomplex, np.imag):
+for _function in (np.fix, np.isposinf, np.isneginf):
     declare(_function.__name__, _of_one(_function), None, sample=_step_sample, numpy=_function, expects="a real array")
 declare(
     "round",
@@ -279,14 +279,6 @@ declare(
     None,
     sample=_step_sample,
     numpy=np.round,
-    expects="a real array",
-)
-declare(
-    "angle",
-    lambda x, *, deg=False: np.angle(x, deg=deg),
-    None,
-    sample=_step_sample,
-    numpy=np.angle,
     expects="a real array",
 )
 
@@ -299,7 +291,4 @@ def _around(a: Any, decimals: int = 0, out: Any = None) -> Any:
 
 # What is real already
 
-implements(np.real)(lambda val: val)
 implements(np.real_if_close)(lambda a, tol=100: a)
-implements(np.isrealobj, differentiable=False)(lambda x: True)
-implements(np.iscomplexobj, differentiable=False)(lambda x: False)

@@ -19,7 +19,7 @@ from ..tensor import beside, declare, implements
 
 def _typed(value: Any, out: Any) -> Any:
     """An operand in the dtype of the result: small integers would overflow, and Python numbers spread as float64."""
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float, complex)):
         return np.full_like(out, value, shape=())
     return value if value.dtype == out.dtype else value.astype(out.dtype)
 
@@ -51,7 +51,6 @@ declare(
 )
 declare("negative", np.negative, lambda g, out, x: -g, sample=samples.unary())
 declare("positive", np.positive, lambda g, out, x: g, sample=samples.unary())
-declare("conjugate", np.conjugate, lambda g, out, x: g, sample=samples.unary())
 declare("square", np.square, lambda g, out, x: g * (2 * x), sample=samples.unary())
 declare("reciprocal", np.reciprocal, lambda g, out, x: -g * out * out, sample=samples.unary(avoid=[0]))
 for _name, _factor in (("degrees", 180 / pi), ("rad2deg", 180 / pi), ("radians", pi / 180), ("deg2rad", pi / 180)):
@@ -95,7 +94,7 @@ def _divmod(x: Any, y: Any) -> Any:
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0, where the formula says 0 times infinity."""
     x = _typed(x, out)
-    if isinstance(y, (int, float)):
+    if isinstance(y, (int, float, complex)):
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
     base = np.where((x == 0) & (y == 0), 1, x)
@@ -197,9 +196,8 @@ declare(
     sample=_nonzero(2),
 )
 
-# Magnitude and sign: the derivative of |x| at 0 is 0
+# Magnitude and sign: the derivative of |x| at 0 is 0 (np.absolute itself is among the complex functions)
 
-declare("absolute", np.absolute, lambda g, out, x: g * np.sign(x), sample=samples.unary(avoid=[0]))
 declare("fabs", np.fabs, lambda g, out, x: g * np.sign(x), sample=samples.unary(avoid=[0]))
 declare("copysign", np.copysign, lambda g, out, x, y: g * np.sign(x) * np.sign(out), None, sample=_nonzero(2))
 

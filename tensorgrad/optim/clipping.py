@@ -23,6 +23,8 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
     """
     found = {id(parameter): (parameter, parameter.grad) for parameter in parameters}
     given = [(parameter, gradient) for parameter, gradient in found.values() if gradient is not None]
+    if any(gradient.dtype.kind == "c" for _, gradient in given):
+        raise TypeError("clip_gradients: takes real gradients, got complex ones; keep real and imaginary parts as two")
     norm = np.sqrt(sum(np.square(gradient, dtype=np.float64).sum() for _, gradient in given))
     scale = np.minimum(1, max_norm / np.maximum(norm, max_norm))
     for parameter, gradient in given:

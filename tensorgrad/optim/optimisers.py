@@ -32,6 +32,11 @@ class Optimiser(ABC):
         for position, parameter in enumerate(self.parameters):
             if not isinstance(parameter, Tensor) or not parameter.requires_grad:
                 raise TypeError(f"{type(self).__name__}: parameter {position} is not a Tensor that requires gradients")
+            if parameter.dtype.kind == "c":
+                raise TypeError(
+                    f"{type(self).__name__}: parameter {position} is {parameter.dtype}; optimise its real and "
+                    "imaginary parts, as real + 1j * imag"
+                )
             if parameter._record is not None:
                 raise TypeError(f"{type(self).__name__}: parameter {position} is a result of ops; pass the leaves")
         if len({id(parameter) for parameter in self.parameters}) != len(self.parameters):

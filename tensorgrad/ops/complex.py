@@ -1,0 +1,111 @@
+"""Complex numbers: their parts, and the ops whose rules hold for complex operands.
+
+The gradient of a real loss L with respect to a complex z is dL/dRe(z) + i dL/dIm(z).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import samples
+from ..tensor import OPS, accept_complex, declare, implements
+from . import choices, elementwise, indexing, joining, linalg, reductions, shape  # noqa: F401 (they declare these ops)
+
+# The parts of complex numbers
+
+
+def _is_complex(x: Any) -> bool:
+    return bool(x.dtype.kind == "c")
+
+
+def _unit(x: Any, modulus: Any) -> Any:
+    """x / |x|; 0 at 0."""
+    at_zero = modulus == 0
+    return np.where(at_zero, 0, x / np.where(at_zero, 1, modulus))
+
+
+def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
+    """i x / |x|^2, across the direction of x; 0 at 0, where there is none, and for real x."""
+    if not _is_complex(x):
+        return np.zeros_like(g)
+    modulus = np.absolute(x)
+    turned = _unit(x, modulus) * 1j / np.where(modulus == 0, 1, modulus)
+    return g * turned * (180 / np.pi if deg else 1)
+
+
+declare(
+    "absolute",
+    np.absolute,
+    lambda g, out, x: g * (_unit(x, out) if _is_complex(x) else np.sign(x)),
+    sample=samples.unary(avoid=[0]),
+    complex_rules="direct",
+)
+declare(
+    "angle",
+    lambda z, *, deg=False: np.angle(z, deg=deg),
+    _angle_rule,
+    sample=lambda draw: ((samples.reals(draw, samples.shape(draw), avoid=[0]),), {"deg": bool(draw.integer(0, 1))}),
+    numpy=np.angle,
+    expects="a real or complex array",
+    complex_rules="direct",
+)
+declare("conjugate", np.conjugate, lambda g, out, x: np.conj(g), sample=samples.unary(), complex_rules="direct")
+declare(
+    "real",
+    lambda x: np.real(x),
+    lambda g, out, x: g,
+    sample=samples.unary(),
+    numpy=np.real,
+    expects="a real or complex array",
+    complex_rules="direct",
+)
+declare(
+    "imag",
+    lambda x: np.imag(x),
+    lambda g, out, x: g * 1j if _is_complex(x) else np.zeros_like(g),
+    sample=samples.unary(),
+    numpy=np.imag,
+    expects="a real or complex array",
+    complex_rules="direct",
+)
+
+implements(np.iscomplexobj, differentiable=False)(_is_complex)
+implements(np.isrealobj, differentiable=False)(lambda x: not _is_complex(x))
+
+
+@implements(np.isreal, differentiable=False)
+def _isreal(x: Any) -> Any:
+    return np.imag(x) == 0
+
+
+@implements(np.iscomplex, differentiable=False)
+def _iscomplex(x: Any) -> Any:
+    return np.imag(x) != 0
+
+
+# Linear functions with real coefficients have the same rules in complex numbers, and so has the variance.
+
+for _name in (
+    *("add", "subtract", "negative", "positive", "where", "getitem", "scatter"),
+    *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "astype"),
+    *("sum", "mean", "var"),
+):
+    OPS[_name].accept_complex("direct")
+
+# The others are holomorphic: their rules multiply by the derivative, which the engine conjugates.
+
+for _name in (
+    *("multiply", "divide", "square", "power", "matmul"),
+    *("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh"),
+):
+    OPS[_name].accept_complex("holomorphic")
+
+# Compositions of these and of nothing else, and questions about shape.
+
+for _function in (
+    *(np.where, np.reshape, np.ravel, np.broadcast_to, np.astype, np.concatenate, np.stack),
+    *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like),
+):
+    accept_complex(_function)
