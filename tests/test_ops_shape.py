@@ -715,7 +715,6 @@ REFUSED = [
     (lambda: np.concatenate([x, x], out=np.zeros((6, 4))), TypeError, "np.concatenate: out="),
     (lambda: np.concatenate([x, x], dtype=int), TypeError, "not allowed by casting"),
     (lambda: np.concatenate([x, x], dtype=np.float32, casting="safe"), TypeError, "not allowed by casting"),
-    (lambda: np.concatenate([x, x], dtype=complex), TypeError, "complex128"),
     (lambda: np.stack([x, v]), ValueError, "stack takes"),
     (lambda: np.stack([v, v], out=np.zeros((2, 4))), TypeError, "np.stack: out="),
     (lambda: np.vstack([x, np.ones(3)]), ValueError, "concatenate got"),

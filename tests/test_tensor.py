@@ -505,7 +505,7 @@ def test_variance_without_degrees_of_freedom_follows_numpy():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda x: x * 1j, "holds? .*real numbers|multiply gives complex128"),
+        (lambda x: np.maximum(x, 1j), "maximum is differentiated for real numbers only, got 1j"),
         (lambda x: x * np.array([1, 2], object), "object"),
         (lambda x: x.astype("U5"), "astype gives <U5"),
         (lambda x: x * np.ma.array([1.0, 2.0], mask=[0, 1]), "masked arrays"),
@@ -616,9 +616,7 @@ def test_only_floats_can_require_gradients():
     with pytest.raises(TypeError, match="only floating tensors can require gradients, got int64"):
         tg.Tensor([1, 2], requires_grad=True)
     assert tg.Tensor([1, 2], requires_grad=True, dtype=np.float32).dtype == np.float32
-    with pytest.raises(TypeError, match="real numbers"):
-        tg.Tensor([1j])
-    with pytest.raises(TypeError, match="real numbers"):
+    with pytest.raises(TypeError, match="data must be numbers"):
         tg.Tensor(["a"])
     with pytest.raises(TypeError, match="is a Tensor already"):
         tg.Tensor(tg.Tensor([1.0]))

@@ -11,7 +11,21 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, accept_complex, declare, implements
-from . import choices, elementwise, indexing, joining, linalg, reductions, shape  # noqa: F401 (they declare these ops)
+from . import (  # noqa: F401 (they declare these ops)
+    choices,
+    decompositions,
+    diagonals,
+    einsum,
+    elementwise,
+    indexing,
+    joining,
+    linalg,
+    reductions,
+    repeating,
+    scans,
+    shape,
+    signals,
+)
 
 # The parts of complex numbers
 
@@ -85,27 +99,36 @@ def _iscomplex(x: Any) -> Any:
     return np.imag(x) != 0
 
 
-# Linear functions with real coefficients have the same rules in complex numbers, and so has the variance.
+# Linear functions with real coefficients have the same rules in complex numbers.
 
 for _name in (
     *("add", "subtract", "negative", "positive", "where", "getitem", "scatter"),
     *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "astype"),
-    *("sum", "mean", "var"),
+    *("flip", "roll", "rot90", "repeat", "trace", "setitem", "take_along_axis", "scatter_along_axis"),
+    *("sum", "mean", "cumsum"),
 ):
     OPS[_name].accept_complex("direct")
 
 # The others are holomorphic: their rules multiply by the derivative, which the engine conjugates.
 
 for _name in (
-    *("multiply", "divide", "square", "power", "matmul"),
-    *("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh"),
+    *("multiply", "divide", "reciprocal", "square", "power", "matmul", "einsum"),
+    *("solve", "inv"),
+    *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
+    *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan"),
 ):
     OPS[_name].accept_complex("holomorphic")
 
 # Compositions of these and of nothing else, and questions about shape.
 
 for _function in (
-    *(np.where, np.reshape, np.ravel, np.broadcast_to, np.astype, np.concatenate, np.stack),
+    *(np.sum, np.mean, np.cumsum, np.trace, np.diff, np.where, np.take, np.take_along_axis),
+    *(np.reshape, np.ravel, np.broadcast_to, np.broadcast_arrays, np.moveaxis, np.rollaxis, np.astype, np.copy),
+    *(np.atleast_1d, np.atleast_2d, np.atleast_3d, np.roll, np.fliplr, np.flipud, np.repeat, np.tile, np.diagonal),
+    *(np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack, np.append),
+    *(np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit),
+    *(np.dot, np.inner, np.outer, np.tensordot, np.kron, np.einsum, np.linalg.matmul, np.linalg.outer),
+    *(np.linalg.multi_dot, np.linalg.matrix_power, np.linalg.solve, np.linalg.inv),
     *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like),
 ):
     accept_complex(_function)
