@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse, verified
+from .operands import without_history
 
 # Extremes: where both sides are equal each gets half of the gradient
 
@@ -64,10 +65,6 @@ def _cast(value: Any, dtype: Any) -> Any:
     return value if value.dtype == dtype else value.astype(dtype)
 
 
-def _plain(value: Any) -> Any:
-    return value.numpy() if isinstance(value, Tensor) else value
-
-
 @implements(np.select)
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """The choice of the first condition that holds."""
@@ -90,7 +87,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 def _masks(condlist: Any, x: Any) -> list[Any]:
     """The conditions of np.piecewise as arrays of truth values; a single one may stand without a list."""
     alone = np.isscalar(condlist) or (x.ndim != 0 and np.ndim(condlist[0]) == 0)
-    return [plain_index(_cast(_plain(mask), np.dtype(bool))) for mask in ([condlist] if alone else condlist)]
+    return [plain_index(_cast(without_history(mask), np.dtype(bool))) for mask in ([condlist] if alone else condlist)]
 
 
 def _check_nowhere(mask: Any) -> None:
@@ -206,7 +203,9 @@ def _close_sample(draw: samples.Draw) -> Any:
 
 declare(
     "isclose",
-    lambda a, b, *, rtol=1e-5, atol=1e-8, equal_nan=False: np.isclose(a, b, _plain(rtol), _plain(atol), equal_nan),
+    lambda a, b, *, rtol=1e-5, atol=1e-8, equal_nan=False: np.isclose(
+        a, b, without_history(rtol), without_history(atol), equal_nan
+    ),
     None,
     None,
     sample=_close_sample,
@@ -222,12 +221,12 @@ def _allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: b
 
 @implements(np.array_equal, differentiable=False)
 def _array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
-    return np.array_equal(_plain(a1), _plain(a2), equal_nan=equal_nan)
+    return np.array_equal(without_history(a1), without_history(a2), equal_nan=equal_nan)
 
 
 @implements(np.array_equiv, differentiable=False)
 def _array_equiv(a1: Any, a2: Any) -> bool:
-    return np.array_equiv(_plain(a1), _plain(a2))
+    return np.array_equiv(without_history(a1), without_history(a2))
 
 
 # Integers and their bits

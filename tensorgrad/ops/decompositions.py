@@ -20,7 +20,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse, refuses, verified
-from .linalg import as_operand
+from .operands import as_operand, without_history
 
 Shape = tuple[int, ...]
 
@@ -166,10 +166,6 @@ def _tensorinv(a: Any, ind: int = 2) -> Any:
     return inv(a.reshape(prod(rows), prod(columns))).reshape((*columns, *rows))
 
 
-def _plain(x: Any) -> Any:
-    return x.numpy() if isinstance(x, Tensor) else x
-
-
 def _check_truncation(a: Any, rcond: Any) -> None:
     """The rule is exact if the singular values that are cut off are zero; it must not be used for others."""
     s = np.linalg.svd(a, compute_uv=False)
@@ -188,7 +184,7 @@ def _pinv_rule(g: Any, out: Any, x: Any, rcond: Any, hermitian: bool) -> Any:
     makes the second derivative that of the function that cuts off.
     """
     a = _lower(x) + _transposed(_lower(x)) if hermitian else x
-    verified(_check_truncation, _plain(a), rcond)
+    verified(_check_truncation, without_history(a), rcond)
     turned, g_turned = _transposed(out), _transposed(g)
     gram_rows, gram_columns = out @ turned, turned @ out
     gradient = (g_turned - a @ (out @ g_turned)) @ gram_rows
@@ -230,7 +226,7 @@ def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np.
 def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     """The pseudo-inverse times ``b``; whether there are residuals depends on the rank, so NumPy is asked."""
     a, b = as_operand(a), as_operand(b)
-    _, residuals, rank, _ = np.linalg.lstsq(_plain(a), _plain(b), rcond=rcond)
+    _, residuals, rank, _ = np.linalg.lstsq(without_history(a), without_history(b), rcond=rcond)
     eps = float(np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps)
     rcond = max(a.shape) * eps if rcond is None else eps if rcond < 0 else rcond
     solution = _pinv(a, rcond) @ b

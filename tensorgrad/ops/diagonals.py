@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import OPS, beside, implements
-from .shape import as_tensor
+from .operands import as_tensor
 
 
 def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import beside, declare, implements, refuse
-from .linalg import as_operand
+from .operands import as_operand
 
 # The op's subscripts are letters only: "ij,jk->ik". The ellipsis, the implied output and the form of integer lists are
 # written out in these before it is called.

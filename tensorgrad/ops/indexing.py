@@ -8,7 +8,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..tensor import OPS, Tensor, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
+from ..tensor import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
+from .operands import as_operand, as_tensor
 
 
 def _index_sample(draw: samples.Draw) -> Any:
@@ -158,15 +159,6 @@ for _writer, _instead in _IN_PLACE:
 # Along one axis
 
 
-def _as_array(x: Any) -> Any:
-    return x if hasattr(x, "dtype") else np.asarray(x)
-
-
-def _as_tensor(x: Any) -> Tensor:
-    """For functions that choose from plain arrays by an index that is a Tensor."""
-    return x if isinstance(x, Tensor) else Tensor(x)
-
-
 def _in_range(indices: Any, length: int, mode: str) -> Any:
     """Indices as ``mode`` of np.take and np.choose has them where they lie outside."""
     if mode == "raise":
@@ -179,7 +171,7 @@ def _in_range(indices: Any, length: int, mode: str) -> Any:
 @implements(np.take)
 def _take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
     refuse("np.take", out=out)
-    a, indices = _as_tensor(a), _as_array(indices)
+    a, indices = as_tensor(a), as_operand(indices)
     if axis is None:
         a, axis = a.reshape(-1), 0
     axis = normalize_axis_index(axis, max(a.ndim, 1))
@@ -240,7 +232,7 @@ declare(
 
 @implements(np.take_along_axis)
 def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
-    arr, indices = _as_tensor(arr), _as_array(indices)
+    arr, indices = as_tensor(arr), as_operand(indices)
     if axis is None:
         if indices.ndim != 1:
             raise ValueError(f"take_along_axis: with axis=None takes indices of one axis, got shape {indices.shape}")
@@ -251,7 +243,7 @@ def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
 @implements(np.compress)
 def _compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     refuse("np.compress", out=out)
-    condition = _as_array(condition)
+    condition = as_operand(condition)
     if condition.ndim != 1:
         raise ValueError(f"compress: takes a condition of one axis, got shape {condition.shape}")
     return _take(a, np.flatnonzero(condition), axis=axis)
@@ -259,7 +251,7 @@ def _compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
 
 @implements(np.extract)
 def _extract(condition: Any, arr: Any) -> Any:
-    return _take(arr, np.flatnonzero(_as_array(condition)))
+    return _take(arr, np.flatnonzero(as_operand(condition)))
 
 
 def _choose_rule(g: Any, out: Any, a: Any, *choices: Any, mode: str) -> Any:
@@ -344,7 +336,7 @@ declare(
 
 @implements(np.searchsorted, differentiable=False)
 def _searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    return OPS["searchsorted"](a, v, side=side, sorter=None if sorter is None else plain_index(_as_array(sorter)))
+    return OPS["searchsorted"](a, v, side=side, sorter=None if sorter is None else plain_index(as_operand(sorter)))
 
 
 def _digitize_sample(draw: samples.Draw) -> Any:
@@ -434,7 +426,7 @@ def _ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: 
 
 @implements(np.ix_, differentiable=False)
 def _ix(*args: Any) -> Any:
-    sequences = [_as_array(sequence) for sequence in args]
+    sequences = [as_operand(sequence) for sequence in args]
     for sequence in sequences:
         if sequence.ndim != 1:
             raise ValueError(f"ix_: takes sequences of one axis, got shape {sequence.shape}")

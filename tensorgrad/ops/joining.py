@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
 from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse
-from .shape import as_tensor, plain
+from .operands import as_tensor, plain
 
 
 def _join_sample(draw: samples.Draw) -> Any:

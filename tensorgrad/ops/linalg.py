@@ -6,10 +6,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
 from ..tensor import OPS, beside, declare, implements, refuse
+from .operands import as_operand
 
 
 def _matmul_left(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -50,19 +51,6 @@ declare(
 )
 
 # All other products are matrix products of operands whose axes are arranged first.
-
-
-def as_operand(x: Any) -> Any:
-    """Tensors and arrays as they are; Python numbers and lists as the arrays that NumPy makes of them."""
-    return x if hasattr(x, "dtype") else np.asarray(x)
-
-
-def _moved(x: Any, source: int, destination: int) -> Any:
-    """``x`` with one axis in another place."""
-    source, destination = (normalize_axis_index(axis, x.ndim) for axis in (source, destination))
-    order = [axis for axis in range(x.ndim) if axis != source]
-    order.insert(destination, source)
-    return np.transpose(x, order)
 
 
 def _check_stack(name: str, *operands: Any) -> None:
@@ -121,7 +109,7 @@ def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1, **keywords: Any) -> Any:
     x1, x2 = as_operand(x1), as_operand(x2)
     if x1.ndim == 0 or x2.ndim == 0:
         raise ValueError(f"vecdot takes vectors (..., n), got shapes {x1.shape} and {x2.shape}")
-    x1, x2 = _moved(x1, axis, -1), _moved(x2, axis, -1)
+    x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
     return (np.expand_dims(x1, -2) @ np.expand_dims(x2, -1)).squeeze(axis=(-2, -1))
 
 
@@ -190,7 +178,7 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
     """a₁b₂ - a₂b₁ and its cyclic permutations; of a vector in the plane the third component is nothing."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, b = _moved(as_operand(a), axisa, -1), _moved(as_operand(b), axisb, -1)
+    a, b = np.moveaxis(as_operand(a), axisa, -1), np.moveaxis(as_operand(b), axisb, -1)
     if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
         raise ValueError(f"cross takes vectors of 2 or 3 components, got {a.shape[-1]} and {b.shape[-1]}")
 
@@ -202,7 +190,7 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
 
     if a.shape[-1] == b.shape[-1] == 2:
         return minor(0, 1)
-    return _moved(np.stack([minor(1, 2), minor(2, 0), minor(0, 1)], axis=-1), -1, axisc)
+    return np.moveaxis(np.stack([minor(1, 2), minor(2, 0), minor(0, 1)], axis=-1), -1, axisc)
 
 
 @implements(np.linalg.cross)

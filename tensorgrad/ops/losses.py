@@ -26,8 +26,8 @@ def _one_hot(labels: Any, logits: Any) -> Any:
 
 def _index_cross_entropy(logits: Any, labels: Any) -> Any:
     shifted = logits - logits.max(axis=-1, keepdims=True)
-    chosen = np.where(_one_hot(labels, logits), shifted, 0).sum(axis=-1)
-    return (np.log(np.exp(shifted).sum(axis=-1)) - chosen).sum() / labels.size
+    chosen = np.where(_one_hot(labels, logits), shifted, 0)
+    return (np.log(np.exp(shifted).sum(axis=-1)).sum() - chosen.sum()) / labels.size
 
 
 def _index_sample(draw: samples.Draw) -> Any:

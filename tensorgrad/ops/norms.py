@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import samples
 from ..tensor import OPS, declare, implements
 from .decompositions import check_matrices
-from .linalg import as_operand
+from .operands import as_operand
 from .reductions import restored
 
 

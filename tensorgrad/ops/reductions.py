@@ -14,7 +14,8 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
-from .scans import in_dtype, products_of_others
+from .operands import in_dtype
+from .scans import products_of_others
 
 _NOT_GIVEN = np._NoValue
 

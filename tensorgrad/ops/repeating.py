@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import samples
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse
-from .shape import hollow, plain
+from .operands import hollow, plain
 
 
 def _numbered(x: Any) -> Any:

@@ -8,11 +8,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, declare, implements, refuse
-
-
-def in_dtype(values: Any, dtype: Any) -> Any:
-    """``values`` in ``dtype``, themselves where they have it."""
-    return values if values.dtype == dtype else values.astype(dtype)
+from .operands import in_dtype
 
 
 def _part(axis: int, ndim: int, part: Any) -> Any:

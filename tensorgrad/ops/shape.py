@@ -10,22 +10,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
-
-
-def as_tensor(x: Any) -> Tensor:
-    """``x`` itself, or a constant made of it: where several results are returned, all are Tensors."""
-    return x if isinstance(x, Tensor) else Tensor(x)
-
-
-def hollow(x: Any) -> Any:
-    """An array with the shape and dtype of a Tensor, but zeros; anything else as it is."""
-    return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Tensor) else x
-
-
-def plain(x: Any) -> Any:
-    """A setting in Python numbers of its own, where it is a Tensor, an array or a list: the history keeps it."""
-    return np.asarray(x).tolist() if isinstance(x, (Tensor, np.ndarray, np.generic, list)) else x
-
+from .operands import as_tensor, hollow, plain, without_history
 
 # Shapes
 
@@ -349,7 +334,7 @@ _of_arrays: tuple[Callable[..., Any], ...] = (
 for _function in _of_shapes:
     _asks(_function, hollow)
 for _function in _of_arrays:
-    _asks(_function, lambda x: x.numpy() if isinstance(x, Tensor) else x)
+    _asks(_function, without_history)
 
 
 refuses(np.trim_zeros, "its shape depends on values: take x[start:stop] with the limits found on tensor.numpy()")

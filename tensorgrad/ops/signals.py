@@ -9,10 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse
-
-
-def _as_array(x: Any) -> Any:
-    return x if hasattr(x, "dtype") else np.asarray(x)
+from .operands import as_operand
 
 
 def _along(ndim: int, axis: int, part: Any) -> tuple[Any, ...]:
@@ -37,14 +34,14 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append
         return a
     if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
-    a = _as_array(a)
+    a = as_operand(a)
     if a.ndim == 0:
         raise ValueError("diff: takes an array of at least one axis, got a 0-d one")
     axis = normalize_axis_index(axis, a.ndim)
     ends = []
     for end in (prepend, append):
         if end is not np._NoValue:
-            end = beside(end, a) if isinstance(end, np.ndarray) else _as_array(end)
+            end = beside(end, a) if isinstance(end, np.ndarray) else as_operand(end)
             end = np.broadcast_to(end, (*a.shape[:axis], 1, *a.shape[axis + 1 :])) if end.ndim == 0 else end
         ends.append([] if end is np._NoValue else [end])
     x = np.concatenate([*ends[0], a, *ends[1]], axis=axis) if ends != [[], []] else a
@@ -55,11 +52,11 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append
 
 @implements(np.ediff1d)
 def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    x = _as_array(ary).reshape(-1)
+    x = as_operand(ary).reshape(-1)
     parts = [x[1:] - x[:-1]]
     for name, end, place in (("to_begin", to_begin, 0), ("to_end", to_end, 2)):
         if end is not None:
-            end = _as_array(end).reshape(-1)
+            end = as_operand(end).reshape(-1)
             if not np.can_cast(end.dtype, x.dtype, "same_kind"):
                 raise TypeError(f"ediff1d: {name} is {end.dtype}, which cannot be cast to the {x.dtype} of the array")
             parts.insert(place, end.astype(x.dtype))
@@ -109,9 +106,9 @@ def _parabola_slope(f0: Any, f1: Any, f2: Any, h: Any, k: Any) -> Any:
 
 @implements(np.gradient)
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    f = _as_array(f)
+    f = as_operand(f)
     axes = tuple(range(f.ndim)) if axis is None else normalize_axis_tuple(axis, f.ndim)
-    spacings = [_as_array(spacing) for spacing in varargs or (1.0,)]
+    spacings = [as_operand(spacing) for spacing in varargs or (1.0,)]
     if len(spacings) == 1 and spacings[0].ndim == 0:
         spacings *= len(axes)
     if len(spacings) != len(axes):
@@ -140,11 +137,11 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
 
 @implements(np.trapezoid)
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    y = _as_array(y)
+    y = as_operand(y)
     if x is None:
         step = dx
     else:
-        x = _as_array(x)
+        x = as_operand(x)
         lengths = [1] * y.ndim
         lengths[axis] = -1
         step = np.diff(x).reshape(lengths) if x.ndim == 1 else np.diff(x, axis=axis)
@@ -250,7 +247,7 @@ declare(
 
 
 def _signal(x: Any, function: str) -> Any:
-    x = _as_array(x)
+    x = as_operand(x)
     if x.ndim > 1 or not x.size:
         raise ValueError(f"{function}: takes arrays of one axis that are not empty, got shape {x.shape}")
     return x.reshape(-1)
@@ -281,7 +278,7 @@ def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 @implements(np.polyval)
 def _polyval(p: Any, x: Any) -> Any:
     """Horner's rule."""
-    p, x = _as_array(p), _as_array(x)
+    p, x = as_operand(p), as_operand(x)
     value: Any = Tensor(np.zeros_like(x))
     for coefficient in p:
         value = value * x + coefficient

@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse, verified
+from .operands import in_dtype
 from .reductions import as_rows, axes_of, equal_shares, from_rows
-from .scans import in_dtype
 
 # Order statistics: the elements of given ranks along the last axis
 
