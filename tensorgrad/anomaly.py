@@ -89,12 +89,10 @@ class detect_anomaly(Watcher):
     def computed(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
         """An op was recorded."""
         place = _place()
-        if (index := self._first_wrong(out._data)) is not None:
+        if (index := self._first_wrong(out._array)) is not None:
             came = ", ".join(map(describe, arrays))
-            raise AnomalyError(
-                f"{op.name}: gave {out._data[index]} at index {index} from ({came}){_operands_at(arrays, index, out)}, "
-                f"in {place}"
-            )
+            there = _operands_at(arrays, index, out)
+            raise AnomalyError(f"{op.name}: gave {out._array[index]} at index {index} from ({came}){there}, in {place}")
         self._notes[out._order] = _Note(place, list(map(_digest, arrays)))
 
     def about_to_differentiate(self, op: Op, out: Tensor, arrays: list[Any]) -> None:

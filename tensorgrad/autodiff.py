@@ -91,7 +91,7 @@ def swept(output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: boo
         found = sweep(output, seed.data if isinstance(seed, Tensor) else seed, wanted, retain_graph)
     by_age = {tensor._order: part for tensor, part in found}
     parts = (by_age.get(tensor._order) for tensor in wanted)
-    return [_tensor(np.zeros_like(t._data) if part is None else part) for t, part in zip(wanted, parts)]
+    return [_tensor(np.zeros_like(t._array) if part is None else part) for t, part in zip(wanted, parts)]
 
 
 def _tensor(part: Any) -> Tensor:

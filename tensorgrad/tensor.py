@@ -115,7 +115,7 @@ class Op:
                 traced = True
                 if operand._requires_grad:
                     needs_gradient = True
-                arrays.append(operand._data if capture is None else capture.lift(operand))
+                arrays.append(operand._array if capture is None else capture.lift(operand))
             else:
                 arrays.append(operand if kind in _PLAIN else _constant(operand))
         if settings or self.settings or len(operands) != self.arity:
@@ -132,15 +132,15 @@ class Op:
         if not traced:
             return data
         out = _new_tensor(Tensor)
-        out._data = data if type(data) is ndarray else as_data(data)
+        out._array = data if type(data) is ndarray else as_data(data)
         out._order = next(_clock)
         out._grad = None
-        kind = out._data.dtype.kind
+        kind = out._array.dtype.kind
         if kind not in "fiub":
             if kind != "c":
-                raise TypeError(f"{self.name} gives {out._data.dtype}, and Tensors hold numbers; check the operands")
+                raise TypeError(f"{self.name} gives {out._array.dtype}, and Tensors hold numbers; check the operands")
             if self.on_complex is None:
-                _refuse_complex(self.name, [out._data])
+                _refuse_complex(self.name, [out._array])
         if needs_gradient and self.differentiable and kind in "fc" and (recording := _recording.get()):
             out._requires_grad = True
             out._record = (self if kind == "f" else self.on_complex, operands, arrays, settings)
@@ -532,8 +532,14 @@ def _in_place(name: str) -> Callable[[Tensor, Any], Tensor]:
 
 
 def _reduction(name: str) -> Callable[..., Tensor]:
-    def method(self: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-        result: Tensor = OPS[name](self, axis=axis, keepdims=keepdims)
+    """A method with the parameters of the NumPy function; ``axis`` and ``keepdims`` alone take the short way."""
+    function = getattr(np, name)
+
+    def method(self: Tensor, axis: Any = None, *others: Any, **keywords: Any) -> Tensor:
+        if others or (keywords and keywords.keys() != {"keepdims"}):
+            result: Tensor = _NUMPY[function](self, axis, *others, **keywords)
+            return result
+        result = OPS[name](self, axis=axis, **keywords)
         return result
 
     method.__name__ = name
@@ -580,13 +586,13 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_earlier", "_grad", "_order", "_owned", "_record", "_requires_grad")
+    __slots__ = ("__weakref__", "_array", "_earlier", "_grad", "_order", "_owned", "_record", "_requires_grad")
     __hash__ = object.__hash__
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor is final; hold one in a class of your own (see tensorgrad.nn.Module) instead")
 
-    _data: Array
+    _array: Array
     _earlier: tuple[Tensor, int]  # set by a change in place only: the value before, and when the change was
     _requires_grad: bool
     _order: int
@@ -596,7 +602,7 @@ class Tensor:
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         array = as_data(data)
-        self._data = array if dtype is None else array.astype(dtype, copy=False)
+        self._array = array if dtype is None else array.astype(dtype, copy=False)
         self._owned = False  # nobody else holds the array: only then a compiled step may write into it
         self._order = next(_clock)
         self._record = None
@@ -609,7 +615,7 @@ class Tensor:
     def data(self) -> Array:
         """The array itself, not recorded. Assigning another copies it; ``t.data -= step`` counts as a change too."""
         capture = _capture.get()
-        return self._data if capture is None else capture.lift(self)
+        return self._array if capture is None else capture.lift(self)
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -618,14 +624,15 @@ class Tensor:
                 "Tensor.data: a result of recorded ops cannot be changed; use tensor.detach() for a copy"
             )
         array = as_data(value)
-        if array.shape != self._data.shape or array.dtype != self._data.dtype:
+        if array.shape != self._array.shape or array.dtype != self._array.dtype:
             raise ValueError(
-                f"Tensor.data: expected {describe(self._data)}, got {describe(array)}; make a new Tensor for other data"
+                f"Tensor.data: expected {describe(self._array)}, got {describe(array)}; "
+                "make a new Tensor for other data"
             )
         if (capture := _capture.get()) is not None:
             capture.lift(self)
-        if array is not self._data:
-            self._data, self._owned = array.copy(), True
+        if array is not self._array:
+            self._array, self._owned = array.copy(), True
         self._order = next(_clock)
 
     @property
@@ -647,9 +654,9 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if value and self._data.dtype.kind not in "fc":
+        if value and self._array.dtype.kind not in "fc":
             raise TypeError(
-                f"Tensor: only floating tensors can require gradients, got {self._data.dtype}; "
+                f"Tensor: only floating tensors can require gradients, got {self._array.dtype}; "
                 "pass floats, or dtype=np.float32"
             )
         if self._record is not None and not value:
@@ -660,10 +667,12 @@ class Tensor:
             self._order = next(_clock)  # what was computed from it before does not lead back to it
         self._requires_grad = bool(value)
 
-    shape = property(lambda self: self._data.shape, doc="Tuple of the lengths of the axes.")
-    dtype = property(lambda self: self._data.dtype, doc="NumPy dtype of the data.")
-    ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
-    size = property(lambda self: self._data.size, doc="Number of elements.")
+    shape = property(lambda self: self._array.shape, doc="Tuple of the lengths of the axes.")
+    dtype = property(lambda self: self._array.dtype, doc="NumPy dtype of the data.")
+    ndim = property(lambda self: self._array.ndim, doc="Number of axes.")
+    size = property(lambda self: self._array.size, doc="Number of elements.")
+    nbytes = property(lambda self: self._array.nbytes, doc="Bytes of the data.")
+    itemsize = property(lambda self: self._array.itemsize, doc="Bytes of one element.")
     T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
     mT = property(lambda self: self.swapaxes(-1, -2), doc="The tensor with its last two axes swapped.")
     real = property(lambda self: OPS["real"](self), doc="The real part, recorded.")
@@ -687,7 +696,7 @@ class Tensor:
 
     def item(self) -> Any:
         """The only element as a Python number. Raises ValueError if there is not exactly one."""
-        if self._data.size != 1:
+        if self._array.size != 1:
             raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
         return self.data.item()
 
@@ -696,7 +705,7 @@ class Tensor:
         self.grad = None
 
     def __repr__(self) -> str:
-        body = repr(self._data).replace("\n", "\n ")
+        body = repr(self._array).replace("\n", "\n ")
         return f"Tensor({body[len('array(') : -1] if body.startswith('array(') else body}" + (
             ", requires_grad=True)" if self._requires_grad else ")"
         )
@@ -705,7 +714,7 @@ class Tensor:
         return format(self.item(), specification) if specification else repr(self)
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._array)
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
@@ -713,7 +722,7 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        if self._data.size != 1:
+        if self._array.size != 1:
             raise ValueError(
                 f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use np.where to choose by element, "
                 "or np.any / np.all to reduce"
@@ -747,7 +756,7 @@ class Tensor:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._record is not None:
             raise TypeError("copy: a tensor with history cannot be copied or pickled; use tensor.detach() first")
-        return _rebuilt, (self._data, self._requires_grad, self.grad)
+        return _rebuilt, (self._array, self._requires_grad, self.grad)
 
     # Going back
 
@@ -802,6 +811,8 @@ class Tensor:
     __mod__, __rmod__ = _binary("remainder"), _reflected("remainder")
     __matmul__, __rmatmul__ = _binary("matmul"), _reflected("matmul")
     __rpow__ = _reflected("power")
+    __lshift__, __rlshift__ = _binary("left_shift"), _reflected("left_shift")
+    __rshift__, __rrshift__ = _binary("right_shift"), _reflected("right_shift")
     __and__, __rand__ = _binary("bitwise_and"), _reflected("bitwise_and")
     __or__, __ror__ = _binary("bitwise_or"), _reflected("bitwise_or")
     __xor__, __rxor__ = _binary("bitwise_xor"), _reflected("bitwise_xor")
@@ -812,8 +823,18 @@ class Tensor:
     __eq__ = _binary("equal")  # type: ignore[assignment]
     __ne__ = _binary("not_equal")  # type: ignore[assignment]
 
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
+
+    def __round__(self, decimals: int = 0) -> Tensor:
+        result: Tensor = _NUMPY[np.round](self, decimals)
+        return result
+
     def __pow__(self, exponent: Any) -> Tensor:
-        square = type(exponent) in (int, float) and exponent == 2 and self._data.dtype.kind in "fc"
+        square = type(exponent) in (int, float) and exponent == 2 and self._array.dtype.kind in "fc"
         result: Tensor = OPS["square"](self) if square else OPS["power"](self, exponent)
         return result
 
@@ -829,9 +850,9 @@ class Tensor:
                 "assignment: this tensor is a view of another, which would not see the change; assign to that one "
                 "(x[i, j] = v for x[i][j] = v), or to a copy (y = x[i] + 0)"
             )
-        if self._data.dtype.kind != "f" and isinstance(value, Tensor) and value._requires_grad:
+        if self._array.dtype.kind != "f" and isinstance(value, Tensor) and value._requires_grad:
             raise TypeError(
-                f"assignment: a tensor of {self._data.dtype} would lose the gradient of the value; convert it with "
+                f"assignment: a tensor of {self._array.dtype} would lose the gradient of the value; convert it with "
                 "astype first"
             )
         index = plain_index(index)
@@ -856,7 +877,7 @@ class Tensor:
                 "(x = x + 0)"
             )
         before = _new_tensor(Tensor)
-        before._data, before._grad, before._record = self.data, None, self._record
+        before._array, before._grad, before._record = self.data, None, self._record
         before._order, before._requires_grad = self._order, self._requires_grad
         if hasattr(self, "_earlier"):
             before._earlier = self._earlier
@@ -866,16 +887,16 @@ class Tensor:
         elif before._requires_grad or after._requires_grad:
             if capture is not None:
                 capture.refuse_if_outside(self)
-            self._data, self._order, self._record = after._data, after._order, after._record
+            self._array, self._order, self._record = after._array, after._order, after._record
             self._requires_grad, self._earlier = after._requires_grad, (before, after._order)
             _let_go(self, before, other)
         else:  # constants need no age
-            self._data, self._owned = after._data, False
+            self._array, self._owned = after._array, False
         return self
 
     def _is_view(self) -> bool:
         """Whether it is the result of an op and shares its memory with another array that somebody holds."""
-        data = self._data
+        data = self._array
         if hasattr(self, "_owned"):  # made from data, not by an op
             return False
         if type(data) is ndarray:
@@ -886,24 +907,24 @@ class Tensor:
     any, all = _reduction("any"), _reduction("all")
     argmax, argmin = _reduction("argmax"), _reduction("argmin")
 
-    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        """``np.var`` over ``axis``, recorded."""
-        result: Tensor = OPS["var"](self, axis=axis, ddof=ddof, keepdims=keepdims)
-        return result
-
     def conj(self) -> Tensor:
         """The complex conjugate, recorded."""
         result: Tensor = OPS["conjugate"](self)
         return result
 
-    def reshape(self, *shape: Any) -> Tensor:
+    conjugate = conj
+
+    def reshape(self, *shape: Any, **keywords: Any) -> Tensor:
         """``np.reshape``, recorded; the shape as one tuple or as several numbers, -1 for what is left."""
-        result: Tensor = OPS["reshape"](self, shape=_spread(shape))
+        if keywords:
+            result: Tensor = _NUMPY[np.reshape](self, _spread(shape), **keywords)
+            return result
+        result = OPS["reshape"](self, shape=_spread(shape))
         return result
 
-    def ravel(self) -> Tensor:
+    def ravel(self, order: str = "C") -> Tensor:
         """The elements along one axis, recorded."""
-        return self.reshape(-1)
+        return self.reshape(-1, order=order) if order != "C" else self.reshape(-1)
 
     flatten = ravel
 
@@ -917,17 +938,31 @@ class Tensor:
         result: Tensor = OPS["squeeze"](self, axis=axis)
         return result
 
-    def astype(self, dtype: Any) -> Tensor:
-        """The data converted to ``dtype``, recorded when that is floating."""
+    def astype(
+        self, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Tensor:
+        """The data converted to ``dtype``, recorded when that is floating; the layout in memory is NumPy's choice."""
+        if not np.can_cast(self.dtype, dtype, casting):
+            raise TypeError(f"astype: {self.dtype} to {np.dtype(dtype)} is not allowed by casting={casting!r}")
         result: Tensor = OPS["astype"](self, dtype=dtype)
         return result
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+    def clip(self, min: Any = None, max: Any = None, out: Any = None) -> Tensor:
         """``np.clip``, recorded; None: no bound."""
-        result: Tensor = _NUMPY[np.clip](self, min, max)
+        result: Tensor = _NUMPY[np.clip](self, min, max, out)
         return result
 
-    std, prod, cumsum, cumprod = _method(np.std), _method(np.prod), _method(np.cumsum), _method(np.cumprod)
+    def compress(self, condition: Any, axis: Any = None) -> Tensor:
+        """``np.compress``, recorded."""
+        result: Tensor = _NUMPY[np.compress](condition, self, axis=axis)
+        return result
+
+    def tolist(self) -> Any:
+        """The data as nested lists of Python numbers; not of a tensor that requires gradients."""
+        return self._only_without_gradient("tolist").tolist()
+
+    var, std, prod = _method(np.var), _method(np.std), _method(np.prod)
+    cumsum, cumprod = _method(np.cumsum), _method(np.cumprod)
     argsort, searchsorted, nonzero = _method(np.argsort), _method(np.searchsorted), _method(np.nonzero)
     take, choose, repeat, round = _method(np.take), _method(np.choose), _method(np.repeat), _method(np.round)
     diagonal, trace, swapaxes = _method(np.diagonal), _method(np.trace), _method(np.swapaxes)
@@ -1049,15 +1084,15 @@ def watched(owner: Any, attribute: str) -> Any:
 def seed_for(output: Tensor, gradient: Any) -> Array:
     """The gradient to start from: 1 for an output of one element, else the one given, checked."""
     if gradient is None:
-        if output._data.dtype.kind == "c":
+        if output._array.dtype.kind == "c":
             raise TypeError(
                 f"backward: a loss is a real number, got {describe(output)}; take its .real, .imag or np.abs first"
             )
-        if output._data.size != 1:
+        if output._array.size != 1:
             raise ValueError(
                 f"backward: an output of shape {output.shape} needs gradient= of that shape, or .sum() first"
             )
-        return np.ones_like(output._data)
+        return np.ones_like(output._array)
     if not isinstance(gradient, Tensor):
         gradient = as_data(gradient)
     if gradient.shape != output.shape:
@@ -1113,7 +1148,7 @@ def sweep(
             if record is _FREED:
                 raise _freed()
             op, operands, arrays, settings = record
-            out = tensor if create_graph else tensor._data
+            out = tensor if create_graph else tensor._array
             values = _live(operands, arrays) if create_graph else arrays
             if watcher is not None:
                 watcher.about_to_differentiate(op, tensor, arrays)
@@ -1135,7 +1170,7 @@ def sweep(
                     continue
                 if watcher is not None:
                     watcher.differentiated(op, tensor, index, arrays[index], part)
-                data = operand._data
+                data = operand._array
                 if part.shape != data.shape or part.dtype != data.dtype:
                     part = _fit(op, index, part, operand, tensor)
                 if source in gradients:

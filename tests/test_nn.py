@@ -403,3 +403,34 @@ def test_reprs_of_layers_say_what_differs_from_the_defaults():
     assert repr(nn.BatchNorm2d(8, momentum=0.2)) == "BatchNorm2d(8, momentum=0.2)"
     assert repr(nn.LeakyReLU()) + repr(nn.GELU()) + repr(nn.Softmax()) == "LeakyReLU(0.01)GELU()Softmax()"
     assert repr(nn.LayerNorm((2, 3))) == "LayerNorm(2, 3)"
+
+
+def test_numpy_scalars_as_settings_keep_float32():
+    for optimiser in (
+        lambda w: tg.optim.SGD([w], np.float64(0.1), momentum=np.float64(0.9)),
+        lambda w: tg.optim.Adam([w], betas=(np.float64(0.9), np.float64(0.99)), eps=np.float64(1e-8)),
+    ):
+        weight = tg.Tensor(np.ones(3, np.float32), requires_grad=True)
+        loss = tg.nn.l2_penalty(weight, np.float64(0.1)) + tg.nn.l1_penalty(weight, np.array(0.1))
+        assert loss.dtype == np.float32
+        loss.backward()
+        optimiser(weight).step()
+        assert weight.dtype == np.float32
+
+
+def test_probabilities_as_labels_do_not_widen_the_loss():
+    logits = tg.Tensor(np.ones((2, 2), np.float32), requires_grad=True)
+    for loss in (tg.softmax_cross_entropy, tg.nn.categorical_cross_entropy):
+        predictions = logits * 0.5 if loss is tg.nn.categorical_cross_entropy else logits
+        assert loss(predictions, np.full((2, 2), 0.5)).dtype == np.float32
+        assert loss(predictions, [[0.5, 0.5], [1.0, 0.0]]).dtype == np.float32
+
+
+def test_half_precision_is_normalised_without_overflow():
+    x = np.array([[300, 400, -500.0]], np.float16)
+    np.testing.assert_allclose(tg.layer_norm(x), tg.layer_norm(x.astype(np.float64)), rtol=2e-3)
+
+
+def test_activations_of_numbers():
+    assert tg.logsumexp(2.5) == 2.5
+    assert tg.softmax(2.0) == 1.0

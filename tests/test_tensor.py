@@ -703,3 +703,71 @@ def test_settings_and_operands_are_checked():
         tg.OPS["sum"](leaf(1.0), axes=0)
     with pytest.raises(TypeError, match="add takes 2 operand"):
         tg.OPS["add"](leaf(1.0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, t: m * t,
+        lambda m, t: t + m,
+        lambda m, t: m < t,
+        lambda m, t: np.ma.exp(t),
+        lambda m, t: np.ma.multiply(t, 2),
+        lambda m, t: np.ma.where([1, 0], t, 0),
+        lambda m, t: np.ma.getdata(t),
+    ],
+)
+def test_masked_arrays_do_not_lose_gradients(call):
+    with pytest.raises(TypeError):
+        call(np.ma.array([1.0, 2.0]), tg.Tensor([1.0, 2.0], requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda x: x.sum(0, np.float32),
+        lambda x: x.sum(0, None, None, True),
+        lambda x: x.sum(axis=1, initial=2.0, where=[True, False, True]),
+        lambda x: x.max(0, None, True),
+        lambda x: x.mean(dtype=np.float32),
+        lambda x: x.var(0, None, None, 1),
+        lambda x: x.std(axis=1, ddof=1, keepdims=True),
+        lambda x: x.prod(axis=-1),
+        lambda x: x.any(axis=0, keepdims=True),
+        lambda x: x.reshape(3, 2, order="F"),
+        lambda x: x.ravel("F"),
+        lambda x: x.flatten(order="F"),
+        lambda x: x.astype(np.float32, copy=False),
+        lambda x: x.clip(0.2, 0.5, None),
+        lambda x: x.compress([True, False], axis=0),
+        lambda x: x.conjugate(),
+        lambda x: divmod(x, 0.7)[1],
+        lambda x: divmod(2.0, x)[0],
+        lambda x: x.mT,
+        lambda x: x.take([0, 1], axis=1),
+        lambda x: x.repeat(2, axis=0),
+        lambda x: (x > 0.5) << 1,
+    ],
+)
+def test_methods_take_the_parameters_of_arrays(method):
+    array = np.random.default_rng(0).random((2, 3))
+    found = method(tg.Tensor(array, requires_grad=True))
+    expected = np.asarray(method(array))
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found.data, expected, rtol=1e-6)
+    if found.requires_grad and expected.dtype == np.float64:
+        tg.gradcheck(lambda x: method(x) * 1.0, array)
+
+
+def test_a_missing_bound_of_clip_does_not_bind():
+    for array in (np.array([True, False]), np.array([1, 2], np.uint8)):
+        bound = tg.Tensor(np.array(300.5), requires_grad=True)
+        clipped = np.clip(array, bound, None)
+        np.testing.assert_array_equal(clipped.data, np.clip(array, 300.5, None))
+        clipped.sum().backward()
+        assert bound.grad == 2
+
+
+def test_zero_dimensional_products_along_an_axis():
+    x = tg.Tensor(np.array(0.4), requires_grad=True)
+    assert tg.gradients(np.prod(x, axis=0), x).item() == 1

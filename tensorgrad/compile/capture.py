@@ -27,16 +27,16 @@ class Capture(Recorder):
 
     def lift(self, tensor: Tensor) -> Any:
         """What stands for the data of a Tensor."""
-        if type(tensor._data) is Traced:
-            return tensor._data
+        if type(tensor._array) is Traced:
+            return tensor._array
         leaf = self._leaves.get(id(tensor))
         if leaf is None:
             self._check_leaf(tensor)
             if tensor._order > self._started:  # made inside, from arrays that are not traced
-                tensor._data = self.constant(tensor._data)
-                return tensor._data
+                tensor._array = self.constant(tensor._array)
+                return tensor._array
             leaf = self._new_leaf(tensor)
-        return leaf.traced if tensor._data is leaf.data else self.constant(tensor._data)
+        return leaf.traced if tensor._array is leaf.data else self.constant(tensor._array)
 
     def _check_leaf(self, tensor: Tensor) -> None:
         if tensor._record is not None:
@@ -44,14 +44,14 @@ class Capture(Recorder):
                 f"compile: a tensor of shape {tensor.shape} was computed outside the compiled function and still has "
                 "its history; compute it inside, or pass tensor.detach()"
             )
-        if type(tensor._data) is not np.ndarray:
-            raise CaptureError(f"compile: takes NumPy arrays, got a Tensor of {type(tensor._data).__name__}")
+        if type(tensor._array) is not np.ndarray:
+            raise CaptureError(f"compile: takes NumPy arrays, got a Tensor of {type(tensor._array).__name__}")
 
     def _new_leaf(self, tensor: Tensor) -> _Leaf:
         leaf = self._leaves[id(tensor)] = _Leaf(tensor, len(self._leaves))
         self.program.leaves.append(tensor)
         value = Value("leaf", tensor.shape, tensor.dtype, leaf.index)
-        leaf.traced = self.contiguous(value, tensor._data)
+        leaf.traced = self.contiguous(value, tensor._array)
         if tensor._requires_grad:
             self.program.watched.append((tensor, "_requires_grad", True))
         return leaf
@@ -148,12 +148,12 @@ class Capture(Recorder):
     def _note_effects(self) -> None:
         for leaf in self._leaves.values():
             tensor = leaf.tensor
-            if tensor._data is not leaf.data:
+            if tensor._array is not leaf.data:
                 self.program.stores.append((leaf.index, _plain(self.lift(tensor))))
             if leaf.grad_is_set:
                 self.program.gradients.append((leaf.index, _plain(tensor._grad)))
         for tensor, traced in self._wrappers:
-            if tensor._data is not traced or tensor._requires_grad or tensor._grad is not None:
+            if tensor._array is not traced or tensor._requires_grad or tensor._grad is not None:
                 raise CaptureError(
                     "compile: a Tensor that is an argument is changed inside (.data, .requires_grad or .grad); refer "
                     "to it by name instead of passing it, or pass it with requires_grad=True"
@@ -170,7 +170,7 @@ class Capture(Recorder):
                     "inside the compiled function, compile the derivative itself, as in tg.compile(tg.grad(f)), return "
                     "tensor.detach(), or compile under no_grad"
                 )
-            if id(result) in self._leaves or (result._order < self._started and type(result._data) is not Traced):
+            if id(result) in self._leaves or (result._order < self._started and type(result._array) is not Traced):
                 return result
             data, grad = self.lift(result).value, _plain(result._grad)
             return TensorOutput((data, grad), result._record, result._requires_grad)
@@ -190,13 +190,13 @@ class _Leaf:
     def __init__(self, tensor: Tensor, index: int) -> None:
         self.tensor, self.index = tensor, index
         self.grad_is_known = self.grad_is_set = False
-        self.data, self.grad, self.order = tensor._data, tensor._grad, tensor._order
+        self.data, self.grad, self.order = tensor._array, tensor._grad, tensor._order
         self.owned = getattr(tensor, "_owned", False)
 
     def restore(self) -> None:
         """Make it as it was."""
         tensor = self.tensor
-        tensor._data, tensor._grad, tensor._order, tensor._owned = self.data, self.grad, self.order, self.owned
+        tensor._array, tensor._grad, tensor._order, tensor._owned = self.data, self.grad, self.order, self.owned
 
 
 def _plain(x: Any) -> Any:

@@ -129,15 +129,15 @@ class Executable:
     def _bind(self) -> None:
         stored = {leaf for leaf, _ in self.program.stores}
         for index, tensor in enumerate(self.program.leaves):
-            if index in stored and not (getattr(tensor, "_owned", False) and tensor._data.flags.c_contiguous):
-                tensor._data, tensor._owned = tensor._data.copy(), True
-            self._space[f"p{index}"] = tensor._data
+            if index in stored and not (getattr(tensor, "_owned", False) and tensor._array.flags.c_contiguous):
+                tensor._array, tensor._owned = tensor._array.copy(), True
+            self._space[f"p{index}"] = tensor._array
         self._note_written(stored)
         for name, make in self._static:
             self._space[name] = make()
 
     def _note_written(self, stored: set[int]) -> None:
-        owners = [_owner(self.program.leaves[index]._data) for index in stored]
+        owners = [_owner(self.program.leaves[index]._array) for index in stored]
         owners += [_owner(a) for _, v in self.program.gradients if (a := self.memory.arrays.get(id(v))) is not None]
         self._written = set(map(id, owners))
         for value in {id(v): v for i in self.program.instructions for v in i.values}.values():
@@ -154,7 +154,7 @@ class Executable:
         lines = []
         for index, tensor in enumerate(program.leaves):
             self._space[f"P{index}"], self._space[f"p{index}"] = tensor, None
-        changed = " or ".join(f"P{i}._data is not p{i}" for i in range(len(program.leaves)))
+        changed = " or ".join(f"P{i}._array is not p{i}" for i in range(len(program.leaves)))
         if changed:
             lines += [f"if {changed}:", "    bind()"]
         lines += self._values_from_outside()

@@ -221,7 +221,7 @@ class _Arguments:
         if kind is Tensor:
             if x._requires_grad:
                 return ("plain", Tensor, x)
-            return self._array(x._data, "tensor")
+            return self._array(x._array, "tensor")
         if kind in (tuple, list):
             return (kind, *map(self._take, x))
         if kind is dict:

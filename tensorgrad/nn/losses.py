@@ -239,7 +239,7 @@ def l1_penalty(weight: Tensor, strength: float) -> Tensor:
     >>> tg.nn.l1_penalty(tg.Tensor([3.0, -4.0]), 0.5).item()
     3.5
     """
-    return strength * abs(weight).sum()
+    return float(strength) * abs(weight).sum()
 
 
 def l2_penalty(weight: Tensor, strength: float) -> Tensor:
@@ -249,4 +249,4 @@ def l2_penalty(weight: Tensor, strength: float) -> Tensor:
     >>> tg.nn.l2_penalty(tg.Tensor([3.0, -4.0]), 0.5).item()
     12.5
     """
-    return strength * (weight**2).sum()
+    return float(strength) * (weight**2).sum()

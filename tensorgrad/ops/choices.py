@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse, verified
-from .operands import without_history
+from .operands import as_operand, without_history
 
 # Extremes: where both sides are equal each gets half of the gradient
 
@@ -55,21 +55,16 @@ def _where(condition: Any, *choices: Any) -> Any:
     return OPS["where"](condition, *choices)
 
 
-def _array(value: Any) -> Any:
-    """Tensors and arrays as they are, anything else as an array."""
-    return value if hasattr(value, "dtype") else np.asarray(value)
-
-
 def _cast(value: Any, dtype: Any) -> Any:
-    value = _array(value)
+    value = as_operand(value)
     return value if value.dtype == dtype else value.astype(dtype)
 
 
 @implements(np.select)
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """The choice of the first condition that holds."""
-    conditions = [_array(condition) for condition in condlist]
-    choices = [choice if type(choice) in (int, float) else _array(choice) for choice in (*choicelist, default)]
+    conditions = [as_operand(condition) for condition in condlist]
+    choices = [choice if type(choice) in (int, float) else as_operand(choice) for choice in (*choicelist, default)]
     if len(conditions) != len(choices) - 1:
         raise ValueError(f"np.select takes as many choices as conditions, got {len(choices) - 1} and {len(conditions)}")
     if not conditions:
@@ -86,7 +81,8 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 def _masks(condlist: Any, x: Any) -> list[Any]:
     """The conditions of np.piecewise as arrays of truth values; a single one may stand without a list."""
-    alone = np.isscalar(condlist) or (x.ndim != 0 and np.ndim(condlist[0]) == 0)
+    alone = not isinstance(condlist, (list, tuple)) and np.ndim(condlist) <= x.ndim
+    alone = alone or (x.ndim != 0 and np.ndim(condlist[0]) == 0)
     return [plain_index(_cast(without_history(mask), np.dtype(bool))) for mask in ([condlist] if alone else condlist)]
 
 
@@ -100,7 +96,7 @@ def _check_nowhere(mask: Any) -> None:
 @implements(np.piecewise)
 def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     """Each function is called with the elements for which its condition holds, so none meets another's domain."""
-    x, functions = _array(x), list(funclist)
+    x, functions = as_operand(x), list(funclist)
     masks = _masks(condlist, x)
     if len(masks) == len(functions) - 1:
         masks.append(~reduce(np.logical_or, masks))
@@ -167,11 +163,12 @@ def _clip(
         if any(new is not np._NoValue for new in (min, max)):
             raise ValueError("np.clip takes bounds as a_min and a_max or as min and max, not both")
         min, max = a_min, a_max
-    a = _array(a)
-    least, greatest = _range(a.dtype)
+    a = as_operand(a)
     low, high = (None if bound is np._NoValue else bound for bound in (min, max))
     if low is None and high is None:
         return np.where(True, a, a)
+    bounds = [bound if type(bound) in (int, float) else as_operand(bound) for bound in (low, high) if bound is not None]
+    least, greatest = _range(np.result_type(a.dtype, *(getattr(bound, "dtype", bound) for bound in bounds)))
     return OPS["clip"](a, least if low is None else low, greatest if high is None else high)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .. import samples
 from ..tensor import Tensor, beside, declare, describe, verified
 from .activations import log_softmax, softmax
+from .operands import in_dtype
 
 
 @lru_cache(maxsize=64)
@@ -122,6 +123,8 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
     if not isinstance(labels, Tensor):  # a copy: the history keeps it
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
+        dtype = np.result_type(predictions)
+        labels = in_dtype(labels, dtype) if labels.dtype.kind == dtype.kind == "f" else labels
     shape = np.shape(predictions)
     if len(shape) == 0 or 0 in shape:
         raise ValueError(f"{name}: takes predictions of shape (examples, classes), at least one of each, got {shape}")

@@ -8,11 +8,13 @@ import numpy as np
 
 from .. import samples
 from ..tensor import declare
+from .operands import in_dtype
 
 
 def _deviation(centred: Any, axis: Any, eps: float) -> Any:
-    """sqrt(variance + eps)."""
-    return np.sqrt((centred * centred).mean(axis=axis, keepdims=True) + eps)
+    """sqrt(variance + eps); squares of half precision would overflow."""
+    wide = centred.astype(np.float32) if centred.dtype == np.float16 else centred
+    return in_dtype(np.sqrt((wide * wide).mean(axis=axis, keepdims=True) + eps), centred.dtype)
 
 
 def _standardise(x: Any, *, axis: Any, eps: float) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
-from .operands import in_dtype
+from .operands import as_operand, in_dtype
 from .scans import products_of_others
 
 _NOT_GIVEN = np._NoValue
@@ -24,7 +24,7 @@ _NOT_GIVEN = np._NoValue
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axes that ``axis`` means, in order: None all, an int, or several."""
-    if axis is None:
+    if axis is None or ndim == 0:
         return tuple(range(ndim))
     return tuple(sorted(a % ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,))))
 
@@ -487,9 +487,8 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     Examples
     --------
     >>> import numpy as np, tensorgrad as tg
-    >>> from tensorgrad.ops.reductions import logsumexp
     >>> x = tg.Tensor([[1000.0, 1000.0], [-np.inf, 0.0]], requires_grad=True)
-    >>> y = logsumexp(x, axis=1)
+    >>> y = tg.logsumexp(x, axis=1)
     >>> y.numpy()
     array([1000.69314718,    0.        ])
     >>> y.sum().backward()
@@ -497,4 +496,4 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     array([[0.5, 0.5],
            [0. , 1. ]])
     """
-    return _logsumexp_op(x, axis=axis, keepdims=keepdims)
+    return _logsumexp_op(as_operand(x), axis=axis, keepdims=keepdims)

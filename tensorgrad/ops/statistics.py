@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse, verified
-from .operands import in_dtype
+from .operands import in_dtype, without_history
 from .reductions import as_rows, axes_of, equal_shares, from_rows
 
 # Order statistics: the elements of given ranks along the last axis
@@ -222,7 +222,7 @@ def _not_zero(total: Any) -> None:
 def _average(
     a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = np._NoValue
 ) -> Any:
-    a = _with_dtype(a)
+    a, axis = _with_dtype(a), tuple(axis) if isinstance(axis, list) else axis
     keepdims = keepdims is not np._NoValue and keepdims
     if weights is None:
         average = np.mean(a, axis=axis, keepdims=keepdims)
@@ -232,7 +232,7 @@ def _average(
         exact = (float,) if a.dtype.kind in "iub" else ()
         dtype = np.result_type(a.dtype, weights.dtype, *exact)
         total = np.sum(weights, axis=axis, dtype=dtype, keepdims=keepdims)
-        verified(_not_zero, _data(total))
+        verified(_not_zero, without_history(total))
         products = in_dtype(a, dtype) * in_dtype(weights, dtype)
         average = np.sum(products, axis=axis, keepdims=keepdims) / total
     if not returned:
@@ -240,10 +240,6 @@ def _average(
     if not isinstance(total, Tensor):
         total = Tensor(np.full_like(average.data, total) if np.ndim(total) == 0 else total)
     return average, np.broadcast_to(total, average.shape)
-
-
-def _data(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x
 
 
 def _fitting_weights(weights: Any, a: Any, axis: Any) -> Any:
@@ -293,7 +289,7 @@ def _cov(
     ddof = (0 if bias else 1) if ddof is None else int(ddof)
     counts, importance = _weights("fweights", fweights, x), _weights("aweights", aweights, x)
     if counts is not None:
-        verified(_whole, _data(counts))
+        verified(_whole, without_history(counts))
     if counts is None and importance is None:
         weights: Any = None
         mean = np.mean(x, axis=1, keepdims=True)
@@ -302,7 +298,7 @@ def _cov(
     else:
         weights = importance if counts is None else counts if importance is None else counts * importance
         total = weights.sum()
-        verified(_not_zero, _data(total))
+        verified(_not_zero, without_history(total))
         mean = np.sum(x * weights, axis=1, keepdims=True) / total
         used = 1 if importance is None else (weights * importance).sum() / total
         scale = 1 / np.maximum(total - ddof * used, 0)
@@ -337,7 +333,7 @@ def _weights(name: str, weights: Any, x: Any) -> Any:
         if (values < 0).any():
             raise ValueError(f"np.cov: takes {name} that are not negative")
 
-    verified(check, _data(weights))
+    verified(check, without_history(weights))
     return in_dtype(weights, np.dtype(float))
 
 

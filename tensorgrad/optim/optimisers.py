@@ -203,7 +203,7 @@ class SGD(Optimiser):
         rate = numbers[0, ...]
         if not state:
             return (value - rate * gradient,)
-        velocity = watched(self, "momentum") * state[0] + gradient
+        velocity = float(watched(self, "momentum")) * state[0] + gradient
         return value - rate * velocity, velocity
 
 
@@ -255,7 +255,7 @@ class Adam(Optimiser):
         return rate * correction / (1 - beta1**count), self.eps * correction
 
     def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
-        (beta1, beta2), (first, second) = watched(self, "betas"), state
+        (beta1, beta2), (first, second) = map(float, watched(self, "betas")), state
         rate, eps = numbers[0, ...], numbers[1, ...]
         first = beta1 * first + (1 - beta1) * gradient
         second = beta2 * second + (1 - beta2) * (gradient * gradient)
