@@ -28,7 +28,8 @@ from .ops.normalisation import batch_norm, layer_norm
 from .ops.pooling import average_pool, max_pool
 from .ops.reductions import logsumexp
 from .recompute import checkpoint
-from .tensor import OPS, Op, Tensor, declare, implements, no_grad
+from .recording import no_grad
+from .tensor import OPS, Op, Tensor, declare, implements
 from .transforms import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"

@@ -11,7 +11,8 @@ from typing import Any, Callable, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from .tensor import Op, Tensor, Watcher, _recording, describe
+from .recording import Watcher, _recording
+from .tensor import Op, Tensor, describe
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,7 +7,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from .tensor import Tensor, recorded, seed_for, sweep
+from .recording import recorded
+from .tensor import Tensor, seed_for, sweep
 
 
 @overload

@@ -8,7 +8,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .autodiff import gradients
-from .tensor import Tensor, recorded
+from .recording import recorded
+from .tensor import Tensor
 
 
 class GradientError(AssertionError):

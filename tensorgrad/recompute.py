@@ -14,7 +14,8 @@ from numpy import ndarray
 
 from .autodiff import swept
 from .containers import leaves, mapped
-from .tensor import Op, Tensor, _capture, _clock, _recording, recorded
+from .recording import _capture, _recording, recorded
+from .tensor import Op, Tensor, _clock
 from .transforms import Function, from_outside, named, packed
 
 

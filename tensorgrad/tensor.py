@@ -22,9 +22,8 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar, Token
-from functools import partial, wraps
+from contextlib import nullcontext
+from functools import wraps
 from heapq import heappop, heappush
 from itertools import count
 from operator import index as as_integer
@@ -33,6 +32,8 @@ from typing import Any, Callable, Optional, TypeVar, cast
 
 import numpy as np
 from numpy import ndarray
+
+from .recording import Watcher, _capture, _recording, recorded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,8 +54,6 @@ _PLAIN_ANSWERS: set[Callable[..., Any]] = set()
 _REMEDIES: dict[Callable[..., Any], str] = {}
 """What to do instead of calling a NumPy function that Tensors refuse, where there is more to say than usual."""
 
-_recording: ContextVar[bool | Watcher] = ContextVar("recording", default=True)
-_capture: ContextVar[Any] = ContextVar("capture", default=None)
 _clock = count(1)
 _FREED = ("freed",)
 _PLAIN = frozenset({ndarray, float, int, bool, complex})
@@ -380,58 +379,6 @@ def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 
     call.op = op  # type: ignore[attr-defined]
     return call
-
-
-class Watcher:
-    """Is told of everything that is recorded and differentiated while it is the value of ``_recording``."""
-
-    def computed(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
-        """An op was recorded."""
-
-    def about_to_differentiate(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
-        """The rules of an op are about to be called."""
-
-    def differentiated(self, op: Op, out: Tensor, position: int, array: Any, gradient: Any) -> None:
-        """A rule has given the gradient for an operand."""
-
-
-class no_grad:
-    """Record nothing inside: a context manager and a decorator, local to the thread and to the async task.
-
-    Raises
-    ------
-    TypeError
-        If it decorates a generator or coroutine function, whose body runs only after the call has returned.
-
-    Examples
-    --------
-    >>> import tensorgrad as tg
-    >>> x = tg.Tensor([1.0], requires_grad=True)
-    >>> with tg.no_grad():
-    ...     y = x * 2
-    >>> y.requires_grad
-    False
-    """
-
-    def __init__(self) -> None:
-        self._tokens: list[Token[Any]] = []
-
-    def __enter__(self) -> None:
-        self._tokens.append(_recording.set(False))
-
-    def __exit__(self, *exception: object) -> None:
-        _recording.reset(self._tokens.pop())
-
-    def __call__(self, function: F) -> F:
-        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
-            raise TypeError("no_grad: generator and coroutine functions run later; write `with no_grad():` inside them")
-
-        @wraps(function)
-        def without_recording(*args: Any, **kwargs: Any) -> Any:
-            with no_grad():
-                return function(*args, **kwargs)
-
-        return cast(F, without_recording)
 
 
 # ------------------------------------------------------------------------------------------------- arrays
@@ -1022,62 +969,6 @@ def _no_rule(name: str, function: Callable[..., Any]) -> TypeError:
     return TypeError(f"{name} has no gradient rule in tensorgrad; {remedy}")
 
 
-# ------------------------------------------------------------------------------------------------ capture
-#
-# While a step is captured (see tensorgrad.compile), arrays are stood in for by objects that note down what NumPy does
-# to them. What else a step does must be told to the capture; elsewhere these do nothing special.
-
-
-def outside(function: Callable[[], Array], example: Callable[[], Array]) -> Array:
-    """``function()``, an array from Python, with effects; called again whenever a captured step is replayed.
-
-    ``example()`` gives such an array without the effects.
-    """
-    capture = _capture.get()
-    return function() if capture is None else capture.source(function, example())
-
-
-def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], Array]) -> Array:
-    """``function(rng)``, a random array; drawn anew whenever a captured step is replayed."""
-    return outside(partial(function, rng), lambda: function(copy.deepcopy(rng)))
-
-
-def verified(check: Callable[..., None], *arrays: Array) -> None:
-    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed."""
-    capture = _capture.get()
-    if capture is None:
-        check(*arrays)
-    else:
-        capture.check(check, arrays)
-
-
-class Replacements:
-    """How often an attribute of a module or an optimiser has been replaced: steps captured before are then compared."""
-
-    count = 0
-
-    @classmethod
-    def note(cls, owner: Any, attribute: str, value: Any) -> None:
-        """Called before ``owner.attribute`` is set."""
-        if vars(owner).get(attribute, cls) is not value:
-            cls.count += 1
-
-
-def unchangeable(owner: Any, attribute: str) -> None:
-    """Raise if a step is being captured: a replay would not set ``owner.attribute``."""
-    if (capture := _capture.get()) is not None:
-        capture.refuse_to_set(owner, attribute)
-
-
-def watched(owner: Any, attribute: str) -> Any:
-    """``owner.attribute``; a step that was captured with another value is captured anew."""
-    value = getattr(owner, attribute)
-    capture = _capture.get()
-    if capture is not None:
-        capture.watch(owner, attribute, value)
-    return value
-
-
 # -------------------------------------------------------------------------------------------------- sweep
 
 
@@ -1323,16 +1214,6 @@ def _references_of_one_holder() -> int:
 
 
 _REFERENCES_OF_ONE_HOLDER = _references_of_one_holder()
-
-
-@contextmanager
-def recorded() -> Iterator[None]:
-    """Record inside, also within :func:`no_grad`."""
-    token = _recording.set(_recording.get() or True)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
 
 
 def _freed() -> RuntimeError:

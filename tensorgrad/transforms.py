@@ -30,8 +30,9 @@ from numpy import ndarray
 
 from .autodiff import swept
 from .containers import leaves, mapped
+from .recording import Watcher, _recording, recorded
 from .rows import Rows
-from .tensor import OPS, Tensor, Watcher, _clock, _recording, beside, describe, recorded, sweep
+from .tensor import OPS, Tensor, _clock, beside, describe, sweep
 
 Function = Callable[..., Any]
 

@@ -8,7 +8,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor, _capture, _clock
+from ..recording import _capture
+from ..tensor import Tensor, _clock
 from .program import Program, TensorOutput, Value
 from .traced import CaptureError, Recorder, Traced
 

@@ -11,7 +11,8 @@ from typing import Any, Callable
 import numpy as np
 
 from ..extras import MissingExtra
-from ..tensor import Replacements, Tensor, Watcher, _capture, _recording, as_data
+from ..recording import Replacements, Watcher, _capture, _recording
+from ..tensor import Tensor, as_data
 from .capture import Capture
 from .emit import Executable
 from .kernels import numba

@@ -10,7 +10,8 @@ import numpy as np
 from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
-from ..tensor import Tensor, watched
+from ..recording import watched
+from ..tensor import Tensor
 from .initialisers import he_normal
 from .module import Module
 from .weighted import Weighted, check_sizes

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..ops.activations import relu, softplus
 from ..ops.losses import check_labels, softmax_cross_entropy
-from ..tensor import Tensor, beside, verified
+from ..recording import verified
+from ..tensor import Tensor, beside
 
 __all__ = [
     "binary_cross_entropy_with_logits",

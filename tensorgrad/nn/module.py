@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Replacements, Tensor, describe, unchangeable, watched
+from ..recording import Replacements, unchangeable, watched
+from ..tensor import Tensor, describe
 
 
 class Module:

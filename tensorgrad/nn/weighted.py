@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, watched
+from ..recording import watched
+from ..tensor import Tensor
 from .losses import l1_penalty, l2_penalty
 from .module import Module, total
 

@@ -11,7 +11,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse, verified
+from ..recording import verified
+from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse
 from .operands import as_operand, without_history
 
 # Extremes: where both sides are equal each gets half of the gradient

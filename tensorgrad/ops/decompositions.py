@@ -19,7 +19,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse, refuses, verified
+from ..recording import verified
+from ..tensor import OPS, Tensor, beside, declare, implements, refuse, refuses
 from .operands import as_operand, without_history
 
 Shape = tuple[int, ...]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import beside, declare, drawn
+from ..recording import drawn
+from ..tensor import beside, declare
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
 """Generators whose raw numbers are random in all of their 64 bits: the same as those of ``integers``, and quicker."""

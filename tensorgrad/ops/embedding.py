@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, describe, verified
+from ..recording import verified
+from ..tensor import Tensor, describe
 
 
 def embedding(indices: Any, weight: Any) -> Any:

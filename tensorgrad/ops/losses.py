@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import Tensor, beside, declare, describe, verified
+from ..recording import verified
+from ..tensor import Tensor, beside, declare, describe
 from .activations import log_softmax, softmax
 from .operands import in_dtype
 

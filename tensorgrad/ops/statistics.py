@@ -12,7 +12,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse, verified
+from ..recording import verified
+from ..tensor import OPS, Tensor, beside, declare, implements, refuse
 from .operands import in_dtype, without_history
 from .reductions import as_rows, axes_of, equal_shares, from_rows
 

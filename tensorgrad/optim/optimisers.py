@@ -10,7 +10,8 @@ from typing import Any, Callable, Union
 import numpy as np
 
 from ..compile import compile
-from ..tensor import Replacements, Tensor, describe, outside, watched
+from ..recording import Replacements, outside, watched
+from ..tensor import Tensor, describe
 from .schedules import Plateau
 
 Rate = Union[float, Callable[[int], float]]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..nn import Module
-from ..tensor import Tensor, no_grad
+from ..recording import no_grad
+from ..tensor import Tensor
 
 _REMEDY = "lower the learning rate or clip the gradients"
 

@@ -16,7 +16,8 @@ from ..data import index_batches
 from ..extras import require
 from ..nn import Module, softmax_cross_entropy
 from ..optim import Optimiser, Plateau, clip_gradients
-from ..tensor import Tensor, no_grad, verified
+from ..recording import no_grad, verified
+from ..tensor import Tensor
 from .diagnosis import diagnose
 from .history import Epoch
 from .interruption import Interrupted, Interruption
