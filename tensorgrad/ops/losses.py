@@ -124,8 +124,8 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
     if not isinstance(labels, Tensor):  # a copy: the history keeps it
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
-        dtype = np.result_type(predictions)
-        labels = in_dtype(labels, dtype) if labels.dtype.kind == dtype.kind == "f" else labels
+        if labels.dtype.kind == "f" == (dtype := np.result_type(predictions)).kind:
+            labels = in_dtype(labels, dtype)
     shape = np.shape(predictions)
     if len(shape) == 0 or 0 in shape:
         raise ValueError(f"{name}: takes predictions of shape (examples, classes), at least one of each, got {shape}")
