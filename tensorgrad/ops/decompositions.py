@@ -100,7 +100,7 @@ def _regular(draw: samples.Draw, rows: int, columns: int, stack: Shape | None = 
     return samples.reals(draw, (*stack, rows, columns), 0.1, 0.3) + np.diag(large)[:rows, :columns]
 
 
-def _steady(matrices: Callable[[], np.ndarray], factors: Callable[[np.ndarray], Any]) -> np.ndarray:
+def _steady(matrices: Callable[[], np.ndarray], factors: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Matrices drawn until the factors do not jump within the reach of the numeric check.
 
     The signs of vectors are LAPACK's choice, which depends on the values in ways that differ between implementations.
@@ -111,15 +111,15 @@ def _steady(matrices: Callable[[], np.ndarray], factors: Callable[[np.ndarray], 
             return x
 
 
-def _jumps(x: np.ndarray, index: Shape, factors: Callable[[np.ndarray], Any]) -> bool:
+def _jumps(x: np.ndarray, index: Shape, factors: Callable[[np.ndarray], np.ndarray]) -> bool:
     """Whether vectors change by more than a small turn when one element of the matrices moves."""
-    before = factors(x)
-    for offset in (-samples.MARGIN, samples.MARGIN):
+
+    def at(offset: float) -> np.ndarray:
         moved = x.copy()
         moved[(..., *index)] += offset
-        if any(np.abs(new - old).max(initial=0) > 0.5 for new, old in zip(factors(moved), before)):
-            return True
-    return False
+        return factors(moved)
+
+    return any(np.abs(at(offset) - at(0)).max(initial=0) > 0.5 for offset in (-samples.MARGIN, samples.MARGIN))
 
 
 def _square_sample(draw: samples.Draw) -> Any:
@@ -429,7 +429,7 @@ def _eigh_gradient(g_values: Any, g_vectors: Any, values: Any, vectors: Any, low
 def _eigh_sample(draw: samples.Draw) -> Any:
     n = draw.integer(0, 3)
     uplo = samples.choice(draw, ["L", "U"])
-    return (_steady(lambda: _regular(draw, n, n), lambda x: np.linalg.eigh(x, UPLO=uplo)),), {"uplo": uplo}
+    return (_steady(lambda: _regular(draw, n, n), lambda x: _eigh(x, uplo=uplo)),), {"uplo": uplo}
 
 
 declare("eigh", _eigh, _eigh_rule, sample=_eigh_sample, expects=_SQUARE, opaque=True)
@@ -525,7 +525,7 @@ def _svd_sample(draw: samples.Draw) -> Any:
     m, n = draw.integer(0, 3), draw.integer(0, 3)
     hermitian, full_matrices = m == n and bool(draw.integer(0, 1)), abs(m - n) == 1 and bool(draw.integer(0, 1))
     settings = {"full_matrices": full_matrices, "hermitian": hermitian}
-    return (_steady(lambda: _regular(draw, m, n), lambda x: np.linalg.svd(x, **settings)),), settings
+    return (_steady(lambda: _regular(draw, m, n), lambda x: _svd(x, **settings)),), settings
 
 
 declare("svd", _svd, _svd_rule, sample=_svd_sample, expects="matrices (..., m, n)", opaque=True)
@@ -552,6 +552,10 @@ def _qr_shapes(x: Any) -> tuple[Shape, Shape]:
     return (m, n), (n, n)
 
 
+def _qr(x: Any) -> Any:
+    return _packed(*np.linalg.qr(x), ranks=(2, 2))
+
+
 def _qr_rule(g: Any, out: Any, x: Any) -> Any:
     """(g_Q + Q sym(M)) R⁻ᵀ for M = R g_Rᵀ - g_Qᵀ Q, where sym mirrors the lower triangle."""
     (q, r), (g_q, g_r) = _unpacked(out, *_qr_shapes(x)), _unpacked(g, *_qr_shapes(x))
@@ -562,12 +566,12 @@ def _qr_rule(g: Any, out: Any, x: Any) -> Any:
 def _qr_sample(draw: samples.Draw) -> Any:
     n = draw.integer(0, 3)
     rows = n + draw.integer(0, 1)
-    return (_steady(lambda: _regular(draw, rows, n), np.linalg.qr),), {}
+    return (_steady(lambda: _regular(draw, rows, n), _qr),), {}
 
 
 declare(
     "qr",
-    lambda x: _packed(*np.linalg.qr(x), ranks=(2, 2)),
+    _qr,
     _qr_rule,
     sample=_qr_sample,
     expects="matrices (..., m, n) of full rank with m >= n",
