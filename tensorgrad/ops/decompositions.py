@@ -116,7 +116,7 @@ def _jumps(x: np.ndarray, index: Shape, factors: Callable[[np.ndarray], np.ndarr
 
     def at(offset: float) -> np.ndarray:
         moved = x.copy()
-        moved[(..., *index)] += offset
+        moved[..., index[0], index[1]] += offset
         return factors(moved)
 
     return any(np.abs(at(offset) - at(0)).max(initial=0) > 0.5 for offset in (-samples.MARGIN, samples.MARGIN))
