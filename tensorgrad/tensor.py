@@ -1025,16 +1025,18 @@ def sweep(
     relevant = None if wanted is None else _leading_to(output, wanted)
     targets = frozenset(() if wanted is None else (tensor._order for tensor in wanted))
     found = []
-    tensors, gradients, youngest_first = {output._order: output}, {output._order: seed}, [-output._order]
+    tensors, gradients, youngest_first = {output._order: output}, {output._order: seed}, []
+    if output._record is not None:  # leaves lead nowhere, so their gradients are left for the end
+        youngest_first.append(-output._order)
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     with recorded() if create_graph else nullcontext():
         while youngest_first:
             order = -heappop(youngest_first)
             tensor, gradient = tensors.pop(order), gradients.pop(order)
-            record = tensor._record
-            if record is None or order in targets:
+            record: Any = tensor._record
+            if order in targets:
                 found.append((tensor, gradient if create_graph else _own(gradient)))
-                if record is None or record is _FREED or not _leads_on(record, relevant):
+                if record is _FREED or not _leads_on(record, relevant):
                     continue
             if record is _FREED:
                 raise _freed()
@@ -1068,9 +1070,11 @@ def sweep(
                     gradients[source] = gradients[source] + part
                 else:
                     gradients[source], tensors[source] = part, operand
-                    heappush(youngest_first, -source)
+                    if operand._record is not None:
+                        heappush(youngest_first, -source)
             if not retain_graph:
                 tensor._record = _FREED
+    found += [(leaf, gradients[o] if create_graph else _own(gradients.pop(o))) for o, leaf in tensors.items()]
     return found
 
 

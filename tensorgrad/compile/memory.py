@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from ..tensor import Tensor
+from .lanes import Column
 from .program import Instruction, Program, Value
 from .schedule import Step
 
@@ -22,17 +26,22 @@ class Memory:
         Buffers by the identity of their value.
     in_place
         For values that are computed right into the data of a leaf: the position of the leaf.
+    side_by_side
+        For whole columns of a bundle: the positions of the leaves whose data they are.
     """
 
     def __init__(self, program: Program, steps: list[Step]) -> None:
         self.program, self.steps = program, steps
         self.arrays: dict[int, np.ndarray] = {}
         self.in_place: dict[int, int] = {}
+        self.side_by_side: dict[int, tuple[int, ...]] = {}
         self.nbytes = 0
         self._free: list[np.ndarray] = []
         self._blocks: dict[int, np.ndarray] = {}
         self.last_use = self._last_uses()
         self._store_in_place()
+        self._lay_side_by_side()
+        self._column_of = self._columns()
         self._allocate()
 
     def outlives(self, value: Value, step: int) -> bool:
@@ -42,16 +51,15 @@ class Memory:
     def _last_uses(self) -> dict[int, int]:
         last: dict[int, int] = {}
         for index, step in enumerate(self.steps):
-            for instruction in step.instructions:
-                for value in instruction.values:
-                    last[id(value.root)] = index
+            for value in step.reads():
+                last[id(value.root)] = index
         for value in self.program.results():
             last[id(value.root)] = len(self.steps)
         return last
 
     def _store_in_place(self) -> None:
         """New data of a leaf goes right into its array where nothing reads the old data afterwards."""
-        position = {id(i.out): n for n, step in enumerate(self.steps) for i in step.instructions}
+        position = {id(i.out): n for n, step in enumerate(self.steps) for i in step.represented}
         stores = [(leaf, value) for leaf, value in self.program.stores if isinstance(value, Value)]
         needed = {value.root.index for value in self.program.results() if value.root.kind == "leaf"}
         for leaf, value in stores:
@@ -63,28 +71,71 @@ class Memory:
 
     def _is_last(self, leaf: int, writer: Instruction, index: int) -> bool:
         """Whether nothing reads a leaf once ``writer``, in the step of that index, has written to it."""
-        if any(v.root.kind == "leaf" and v.root.index == leaf for s in self.steps[index + 1 :] for v in s.values()):
+        if any(v.root.kind == "leaf" and v.root.index == leaf for s in self.steps[index + 1 :] for v in s.reads()):
             return False
         step = self.steps[index]
         reads = [
             (instruction, value)
-            for instruction in step.instructions
+            for instruction in step.represented
             for value in instruction.values
             if value.root.kind == "leaf" and value.root.index == leaf
         ]
         if not step.is_run:
             return not reads
         # only a ufunc reads an element before it writes it
-        before = step.instructions[: step.instructions.index(writer) + (writer.kind == "ufunc")]
-        return all(reader in before and value.kind == "leaf" and value.shape == step.shape for reader, value in reads)
+        lane, shape = step.lane_of(writer), writer.run_shape
+        before = lane[: lane.index(writer) + (writer.kind == "ufunc")]
+        return all(reader in before and value.kind == "leaf" and value.shape == shape for reader, value in reads)
+
+    def _lay_side_by_side(self) -> None:
+        """Columns of leaves: of those that a bundle computes in place, in all of its lanes or in none."""
+        columns = [column for step in self.steps for column in step.columns]
+        for column in columns:
+            leaves = tuple(self.in_place[id(part)] for part in column.parts if id(part) in self.in_place)
+            if len(leaves) == len(column.parts):
+                self.side_by_side[id(column.whole)] = leaves
+            elif column.given:
+                for part in column.parts:
+                    self.in_place.pop(id(part), None)
+        known = set(self.side_by_side.values())
+        for column in columns:
+            positions = tuple(part.index for part in column.parts if part.kind == "leaf")
+            if positions in known:
+                self.side_by_side[id(column.whole)] = positions
+
+    def _columns(self) -> dict[int, Column]:
+        """The columns that are buffers, by the identity of each part: what bundles give and, where it can be, take.
+
+        What they take is copied together where the program does not make it, or makes it for two bundles.
+        """
+        found: dict[int, Column] = {}
+        for index, step in enumerate(self.steps):
+            for column in step.columns:
+                kept = id(column.whole) not in self.side_by_side and any(self.outlives(x, index) for x in column.parts)
+                if column.given and kept:
+                    found.update((id(part), column) for part in column.parts)
+        for column in (column for step in self.steps for column in step.columns if not column.given):
+            parts = {id(part): part for part in column.parts}
+            makers = [part.instruction for part in column.parts if part.root is part and part.instruction is not None]
+            made = len(makers) == len(parts) == len(column.parts) and all(i.kind not in DYNAMIC for i in makers)
+            if made and not parts.keys() & {*found, *self.in_place}:
+                found.update(dict.fromkeys(parts, column))
+        return found
 
     def _allocate(self) -> None:
         kept = {id(value.root) for _, value in self.program.gradients if isinstance(value, Value)}
         dying: dict[int, list[Value]] = {}
         for index, step in enumerate(self.steps):
-            for instruction in step.instructions:
+            for instruction in step.represented:
                 out = instruction.out
                 if instruction.kind in (*DYNAMIC, "check") or id(out) in self.in_place:
+                    continue
+                if (column := self._column_of.get(id(out))) is not None:
+                    if id(out) not in self.arrays:
+                        self._place_column(column)
+                        if not kept & {id(part) for part in column.parts}:
+                            last = max(self.last_use.get(id(part), index) for part in column.parts)
+                            dying.setdefault(last, []).append(column.whole)
                     continue
                 if step.is_run and not self.outlives(out, index):
                     continue
@@ -110,6 +161,11 @@ class Memory:
                     return value
         return None
 
+    def _place_column(self, column: Column) -> None:
+        self._place(column.whole)
+        for part, array in zip(column.parts, column.cut(self.arrays[id(column.whole)])):
+            self.arrays[id(part)] = array
+
     def _place(self, value: Value) -> None:
         needed = max(value.nbytes, 1)
         fitting = [block for block in self._free if needed <= block.nbytes <= 4 * needed + 4096]
@@ -121,6 +177,27 @@ class Memory:
             self.nbytes += needed
         self._blocks[id(value)] = block
         self.arrays[id(value)] = block[: value.nbytes].view(value.dtype).reshape(value.shape)
+
+
+def side_by_side(tensors: Sequence[Tensor]) -> np.ndarray:
+    """The data of tensors of one dtype as one array, of which it becomes a part each, if it is not that already."""
+    arrays = [tensor._array for tensor in tensors]
+    block, start = arrays[0].base, _address(arrays[0])
+    ends = np.cumsum([array.nbytes for array in arrays]).tolist()
+    if any(a.base is not block or block is None or _address(a) + a.nbytes != start + e for a, e in zip(arrays, ends)):
+        block = _aligned(ends[-1])
+        start = _address(block)
+        for tensor, array, end in zip(tensors, arrays, ends):
+            tensor._array = block[end - array.nbytes : end].view(array.dtype).reshape(array.shape)
+            tensor._array[...] = array
+    offset = start - _address(block)
+    whole: np.ndarray = block[offset : offset + ends[-1]].view(arrays[0].dtype)
+    return whole
+
+
+def _address(array: np.ndarray) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def _aligned(nbytes: int) -> np.ndarray:

@@ -12,6 +12,7 @@ def explained(executable: Executable, timed: bool) -> str:
     for index, step in enumerate(executable.steps):
         names = [instruction.name for instruction in step.instructions]
         calls = names[0] if len(names) == 1 else f"run of {len(names)}: {' '.join(names)}"
+        calls += f" (for {len(step.lanes)} arrays)" if step.lanes else ""
         out = step.instructions[-1].out
         seconds = f"{1e3 * executable.seconds[index]:.3f}" if timed else ""
         held = sum(memory.arrays[id(i.out)].nbytes for i in step.instructions if id(i.out) in memory.arrays)

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
+from .lanes import Bundle, Column, bundles
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value
+
+Node = Union[Instruction, Bundle]
 
 
 @dataclass(eq=False)
 class Step:
-    """Instructions that are done together: a run of elementwise ones, or a single one of another kind."""
+    """Instructions that are done together: a run of elementwise ones, or a single one of another kind.
+
+    Attributes
+    ----------
+    instructions
+        What is done.
+    lanes, columns
+        Of a bundle: the instructions of the program that it stands for, and what they work on.
+    """
 
     instructions: list[Instruction]
+    lanes: list[list[Instruction]] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
+
+    @property
+    def represented(self) -> list[Instruction]:
+        """The instructions of the program."""
+        return [instruction for lane in self.lanes for instruction in lane] or self.instructions
+
+    def lane_of(self, instruction: Instruction) -> list[Instruction]:
+        """The instructions of the program that are done one after the other with this one."""
+        return next((lane for lane in self.lanes if instruction in lane), self.instructions)
 
     @property
     def is_run(self) -> bool:
@@ -24,6 +46,10 @@ class Step:
     def values(self) -> Iterator[Value]:
         """The operands that are not constants."""
         return (value for instruction in self.instructions for value in instruction.values)
+
+    def reads(self) -> Iterator[Value]:
+        """The same, of the program's instructions."""
+        return (value for instruction in self.represented for value in instruction.values)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,9 +70,11 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
     computed at any time, ends in the run that adds it, and needs no memory of its own. What changes the world outside
     (parameters stored in place) comes after all checks. Instructions that are not ``fusable`` are steps of their own.
     """
-    nodes = [instruction for instruction in program.instructions if instruction.kind != "view"]
-    position = {id(node): index for index, node in enumerate(nodes)}
-    sources = _sources(program, nodes)
+    instructions = [instruction for instruction in program.instructions if instruction.kind != "view"]
+    bundle_of = {id(i): bundle for bundle in bundles(program) for lane in bundle.lanes for i in lane}
+    position = {id(bundle_of.get(id(i), i)): index for index, i in enumerate(instructions)}  # of a bundle: of its last
+    nodes = list({id(node): node for node in (bundle_of.get(id(i), i) for i in instructions)}.values())
+    sources = _sources(program, nodes, bundle_of)
     waiting: dict[int, set[int]] = {id(node): set() for node in nodes}  # those that must come after it
     for node in nodes:
         for source in sources[id(node)]:
@@ -54,20 +82,27 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
     ready = [node for node in nodes if not waiting[id(node)]]
     steps: list[Step] = []
 
-    def done(node: Instruction) -> None:
+    def done(node: Node) -> None:
         ready.remove(node)
         for source in sources[id(node)]:
             waiting[id(source)].discard(id(node))
             if not waiting[id(source)] and source not in ready:
                 ready.append(source)
 
+    def lateness(node: Node) -> tuple[bool, bool, int]:
+        # bundles come last, so that nothing reads the old data after them, which they thus replace in place; then
+        # numbers, so that a sum that only they need can be part of a later pass over its operand
+        return isinstance(node, Bundle), node.out.size == 1, position[id(node)]
+
     while ready:
-        # numbers come last, so that a sum that only they need can be part of a later pass over its operand
-        node = max(ready, key=lambda candidate: (candidate.out.size == 1, position[id(candidate)]))
-        run = [node]
+        node = max(ready, key=lateness)
         done(node)
+        if isinstance(node, Bundle):
+            steps.append(Step(node.instructions, node.lanes, node.columns))
+            continue
+        run = [node]
         while node.run_shape is not None and fusable(node):
-            fitting = [other for other in ready if _joins(other, run) and fusable(other)]
+            fitting = [i for i in ready if isinstance(i, Instruction) and _joins(i, run) and fusable(i)]
             if not fitting:
                 break
             chosen = max(fitting, key=lambda candidate: position[id(candidate)])
@@ -77,27 +112,28 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
     return steps[::-1]
 
 
-def _sources(program: Program, nodes: list[Instruction]) -> dict[int, list[Instruction]]:
-    """For each instruction those that must come before it."""
+def _sources(program: Program, nodes: list[Node], bundle_of: dict[int, Bundle]) -> dict[int, list[Node]]:
+    """For each node those that must come before it."""
     stored = {id(value.root) for _, value in program.stores if isinstance(value, Value)}
-    effects: list[Instruction] = []
-    found: dict[int, list[Instruction]] = {}
+    effects: list[Node] = []
+    found: dict[int, list[Node]] = {}
     for node in nodes:
-        roots = {id(root): root for root in (value.root for value in node.values)}
-        before = [root.instruction for root in roots.values() if root.instruction is not None]
+        made_by = (value.root.instruction for value in node.values)
+        before = [bundle_of.get(id(i), i) for i in made_by if i is not None]
         if node.kind in EFFECTS:
             before += effects[-1:]
             effects.append(node)
-        found[id(node)] = before
+        found[id(node)] = [source for source in before if source is not node]
     checks = [node for node in effects if node.kind == "check"]
     if checks:
         for node in nodes:
-            if id(node.out) in stored and not _precedes(node, checks[-1], found):
+            changes = isinstance(node, Bundle) or id(node.out) in stored
+            if changes and not _precedes(node, checks[-1], found):
                 found[id(node)].append(checks[-1])
     return {key: list({id(source): source for source in sources}.values()) for key, sources in found.items()}
 
 
-def _precedes(node: Instruction, other: Instruction, sources: dict[int, list[Instruction]]) -> bool:
+def _precedes(node: Node, other: Node, sources: dict[int, list[Node]]) -> bool:
     """Whether ``other`` needs ``node``."""
     stack: list[Any] = [other]
     seen: set[int] = set()

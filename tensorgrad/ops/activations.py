@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import declare
-from .operands import as_operand
+from .operands import as_operand, largest
 
 
 def _floating(x: Any) -> Any:
@@ -262,13 +262,13 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 def _softmax(x: Any, *, axis: int = -1) -> Any:
     """exp(x) / sum exp(x), shifted by the maximum so that no exponential overflows."""
     x = as_operand(x)
-    powers = np.exp(x - x.max(axis=axis, keepdims=True))
+    powers = np.exp(x - largest(x, axis))
     return powers / powers.sum(axis=axis, keepdims=True)
 
 
 def _log_softmax(x: Any, *, axis: int = -1) -> Any:
     x = as_operand(x)
-    shifted = x - x.max(axis=axis, keepdims=True)
+    shifted = x - largest(x, axis)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 

@@ -11,7 +11,7 @@ from .. import samples
 from ..recording import verified
 from ..tensor import Tensor, beside, declare, describe
 from .activations import log_softmax, softmax
-from .operands import in_dtype
+from .operands import in_dtype, largest
 
 
 @lru_cache(maxsize=64)
@@ -27,7 +27,7 @@ def _one_hot(labels: Any, logits: Any) -> Any:
 
 
 def _index_cross_entropy(logits: Any, labels: Any) -> Any:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
+    shifted = logits - largest(logits, -1)
     chosen = np.where(_one_hot(labels, logits), shifted, 0)
     return (np.log(np.exp(shifted).sum(axis=-1)).sum() - chosen.sum()) / labels.size
 
@@ -126,15 +126,14 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
         if labels.dtype.kind == "f" == (dtype := np.result_type(predictions)).kind:
             labels = in_dtype(labels, dtype)
-    shape = np.shape(predictions)
+    shape = predictions.shape if hasattr(predictions, "shape") else np.shape(predictions)
     if len(shape) == 0 or 0 in shape:
         raise ValueError(f"{name}: takes predictions of shape (examples, classes), at least one of each, got {shape}")
     values = labels.numpy() if isinstance(labels, Tensor) else labels
     if values.dtype.kind in "iu" and values.shape == shape[:-1]:
-        unsigned = np.dtype(f"u{values.dtype.itemsize}")
 
         def check_range(values: Any) -> None:
-            if values.view(unsigned).max() >= shape[-1]:  # as unsigned, negative ones are huge
+            if values.view(f"u{values.itemsize}").max() >= shape[-1]:  # as unsigned, negative ones are huge
                 wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
                 raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
 

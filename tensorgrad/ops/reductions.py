@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
-from .operands import as_operand, in_dtype
+from .operands import as_operand, expanded, in_dtype, largest
 from .scans import products_of_others
 
 _NOT_GIVEN = np._NoValue
@@ -86,7 +86,7 @@ def _is_given(initial: Any) -> bool:
 def _sum_rule(
     g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None, initial: Any = None
 ) -> Any:
-    return in_dtype(np.broadcast_to(_selected(where, restored(g, x, axis, keepdims)), x.shape), x.dtype)
+    return in_dtype(expanded(_selected(where, restored(g, x, axis, keepdims)), x.shape), x.dtype)
 
 
 def _prod_rule(
@@ -102,7 +102,7 @@ def _prod_rule(
 
 def _mean_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None) -> Any:
     share = restored(g, x, axis, keepdims) * _reciprocal(_count(out, x, where, axis), g.dtype, of_none=0)
-    return in_dtype(np.broadcast_to(_selected(where, share), x.shape), x.dtype)
+    return in_dtype(expanded(_selected(where, share), x.shape), x.dtype)
 
 
 def _var_rule(
@@ -447,7 +447,7 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """Shifted by the maximum, so that no exponential overflows; -inf where nothing is added up."""
     if x.size == 0:
         return x.sum(axis=axis, keepdims=keepdims) - np.inf
-    highest = x.max(axis=axis, keepdims=True)
+    highest = largest(x, axis)
     shift = np.where(np.isinf(highest), 0, highest)
     total = np.exp(x - shift).sum(axis=axis, keepdims=keepdims)
     nothing = total == 0

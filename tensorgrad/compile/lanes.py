@@ -1,0 +1,181 @@
+"""Small tensors that are changed in the same way are changed together.
+
+An optimiser does the same to every parameter; for a bias of ten numbers each call of NumPy costs more than its work.
+So instructions that are alike, one *lane* for each tensor, are bundled: they are done once, on arrays in which those of
+the lanes lie side by side. Parameters and their state are laid out so for good, and gradients are computed right into
+their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .program import Instruction, Program, Value
+
+SMALL = 8192
+"""Elements up to which an array is bundled with others."""
+
+LARGEST = 32768
+"""Elements of a bundle: it is done in one piece."""
+
+
+@dataclass(eq=False)
+class Column:
+    """What the lanes have at one place of their instructions: a value in each, and ``whole``, all of them as one.
+
+    ``given`` if the bundle computes it, else it comes from elsewhere.
+    """
+
+    whole: Value
+    parts: list[Value]
+    given: bool
+
+    def cut(self, whole: np.ndarray) -> list[np.ndarray]:
+        """The parts of an array that is the whole column."""
+        ends = np.cumsum([part.size for part in self.parts])
+        return [whole[end - part.size : end].reshape(part.shape) for end, part in zip(ends, self.parts)]
+
+
+@dataclass(eq=False)
+class Bundle:
+    """Instructions on whole columns, and the lanes that they stand for; a node of the schedule like an instruction."""
+
+    instructions: list[Instruction]
+    lanes: list[list[Instruction]]
+    columns: list[Column]
+    out: Value = field(init=False)
+    kind: str = "bundle"
+    run_shape: None = None
+
+    def __post_init__(self) -> None:
+        self.out = self.instructions[-1].out
+
+    @property
+    def values(self) -> Iterator[Value]:
+        """The operands of all lanes."""
+        return (value for lane in self.lanes for instruction in lane for value in instruction.values)
+
+
+@dataclass(eq=False)
+class _Lane:
+    """Instructions on arrays of one shape, in order; ``parts`` in the order in which they come up."""
+
+    instructions: list[Instruction]
+    parts: list[Value] = field(default_factory=list)
+    signature: Any = None
+
+    @property
+    def size(self) -> int:
+        return self.instructions[0].out.size
+
+
+def bundles(program: Program) -> list[Bundle]:
+    """The bundles that can be made of a program's instructions."""
+    alike: dict[Any, list[_Lane]] = {}
+    for lane in _lanes(program):
+        if _describe(lane):
+            alike.setdefault(lane.signature, []).append(lane)
+    found = []
+    for lanes in alike.values():
+        chosen: list[_Lane] = []
+        for lane in sorted(lanes, key=lambda lane: lane.size):
+            if sum(other.size for other in chosen) + lane.size <= LARGEST:
+                chosen.insert(0, lane)  # the largest first, whose lengths keep the others aligned
+        if len(chosen) > 1 and _independent(chosen, program):
+            found.append(_bundle(chosen))
+    return found
+
+
+def _lanes(program: Program) -> list[_Lane]:
+    """For each tensor that is assigned to the elementwise instructions that give its new value, from what is kept."""
+    stored = [value for _, value in program.stores if isinstance(value, Value)]
+    kept = {id(value) for value in program.results()} - {id(value) for value in stored}
+    position = {id(instruction): number for number, instruction in enumerate(program.instructions)}
+    lane_of: dict[int, dict[int, Instruction]] = {}
+    for value in stored:
+        lane = dict(_leading_to(value, kept))
+        for other in {id(lane_of[key]): lane_of[key] for key in lane if key in lane_of}.values():
+            lane.update(other)
+        lane_of.update(dict.fromkeys(lane, lane))
+    lanes = {id(lane): lane for lane in lane_of.values()}.values()
+    return [_Lane(sorted(lane.values(), key=lambda instruction: position[id(instruction)])) for lane in lanes]
+
+
+def _leading_to(value: Value, kept: set[int]) -> Iterator[tuple[int, Instruction]]:
+    """The instructions of the shape of ``value`` that it is computed by, as far as the values that are ``kept``."""
+    stack, met = [value], set()
+    while stack:
+        instruction = stack.pop().instruction
+        if instruction is None or instruction.kind != "ufunc" or id(instruction) in met:
+            continue
+        if instruction.out.shape == value.shape and 1 < value.size <= SMALL and id(instruction.out) not in kept:
+            met.add(id(instruction))
+            yield id(instruction), instruction
+            stack += instruction.values
+
+
+def _describe(lane: _Lane) -> bool:
+    """Find the lane's parts and its signature, the same for lanes that are alike; False if it cannot be bundled."""
+    shape = lane.instructions[0].out.shape
+    numbers: dict[int, int] = {}
+
+    def number(value: Value) -> int:
+        if id(value) not in numbers:
+            numbers[id(value)] = len(lane.parts)
+            lane.parts.append(value)
+        return numbers[id(value)]
+
+    def term(operand: Any) -> Any:
+        if not isinstance(operand, Value):
+            return type(operand), repr(operand) if isinstance(operand, (bool, int, float, np.generic)) else id(operand)
+        if operand.shape == shape:
+            return number(operand), operand.kind, operand.dtype
+        return id(operand)
+
+    calls = []
+    for instruction in lane.instructions:
+        if instruction.out.shape != shape or any(np.shape(x) not in ((), shape) for x in instruction.operands):
+            return False
+        terms = tuple(map(term, instruction.operands))
+        calls.append((instruction.function, terms, number(instruction.out), instruction.out.dtype))
+    lane.signature = tuple(calls)
+    return True
+
+
+def _independent(lanes: list[_Lane], program: Program) -> bool:
+    """Whether no lane, and no check, needs what another lane gives."""
+    own = {id(instruction) for lane in lanes for instruction in lane.instructions}
+    given = {id(instruction.out) for lane in lanes for instruction in lane.instructions}
+    outside = [value for lane in lanes for value in lane.parts if id(value) not in given]
+    checks = [i for i in program.instructions if i.kind == "check"]
+    return not own & _needed([*outside, *(value for check in checks for value in check.values)])
+
+
+def _needed(values: Iterable[Value]) -> set[int]:
+    """The instructions that the values are computed by."""
+    stack, met = [value.instruction for value in values], set()
+    while stack:
+        instruction = stack.pop()
+        if instruction is not None and id(instruction) not in met:
+            met.add(id(instruction))
+            stack += [value.instruction for value in instruction.values]
+    return met
+
+
+def _bundle(lanes: list[_Lane]) -> Bundle:
+    length = sum(lane.size for lane in lanes)
+    parts = [list(values) for values in zip(*(lane.parts for lane in lanes))]
+    given = {id(instruction.out) for instruction in lanes[0].instructions}
+    columns = [Column(Value("result", (length,), v[0].dtype), v, id(v[0]) in given) for v in parts]
+    whole = {id(column.parts[0]): column.whole for column in columns}
+    instructions = []
+    for instruction in lanes[0].instructions:
+        operands = tuple(whole.get(id(x), x) for x in instruction.operands)
+        out = whole[id(instruction.out)]
+        out.instruction = Instruction("ufunc", instruction.function, operands, {}, out)
+        instructions.append(out.instruction)
+    return Bundle(instructions, [lane.instructions for lane in lanes], columns)
