@@ -120,7 +120,9 @@ class Op:
         if settings or self.settings or len(operands) != self.arity:
             settings = self._checked(operands, settings)
         if self.on_complex is None and traced and self.differentiable:
-            _refuse_complex(self.name, arrays)
+            for array in arrays:
+                if type(array) is not ndarray or array.dtype.kind == "c":
+                    _refuse_complex(self.name, (array,))
         try:
             if capture is not None and self.opaque:
                 data = capture.opaque(self.forward, arrays, settings)
@@ -1025,14 +1027,14 @@ def sweep(
     relevant = None if wanted is None else _leading_to(output, wanted)
     targets = frozenset(() if wanted is None else (tensor._order for tensor in wanted))
     found = []
-    tensors, gradients, youngest_first = {output._order: output}, {output._order: seed}, []
+    reached, youngest_first = {output._order: (output, seed)}, []
     if output._record is not None:  # leaves lead nowhere, so their gradients are left for the end
         youngest_first.append(-output._order)
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     with recorded() if create_graph else nullcontext():
         while youngest_first:
             order = -heappop(youngest_first)
-            tensor, gradient = tensors.pop(order), gradients.pop(order)
+            tensor, gradient = reached.pop(order)
             record: Any = tensor._record
             if order in targets:
                 found.append((tensor, gradient if create_graph else _own(gradient)))
@@ -1066,15 +1068,17 @@ def sweep(
                 data = operand._array
                 if part.shape != data.shape or part.dtype != data.dtype:
                     part = _fit(op, index, part, operand, tensor)
-                if source in gradients:
-                    gradients[source] = gradients[source] + part
-                else:
-                    gradients[source], tensors[source] = part, operand
-                    if operand._record is not None:
-                        heappush(youngest_first, -source)
+                if source in reached:
+                    part = reached[source][1] + part
+                elif operand._record is not None:
+                    heappush(youngest_first, -source)
+                reached[source] = operand, part
             if not retain_graph:
                 tensor._record = _FREED
-    found += [(leaf, gradients[o] if create_graph else _own(gradients.pop(o))) for o, leaf in tensors.items()]
+    part = parts = None  # so that the last gradient has one holder too
+    while reached:
+        _, (leaf, gradient) = reached.popitem()
+        found.append((leaf, gradient if create_graph else _own(gradient)))
     return found
 
 

@@ -188,7 +188,7 @@ class Executable:
             prefix = {"argument": "a", "leaf": "p", "gradient": "g"}.get(root.kind)
             self._names[id(root)] = f"{prefix}{root.index}" if prefix else self._constant(root.array)
             if root.kind == "gradient":
-                lines.append(f"g{root.index} = asarray(P{root.index}.grad)")
+                lines.append(f"g{root.index} = asarray(P{root.index}._grad)")
             lines += self._views_of(root)
         return lines
 
@@ -458,14 +458,14 @@ class Executable:
         read = {v.root.index for i in program.instructions for v in i.values if v.root.kind == "gradient"}
         for leaf, value in program.gradients:
             if not isinstance(value, Value):
-                lines.append(f"P{leaf}.grad = {'None' if value is None else f'array({self._constant(value)})'}")
+                lines.append(f"P{leaf}._grad = {'None' if value is None else f'array({self._constant(value)})'}")
                 continue
             own = value.root is value and value.kind == "result" and id(value) not in self.memory.in_place
             if own and id(value) not in taken and not (read & old):
                 taken.add(id(value))
-                lines.append(f"P{leaf}.grad = {self._name(value)}")
+                lines.append(f"P{leaf}._grad = {self._name(value)}")
             else:
-                lines.append(f"P{leaf}.grad = array({self._name(value)})")
+                lines.append(f"P{leaf}._grad = array({self._name(value)})")
         late = []
         for leaf, value in program.stores:
             if isinstance(value, Value) and id(value) in self.memory.in_place:

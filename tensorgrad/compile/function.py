@@ -103,7 +103,7 @@ class Compiled:
         if _capture.get() is not None or isinstance(_recording.get(), Watcher):
             # part of another compiled function's program, or to be watched op by op
             return self.function(*args, **settings)
-        arguments = _Arguments(args, settings)
+        arguments = _Arguments(args, settings) if args or settings else _NONE
         with self._lock:
             return self._variant(arguments)(arguments)
 
@@ -268,3 +268,6 @@ class _Arguments:
 
         args, settings = self._tree[1:]
         return rebuilt(args), rebuilt(settings)
+
+
+_NONE = _Arguments((), {})

@@ -59,8 +59,9 @@ class Module:
 
     def penalty(self) -> Any:
         """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none."""
-        children = {id(child): child for child in _modules(vars(self).values())}  # one that is shared counts once
-        return total(child.penalty() for child in children.values())
+        children: dict[int, Module] = {}  # one that is shared counts once
+        _collect_modules(vars(self).values(), children)
+        return total([child.penalty() for child in children.values()])
 
     # What belongs to it
 
@@ -176,15 +177,15 @@ def total(penalties: Iterable[Any]) -> Any:
     return sum(tensors[1:], start=tensors[0]) if tensors else 0.0
 
 
-def _modules(values: Iterable[Any]) -> Iterator[Module]:
-    """The modules among attributes, also inside lists, tuples and dicts."""
+def _collect_modules(values: Iterable[Any], found: dict[int, Module]) -> None:
+    """Add the modules among attributes, also inside lists, tuples and dicts."""
     for value in values:
         if isinstance(value, Module):
-            yield value
+            found[id(value)] = value
         elif isinstance(value, (list, tuple)):
-            yield from _modules(value)
+            _collect_modules(value, found)
         elif isinstance(value, dict):
-            yield from _modules(value.values())
+            _collect_modules(value.values(), found)
 
 
 def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
