@@ -22,7 +22,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from functools import wraps
 from heapq import heappop, heappush
 from itertools import count
@@ -33,7 +32,7 @@ from typing import Any, Callable, Optional, TypeVar, cast
 import numpy as np
 from numpy import ndarray
 
-from .recording import Watcher, _capture, _recording, recorded
+from .recording import Watcher, _capture, _recording
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -1013,7 +1012,7 @@ def sweep(
     retain_graph
         Keep the records. By default each is freed as soon as it has been used.
     create_graph
-        Call the rules with Tensors, so that the gradients are recorded in turn.
+        Call the rules with Tensors, so that the gradients are recorded in turn, where recording is on.
 
     Returns
     -------
@@ -1031,50 +1030,49 @@ def sweep(
     if output._record is not None:  # leaves lead nowhere, so their gradients are left for the end
         youngest_first.append(-output._order)
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
-    with recorded() if create_graph else nullcontext():
-        while youngest_first:
-            order = -heappop(youngest_first)
-            tensor, gradient = reached.pop(order)
-            record: Any = tensor._record
-            if order in targets:
-                found.append((tensor, gradient if create_graph else _own(gradient)))
-                if record is _FREED or not _leads_on(record, relevant):
-                    continue
-            if record is _FREED:
-                raise _freed()
-            op, operands, arrays, settings = record
-            out = tensor if create_graph else tensor._array
-            values = _live(operands, arrays) if create_graph else arrays
-            if watcher is not None:
-                watcher.about_to_differentiate(op, tensor, arrays)
-            parts = op.rules[0](gradient, out, *values, **settings) if op.arity is None else None
-            for index, operand in enumerate(operands):
-                if type(operand) is not Tensor:
-                    continue
+    while youngest_first:
+        order = -heappop(youngest_first)
+        tensor, gradient = reached.pop(order)
+        record: Any = tensor._record
+        if order in targets:
+            found.append((tensor, gradient if create_graph else _own(gradient)))
+            if record is _FREED or not _leads_on(record, relevant):
+                continue
+        if record is _FREED:
+            raise _freed()
+        op, operands, arrays, settings = record
+        out = tensor if create_graph else tensor._array
+        values = _live(operands, arrays) if create_graph else arrays
+        if watcher is not None:
+            watcher.about_to_differentiate(op, tensor, arrays)
+        parts = op.rules[0](gradient, out, *values, **settings) if op.arity is None else None
+        for index, operand in enumerate(operands):
+            if type(operand) is not Tensor:
+                continue
+            source = operand._order
+            if source > order:
+                operand = _as_it_was(operand, order, op)
                 source = operand._order
-                if source > order:
-                    operand = _as_it_was(operand, order, op)
-                    source = operand._order
-                if not operand._requires_grad or (relevant is not None and source not in relevant):
-                    continue
-                if parts is not None:
-                    part = parts[index]
-                elif (rule := op.rules[index]) is not None:
-                    part = rule(gradient, out, *values, **settings)
-                else:
-                    continue
-                if watcher is not None:
-                    watcher.differentiated(op, tensor, index, arrays[index], part)
-                data = operand._array
-                if part.shape != data.shape or part.dtype != data.dtype:
-                    part = _fit(op, index, part, operand, tensor)
-                if source in reached:
-                    part = reached[source][1] + part
-                elif operand._record is not None:
-                    heappush(youngest_first, -source)
-                reached[source] = operand, part
-            if not retain_graph:
-                tensor._record = _FREED
+            if not operand._requires_grad or (relevant is not None and source not in relevant):
+                continue
+            if parts is not None:
+                part = parts[index]
+            elif (rule := op.rules[index]) is not None:
+                part = rule(gradient, out, *values, **settings)
+            else:
+                continue
+            if watcher is not None:
+                watcher.differentiated(op, tensor, index, arrays[index], part)
+            data = operand._array
+            if part.shape != data.shape or part.dtype != data.dtype:
+                part = _fit(op, index, part, operand, tensor)
+            if source in reached:
+                part = reached[source][1] + part
+            elif operand._record is not None:
+                heappush(youngest_first, -source)
+            reached[source] = operand, part
+        if not retain_graph:
+            tensor._record = _FREED
     part = parts = None  # so that the last gradient has one holder too
     while reached:
         _, (leaf, gradient) = reached.popitem()
@@ -1161,16 +1159,19 @@ def _fit(op: Op, index: int, part: Any, operand: Tensor, out: Tensor) -> Any:
 
     To a real operand belongs the real part: the other one says what would happen if it could move off the real axis.
     """
-    if part.shape != operand.shape:
-        if not op.broadcasts or not _broadcasts_to(operand.shape, part.shape):
+    shape, dtype = operand._array.shape, operand._array.dtype
+    if part.shape != shape:
+        if not op.broadcasts or not _broadcasts_to(shape, part.shape):
             raise _wrong_gradient(op, index, part, operand)
-        part = sum_to_shape(part, operand.shape)
-    if part.dtype.kind == "c" != operand.dtype.kind:
+        part = sum_to_shape(part, shape)
+    if part.dtype == dtype:
+        return part
+    if part.dtype.kind == "c" != dtype.kind:
         part = np.real(part)
-    if part.dtype != operand.dtype:
-        if _precision(part.dtype) != _precision(out.dtype) or operand.dtype == out.dtype:
+    if part.dtype != dtype:
+        if _precision(part.dtype) != _precision(out.dtype) or dtype == out.dtype:
             raise _wrong_gradient(op, index, part, operand)
-        part = part.astype(operand.dtype)
+        part = part.astype(dtype)
     return part
 
 

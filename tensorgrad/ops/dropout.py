@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import samples
 from ..recording import drawn
-from ..tensor import beside, declare
+from ..tensor import beside
+from .operands import without_history
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
 """Generators whose raw numbers are random in all of their 64 bits: the same as those of ``integers``, and quicker."""
 
 
-def _keep_mask(x: Any, *, rate: float = 0.5, rng: Any = None) -> Any:
-    """1/(1 - rate) where an element is kept, 0 where it is dropped.
+def _keep_mask(x: Any, rate: float, rng: np.random.Generator) -> Any:
+    """For an array 1 / (1 - rate) where an element is kept, 0 where it is dropped.
 
     Each element takes 16 random bits, seven times cheaper than a float; the probability is thus a multiple
     of 2^-16, and the scale is exactly its inverse, so that the mean stays exactly 1.
@@ -31,18 +31,6 @@ def _keep_mask(x: Any, *, rate: float = 0.5, rng: Any = None) -> Any:
         return raw.view(np.uint16)[: x.size].reshape(x.shape)
 
     return (beside(drawn(rng, words), x) < kept) * x.dtype.type(65536 / kept)
-
-
-keep_mask = declare(
-    "keep_mask",
-    _keep_mask,
-    None,
-    sample=lambda draw: (
-        (samples.reals(draw, samples.shape(draw)),),
-        {"rate": samples.choice(draw, [0.5, 0.1, 0.0]), "rng": np.random.default_rng(draw.integer(0, 99))},
-    ),
-    expects="a floating array",
-)
 
 
 def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
@@ -67,4 +55,4 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
         raise ValueError(f"dropout: rate must satisfy 0 <= rate < 1, got {rate}")
     if np.dtype(x.dtype).kind != "f":
         raise TypeError(f"dropout: takes floats, got {x.dtype}; use x.astype(np.float32)")
-    return x * keep_mask(x, rate=rate, rng=rng)
+    return x * _keep_mask(without_history(x), rate, rng)
