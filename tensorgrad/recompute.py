@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from .autodiff import swept
 from .containers import leaves, mapped
-from .recording import _capture, _recording, recorded
+from .recording import _capture, _recording, recorded, repeated
 from .tensor import Op, Tensor, _clock
 from .transforms import Function, from_outside, named, packed
 
@@ -32,7 +32,7 @@ def checkpoint(f: Function) -> Function:
     ----------
     f
         Function of arrays and containers of them, which returns an array or a container of arrays. Its effects, if it
-        has any, happen once more in the backward pass.
+        has any, happen once more in the backward pass; but running means of batch normalisation move once.
 
     Raises
     ------
@@ -78,7 +78,8 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
         now = [generator.bit_generator.state for generator in generators]
         _set_states(generators, states)
         try:
-            _, outputs = run(variables[: len(inputs)])
+            with repeated():
+                _, outputs = run(variables[: len(inputs)])
         finally:
             _set_states(generators, now)
         with recorded():

@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _recording: ContextVar[bool | Watcher] = ContextVar("recording", default=True)
 _capture: ContextVar[Any] = ContextVar("capture", default=None)
+_repeating: ContextVar[bool] = ContextVar("repeating", default=False)
 
 
 class Watcher:
@@ -83,6 +84,21 @@ def recorded() -> Iterator[None]:
         yield
     finally:
         _recording.reset(token)
+
+
+@contextmanager
+def repeated() -> Iterator[None]:
+    """Inside, functions are called once more for their gradients only: see :func:`is_repeated`."""
+    token = _repeating.set(True)
+    try:
+        yield
+    finally:
+        _repeating.reset(token)
+
+
+def is_repeated() -> bool:
+    """Whether a call repeats one whose effects there have been, such as running means: it should have none."""
+    return _repeating.get()
 
 
 # What a capture is told

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.normalisation import batch_norm, layer_norm
+from ..recording import is_repeated
 from ..tensor import Tensor
 from .module import Module
 from .weighted import check_sizes, in_dtype
@@ -69,7 +70,8 @@ class BatchNorm(Module):
             mean, var = self.running_mean, self.running_var
             return batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)  # type: ignore[no-any-return]
         result: Tensor = batch_norm(x, self.weight, self.bias, eps=self.eps)
-        self._observe(x.numpy() if isinstance(x, Tensor) else x)
+        if not is_repeated():
+            self._observe(x.numpy() if isinstance(x, Tensor) else x)
         return result
 
     def _observe(self, x: Any) -> None:
