@@ -9,6 +9,7 @@ import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.report import save_curves
 from tensorgrad.training import Epoch, TrainingError, evaluate, fit, predict, save_history
+from tensorgrad.training.session import Session
 
 
 def blobs(count=300, seed=0):
@@ -91,3 +92,20 @@ def test_curves_are_a_picture(tmp_path, count):
     picture = imread(tmp_path / "curves.png")
     assert picture.shape[:2] == (480, 1200) and picture.std() > 0.01
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_a_state_that_is_not_finite_is_not_saved_over_a_good_one(tmp_path):
+    model = nn.Sequential(nn.Dense(2, 3, np.random.default_rng(0)), nn.BatchNorm1d(3))
+    optimiser = tg.optim.Adam(model.parameters())
+    session = Session(model, optimiser, np.random.default_rng(0), tmp_path)
+    session.save()
+    good = (tmp_path / "last.npz").read_bytes()
+    for tensor in (model.layers[0].weight, model.layers[1].running_var, optimiser.state["second_moment"][0]):
+        before = tensor.data.copy()
+        tensor.data = np.full_like(before, np.inf)
+        session.save()
+        assert (tmp_path / "last.npz").read_bytes() == good
+        tensor.data = before
+    session.progress.step = 1
+    session.save()
+    assert (tmp_path / "last.npz").read_bytes() != good

@@ -104,7 +104,7 @@ class Session:
 
     def save(self) -> None:
         """Write the state to ``last.npz``; not one that is no longer finite, from which nothing could go on."""
-        if self.folder is None or not all(np.isfinite(p.data).all() for p in self.model.parameters()):
+        if self.folder is None or not self._is_finite():
             return
         started = time.perf_counter()
         progress = {**vars(self.progress), "history": [asdict(row) for row in self.progress.history]}
@@ -119,6 +119,11 @@ class Session:
         save_checkpoint(self.folder / LAST, arrays, description)
         self._saved_at = time.perf_counter()
         self._save_took = self._saved_at - started
+
+    def _is_finite(self) -> bool:
+        """Whether that holds of the network, running means included, and of the optimiser."""
+        moments = (tensor.data for tensors in self.optimiser.state.values() for tensor in tensors)
+        return all(np.isfinite(array).all() for array in (*self.model.state_dict(copy=False).values(), *moments))
 
     def restore(self, count: int | None = None) -> bool:
         """Go on from ``last.npz``; False if there is none. ``count`` is the number of training examples, to be checked.
