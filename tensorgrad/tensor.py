@@ -22,11 +22,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator, Sequence
-from functools import wraps
+from dis import get_instructions
+from functools import lru_cache, wraps
 from heapq import heappop, heappush
+from inspect import currentframe
 from itertools import count
 from operator import index as as_integer
 from sys import getrefcount
+from types import CodeType, FrameType
 from typing import Any, Callable, Optional, TypeVar, cast
 
 import numpy as np
@@ -472,11 +475,46 @@ def _in_place(name: str) -> Callable[[Tensor, Any], Tensor]:
         return out if out.dtype == x.dtype else out.astype(x.dtype)
 
     def operator(self: Tensor, other: Any) -> Tensor:
-        if self._is_view():  # as in x[i] += y, which goes on to assign the result to x[i]
-            return result(self, other)
-        return self._become(result, other, f"{name} in place")
+        if not self._is_view():
+            return self._become(result, other, f"{name} in place")
+        frame = cast("FrameType", cast("FrameType", currentframe()).f_back)
+        if getrefcount(self) > _REFERENCES_OF_ITEM or not _assigns_to_item(frame.f_code, frame.f_lasti):
+            raise TypeError(
+                f"{name} in place: this tensor is a view of another, which would not see the change; change that one "
+                f"(x[i] += y for row = x[i]; row += y), or write row = {name}(row, y) if only the row is meant"
+            )
+        return result(self, other)
 
     return operator
+
+
+def _references_of_item() -> int:
+    """What ``getrefcount`` says inside ``x[i] += y`` of what ``x[i]`` has made."""
+
+    class Item:
+        def __iadd__(self, other: list[int]) -> Item:
+            other.append(getrefcount(self))
+            return self
+
+    class Items:
+        def __getitem__(self, index: int) -> Item:
+            return Item()
+
+        def __setitem__(self, index: int, value: Item) -> None: ...
+
+    items, counts = Items(), list[int]()
+    items[0] += counts
+    return counts[0]
+
+
+_REFERENCES_OF_ITEM = _references_of_item()
+
+
+@lru_cache(maxsize=1024)
+def _assigns_to_item(code: CodeType, position: int) -> bool:
+    """Whether the in-place operation at ``position`` is that of ``x[i] += y``, which goes on to assign to ``x[i]``."""
+    following = (i.opname for i in get_instructions(code) if i.offset > position)
+    return next(name for name in following if not name.startswith(("SWAP", "ROT", "CACHE"))).startswith("STORE_S")
 
 
 def _reduction(name: str) -> Callable[..., Tensor]:

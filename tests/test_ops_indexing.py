@@ -1,7 +1,9 @@
 """Indexing, changes in place, sorting and functions of signals: every argument form that NumPy documents."""
 
 import gc
+import operator
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -852,3 +854,82 @@ def test_refused_in_a_compiled_function():
         with pytest.raises(kind, match=message):
             tg.compile(function)(argument)
         assert not state.requires_grad and state.data.tolist() == [0, 0, 0] and state.creator is None
+
+
+def held(x):
+    row = x[0]
+    row += 1
+
+
+def iterated(x):
+    for row in x:
+        row /= row.sum()
+
+
+def turned(x):
+    y = x.T
+    y *= 2
+
+
+def flattened(x):
+    y = np.ravel(x)
+    y **= 2
+
+
+def diagonal(x):
+    y = np.einsum("ii->i", x)
+    y += 1
+
+
+def in_a_function(x):
+    def centre(row):
+        row -= row.mean()
+
+    centre(x[0])
+
+
+def in_an_attribute(x):
+    holder = SimpleNamespace(row=x[0])
+    holder.row += 1
+
+
+def in_a_list(x):
+    rows = [x[0], x[1]]
+    rows[0] += 1
+
+
+def of_parts(x):
+    a, b = np.split(x, [1])
+    b -= a
+
+
+def through_a_function(x):
+    operator.iadd(x[0], 1)
+
+
+VIEWS = [held, iterated, turned, flattened, diagonal, in_a_function, in_an_attribute, in_a_list, of_parts]
+
+
+@pytest.mark.parametrize("change", [*VIEWS, through_a_function])
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_a_view_that_somebody_holds_is_not_changed_in_place(change, requires_grad):
+    """NumPy would change the array that is viewed; a Tensor cannot, and says so."""
+    array = np.arange(1.0, 10).reshape(3, 3)
+    before = array.copy()
+    change(array)
+    assert (array != before).any()
+    with pytest.raises(TypeError, match="in place: this tensor is a view of another"):
+        change(tg.Tensor(before, requires_grad=requires_grad) * 1)
+
+
+def test_items_are_changed_in_place_wherever_the_tensor_is():
+    def change(x):
+        holder, listed, i = SimpleNamespace(x=x), {"x": x}, 1
+        holder.x[0] += 1
+        listed["x"][i, 1:] *= x[0, 0]
+        x[2, ...] -= x[i]
+        x[[0, 2]] /= 2
+        x[0:2] **= 2
+        return x * 1
+
+    check_call(lambda x: change(x * 1.0), np.arange(1.0, 10).reshape(3, 3) + 0.5)
