@@ -56,6 +56,9 @@ _PLAIN_ANSWERS: set[Callable[..., Any]] = set()
 _REMEDIES: dict[Callable[..., Any], str] = {}
 """What to do instead of calling a NumPy function that Tensors refuse, where there is more to say than usual."""
 
+ALWAYS_COPIED = 16384
+"""Bytes of a constant that a record keeps a copy of, whatever the size of the result."""
+
 _clock = count(1)
 _FREED = ("freed",)
 _PLAIN = frozenset({ndarray, float, int, bool, complex})
@@ -108,7 +111,7 @@ class Op:
 
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         arrays = []
-        traced = needs_gradient = False
+        traced = needs_gradient = has_constants = False
         capture = _capture.get()
         for operand in operands:
             kind = type(operand)
@@ -118,6 +121,7 @@ class Op:
                     needs_gradient = True
                 arrays.append(operand._array if capture is None else capture.lift(operand))
             else:
+                has_constants = has_constants or kind is ndarray
                 arrays.append(operand if kind in _PLAIN else _constant(operand))
         if settings or self.settings or len(operands) != self.arity:
             settings = self._checked(operands, settings)
@@ -146,6 +150,8 @@ class Op:
                 _refuse_complex(self.name, [out._array])
         if needs_gradient and self.differentiable and kind in "fc" and (recording := _recording.get()):
             out._requires_grad = True
+            if has_constants:
+                arrays = _kept(operands, arrays, out._array.nbytes)
             out._record = (self if kind == "f" else self.on_complex, operands, arrays, settings)
             if recording is not True:
                 recording.computed(self, out, arrays)
@@ -412,6 +418,21 @@ def _constant(operand: Any) -> Any:
     return np.asarray(operand)
 
 
+def _kept(operands: tuple[Any, ...], arrays: list[Any], limit: int) -> list[Any]:
+    """The arrays for a record: copies of plain ones that may be written into before the backward pass.
+
+    But for large ones beside a smaller result of ``limit`` bytes (a matrix times a vector), whose copies would be most
+    of what a history keeps.
+    """
+    limit = max(limit, ALWAYS_COPIED)
+    return [
+        array.copy()
+        if type(operand) is not Tensor and type(array) is ndarray and array.flags.writeable and array.nbytes <= limit
+        else array
+        for operand, array in zip(operands, arrays)
+    ]
+
+
 def beside(array: Any, x: Any) -> Array:
     """A NumPy array that was made anew, as an array of the library that ``x`` belongs to."""
     x = x.data if isinstance(x, Tensor) else x
@@ -550,8 +571,9 @@ class Tensor:
     Parameters
     ----------
     data
-        Array, scalar or nested sequence of numbers. An array is shared, not copied, as are arrays used in
-        operations with Tensors: do not write into them before the backward pass.
+        Array, scalar or nested sequence of numbers. An array is shared, not copied: do not write into it before the
+        backward pass. Arrays used in operations with Tensors may be written into: the history keeps copies, except of
+        read-only ones and of those of more than 16 kB that are larger than the result.
     requires_grad
         Whether :meth:`backward` collects a gradient for it; only floating and complex dtypes can.
     dtype

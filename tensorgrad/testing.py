@@ -216,6 +216,7 @@ def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> N
     _check_value(op, operands, keywords)
     _check_gradients(op, operands, keywords)
     _check_layouts(op, operands, keywords)
+    _check_rewritten_constants(op, operands, keywords)
     for dtype in (np.float32, np.float64):
         _check_dtype(op, operands, keywords, dtype)
     if op.broadcasts:
@@ -307,9 +308,7 @@ def _gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> l
     out = _apply(op, tensors, keywords)
     if not positions:
         return []
-    seed = np.linspace(0.5, 1.5, out.size, dtype=out.dtype).reshape(out.shape)
-    seed.flags.writeable = False
-    return [out.data] + [g.data for g in gradients(out, [tensors[i] for i in positions], seed)]
+    return [out.data] + [g.data for g in gradients(out, [tensors[i] for i in positions], _seed(out))]
 
 
 def _check_layouts(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -318,6 +317,28 @@ def _check_layouts(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) 
         changed = tuple(layout(x) if isinstance(x, np.ndarray) and x.ndim else x for x in operands)
         for before, after in zip(expected, _gradients(op, changed, keywords)):
             np.testing.assert_allclose(after, before, rtol=1e-12, atol=1e-12, err_msg=f"{op.name}, {layout.__name__}")
+
+
+def _check_rewritten_constants(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """One operand a Tensor, the others arrays that are written into before the backward pass: the same gradient."""
+    positions = _differentiable(op, operands)
+    exact = dict(zip(positions, _gradients(op, operands, keywords)[1:]))
+    for position in positions if len(operands) > 1 else ():
+        mixed = [x.copy() if isinstance(x, np.ndarray) else x for x in operands]
+        variable = mixed[position] = Tensor(mixed[position], requires_grad=True)
+        out = _apply(op, mixed, keywords)
+        for array in mixed:
+            if isinstance(array, np.ndarray):
+                array[...] = 7
+        found = gradients(out, variable, _seed(out)).data
+        message = f"{op.name}, operand {position}, with constants that are written into afterwards"
+        np.testing.assert_allclose(found, exact[position], rtol=1e-12, atol=1e-12, err_msg=message)
+
+
+def _seed(out: Tensor) -> np.ndarray:
+    seed: np.ndarray = np.linspace(0.5, 1.5, out.size, dtype=out.dtype).reshape(out.shape)
+    seed.flags.writeable = False
+    return seed
 
 
 def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any], dtype: Any) -> None:

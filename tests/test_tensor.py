@@ -771,3 +771,32 @@ def test_a_missing_bound_of_clip_does_not_bind():
 def test_zero_dimensional_products_along_an_axis():
     x = tg.Tensor(np.array(0.4), requires_grad=True)
     assert tg.gradients(np.prod(x, axis=0), x).item() == 1
+
+
+def test_arrays_may_be_written_into_after_they_were_used():
+    """Scratch arrays in a loop: each step is differentiated with what they were then."""
+
+    def energy(x):
+        weights, total = np.zeros(3), 0.0
+        for i in range(3):
+            weights[:] = 0
+            weights[i] = i + 1
+            total = total + np.sum(weights * x**2)
+        return total
+
+    x = np.array([0.3, -1.2, 2.0])
+    np.testing.assert_allclose(tg.grad(energy)(x), 2 * x * [1, 2, 3])
+    image, grid = tg.Tensor(np.ones((300, 300)), requires_grad=True), np.full((300, 300), 2.0)
+    product = image * grid
+    grid[:] = 5
+    product.sum().backward()
+    assert (image.grad == 2).all()
+
+
+def test_histories_keep_no_copies_of_read_only_arrays_and_of_matrices():
+    matrix, x = np.ones((300, 300)), tg.Tensor(np.ones(300), requires_grad=True)
+    y = matrix @ x
+    assert y._record[2][0] is matrix
+    weights = np.ones(300)
+    weights.flags.writeable = False
+    assert (x * weights)._record[2][1] is weights

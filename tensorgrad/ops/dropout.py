@@ -55,4 +55,7 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
         raise ValueError(f"dropout: rate must satisfy 0 <= rate < 1, got {rate}")
     if np.dtype(x.dtype).kind != "f":
         raise TypeError(f"dropout: takes floats, got {x.dtype}; use x.astype(np.float32)")
-    return x * _keep_mask(without_history(x), rate, rng)
+    mask = _keep_mask(without_history(x), rate, rng)
+    if type(mask) is np.ndarray:
+        mask.flags.writeable = False  # nobody writes into it, so the history needs no copy
+    return x * mask
