@@ -641,8 +641,18 @@ def test_arrays_in_a_tensors_likeness_are_constants():
     for function in (np.zeros_like, np.ones_like, np.empty_like, lambda x, **more: np.full_like(x, 3.0, **more)):
         for keywords in ({}, {"dtype": int}, {"shape": (2, 2)}, {"dtype": bool, "order": "F", "shape": 5}):
             made, expected = function(x, **keywords), function(x.data, **keywords)
-            assert type(made) is np.ndarray
+            assert isinstance(made, tg.Tensor) and not made.requires_grad
             assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
+
+
+def test_results_are_collected_in_an_array_in_a_tensors_likeness():
+    def squares(x):
+        collected = np.zeros_like(x)
+        for i in range(len(x)):
+            collected[i] = x[i] ** 2
+        return collected
+
+    check_call(squares, np.array([0.5, -1.5, 2.0]))
 
 
 @pytest.mark.parametrize("keywords", [{}, {"shape": (2, 3)}, {"shape": (2, 5), "dtype": np.float64}])

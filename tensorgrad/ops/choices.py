@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import samples
 from ..recording import verified
-from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse
-from .operands import as_operand, without_history
+from ..tensor import OPS, declare, implements, plain_index, refuse
+from .operands import as_operand, as_tensor, without_history
 
 # Extremes: where both sides are equal each gets half of the gradient
 
@@ -106,7 +106,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> A
             f"np.piecewise takes {len(masks)} or {len(masks) + 1} functions for {len(masks)} condition(s), "
             f"got {len(functions)}"
         )
-    result: Any = Tensor(np.zeros_like(x))
+    result: Any = as_tensor(np.zeros_like(x))
     for mask, function in zip(masks, functions):
         elements = x[mask]
         if elements.size == 0:

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import samples
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse
-from .operands import hollow, plain
+from .operands import as_tensor, hollow, plain
 
 
 def _numbered(x: Any) -> Any:
@@ -71,7 +71,7 @@ def _resize(a: Any, new_shape: Any) -> Any:
     shape = np.resize(hollow(a), plain(new_shape)).shape
     size = int(np.prod(shape))
     if a.size == 0:  # filled with zeros, as there is nothing to repeat
-        return Tensor(np.zeros_like(a, shape=shape))
+        return as_tensor(np.zeros_like(a, shape=shape))
     return np.tile(np.ravel(a), -(-size // a.size))[:size].reshape(shape)
 
 

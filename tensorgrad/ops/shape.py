@@ -307,12 +307,20 @@ def _full_like(
 ) -> Any:
     if not isinstance(fill_value, Tensor):
         likeness = {"dtype": dtype, "order": order, "subok": subok, "shape": shape, "device": device}
-        return np.full_like(a.numpy(), fill_value, **likeness)
+        return Tensor(np.full_like(a.numpy(), fill_value, **likeness))
     filling = OPS["astype"](fill_value, dtype=a.dtype if dtype is None else dtype)
     return OPS["broadcast_to"](filling, shape=a.shape if shape is None else shape)
 
 
 # Functions without derivatives
+
+
+def _new(function: Callable[..., Any]) -> None:
+    """Let ``function`` make a Tensor like a Tensor, so that its elements can be assigned to."""
+
+    @implements(function, differentiable=False)
+    def new(*args: Any, **keywords: Any) -> Any:
+        return Tensor(function(*map(without_history, args), **{n: without_history(x) for n, x in keywords.items()}))
 
 
 def _asks(function: Callable[..., Any], stand_in: Callable[[Any], Any]) -> None:
@@ -327,10 +335,11 @@ _of_shapes: tuple[Callable[..., Any], ...] = (
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type),
 )
 _of_arrays: tuple[Callable[..., Any], ...] = (
-    *(np.zeros_like, np.ones_like, np.empty_like),
     *(np.min_scalar_type, np.shares_memory, np.may_share_memory),
     *(np.array_repr, np.array_str, np.array2string, np.save, np.savez, np.savez_compressed, np.savetxt),
 )
+for _function in (np.zeros_like, np.ones_like, np.empty_like):
+    _new(_function)
 for _function in _of_shapes:
     _asks(_function, hollow)
 for _function in _of_arrays:

@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse
-from .operands import as_operand
+from .operands import as_operand, as_tensor
 
 
 def _along(ndim: int, axis: int, part: Any) -> tuple[Any, ...]:
@@ -279,7 +279,7 @@ def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 def _polyval(p: Any, x: Any) -> Any:
     """Horner's rule."""
     p, x = as_operand(p), as_operand(x)
-    value: Any = Tensor(np.zeros_like(x))
+    value: Any = as_tensor(np.zeros_like(x))
     for coefficient in p:
         value = value * x + coefficient
     return value
