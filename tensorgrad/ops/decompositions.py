@@ -335,10 +335,25 @@ declare(
     expects="two square matrices (..., n, n)",
     opaque=True,
 )
+
+
+def _check_has_logarithm(sign: Any) -> None:
+    if bool((sign == 0).any()):
+        raise np.linalg.LinAlgError(
+            "slogdet: not differentiated at a singular matrix, where the logarithm is -inf; take np.linalg.det, whose "
+            "gradient is exact there, or add a multiple of the identity"
+        )
+
+
+def _slogdet_rule(g: Any, out: Any, x: Any) -> Any:
+    verified(_check_has_logarithm, without_history(out)[..., 0])
+    return _scalars(g[..., 1]) * _transposed(inv(x))
+
+
 declare(
     "slogdet",
     lambda x: np.stack(np.linalg.slogdet(x), axis=-1),
-    lambda g, out, x: _scalars(g[..., 1]) * _transposed(inv(x)),
+    _slogdet_rule,
     sample=_square_sample,
     expects=_SQUARE,
     opaque=True,
@@ -556,9 +571,18 @@ def _qr(x: Any) -> Any:
     return _packed(*np.linalg.qr(x), ranks=(2, 2))
 
 
+def _check_independent(diagonal: Any) -> None:
+    if bool((diagonal == 0).any()):
+        raise np.linalg.LinAlgError(
+            "qr: not differentiated at a matrix of dependent columns, where Q jumps; solve with "
+            "np.linalg.lstsq or np.linalg.pinv, or move the matrix away from there"
+        )
+
+
 def _qr_rule(g: Any, out: Any, x: Any) -> Any:
     """(g_Q + Q sym(M)) R⁻ᵀ for M = R g_Rᵀ - g_Qᵀ Q, where sym mirrors the lower triangle."""
     (q, r), (g_q, g_r) = _unpacked(out, *_qr_shapes(x)), _unpacked(g, *_qr_shapes(x))
+    verified(_check_independent, without_history(_diagonal_of(r)))
     half = _lower(r @ _transposed(g_r) - _transposed(g_q) @ q)
     return (g_q + q @ (half + _transposed(half))) @ _transposed(inv(r))
 
