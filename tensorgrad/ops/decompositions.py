@@ -273,24 +273,66 @@ def _svd_with_sign(x: Any) -> Any:
     return u, s, vh, np.sign(np.linalg.det(u) * np.linalg.det(vh))
 
 
+def _balanced(x: Any) -> tuple[Any, Any, Any]:
+    """Matrices whose rows and columns have been divided by powers of two, to about 1, and the exponents of these.
+
+    What LAPACK rounds is then small beside each row and column, not beside the largest element only.
+    """
+    _, rows = np.frexp(np.abs(x).max(axis=-1, keepdims=True, initial=0))
+    x = np.ldexp(x, -rows)
+    _, columns = np.frexp(np.abs(x).max(axis=-2, keepdims=True, initial=0))
+    return np.ldexp(x, -columns), rows, columns
+
+
+def _unbalanced(cofactors: Any, exponent: Any, rows: Any, columns: Any) -> Any:
+    """The cofactors, divided by 2^exponent, of a balanced matrix as those of the original one."""
+    exponent = exponent + rows.sum(axis=(-2, -1), dtype=np.int32) + columns.sum(axis=(-2, -1), dtype=np.int32)
+    return np.ldexp(cofactors, _scalars(exponent) - rows - columns)
+
+
+def _products(s: Any, left_out: Any) -> tuple[Any, Any]:
+    """The products along the last axis without those left out, divided by 2^k, and for each matrix k.
+
+    The powers of two are kept apart, so that nothing overflows or underflows on the way.
+    """
+    exponents = np.rint(np.log2(np.where(s > 0, s, 1))).astype(np.int32)
+    products, rest = np.frexp(np.where(left_out, 1, np.ldexp(s, -exponents)).prod(axis=-1))
+    exponents = np.where(left_out, 0, exponents).sum(axis=-1, dtype=np.int32) + rest
+    return _by_power_of_two(products, exponents, axes=left_out.ndim - 1)
+
+
+def _by_power_of_two(x: Any, exponents: Any, axes: int) -> tuple[Any, Any]:
+    """x 2^exponents / 2^k, none larger than 1, and k: one for all of the last axes."""
+    exponents = np.where(x == 0, _LEAST, exponents)
+    last = tuple(range(-axes, 0))
+    k = exponents.max(axis=last, initial=_LEAST)
+    return np.ldexp(x, exponents - np.expand_dims(k, last)), k
+
+
+_LEAST = -(2**20)
+
+
 def _cofactors(x: Any) -> Any:
+    x, rows, columns = _balanced(x)
     u, s, vh, sign = _svd_with_sign(x)
-    others = np.where(_identity(s), 1, np.expand_dims(s, -2)).prod(axis=-1)
-    return _scalars(sign) * ((u * np.expand_dims(others, -2)) @ vh)
+    others, exponent = _products(np.expand_dims(s, -2), _identity(s))
+    return _unbalanced(_scalars(sign) * ((u * np.expand_dims(others, -2)) @ vh), exponent, rows, columns)
 
 
 def _cofactors_along(x: Any, h: Any) -> Any:
     """The derivative of the cofactors in the direction ``h``."""
+    x, rows, columns = _balanced(x)
+    h, exponents = np.frexp(h)
+    h, length = _by_power_of_two(h, exponents - rows - columns, axes=2)
     u, s, vh, sign = _svd_with_sign(x)
     turned = _transposed(u) @ h @ _transposed(vh)
-    n = s.shape[-1]
-    unit = np.eye(n, dtype=bool)
+    unit = np.eye(s.shape[-1], dtype=bool)
     either = beside(unit[:, None, :] | unit[None, :, :], s)
-    others = np.where(either, 1, s.reshape((*s.shape[:-1], 1, 1, n))).prod(axis=-1)
+    others, exponent = _products(np.expand_dims(s, (-2, -3)), either)
     others = np.where(_identity(s), 0, others)
     shrunk = (others @ np.expand_dims(_diagonal_of(turned), -1)).squeeze(axis=-1)
     core = _diagonal(shrunk) - others * _transposed(turned)
-    return _scalars(sign) * (u @ core @ vh)
+    return _unbalanced(_scalars(sign) * (u @ core @ vh), exponent + length, rows, columns)
 
 
 def _cofactors_along_base(g: Any, out: Any, x: Any, h: Any) -> Any:
