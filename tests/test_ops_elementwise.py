@@ -420,6 +420,9 @@ KINKS = [
     (np.maximum, [inf, inf], [0.5, 0.5], [0.0, 0.0]),
     (np.fmax, [np.nan, 1.0], [0.0, 1.0], [0.0, 0.0]),
     (np.fmin, [1.0, np.nan], [1.0, 0.0], [0.0, 0.0]),
+    (np.maximum, [[np.nan, 1.0, np.nan], [1.0, np.nan, np.nan]], [[1.0] * 3] * 2, [[0.0] * 3] * 2),
+    (np.minimum, [[np.nan, 1.0, np.nan], [1.0, np.nan, np.nan]], [[1.0] * 3] * 2, [[0.0] * 3] * 2),
+    (np.clip, [np.nan, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0] * 3),
     (np.clip, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0] * 3),
     (np.clip, [1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0] * 3),
     (np.clip, [2.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0] * 3),
@@ -519,6 +522,14 @@ def test_derivatives_of_high_order(f):
 
     for order in (2, 3):
         tg.gradcheck(nth(order), [np.array([-4.2, -3.0002, -2.9, -0.5, 0.0, 1e-3, 2.9998, 3.1, 7.3])], rtol=1e-5)
+
+
+@pytest.mark.parametrize("f", [np.maximum, np.minimum, lambda x, y: np.clip(x, y, y + 1)])
+def test_not_a_number_comes_back_as_a_gradient(f):
+    """The value is NaN, so what comes back from a loss of it is NaN: choices must not drop that."""
+    x, y = tg.Tensor([np.nan, 1.0], requires_grad=True), tg.Tensor([1.0, 0.5], requires_grad=True)
+    (f(x, y) ** 2).sum().backward()
+    np.testing.assert_array_equal(np.isnan(x.grad), [True, False])
 
 
 def test_a_branch_not_taken_by_piecewise_is_not_computed():
