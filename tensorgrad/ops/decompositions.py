@@ -262,15 +262,15 @@ def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
 
 # Determinants. The gradient is the matrix of cofactors, det(A) A⁻ᵀ, which is defined for singular matrices as well:
-# through A = U S Vᵀ, as cofactors of a product are the product of the cofactors, those of U are det(U) U, and those of
-# a diagonal matrix products of its other elements. That gives the second derivative too, -- for orders above that
-# matrices must not be singular.
+# through A = U S Vᵀ, as cofactors of a product are the product of the cofactors, those of U are det(U) U (of a complex
+# one, det(U) times its conjugate), and those of a diagonal matrix products of its other elements. That gives the second
+# derivative too, -- for orders above that matrices must not be singular.
 
 
 def _svd_with_sign(x: Any) -> Any:
-    """U, S, Vᵀ and det(U) det(V)."""
+    """U, S, Vᵀ, the first and the last conjugated, and det(U) det(V)."""
     u, s, vh = np.linalg.svd(x)
-    return u, s, vh, np.sign(np.linalg.det(u) * np.linalg.det(vh))
+    return np.conj(u), s, np.conj(vh), np.sign(np.linalg.det(u) * np.linalg.det(vh))
 
 
 def _balanced(x: Any) -> tuple[Any, Any, Any]:
@@ -279,15 +279,22 @@ def _balanced(x: Any) -> tuple[Any, Any, Any]:
     What LAPACK rounds is then small beside each row and column, not beside the largest element only.
     """
     _, rows = np.frexp(np.abs(x).max(axis=-1, keepdims=True, initial=0))
-    x = np.ldexp(x, -rows)
+    x = _scaled(x, -rows)
     _, columns = np.frexp(np.abs(x).max(axis=-2, keepdims=True, initial=0))
-    return np.ldexp(x, -columns), rows, columns
+    return _scaled(x, -columns), rows, columns
 
 
 def _unbalanced(cofactors: Any, exponent: Any, rows: Any, columns: Any) -> Any:
     """The cofactors, divided by 2^exponent, of a balanced matrix as those of the original one."""
     exponent = exponent + rows.sum(axis=(-2, -1), dtype=np.int32) + columns.sum(axis=(-2, -1), dtype=np.int32)
-    return np.ldexp(cofactors, _scalars(exponent) - rows - columns)
+    return _scaled(cofactors, _scalars(exponent) - rows - columns)
+
+
+def _scaled(x: Any, exponents: Any) -> Any:
+    """x 2^exponents."""
+    if x.dtype.kind != "c":
+        return np.ldexp(x, exponents)
+    return np.ldexp(x.real, exponents) + 1j * np.ldexp(x.imag, exponents)
 
 
 def _products(s: Any, left_out: Any) -> tuple[Any, Any]:
@@ -306,7 +313,7 @@ def _by_power_of_two(x: Any, exponents: Any, axes: int) -> tuple[Any, Any]:
     exponents = np.where(x == 0, _LEAST, exponents)
     last = tuple(range(-axes, 0))
     k = exponents.max(axis=last, initial=_LEAST)
-    return np.ldexp(x, exponents - np.expand_dims(k, last)), k
+    return _scaled(x, exponents - np.expand_dims(k, last)), k
 
 
 _LEAST = -(2**20)
@@ -322,8 +329,8 @@ def _cofactors(x: Any) -> Any:
 def _cofactors_along(x: Any, h: Any) -> Any:
     """The derivative of the cofactors in the direction ``h``."""
     x, rows, columns = _balanced(x)
-    h, exponents = np.frexp(h)
-    h, length = _by_power_of_two(h, exponents - rows - columns, axes=2)
+    _, exponents = np.frexp(np.abs(h))
+    h, length = _by_power_of_two(_scaled(h, -exponents), exponents - rows - columns, axes=2)
     u, s, vh, sign = _svd_with_sign(x)
     turned = _transposed(u) @ h @ _transposed(vh)
     unit = np.eye(s.shape[-1], dtype=bool)
