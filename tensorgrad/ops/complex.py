@@ -21,6 +21,7 @@ from . import (  # noqa: F401 (they declare these ops)
     joining,
     linalg,
     norms,
+    polynomials,
     reductions,
     repeating,
     scans,

@@ -270,16 +270,3 @@ def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     if v.size > a.size:  # NumPy exchanges the two and turns the result round
         return OPS["convolve"](v, a[::-1], mode=mode)[::-1]
     return OPS["convolve"](a, v[::-1], mode=mode)
-
-
-# Polynomials
-
-
-@implements(np.polyval)
-def _polyval(p: Any, x: Any) -> Any:
-    """Horner's rule."""
-    p, x = as_operand(p), as_operand(x)
-    value: Any = Tensor(np.zeros_like(x))
-    for coefficient in p:
-        value = value * x + coefficient
-    return value
