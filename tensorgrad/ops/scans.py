@@ -63,7 +63,11 @@ declare(
 
 
 def _recurrence(a: Any, b: Any, *, axis: int = -1) -> Any:
-    """r_k = a_k r_{k-1} + b_k along ``axis``, from r_{-1} = 0."""
+    """r_k = a_k r_{k-1} + b_k along ``axis``, from r_{-1} = 0.
+
+    Step by step: a scan by halves would multiply elements of ``a`` by each other first, and so overflow, or make NaN of
+    infinity times 0, where no r_k is that large.
+    """
     result = np.zeros_like(b, dtype=np.result_type(a.dtype, b.dtype))
     last: Any = 0
     for k in range(b.shape[axis]):
