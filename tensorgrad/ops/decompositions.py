@@ -297,6 +297,10 @@ def _scaled(x: Any, exponents: Any) -> Any:
     return np.ldexp(x.real, exponents) + 1j * np.ldexp(x.imag, exponents)
 
 
+_OF_ZERO = -(2**20)
+"""The exponent of 0: below all others."""
+
+
 def _products(s: Any, left_out: Any) -> tuple[Any, Any]:
     """The products along the last axis without those left out, divided by 2^k, and for each matrix k.
 
@@ -310,13 +314,10 @@ def _products(s: Any, left_out: Any) -> tuple[Any, Any]:
 
 def _by_power_of_two(x: Any, exponents: Any, axes: int) -> tuple[Any, Any]:
     """x 2^exponents / 2^k, none larger than 1, and k: one for all of the last axes."""
-    exponents = np.where(x == 0, _LEAST, exponents)
+    exponents = np.where(x == 0, _OF_ZERO, exponents)
     last = tuple(range(-axes, 0))
-    k = exponents.max(axis=last, initial=_LEAST)
+    k = exponents.max(axis=last, initial=_OF_ZERO)
     return _scaled(x, exponents - np.expand_dims(k, last)), k
-
-
-_LEAST = -(2**20)
 
 
 def _cofactors(x: Any) -> Any:

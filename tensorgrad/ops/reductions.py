@@ -347,7 +347,7 @@ def _variance_about(
     """The variance about a mean that is given and may depend on ``x``."""
     deviation = x - mean
     squares = np.square(deviation)
-    if deviation.dtype.kind == "c":
+    if x.dtype.kind == "c":
         squares = np.square(np.real(deviation)) + np.square(np.imag(deviation))
     total = OPS["masked_sum"](squares, where, axis=axis, dtype=dtype, keepdims=keepdims)
     if isinstance(where, Tensor):
