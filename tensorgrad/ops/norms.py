@@ -26,8 +26,10 @@ def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = Fals
 
 
 def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
-    """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0."""
+    """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0, or the norm overflows."""
     g, out = restored(g, x, axis, keepdims), restored(out, x, axis, keepdims)
+    if order != 2:  # powers that overflow, as the norm does, would be multiplied by 0
+        x = np.where(np.isinf(out) & np.isfinite(x), 0, x)
     if order == 2:
         powers = x
     elif order > 0 and order % 2 == 0:  # a polynomial, with all of its derivatives at 0
@@ -36,7 +38,8 @@ def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool
         powers = np.where(x == 0, 0, x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 2)
     else:
         powers = np.sign(x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 1)
-    return powers * (g * np.where(out == 0, 0, np.power(np.where(out == 0, 1, out), 1 - order)))
+    flat = (out == 0) | np.isinf(out)
+    return powers * (g * np.where(flat, 0, np.power(np.where(flat, 1, out), 1 - order)))
 
 
 def _norm_sample(draw: samples.Draw) -> Any:
