@@ -8,7 +8,7 @@ infinity it takes the limit. True poles stay: the derivative of ``sqrt``, ``cbrt
 from __future__ import annotations
 
 from functools import partial
-from math import log, pi
+from math import log, pi, sqrt
 from typing import Any, Callable
 
 import numpy as np
@@ -113,11 +113,11 @@ def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """x / r. An infinite operand counts as 1 or -1 beside another such, and as all there is beside a number."""
-    x, y = _typed(x, out), _typed(y, out)
-    infinite = np.isinf(x) | np.isinf(y)
-    x, y = (np.where(infinite, np.where(np.isinf(z), np.sign(z), 0), z) for z in (x, y))
-    return g * (x / _or_infinite(np.hypot(x, y)))
+    """x / r; of an infinite x the sign, shared with an infinite y."""
+    x = _typed(x, out)
+    infinite = np.isinf(x)
+    limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
+    return g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
 
 
 declare("power", np.power, _power_base, _power_exponent, sample=samples.positive_base)
@@ -184,7 +184,7 @@ declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary())
 declare("tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2))
 declare("arcsin", np.arcsin, lambda g, out, x: g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
 declare("arccos", np.arccos, lambda g, out, x: -g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
-declare("arctan", np.arctan, lambda g, out, x: g / (1 + _finite(x) * _finite(x)), sample=samples.unary())
+declare("arctan", np.arctan, lambda g, out, x: g / (1 + np.square(_finite(x))), sample=samples.unary())
 declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
 declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
 declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
