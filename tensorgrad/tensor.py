@@ -852,6 +852,23 @@ class Tensor:
 
     # Changes in place
 
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        """``np.sort`` in place, recorded."""
+        self._reorder("sort", lambda x: np.sort(x, axis, kind, order, stable=stable), axis)
+
+    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
+        """``np.partition`` in place, recorded."""
+        self._reorder("partition", lambda x: np.partition(x, kth, axis, kind, order), axis)
+
+    def _reorder(self, name: str, function: Callable[..., Any], axis: Any) -> None:
+        if axis is None:
+            raise TypeError(f"{name}: takes an axis, got None; np.{name} flattens")
+        if self._is_view():
+            raise TypeError(
+                f"{name}: this tensor is a view of another, which would not see the change; take y = np.{name}(x, ...)"
+            )
+        self._become(lambda x, _: function(x), None, name)
+
     def __setitem__(self, index: Any, value: Any) -> None:
         if self._is_view():
             raise TypeError(
@@ -971,6 +988,7 @@ class Tensor:
 
     var, std, prod = _method(np.var), _method(np.std), _method(np.prod)
     cumsum, cumprod = _method(np.cumsum), _method(np.cumprod)
+    argpartition = _method(np.argpartition)
     argsort, searchsorted, nonzero = _method(np.argsort), _method(np.searchsorted), _method(np.nonzero)
     take, choose, repeat, round = _method(np.take), _method(np.choose), _method(np.repeat), _method(np.round)
     diagonal, trace, swapaxes = _method(np.diagonal), _method(np.trace), _method(np.swapaxes)

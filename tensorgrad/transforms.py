@@ -84,7 +84,14 @@ class _Call:
     def _with_variables(self, position: int, required: bool) -> Any:
         argument = self.args[position]
         found = leaves(argument)
-        if any(_dtype_kind(leaf) == "c" for leaf in found) or (required and not any(map(_is_floating, found))):
+        for leaf in found:
+            if _dtype_kind(leaf) == "c":
+                raise TypeError(
+                    f"{self.name}: argument {position} holds {_kind(leaf)}, and transforms differentiate with respect "
+                    "to real numbers; pass the parts, as in f(x + 1j * y), or call backward on the loss, which gives "
+                    "a complex Tensor dL/dx + i dL/dy"
+                )
+        if required and not any(map(_is_floating, found)):
             self._refuse(f"argument {position} holds", argument)
         return mapped(lambda leaf: self._variable(leaf) if _is_floating(leaf) else leaf, argument)
 

@@ -394,6 +394,15 @@ KINKS = [
     (np.arctan2, [0.0, -2.0], [-0.5, 0.0], [0.0, 0.0]),
     (np.arctan2, [2.0, 0.0], [0.0, -0.5], [0.0, 0.0]),
     (np.arctan2, [1e-200, 1e-200], [5e199, -5e199], None),
+    (np.hypot, [[inf, -inf, inf], [3.0, 0.0, -1e300]], [[1.0, -1.0, 1.0], [0.0] * 3], [[0.0] * 3] * 2),
+    (np.hypot, [[1e-300, -2.0], [-inf, inf]], [[0.0, 0.0], [-1.0, 1.0]], [[0.0] * 2] * 2),
+    (np.hypot, [[inf, -inf], [inf, inf]], [[0.5**0.5, -(0.5**0.5)], [0.5**0.5] * 2], [[0.0] * 2] * 2),
+    (lambda x: np.hypot(x, 3), [[inf, 4.0]], [[1.0, 0.8]], [[0.0, 0.072]]),
+    (np.arctan2, [[inf, -inf, inf], [3.0, 0.0, -1e300]], [[0.0] * 3] * 2, [[0.0] * 3] * 2),
+    (np.arctan2, [[1e-300, -2.0], [-inf, inf]], [[0.0] * 2] * 2, [[0.0] * 2] * 2),
+    (np.arctan2, [[inf, -inf], [inf, inf]], [[0.0] * 2] * 2, [[0.0] * 2] * 2),
+    (np.arctan2, [0.0, 1e-300], [1e300, 0.0], [0.0, 0.0]),
+    (np.arctan2, [1e-300, 0.0], [0.0, -1e300], [0.0, 0.0]),
     (np.logaddexp, [-inf, -inf], [0.5, 0.5], [0.0, 0.0]),
     (np.logaddexp, [inf, inf], [0.5, 0.5], [0.0, 0.0]),
     (np.logaddexp, [1.0, -inf], [1.0, 0.0], [0.0, 0.0]),
@@ -411,6 +420,9 @@ KINKS = [
     (np.maximum, [inf, inf], [0.5, 0.5], [0.0, 0.0]),
     (np.fmax, [np.nan, 1.0], [0.0, 1.0], [0.0, 0.0]),
     (np.fmin, [1.0, np.nan], [1.0, 0.0], [0.0, 0.0]),
+    (np.maximum, [[np.nan, 1.0, np.nan], [1.0, np.nan, np.nan]], [[1.0] * 3] * 2, [[0.0] * 3] * 2),
+    (np.minimum, [[np.nan, 1.0, np.nan], [1.0, np.nan, np.nan]], [[1.0] * 3] * 2, [[0.0] * 3] * 2),
+    (np.clip, [np.nan, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0] * 3),
     (np.clip, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0] * 3),
     (np.clip, [1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0] * 3),
     (np.clip, [2.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0] * 3),
@@ -431,11 +443,17 @@ KINKS = [
     (lambda x: np.frexp(x)[0], [[0.0, 4.0]], [[1.0, 0.125]], [[0.0] * 2]),
     (np.exp, [-inf], [0.0], [0.0]),
     (np.tanh, [[inf, -inf]], [[0.0, 0.0]], [[0.0, 0.0]]),
-    (np.arctan, [inf], [0.0], None),
+    (np.arctan, [[inf, -inf, 1e300]], [[0.0] * 3], [[0.0] * 3]),
+    (np.arcsinh, [[inf, -inf]], [[0.0, 0.0]], [[0.0, 0.0]]),
     (np.arcsinh, [[1e200, 0.0]], [[1e-200, 1.0]], [[0.0, 0.0]]),
     (np.arccosh, [1e200], [1e-200], None),
     (np.arccosh, [1.0], [inf], [-inf]),
     (np.power, [0.5, 1e200], [0.0, 0.0], [0.0, 0.0]),
+    (np.power, [[inf, inf, -inf], [-2.0, -1e300, -2.0]], [[0.0] * 3] * 2, [[0.0] * 3] * 2),
+    (np.power, [[inf, 1000.0, 1e300], [-inf] * 3], [[0.0] * 3] * 2, [[0.0] * 3] * 2),
+    (np.power, [[0.0, 1e-300, 0.5], [inf] * 3], [[0.0] * 3] * 2, [[0.0] * 3] * 2),
+    (lambda x: x**inf, [0.5], [0.0], [0.0]),
+    (lambda x: tg.gelu(x, "tanh"), [[1e300, -1e300]], [[1.0, 0.0]], [[0.0, 0.0]]),
 ]
 
 
@@ -504,6 +522,14 @@ def test_derivatives_of_high_order(f):
 
     for order in (2, 3):
         tg.gradcheck(nth(order), [np.array([-4.2, -3.0002, -2.9, -0.5, 0.0, 1e-3, 2.9998, 3.1, 7.3])], rtol=1e-5)
+
+
+@pytest.mark.parametrize("f", [np.maximum, np.minimum, lambda x, y: np.clip(x, y, y + 1)])
+def test_not_a_number_comes_back_as_a_gradient(f):
+    """The value is NaN, so what comes back from a loss of it is NaN: choices must not drop that."""
+    x, y = tg.Tensor([np.nan, 1.0], requires_grad=True), tg.Tensor([1.0, 0.5], requires_grad=True)
+    (f(x, y) ** 2).sum().backward()
+    np.testing.assert_array_equal(np.isnan(x.grad), [True, False])
 
 
 def test_a_branch_not_taken_by_piecewise_is_not_computed():

@@ -226,7 +226,56 @@ COMPOSITES = [
     (lambda x: x.astype(complex) ** 2, reals(3)),
     (lambda x: np.imag(x) + np.real(x) + np.conj(x) + np.abs(x) + np.angle(x), reals(3)),
     (lambda z: np.real(np.real(z)) + np.imag(np.real(z)), complexes(3)),
+    # statistics
+    *[(lambda z, f=f: f(z), complexes(2, 3)) for f in (np.var, np.std, np.average, np.prod, np.cumprod)],
+    *[(lambda z, f=f: f(z, axis=1, ddof=1, keepdims=True), complexes(2, 3)) for f in (np.var, np.std)],
+    (lambda z: np.var(z, axis=0, mean=z.mean(axis=0, keepdims=True)), complexes(2, 3)),
+    (lambda x: np.sum(x, dtype=complex) * np.cumsum(x, dtype=complex) + np.cumprod(x, dtype=complex), reals(3)),
+    (lambda z: z.std() + z.var(), complexes(3)),
+    (lambda z, w: np.average(z, weights=w), complexes(3), reals(3)),
+    # linear algebra
+    (np.vdot, complexes(2, 3), complexes(6, seed=1)),
+    (np.vdot, reals(3), complexes(3)),
+    (np.vdot, complexes(3), reals(3)),
+    (np.vecdot, complexes(2, 3), complexes(3, seed=1)),
+    (lambda z, w: np.linalg.vecdot(z, w, axis=0), complexes(3, 2), complexes(3, 2, seed=1)),
+    (lambda z, w: np.cross(z, w) + np.linalg.cross(w, z), complexes(3), complexes(2, 3, seed=1)),
+    (np.linalg.inv, complexes(2, 3, 3)),
+    (np.linalg.solve, complexes(3, 3), complexes(3, 2)),
+    (np.linalg.solve, complexes(3, 3), reals(3)),
+    (np.linalg.solve, 2 * np.eye(3) + reals(3, 3), complexes(3)),
+    (lambda z: np.linalg.tensorinv(z, 1), complexes(4, 2, 2)),
+    (np.linalg.tensorsolve, complexes(2, 2, 4), complexes(2, 2, seed=1)),
+    *[(np.linalg.det, complexes(*shape)) for shape in ((1, 1), (3, 3), (2, 3, 3), (0, 0))],
+    (np.linalg.det, np.outer(complexes(3), complexes(3, seed=1))),
+    (np.linalg.det, np.zeros((2, 2), complex)),
+    *[(lambda z, p=p: np.linalg.norm(z, p), complexes(3)) for p in (None, 1, 2, 3, 4, 0.5, -1, 0, np.inf, -np.inf)],
+    *[(lambda z, p=p: np.linalg.norm(z, p), complexes(2, 3)) for p in (None, "fro", 1, -1, np.inf, -np.inf)],
+    *[(lambda z, p=p: np.linalg.norm(np.where([True, False], z, 0), p), complexes(2)) for p in (2, 3, 4, 1.5)],
+    (lambda z: np.linalg.norm(z, axis=0, keepdims=True), complexes(2, 3)),
+    (lambda z: np.linalg.vector_norm(z, ord=3) + np.linalg.matrix_norm(z), complexes(2, 3)),
+    (lambda z: np.linalg.trace(z) + np.linalg.diagonal(z, offset=1), complexes(3, 3)),
+    (lambda z: np.linalg.matrix_transpose(z) + np.matrix_transpose(z), complexes(3, 3)),
+    # shapes, sums and polynomials
+    (lambda z: np.tril(z) + 2 * np.triu(z, 1) + np.diag(z[0]) + np.diagflat(z[0, :2], 1), complexes(3, 3)),
+    (lambda z: np.pad(z, 1) + np.pad(z, 1, mode="reflect"), complexes(2, 3)),
+    (lambda z: np.meshgrid(z, z[:2]), complexes(3)),
+    (lambda z: np.insert(np.delete(z, 1), 0, 2j) + np.roll(z, 1), complexes(3)),
+    (lambda z: np.select([z.real > 0, z.imag > 0], [z, 2j * z], z * z), complexes(4)),
+    (lambda z: np.trapezoid(z) + np.gradient(z)[1] + np.ediff1d(z)[0], complexes(4)),
+    (np.convolve, complexes(3), complexes(2, seed=1)),
+    (np.convolve, reals(2), complexes(3)),
+    (np.correlate, complexes(4), complexes(2, seed=1)),
+    (np.correlate, complexes(2), complexes(4, seed=1)),
+    (np.polyval, complexes(3), complexes(2, seed=1)),
+    (np.vander, complexes(3)),
 ]
+
+if hasattr(np, "matvec"):
+    COMPOSITES += [
+        (np.matvec, complexes(2, 3), complexes(3, seed=1)),
+        (np.vecmat, complexes(2), complexes(2, 3, seed=1)),
+    ]
 
 
 @pytest.mark.parametrize("call", COMPOSITES)
@@ -296,6 +345,19 @@ def test_second_derivatives_at_zero_are_finite():
         first = tg.gradients(function(z).sum(), z, create_graph=True)
         second = tg.gradients((first.real + first.imag).sum(), z)
         np.testing.assert_array_equal(second.data, 0)
+
+
+def test_the_square_of_the_modulus_has_its_second_derivative_at_zero():
+    """Without a root on the way, that is; of ``abs(z) ** 2`` the root has the derivative 0 there, whatever follows."""
+    for function in (lambda z: (z * z.conj()).real, lambda z: z.real**2 + z.imag**2):
+        z = tg.Tensor(np.zeros(2, complex), requires_grad=True)
+        first = tg.gradients(function(z).sum(), z, create_graph=True)
+        np.testing.assert_array_equal(tg.gradients((first.real + first.imag).sum(), z).data, 2 + 2j)
+
+
+def test_spreads_of_equal_numbers_are_flat():
+    z = tg.Tensor(np.full(3, 0.1 + 0.7j), requires_grad=True)
+    np.testing.assert_array_equal(tg.gradients(np.std(z), z).data, 0)
 
 
 # The convention
@@ -385,6 +447,10 @@ REFUSED = [
     (lambda z: np.clip(z, 0, 1), "np.clip is differentiated for real numbers only"),
     (lambda z: np.clip(np.real(z), 0, 1j), "np.clip is differentiated for real numbers only, got 1j"),
     (lambda z: np.maximum(z.real, 1j), "maximum is differentiated for real numbers only, got 1j"),
+    (lambda z: np.var(z, dtype=complex), "masked_var is differentiated for real numbers only"),
+    (lambda z: np.pad(z, 1, mode="maximum"), "np.max is differentiated for real numbers only"),
+    (lambda z: np.linalg.norm(z.reshape(1, 3), 2), "np.linalg.svdvals is differentiated for real numbers only"),
+    (lambda z: np.linalg.slogdet(z.reshape(3, 1)), "np.linalg.slogdet is differentiated for real numbers only"),
     (lambda z: z.max(), "max is differentiated for real numbers only"),
     (lambda z: z % 2, "remainder is differentiated for real numbers only"),
     (lambda z: np.fft.rfft(z), "fft.rfft got .* but takes a real array"),
@@ -402,7 +468,8 @@ REFUSED = [
     (lambda z: tg.optim.Adam([z]), "Adam: parameter 0 is complex128"),
     (lambda z: tg.dropout(z, 0.5, np.random.default_rng(0)), "dropout: takes floats, got complex128"),
     (lambda z: tg.softmax(z), "softmax is differentiated for real numbers only"),
-    (lambda z: tg.grad(np.abs)(1j), "complex"),
+    (lambda z: tg.grad(np.abs)(1j), "grad: argument 0 holds complex, .* pass the parts, .* or call backward"),
+    (lambda z: tg.hvp(lambda x, y: x, (1.0, Z), (1.0, Z)), "hvp: argument 1 holds complex128 .* pass the parts"),
     (lambda z: tg.grad(lambda x: x * 1j)(1.0), "grad: f must return floats, got complex128"),
     (lambda z: tg.vjp(lambda x: (x, 1j * x), 1.0), "vjp: f must return floats, got complex128"),
     (lambda z: tg.jacobian(np.fft.fft)(np.ones(3)), "jacobian: f must return floats, got complex128"),

@@ -299,6 +299,42 @@ def test_the_determinant_has_a_third_derivative(shape):
     assert tg.gradcheck(lambda a: la.det(a) ** 2, regular(*shape), order=3)
 
 
+SPREAD = [
+    ([1e200, 1e200, 1e-200, 1e-200], [1e-200, 1e-200, 1e200, 1e200]),
+    ([1e-200, 1e-200, 1e200, 1e200, 1.0], [1e200, 1e200, 1e-200, 1e-200, 1.0]),
+    ([1e300, 1e300, 0.0, 1e-300], [0.0, 0.0, 1e300, 0.0]),
+    ([1e200, 1e200, 1.0], [1e200, 1e200, np.inf]),
+    ([1e-200, 1e-200, 1.0], [1e-200, 1e-200, 0.0]),
+    ([1e-300] * 3 + [1e300] * 3 + [0.0], [0.0] * 6 + [1.0]),
+]
+
+
+@pytest.mark.parametrize("diagonal, expected", SPREAD)
+def test_the_determinant_of_values_far_apart(diagonal, expected):
+    """Products on the way may be too large or too small for a number, though the gradient is not."""
+    with np.errstate(over="ignore"):
+        found = gradient_of(la.det, np.diag(diagonal))
+    np.testing.assert_allclose(found, np.diag(expected), rtol=1e-12)
+
+
+def test_the_determinant_of_rows_far_apart():
+    found = gradient_of(la.det, [[1e200, 1e200], [1e-200, 2e-200]])
+    np.testing.assert_allclose(found, [[2e-200, -1e-200], [-1e200, 1e200]], rtol=1e-12)
+
+
+def test_the_determinant_of_values_far_apart_has_a_second_derivative():
+    a = tg.Tensor(np.stack([np.diag([1e200, 1e200, 1e-200, 1e-200]), np.eye(4)]), requires_grad=True)
+    first = tg.gradients(la.det(a).sum(), a, create_graph=True)
+    second = tg.gradients(first[:, 0, 0].sum(), a).data
+    np.testing.assert_allclose(second[0], np.diag([0.0, 0.0, 1.0, 1.0]), rtol=1e-12)
+    np.testing.assert_allclose(second[1], np.diag([0.0, 1.0, 1.0, 1.0]), rtol=1e-12, atol=1e-15)
+
+
+def test_the_determinant_of_a_large_orthogonal_matrix():
+    q = np.roll(np.eye(1200) / 2, 1, axis=0)
+    np.testing.assert_allclose(gradient_of(lambda a: la.det(2 * a), q), la.det(2 * q) * 4 * q, atol=1e-10)
+
+
 @pytest.mark.parametrize("shape", [(4, 2), (2, 4), (5, 3), (2, 4, 2)])
 def test_the_complement_of_the_singular_vectors_counts_as_a_space(shape):
     """What depends on the space alone that the further vectors span has a derivative."""
@@ -392,6 +428,7 @@ HALF = EYE / 2
         *((lambda a, p=p: la.norm(a, p), ZERO, ZERO) for p in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)),
         (lambda a: la.norm(a, 3), [0.0, 2.0], [0.0, 1.0]),
         (lambda a: la.norm(a, 0.5), [0.0, 2.0], [0.0, 1.0]),
+        *((lambda a, p=p: la.norm(a, p), [1e300, 0.0, -1e300], [0.0] * 3) for p in (2, 3, 4, 2.5, 0.01)),
         (lambda a: la.norm(a, 1), [0.0, -2.0], [0.0, -1.0]),
         (lambda a: la.norm(a, np.inf), [2.0, -2.0, 1.0], [0.5, -0.5, 0.0]),
         (lambda a: la.norm(a, -np.inf), [2.0, -1.0, 1.0], [0.0, -0.5, 0.5]),
@@ -409,7 +446,9 @@ HALF = EYE / 2
     ],
 )
 def test_kinks(f, at, expected):
-    with np.errstate(divide="ignore"):  # NumPy's own, of norms of negative orders
+    with np.errstate(
+        divide="ignore", over="ignore"
+    ):  # NumPy's own, of norms of negative orders and those that overflow
         np.testing.assert_allclose(gradient_of(f, at), expected, atol=1e-12)
         if f is not la.det:
             second = gradient_of(f, at, create_graph=True)
@@ -504,8 +543,10 @@ def test_refused(call, kind, message):
     "f, at, message",
     [
         (lambda a: la.pinv(a, rcond=0.5).sum(), np.diag([1.0, 0.3]), r"pinv: .*rcond cuts off singular values"),
-        (lambda a: la.slogdet(a).logabsdet, np.ones((2, 2)), r"inv got .*Singular matrix"),
-        (lambda a: la.qr(a).R.sum(), np.zeros((2, 2)), r"inv got .*Singular matrix"),
+        (lambda a: la.slogdet(a).logabsdet, np.ones((2, 2)), r"slogdet: .*singular.* np.linalg.det"),
+        (lambda a: la.slogdet(a).logabsdet.sum(), np.stack([np.eye(2), np.ones((2, 2))]), r"slogdet: "),
+        (lambda a: la.qr(a).R.sum(), np.zeros((2, 2)), r"qr: .*dependent columns.* np.linalg.pinv"),
+        (lambda a: la.qr(a).R.sum(), np.zeros((2, 3)), r"qr: "),
     ],
 )
 def test_refused_on_the_way_back(f, at, message):

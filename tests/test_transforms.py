@@ -578,7 +578,7 @@ def test_mistakes_are_named():
         (lambda: tg.grad(square)(np.ones(1, complex)), TypeError, "complex"),
         (lambda: tg.jvp(square, (3,), (1,)), TypeError, "jvp: the arguments hold no real floats"),
         (lambda: tg.vjp(np.multiply, 3, 4), TypeError, "vjp: the arguments hold no real floats"),
-        (lambda: tg.vjp(np.multiply, 3.0, 4j), TypeError, "argument 1 holds no real floats.*complex"),
+        (lambda: tg.vjp(np.multiply, 3.0, 4j), TypeError, "argument 1 holds complex"),
         (lambda: tg.grad(np.multiply, (0, 1))(1.0, 2), TypeError, "argument 1 holds no real floats"),
         (lambda: tg.grad(lambda x: None)(1.0), TypeError, "grad: f must return floats, got NoneType"),
         (lambda: tg.grad(lambda x: "y")(1.0), TypeError, "got str"),

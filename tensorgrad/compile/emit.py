@@ -494,7 +494,7 @@ def _owner(array: np.ndarray) -> Any:
 def _unexpected_shape(name: str, expected: tuple[int, ...], came: tuple[int, ...]) -> CaptureError:
     return CaptureError(
         f"{name}: gave shape {expected} when the function was compiled and now {came}; in a compiled function shapes "
-        "cannot depend on values: choose with np.where instead of picking elements by a mask"
+        "cannot depend on values: instead of picking or assigning elements by a mask write np.where(mask, value, x)"
     )
 
 

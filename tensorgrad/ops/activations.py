@@ -252,7 +252,8 @@ def gelu(x: Any, approximate: str = "none") -> Any:
         return np.multiply(x, normal_cdf(x))
     if approximate != "tanh":
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    inner = np.multiply(sqrt(2 / pi), x) * (1 + np.multiply(np.multiply(0.044715, x), x))
+    near = np.clip(x, -32, 32)  # beyond, tanh is 1, and the cube might overflow
+    inner = np.multiply(sqrt(2 / pi), near) * (1 + np.multiply(np.multiply(0.044715, near), near))
     return np.multiply(0.5, x) * (1 + np.tanh(inner))
 
 

@@ -15,12 +15,13 @@ from ..recording import verified
 from ..tensor import OPS, declare, implements, plain_index, refuse
 from .operands import as_operand, as_tensor, without_history
 
-# Extremes: where both sides are equal each gets half of the gradient
+# Extremes: where both sides are equal each gets half of the gradient. Where one is NaN, so is the result of maximum and
+# minimum, and each gets all of it: that nothing is known is not to look like no influence. fmax and fmin choose.
 
 
 def _chosen(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """The gradient for the first operand: all of it where x was chosen, half of it at a tie."""
-    chosen = g * (x == out)
+    """The gradient for the first operand: all of it where y was not chosen, half of it at a tie."""
+    chosen = g * (y != out)
     return np.where(x == y, 0.5 * g, chosen)
 
 
@@ -127,11 +128,11 @@ def _clip_sample(draw: samples.Draw) -> Any:
     return (samples.between_tenths(draw, first), low, np.asarray(low + 1.0)), {}
 
 
-# At a bound the gradient belongs to x. A lower bound above the upper one gives the upper, as in NumPy.
+# At a bound, or if NaN, x has all of the gradient. A lower bound above the upper one gives the upper, as in NumPy.
 declare(
     "clip",
     lambda x, low, high: np.clip(x, low, high),
-    lambda g, out, x, low, high: np.where((x >= low) & (x <= high), g, 0),
+    lambda g, out, x, low, high: np.where((x < low) | (x > high), 0, g),
     lambda g, out, x, low, high: np.where((x < low) & (low <= high), g, 0),
     lambda g, out, x, low, high: np.where((x > high) | (low > high), g, 0),
     sample=_clip_sample,

@@ -20,11 +20,14 @@ from . import (  # noqa: F401 (they declare these ops)
     indexing,
     joining,
     linalg,
+    norms,
+    polynomials,
     reductions,
     repeating,
     scans,
     shape,
     signals,
+    statistics,
 )
 
 # The parts of complex numbers
@@ -49,7 +52,7 @@ def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
     return g * turned * (180 / np.pi if deg else 1)
 
 
-declare(
+declare(  # at 0, of a complex number as of a real one, all derivatives are 0; those of (z * z.conj()).real are exact
     "absolute",
     np.absolute,
     lambda g, out, x: g * (_unit(x, out) if _is_complex(x) else np.sign(x)),
@@ -99,13 +102,13 @@ def _iscomplex(x: Any) -> Any:
     return np.imag(x) != 0
 
 
-# Linear functions with real coefficients have the same rules in complex numbers.
+# Linear functions with real coefficients have the same rules in complex numbers, and so have sums of squared moduli.
 
 for _name in (
     *("add", "subtract", "negative", "positive", "where", "getitem", "scatter"),
     *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "astype"),
     *("flip", "roll", "rot90", "repeat", "trace", "setitem", "take_along_axis", "scatter_along_axis"),
-    *("sum", "mean", "cumsum"),
+    *("sum", "mean", "cumsum", "masked_sum", "pad", "var", "std", "norm"),
 ):
     OPS[_name].accept_complex("direct")
 
@@ -113,7 +116,7 @@ for _name in (
 
 for _name in (
     *("multiply", "divide", "reciprocal", "square", "power", "matmul", "einsum"),
-    *("solve", "inv"),
+    *("solve", "inv", "det", "cofactors", "cofactors_along", "prod", "cumprod", "linear_recurrence", "convolve"),
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan"),
 ):
@@ -128,7 +131,16 @@ for _function in (
     *(np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack, np.append),
     *(np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit),
     *(np.dot, np.inner, np.outer, np.tensordot, np.kron, np.einsum, np.linalg.matmul, np.linalg.outer),
-    *(np.linalg.multi_dot, np.linalg.matrix_power, np.linalg.solve, np.linalg.inv),
+    *(np.linalg.multi_dot, np.linalg.matrix_power, np.linalg.solve, np.linalg.inv, np.linalg.tensorsolve),
+    *(np.linalg.tensorinv, np.linalg.norm, np.linalg.vector_norm, np.linalg.matrix_norm),
+    *(np.linalg.trace, np.linalg.diagonal, np.linalg.matrix_transpose, np.matrix_transpose),
+    *(np.vdot, np.vecdot, np.linalg.vecdot, np.cross, np.linalg.cross),
+    *(np.var, np.std, np.average, np.prod),
+    *(np.tril, np.triu, np.diag, np.diagflat, np.pad, np.meshgrid, np.insert, np.delete, np.select),
+    *(np.trapezoid, np.gradient, np.ediff1d, np.convolve, np.correlate, np.polyval, np.vander),
     *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like),
 ):
     accept_complex(_function)
+if hasattr(np, "matvec"):  # NumPy 2.2
+    accept_complex(np.matvec)
+    accept_complex(np.vecmat)

@@ -262,35 +262,85 @@ def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
 
 # Determinants. The gradient is the matrix of cofactors, det(A) A⁻ᵀ, which is defined for singular matrices as well:
-# through A = U S Vᵀ, as cofactors of a product are the product of the cofactors, those of U are det(U) U, and those of
-# a diagonal matrix products of its other elements. That gives the second derivative too, -- for orders above that
-# matrices must not be singular.
+# through A = U S Vᵀ, as cofactors of a product are the product of the cofactors, those of U are det(U) U (of a complex
+# one, det(U) times its conjugate), and those of a diagonal matrix products of its other elements. That gives the second
+# derivative too, -- for orders above that matrices must not be singular.
 
 
 def _svd_with_sign(x: Any) -> Any:
-    """U, S, Vᵀ and det(U) det(V)."""
+    """U, S, Vᵀ, the first and the last conjugated, and det(U) det(V)."""
     u, s, vh = np.linalg.svd(x)
-    return u, s, vh, np.sign(np.linalg.det(u) * np.linalg.det(vh))
+    return np.conj(u), s, np.conj(vh), np.sign(np.linalg.det(u) * np.linalg.det(vh))
+
+
+def _balanced(x: Any) -> tuple[Any, Any, Any]:
+    """Matrices whose rows and columns have been divided by powers of two, to about 1, and the exponents of these.
+
+    What LAPACK rounds is then small beside each row and column, not beside the largest element only.
+    """
+    _, rows = np.frexp(np.abs(x).max(axis=-1, keepdims=True, initial=0))
+    x = _scaled(x, -rows)
+    _, columns = np.frexp(np.abs(x).max(axis=-2, keepdims=True, initial=0))
+    return _scaled(x, -columns), rows, columns
+
+
+def _unbalanced(cofactors: Any, exponent: Any, rows: Any, columns: Any) -> Any:
+    """The cofactors, divided by 2^exponent, of a balanced matrix as those of the original one."""
+    exponent = exponent + rows.sum(axis=(-2, -1), dtype=np.int32) + columns.sum(axis=(-2, -1), dtype=np.int32)
+    return _scaled(cofactors, _scalars(exponent) - rows - columns)
+
+
+def _scaled(x: Any, exponents: Any) -> Any:
+    """x 2^exponents."""
+    if x.dtype.kind != "c":
+        return np.ldexp(x, exponents)
+    return np.ldexp(x.real, exponents) + 1j * np.ldexp(x.imag, exponents)
+
+
+_OF_ZERO = -(2**20)
+"""The exponent of 0: below all others."""
+
+
+def _products(s: Any, left_out: Any) -> tuple[Any, Any]:
+    """The products along the last axis without those left out, divided by 2^k, and for each matrix k.
+
+    The powers of two are kept apart, so that nothing overflows or underflows on the way.
+    """
+    exponents = np.rint(np.log2(np.where(s > 0, s, 1))).astype(np.int32)
+    products, rest = np.frexp(np.where(left_out, 1, np.ldexp(s, -exponents)).prod(axis=-1))
+    exponents = np.where(left_out, 0, exponents).sum(axis=-1, dtype=np.int32) + rest
+    return _by_power_of_two(products, exponents, axes=left_out.ndim - 1)
+
+
+def _by_power_of_two(x: Any, exponents: Any, axes: int) -> tuple[Any, Any]:
+    """x 2^exponents / 2^k, none larger than 1, and k: one for all of the last axes."""
+    exponents = np.where(x == 0, _OF_ZERO, exponents)
+    last = tuple(range(-axes, 0))
+    k = exponents.max(axis=last, initial=_OF_ZERO)
+    return _scaled(x, exponents - np.expand_dims(k, last)), k
 
 
 def _cofactors(x: Any) -> Any:
+    x, rows, columns = _balanced(x)
     u, s, vh, sign = _svd_with_sign(x)
-    others = np.where(_identity(s), 1, np.expand_dims(s, -2)).prod(axis=-1)
-    return _scalars(sign) * ((u * np.expand_dims(others, -2)) @ vh)
+    others, exponent = _products(np.expand_dims(s, -2), _identity(s))
+    return _unbalanced(_scalars(sign) * ((u * np.expand_dims(others, -2)) @ vh), exponent, rows, columns)
 
 
 def _cofactors_along(x: Any, h: Any) -> Any:
     """The derivative of the cofactors in the direction ``h``."""
+    x, rows, columns = _balanced(x)
+    _, exponents = np.frexp(np.abs(h))
+    h, length = _by_power_of_two(_scaled(h, -exponents), exponents - rows - columns, axes=2)
     u, s, vh, sign = _svd_with_sign(x)
     turned = _transposed(u) @ h @ _transposed(vh)
-    n = s.shape[-1]
-    unit = np.eye(n, dtype=bool)
+    unit = np.eye(s.shape[-1], dtype=bool)
     either = beside(unit[:, None, :] | unit[None, :, :], s)
-    others = np.where(either, 1, s.reshape((*s.shape[:-1], 1, 1, n))).prod(axis=-1)
+    others, exponent = _products(np.expand_dims(s, (-2, -3)), either)
     others = np.where(_identity(s), 0, others)
     shrunk = (others @ np.expand_dims(_diagonal_of(turned), -1)).squeeze(axis=-1)
     core = _diagonal(shrunk) - others * _transposed(turned)
-    return _scalars(sign) * (u @ core @ vh)
+    return _unbalanced(_scalars(sign) * (u @ core @ vh), exponent + length, rows, columns)
 
 
 def _cofactors_along_base(g: Any, out: Any, x: Any, h: Any) -> Any:
@@ -335,10 +385,25 @@ declare(
     expects="two square matrices (..., n, n)",
     opaque=True,
 )
+
+
+def _check_has_logarithm(sign: Any) -> None:
+    if bool((sign == 0).any()):
+        raise np.linalg.LinAlgError(
+            "slogdet: not differentiated at a singular matrix, where the logarithm is -inf; take np.linalg.det, whose "
+            "gradient is exact there, or add a multiple of the identity"
+        )
+
+
+def _slogdet_rule(g: Any, out: Any, x: Any) -> Any:
+    verified(_check_has_logarithm, without_history(out)[..., 0])
+    return _scalars(g[..., 1]) * _transposed(inv(x))
+
+
 declare(
     "slogdet",
     lambda x: np.stack(np.linalg.slogdet(x), axis=-1),
-    lambda g, out, x: _scalars(g[..., 1]) * _transposed(inv(x)),
+    _slogdet_rule,
     sample=_square_sample,
     expects=_SQUARE,
     opaque=True,
@@ -556,9 +621,18 @@ def _qr(x: Any) -> Any:
     return _packed(*np.linalg.qr(x), ranks=(2, 2))
 
 
+def _check_independent(diagonal: Any) -> None:
+    if bool((diagonal == 0).any()):
+        raise np.linalg.LinAlgError(
+            "qr: not differentiated at a matrix of dependent columns, where Q jumps; solve with "
+            "np.linalg.lstsq or np.linalg.pinv, or move the matrix away from there"
+        )
+
+
 def _qr_rule(g: Any, out: Any, x: Any) -> Any:
     """(g_Q + Q sym(M)) R⁻ᵀ for M = R g_Rᵀ - g_Qᵀ Q, where sym mirrors the lower triangle."""
     (q, r), (g_q, g_r) = _unpacked(out, *_qr_shapes(x)), _unpacked(g, *_qr_shapes(x))
+    verified(_check_independent, without_history(_diagonal_of(r)))
     half = _lower(r @ _transposed(g_r) - _transposed(g_q) @ q)
     return (g_q + q @ (half + _transposed(half))) @ _transposed(inv(r))
 

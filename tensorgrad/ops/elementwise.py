@@ -1,14 +1,14 @@
 """Elementwise functions: arithmetic, powers, exponentials, trigonometry, signs, parts of a number, sinc and i0.
 
 All operands broadcast as in NumPy. Where a formula has 0/0, the rule takes the value that makes sense: 0 for the
-derivative of ``hypot`` and ``arctan2`` at the origin, and an equal share for ``logaddexp`` of equal infinities. True
-poles stay: the derivative of ``sqrt``, ``cbrt`` and ``log`` at 0 is infinite.
+derivative of ``hypot`` and ``arctan2`` at the origin, and an equal share for ``logaddexp`` of equal infinities. At
+infinity it takes the limit. True poles stay: the derivative of ``sqrt``, ``cbrt`` and ``log`` at 0 is infinite.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from math import log, pi
+from math import log, pi, sqrt
 from typing import Any, Callable
 
 import numpy as np
@@ -27,6 +27,11 @@ def _typed(value: Any, out: Any) -> Any:
 def _or_infinite(divisor: Any) -> Any:
     """``divisor`` with infinity in place of 0: what is divided by it is 0 there, and so are its derivatives."""
     return np.where(divisor == 0, np.inf, divisor)
+
+
+def _finite(x: Any) -> Any:
+    """``x`` with the largest number in place of infinity: 0 times the derivative of what is infinite would be NaN."""
+    return np.where(np.isinf(x), np.finfo(x.dtype).max, x)
 
 
 def _nonzero(operands: int) -> samples.Sample:
@@ -92,19 +97,27 @@ def _divmod(x: Any, y: Any) -> Any:
 
 
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """y x^(y-1); 0 for 0^0, where the formula says 0 times infinity."""
+    """y x^(y-1); 0 for 0^0 and where infinite exponents give 0, though the formula says 0 times infinity."""
     x = _typed(x, out)
-    if isinstance(y, (int, float, complex)):
+    if isinstance(y, (int, float, complex)) and abs(y) != np.inf:
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
-    base = np.where((x == 0) & (y == 0), 1, x)
-    return g * (y * base ** (y - 1))
+    power = np.where((x == 0) & (y == 0), 1, x) ** (y - 1)
+    return g * (np.where((power == 0) & np.isinf(y), 0, y) * power)
 
 
 def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """x^y log x; 0 where the base is 0, unless the exponent is negative."""
+    """x^y log x; 0 where the power is 0, and for 0^0."""
     x = _typed(x, out)
-    return g * out * np.log(np.where((x == 0) & (y >= 0), 1, x))
+    return g * out * np.log(np.where((out == 0) | ((x == 0) & (y == 0)), 1, x))
+
+
+def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """x / r; of an infinite x the sign, shared with an infinite y."""
+    x = _typed(x, out)
+    infinite = np.isinf(x)
+    limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
+    return g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
 
 
 declare("power", np.power, _power_base, _power_exponent, sample=samples.positive_base)
@@ -114,8 +127,8 @@ declare("cbrt", np.cbrt, lambda g, out, x: g / 3 / out / out, sample=samples.una
 declare(
     "hypot",
     np.hypot,
-    lambda g, out, x, y: g * (x / _or_infinite(out)),
-    lambda g, out, x, y: g * (y / _or_infinite(out)),
+    _hypot_rule,
+    lambda g, out, x, y: _hypot_rule(g, out, y, x),
     sample=_nonzero(2),
 )
 
@@ -171,7 +184,7 @@ declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary())
 declare("tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2))
 declare("arcsin", np.arcsin, lambda g, out, x: g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
 declare("arccos", np.arccos, lambda g, out, x: -g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
-declare("arctan", np.arctan, lambda g, out, x: g / (1 + x * x), sample=samples.unary())
+declare("arctan", np.arctan, lambda g, out, x: g / (1 + np.square(_finite(x))), sample=samples.unary())
 declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
 declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
 declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
@@ -182,17 +195,43 @@ declare(  # two roots, as the square would overflow
 declare("arctanh", np.arctanh, lambda g, out, x: g / _one_minus_square(x), sample=samples.unary(-0.9, 0.9))
 
 
-def _arctan2_rule(g: Any, x: Any, y: Any) -> Any:
-    """g x / (x^2 + y^2)."""
+def _cosines(x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """x / r, y / r and r for r^2 = x^2 + y^2; the first two are 0 where r is 0 or infinite."""
     r = _or_infinite(np.hypot(x, y))
-    return g * (x / r / r)
+    infinite = np.isinf(r)
+    return np.where(infinite, 0, x) / r, np.where(infinite, 0, y) / r, r
 
 
+def _over_square(x: Any, y: Any) -> Any:
+    cosine, _, r = _cosines(x, y)
+    return cosine / r
+
+
+def _over_square_by_x(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """(y^2 - x^2) / r^4."""
+    x, y, r = _cosines(_typed(x, out), _typed(y, out))
+    return g * ((y - x) * (y + x) / r / r)
+
+
+def _over_square_by_y(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """-2 x y / r^4."""
+    x, y, r = _cosines(_typed(x, out), _typed(y, out))
+    return g * (-2 * x * y / r / r)
+
+
+_over_square_op = declare(  # an op, as in the derivative of the quotient infinity cancels infinity near the origin
+    "over_square",
+    _over_square,
+    _over_square_by_x,
+    _over_square_by_y,
+    sample=_nonzero(2),
+    broadcasts=True,
+)
 declare(
     "arctan2",
     np.arctan2,
-    lambda g, out, y, x: _arctan2_rule(g, x, y),
-    lambda g, out, y, x: -_arctan2_rule(g, y, x),
+    lambda g, out, y, x: g * _over_square_op(_typed(x, out), _typed(y, out)),
+    lambda g, out, y, x: -g * _over_square_op(_typed(y, out), _typed(x, out)),
     sample=_nonzero(2),
 )
 

@@ -390,6 +390,13 @@ def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     return OPS["weighted_bincount"](x, weights, minlength=minlength)
 
 
+for _histogram in (np.histogram, np.histogram2d, np.histogramdd, np.histogram_bin_edges):
+    refuses(
+        _histogram,
+        "its counts have no derivative, though its edges depend on the data: call it on tensor.numpy(), or add up "
+        "weights by np.bincount",
+    )
+
 declare(
     "unravel_index",
     lambda indices, *, shape, order="C": np.stack(np.unravel_index(indices, shape, order=order)),

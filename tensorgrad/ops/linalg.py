@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
 from ..tensor import OPS, beside, declare, implements, refuse
-from .operands import as_operand
+from .operands import as_operand, conjugate
 
 
 def _matmul_left(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -85,7 +85,7 @@ def _inner(a: Any, b: Any, /) -> Any:
 
 @implements(np.vdot)
 def _vdot(a: Any, b: Any, /) -> Any:
-    return OPS["matmul"](as_operand(a).reshape(-1), as_operand(b).reshape(-1))
+    return OPS["matmul"](conjugate(as_operand(a)).reshape(-1), as_operand(b).reshape(-1))
 
 
 @implements(np.outer)
@@ -110,7 +110,7 @@ def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1, **keywords: Any) -> Any:
     if x1.ndim == 0 or x2.ndim == 0:
         raise ValueError(f"vecdot takes vectors (..., n), got shapes {x1.shape} and {x2.shape}")
     x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
-    return (np.expand_dims(x1, -2) @ np.expand_dims(x2, -1)).squeeze(axis=(-2, -1))
+    return (np.expand_dims(conjugate(x1), -2) @ np.expand_dims(x2, -1)).squeeze(axis=(-2, -1))
 
 
 @implements(np.linalg.vecdot)
@@ -129,7 +129,7 @@ def _vecmat(x1: Any, x2: Any, /, **keywords: Any) -> Any:
     refuse("np.vecmat", **keywords)
     x1, x2 = as_operand(x1), as_operand(x2)
     _check_stack("vecmat", x2)
-    return (np.expand_dims(x1, -2) @ x2).squeeze(axis=-2)
+    return (np.expand_dims(conjugate(x1), -2) @ x2).squeeze(axis=-2)
 
 
 if hasattr(np, "matvec"):  # NumPy 2.2

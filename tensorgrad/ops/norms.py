@@ -14,23 +14,32 @@ from .operands import as_operand
 from .reductions import restored
 
 
+def _squares(x: Any) -> Any:
+    return np.square(np.real(x)) + np.square(np.imag(x)) if x.dtype.kind == "c" else x * x
+
+
 def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = False) -> Any:
     if order == 2:
-        return np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+        return np.sqrt(_squares(x).sum(axis=axis, keepdims=keepdims))
     powers = np.power(np.abs(x), order)
     return np.power(powers.sum(axis=axis, keepdims=keepdims), 1 / order)
 
 
 def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
-    """sign(x) |x|^(p-1) norm^(1-p), and 0 where the norm or the element is 0."""
+    """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0, or the norm overflows."""
     g, out = restored(g, x, axis, keepdims), restored(out, x, axis, keepdims)
+    if order != 2:  # powers that overflow, as the norm does, would be multiplied by 0
+        x = np.where(np.isinf(out) & np.isfinite(x), 0, x)
     if order == 2:
         powers = x
     elif order > 0 and order % 2 == 0:  # a polynomial, with all of its derivatives at 0
-        powers = np.power(x, order - 1)
+        powers = x * np.power(_squares(x), order / 2 - 1) if x.dtype.kind == "c" else np.power(x, order - 1)
+    elif x.dtype.kind == "c":
+        powers = np.where(x == 0, 0, x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 2)
     else:
         powers = np.sign(x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 1)
-    return powers * (g * np.where(out == 0, 0, np.power(np.where(out == 0, 1, out), 1 - order)))
+    flat = (out == 0) | np.isinf(out)
+    return powers * (g * np.where(flat, 0, np.power(np.where(flat, 1, out), 1 - order)))
 
 
 def _norm_sample(draw: samples.Draw) -> Any:
@@ -54,7 +63,7 @@ def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     if order == -np.inf:
         return np.abs(x).min(axis=axis, keepdims=keepdims)
     if order == 0:
-        return (x != 0).astype(x.dtype).sum(axis=axis, keepdims=keepdims)
+        return (x != 0).astype(np.finfo(x.dtype).dtype).sum(axis=axis, keepdims=keepdims)
     if order == 1:
         return np.abs(x).sum(axis=axis, keepdims=keepdims)
     return OPS["norm"](x, order=order, axis=axis, keepdims=keepdims)
@@ -79,7 +88,7 @@ def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> A
 
 def _floating(x: Any) -> Any:
     x = as_operand(x)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 @implements(np.linalg.norm)

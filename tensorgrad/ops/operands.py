@@ -59,3 +59,13 @@ def largest(x: Any, axis: Any) -> Any:
     if type(x) is np.ndarray and x.ndim == 2 and axis in (1, -1) and x.shape[1] <= FEW < len(x):
         return x.T.copy().max(axis=0).reshape(-1, 1)
     return x.max(axis=axis, keepdims=True)
+
+
+def as_gradient(part: Any, x: Any) -> Any:
+    """A gradient in the dtype of its operand; to a real one belongs the real part."""
+    return in_dtype(np.real(part) if part.dtype.kind == "c" != x.dtype.kind else part, x.dtype)
+
+
+def conjugate(x: Any) -> Any:
+    """The complex conjugate; of real numbers themselves, without a copy."""
+    return np.conjugate(x) if x.dtype.kind == "c" else x

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
-from .operands import as_operand, expanded, in_dtype, largest
+from .operands import as_gradient, as_operand, expanded, in_dtype, largest
 from .scans import products_of_others
 
 _NOT_GIVEN = np._NoValue
@@ -86,7 +86,7 @@ def _is_given(initial: Any) -> bool:
 def _sum_rule(
     g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None, initial: Any = None
 ) -> Any:
-    return in_dtype(expanded(_selected(where, restored(g, x, axis, keepdims)), x.shape), x.dtype)
+    return as_gradient(expanded(_selected(where, restored(g, x, axis, keepdims)), x.shape), x)
 
 
 def _prod_rule(
@@ -110,7 +110,7 @@ def _var_rule(
 ) -> Any:
     """2 (x - mean) / (n - ddof)."""
     count = _count(out, x, where, axis)
-    values = in_dtype(x, g.dtype)
+    values = in_dtype(x, np.result_type(x.dtype, g.dtype))
     if where is True:
         mean = values.mean(axis=axis, keepdims=True)
         factor = 2 * _reciprocal(count - ddof, g.dtype, of_none=np.inf)
@@ -121,13 +121,19 @@ def _var_rule(
     return in_dtype(_selected(where, restored(g, x, axis, keepdims) * ((values - mean) * factor)), x.dtype)
 
 
+def _are_equal(x: Any, where: Any, axis: Any) -> Any:
+    """Whether the elements along an axis are all the same."""
+    if x.dtype.kind == "c":
+        return _are_equal(np.real(x), where, axis) & _are_equal(np.imag(x), where, axis)
+    lowest, highest = (x, x) if where is True else (np.where(where, x, np.inf), np.where(where, x, -np.inf))
+    return lowest.min(axis=axis, keepdims=True) >= highest.max(axis=axis, keepdims=True)
+
+
 def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **settings: Any) -> Any:
     """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
     if x.size == 0:
         return _sum_rule(g, out, x, axis=axis, keepdims=settings["keepdims"])
-    lowest, highest = (x, x) if where is True else (np.where(where, x, np.inf), np.where(where, x, -np.inf))
-    constant = lowest.min(axis=axis, keepdims=True) >= highest.max(axis=axis, keepdims=True)
-    constant = constant.reshape(out.shape) | (out == 0)
+    constant = (out == 0) | _are_equal(x, where, axis).reshape(out.shape)
     slope = np.where(constant, 0, 0.5 / np.where(constant, 1, out))
     return _var_rule(g * slope, out, x, where, axis=axis, **settings)
 
@@ -339,7 +345,10 @@ def _variance_about(
     x: Any, where: Any, mean: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
 ) -> Any:
     """The variance about a mean that is given and may depend on ``x``."""
-    squares = np.square(x - mean)
+    deviation = x - mean
+    squares = np.square(deviation)
+    if x.dtype.kind == "c":
+        squares = np.square(np.real(deviation)) + np.square(np.imag(deviation))
     total = OPS["masked_sum"](squares, where, axis=axis, dtype=dtype, keepdims=keepdims)
     if isinstance(where, Tensor):
         where = where.data

@@ -172,7 +172,7 @@ def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> A
         np.pad(hollow(array), pad_width, mode, **options)  # NumPy's own checks
         return np.copy(array)
     widths = _pairs(pad_width, array.ndim)
-    if mode in _STATISTICS and array.dtype.kind == "f":
+    if mode in _STATISTICS and array.dtype.kind in "fc":
         np.pad(hollow(array), widths, mode, **options)
         return _pad_with_statistic(array, widths, mode, options.get("stat_length"))
     return OPS["pad"](array, pad_width=widths, mode=mode, options=options)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, declare, implements, refuse
-from .operands import in_dtype
+from .operands import as_gradient, in_dtype
 
 
 def _part(axis: int, ndim: int, part: Any) -> Any:
@@ -46,7 +46,7 @@ def _scan_sample(draw: samples.Draw) -> Any:
 def _cumsum_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
     """Each element is in the sums from its own place on."""
     along = 0 if axis is None else axis
-    return in_dtype(backwards(np.cumsum(backwards(g, along), axis=along), along).reshape(x.shape), x.dtype)
+    return as_gradient(backwards(np.cumsum(backwards(g, along), axis=along), along).reshape(x.shape), x)
 
 
 declare(
@@ -63,8 +63,12 @@ declare(
 
 
 def _recurrence(a: Any, b: Any, *, axis: int = -1) -> Any:
-    """r_k = a_k r_{k-1} + b_k along ``axis``, from r_{-1} = 0."""
-    result = np.zeros_like(b)
+    """r_k = a_k r_{k-1} + b_k along ``axis``, from r_{-1} = 0.
+
+    Step by step: a scan by halves would multiply elements of ``a`` by each other first, and so overflow, or make NaN of
+    infinity times 0, where no r_k is that large.
+    """
+    result = np.zeros_like(b, dtype=np.result_type(a.dtype, b.dtype))
     last: Any = 0
     for k in range(b.shape[axis]):
         index = _part(axis, b.ndim, k)
@@ -88,8 +92,8 @@ def _recurrence_sample(draw: samples.Draw) -> Any:
 declare(
     "linear_recurrence",
     _recurrence,
-    lambda g, out, a, b, axis: in_dtype(_adjoint(g, a, axis) * _delayed(out, axis, 0), a.dtype),
-    lambda g, out, a, b, axis: in_dtype(_adjoint(g, a, axis), b.dtype),
+    lambda g, out, a, b, axis: as_gradient(_adjoint(g, a, axis) * _delayed(out, axis, 0), a),
+    lambda g, out, a, b, axis: as_gradient(_adjoint(g, a, axis), b),
     sample=_recurrence_sample,
     expects="two arrays of one shape and one of their axes",
     opaque=True,
@@ -100,7 +104,7 @@ def _cumprod_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
     """The product is the recurrence y_k = x_k y_{k-1} from y_{-1} = 1. Nothing is divided by, so zeros are exact."""
     factors, along = (x.reshape(-1), 0) if axis is None else (x, axis)
     factors = in_dtype(factors.reshape(out.shape), g.dtype)
-    return in_dtype((_adjoint(g, factors, along) * _delayed(out, along, 1)).reshape(x.shape), x.dtype)
+    return as_gradient((_adjoint(g, factors, along) * _delayed(out, along, 1)).reshape(x.shape), x)
 
 
 declare(

@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse
-from .operands import as_operand, as_tensor
+from .operands import as_operand, conjugate
 
 
 def _along(ndim: int, axis: int, part: Any) -> tuple[Any, ...]:
@@ -115,7 +115,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
         raise TypeError(f"gradient: takes one spacing, or one for each of {len(axes)} axes; got {len(varargs)}")
     if edge_order not in (1, 2):
         raise ValueError(f"gradient: edge_order must be 1 or 2, got {edge_order}")
-    dtype = f.dtype if f.dtype.kind == "f" else np.dtype(np.float64)
+    dtype = f.dtype if f.dtype.kind in "fc" else np.dtype(np.float64)
     results = []
     for along, spacing in zip(axes, spacings):
         length = f.shape[along]
@@ -125,9 +125,9 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
             )
         if length < edge_order + 1:
             raise ValueError(f"gradient: needs at least {edge_order + 1} elements along axis {along}, got {length}")
-        if spacing.dtype.kind != "f":
+        if spacing.dtype.kind not in "fc":
             spacing = spacing.astype(np.float64)
-        values = f if f.dtype.kind == "f" else f.astype(np.float64)
+        values = f if f.dtype.kind in "fc" else f.astype(np.float64)
         results.append(_coordinate_gradient(values, spacing, along, edge_order).astype(dtype))
     return results[0] if len(results) == 1 else tuple(results)
 
@@ -266,20 +266,7 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 @implements(np.correlate)
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
-    a, v, mode = _signal(a, "correlate"), _signal(v, "correlate"), _mode(mode, "correlate")
+    a, v, mode = _signal(a, "correlate"), conjugate(_signal(v, "correlate")), _mode(mode, "correlate")
     if v.size > a.size:  # NumPy exchanges the two and turns the result round
         return OPS["convolve"](v, a[::-1], mode=mode)[::-1]
     return OPS["convolve"](a, v[::-1], mode=mode)
-
-
-# Polynomials
-
-
-@implements(np.polyval)
-def _polyval(p: Any, x: Any) -> Any:
-    """Horner's rule."""
-    p, x = as_operand(p), as_operand(x)
-    value: Any = as_tensor(np.zeros_like(x))
-    for coefficient in p:
-        value = value * x + coefficient
-    return value

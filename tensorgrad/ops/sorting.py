@@ -6,12 +6,13 @@ Of equal elements the one that comes first in the array comes first in the resul
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, refuse
+from ..tensor import OPS, Tensor, declare, implements, refuse, refuses
+from .operands import as_tensor, in_dtype
 
 
 def _one_axis(draw: samples.Draw) -> Any:
@@ -162,3 +163,71 @@ def _unique(
     values = np.take(ar, found["index"], axis=axis)
     results = (values, *(found[part] for part, wanted in asked.items() if wanted))
     return results if len(results) > 1 else values
+
+
+_of_array_api: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
+    (np.unique_all, _PARTS),
+    (np.unique_counts, ("values", "counts")),
+    (np.unique_inverse, ("values", "inverse")),
+)
+
+
+def _unique_results(function: Callable[..., Any], parts: tuple[str, ...]) -> Callable[..., Any]:
+    """A function of the array API, which gives some of the results of ``np.unique`` in a named tuple."""
+    results = type(function(np.zeros(1)))
+
+    def unique(x: Any, /) -> Any:
+        found = dict(zip(_PARTS, _unique(x, True, True, True, equal_nan=False)))
+        found["inverse"] = found["inverse"].reshape(x.shape)
+        return results(*(found[part] for part in parts))
+
+    return unique
+
+
+for _function, _parts in _of_array_api:
+    implements(_function)(_unique_results(_function, _parts))
+refuses(np.unique_values, "the order of its result is not defined: use np.unique, which sorts")
+
+# Sets. What both have is taken from the first.
+
+
+def _isin_sample(draw: samples.Draw) -> Any:
+    element, test = (np.round(samples.reals(draw, samples.shape(draw))) for _ in range(2))
+    return (np.asarray(element), np.asarray(test)), {"invert": bool(draw.integer(0, 1))}
+
+
+declare(
+    "isin",
+    lambda element, test_elements, *, assume_unique=False, invert=False, kind=None: np.isin(
+        element, test_elements, assume_unique=assume_unique, invert=invert, kind=kind
+    ),
+    None,
+    None,
+    sample=_isin_sample,
+    numpy=np.isin,
+    expects="two arrays",
+)
+
+
+@implements(np.union1d)
+def _union1d(ar1: Any, ar2: Any) -> Any:
+    return np.unique(np.concatenate([np.ravel(ar1), np.ravel(ar2)]))
+
+
+@implements(np.setdiff1d)
+def _setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
+    ar1 = np.ravel(ar1) if assume_unique else np.unique(ar1)
+    return ar1[OPS["isin"](ar1, ar2, invert=True)]
+
+
+@implements(np.intersect1d)
+def _intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
+    (first, at_first), (second, at_second) = (_unique(as_tensor(ar), return_index=True) for ar in (ar1, ar2))
+    of_first, of_second = OPS["isin"](first, second), OPS["isin"](second, first)
+    common = in_dtype(first[of_first], np.result_type(first.dtype, second.dtype))
+    return (common, at_first[of_first], at_second[of_second]) if return_indices else common
+
+
+@implements(np.setxor1d)
+def _setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
+    return np.sort(np.concatenate([_setdiff1d(as_tensor(ar1), ar2), _setdiff1d(as_tensor(ar2), ar1)]))
