@@ -257,9 +257,11 @@ def declare(
     if broadcasts is None:
         broadcasts = elementwise
     if expects is None:
-        expects = "real operands whose shapes broadcast together" if broadcasts else "operands of fitting shapes"
+        expects = "operands whose shapes broadcast together" if broadcasts else "operands of fitting shapes"
     if name in OPS:
-        raise ValueError(f"declare: an op named {name!r} exists already; choose another name")
+        raise ValueError(
+            f"declare: an op named {name!r} exists already; choose another name, or first del tensorgrad.OPS[{name!r}]"
+        )
     if not callable(sample):
         raise TypeError(f"declare: the sample of {name!r} is not a function that draws operands")
     op = Op(name, forward, rules, sample, expects, broadcasts, numpy, opaque)
@@ -415,6 +417,8 @@ def _constant(operand: Any) -> Any:
         return operand
     if hasattr(operand, "filled"):
         raise TypeError("Tensor: masked arrays are not differentiated; pass array.filled(...) and a mask to np.where")
+    if isinstance(operand, np.matrix):
+        raise TypeError("Tensor: np.matrix multiplies in its own way; pass np.asarray(matrix), and use @ for products")
     return np.asarray(operand)
 
 
@@ -664,7 +668,7 @@ class Tensor:
     def requires_grad(self, value: bool) -> None:
         if value and self._array.dtype.kind not in "fc":
             raise TypeError(
-                f"Tensor: only floating tensors can require gradients, got {self._array.dtype}; "
+                f"Tensor: only floating and complex tensors can require gradients, got {self._array.dtype}; "
                 "pass floats, or dtype=np.float32"
             )
         if self._record is not None and not value:
@@ -757,7 +761,9 @@ class Tensor:
         if self._requires_grad:
             raise TypeError(
                 f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
-                "Tensors (np.stack joins them), or call tensor.item() or tensor.numpy() if no gradient is meant"
+                "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
+                "tensorgrad.Tensor(np.zeros(n)) collect them), or call tensor.item() or tensor.numpy() if no gradient "
+                "is meant"
             )
         return self.data
 
@@ -796,10 +802,16 @@ class Tensor:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         op = _NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
+        name = _numpy_name(ufunc) if method == "__call__" else f"{_numpy_name(ufunc)}.{method}"
         if op is None:
-            raise _no_rule(f"np.{ufunc.__name__}" if method == "__call__" else f"np.{ufunc.__name__}.{method}", ufunc)
+            raise _no_rule(name, ufunc)
+        if any(array is x and type(x) is ndarray for array in settings.get("out") or () for x in inputs):
+            raise TypeError(
+                f"{name} in place: an array cannot become a Tensor; write a = {name}(a, tensor), or start from a "
+                "Tensor (np.zeros_like(tensor), tensorgrad.Tensor(a))"
+            )
         if method == "__call__" and (ufunc.signature is None or isinstance(op, Op)):
-            refuse(f"np.{ufunc.__name__}", **settings)
+            refuse(name, **settings)
             return op(*inputs)
         return op(*inputs, **settings)
 
@@ -875,10 +887,16 @@ class Tensor:
                 "assignment: this tensor is a view of another, which would not see the change; assign to that one "
                 "(x[i, j] = v for x[i][j] = v), or to a copy (y = x[i] + 0)"
             )
-        if self._array.dtype.kind != "f" and isinstance(value, Tensor) and value._requires_grad:
+        kind = self._array.dtype.kind
+        if isinstance(value, Tensor) and value._requires_grad and kind not in "fc":
             raise TypeError(
                 f"assignment: a tensor of {self._array.dtype} would lose the gradient of the value; convert it with "
                 "astype first"
+            )
+        if kind != "c" == getattr(getattr(value, "dtype", None), "kind", ""):
+            raise TypeError(
+                f"assignment: a tensor of {self._array.dtype} would lose the imaginary part of the value; convert it "
+                "with astype first, or assign the value's .real"
             )
         index = plain_index(index)
         self._become(lambda x, value: OPS["setitem"](x, value, index=index), value, "assignment")
@@ -898,8 +916,8 @@ class Tensor:
         recording, capture = _recording.get(), _capture.get()
         if recording and self._requires_grad and self._record is None:
             raise TypeError(
-                f"{name}: a leaf that requires gradients would lose its .grad; choose with np.where, or change a copy "
-                "(x = x + 0)"
+                f"{name}: a leaf that requires gradients would lose its .grad; change a copy (x = x + 0), or, if no "
+                "gradient is meant, as in an update of parameters, change it inside tensorgrad.no_grad()"
             )
         before = _new_tensor(Tensor)
         before._array, before._grad, before._record = self.data, None, self._record
@@ -1034,7 +1052,9 @@ _REFERENCES_OF_LONE_BASE = _references_of_base(np.empty(2)[1:])
 
 
 def _numpy_name(function: Callable[..., Any]) -> str:
-    """``np.linalg.norm``, say."""
+    """``np.linalg.norm``, say; a ufunc of another library by its name alone."""
+    if isinstance(function, np.ufunc) and getattr(np, function.__name__, None) is not function:
+        return str(function.__name__)
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     return f"{module}.{function.__name__}"
 
@@ -1042,7 +1062,7 @@ def _numpy_name(function: Callable[..., Any]) -> str:
 def _no_rule(name: str, function: Callable[..., Any]) -> TypeError:
     remedy = _REMEDIES.get(
         function,
-        "compose it from functions that have one, declare it with tensorgrad.declare, or call it on tensor.numpy() "
+        "declare it with tensorgrad.declare, compose it from functions that have one, or call it on tensor.numpy() "
         "if no gradient is needed",
     )
     return TypeError(f"{name} has no gradient rule in tensorgrad; {remedy}")

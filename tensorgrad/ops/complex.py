@@ -119,6 +119,7 @@ for _name in (
     *("solve", "inv", "det", "cofactors", "cofactors_along", "prod", "cumprod", "linear_recurrence", "convolve"),
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan"),
+    *("arcsin", "arccos", "arcsinh", "arccosh", "arctanh", "one_minus_square"),
 ):
     OPS[_name].accept_complex("holomorphic")
 

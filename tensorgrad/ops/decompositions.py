@@ -519,8 +519,8 @@ def _eigvalsh(a: Any, UPLO: str = "L") -> Any:
 for _function in (np.linalg.eig, np.linalg.eigvals):
     refuses(
         _function,
-        "its result may be complex, which Tensors are not: use np.linalg.eigh or np.linalg.eigvalsh for symmetric "
-        "matrices",
+        "eigenvectors of such matrices have no scale of their own: use np.linalg.eigh or np.linalg.eigvalsh for "
+        "symmetric matrices",
     )
 
 

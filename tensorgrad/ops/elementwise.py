@@ -188,7 +188,12 @@ declare("arctan", np.arctan, lambda g, out, x: g / (1 + np.square(_finite(x))), 
 declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
 declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
 declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
-declare("arcsinh", np.arcsinh, lambda g, out, x: g / np.hypot(x, 1), sample=samples.unary())
+declare(  # of real numbers the modulus of x + i, as the square would overflow
+    "arcsinh",
+    np.arcsinh,
+    lambda g, out, x: g / (np.sqrt(1 + x * x) if x.dtype.kind == "c" else np.hypot(x, 1)),
+    sample=samples.unary(),
+)
 declare(  # two roots, as the square would overflow
     "arccosh", np.arccosh, lambda g, out, x: g / np.sqrt(x - 1) / np.sqrt(x + 1), sample=samples.unary(1.2, 3.0)
 )
