@@ -109,3 +109,29 @@ def test_a_state_that_is_not_finite_is_not_saved_over_a_good_one(tmp_path):
     session.progress.step = 1
     session.save()
     assert (tmp_path / "last.npz").read_bytes() != good
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"epochs": "2"}, "epochs must be an integer of at least 1, got '2'"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"rng": 0}, "rng must be a NumPy generator"),
+        ({"validation": None}, r"validation must be two arrays, \(inputs, labels\), got NoneType"),
+        ({"train": ([[1.0]], [0])}, r"train must be two arrays, \(inputs, labels\), got list and list"),
+        ({"train": (blobs()[0], blobs()[1][:50])}, "train must have a label for each input.* 300 inputs and 50 labels"),
+        ({"train": (blobs()[0][:0], blobs()[1][:0])}, "train must have a label for each input, one at least"),
+        ({"optimiser": tg.optim.Adam(network().parameters())}, "4 of the optimiser's 4 parameters are not the model's"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_before_anything_is_trained(change, message):
+    model = network()
+    given = {"train": blobs(), "validation": blobs(60, 1), "optimiser": tg.optim.Adam(model.parameters())}
+    given |= {"epochs": 1, "batch_size": 32, "rng": np.random.default_rng(0), **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        fit(model, given.pop("train"), given.pop("validation"), given.pop("optimiser"), **given)
+
+
+def test_the_folder_may_be_text(tmp_path):
+    train(epochs=1, folder=str(tmp_path))
+    assert (tmp_path / "last.npz").exists()

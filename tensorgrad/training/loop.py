@@ -48,7 +48,7 @@ def fit(
     augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
     max_norm: float | None = None,
     patience: int | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
     on_epoch: Callable[[Epoch], Any] | None = None,
@@ -100,6 +100,8 @@ def fit(
 
     Raises
     ------
+    TypeError, ValueError
+        If examples, optimiser, generator or numbers do not fit.
     TrainingError
         If the loss is no longer finite: names the step, the layer and the last good checkpoint.
     CheckpointError
@@ -107,8 +109,12 @@ def fit(
     Interrupted
         If SIGINT or SIGTERM asked to stop; the state has been saved, and the model has its best weights so far.
     """
-    if epochs < 1:
-        raise ValueError(f"fit: epochs must be at least 1, got {epochs}")
+    _check_numbers(epochs=epochs, batch_size=batch_size)
+    _check_examples("fit", train=train, validation=validation)
+    _check_optimiser(model, optimiser)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"fit: rng must be a NumPy generator, such as np.random.default_rng(0), got {rng!r}")
+    folder = None if folder is None else Path(folder)
     session = Session(model, optimiser, rng, folder, settings)
     if resume:
         session.restore(len(train[1]))
@@ -156,6 +162,36 @@ def fit(
         session.save()
     session.load_best()
     return progress.history
+
+
+def _check_numbers(**numbers: Any) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
+
+
+def _check_examples(function: str, **sets: Any) -> None:
+    for name, examples in sets.items():
+        pair: Any = examples if isinstance(examples, (tuple, list)) and len(examples) == 2 else (None, None)
+        if not all(isinstance(part, np.ndarray) and part.ndim for part in pair):
+            came = type(examples).__name__ if pair[0] is None else " and ".join(type(part).__name__ for part in pair)
+            raise TypeError(f"{function}: {name} must be two arrays, (inputs, labels), got {came}")
+        inputs, labels = pair
+        if len(inputs) != len(labels) or not len(labels):
+            raise ValueError(
+                f"{function}: {name} must have a label for each input, one at least, got {len(inputs)} inputs and "
+                f"{len(labels)} labels"
+            )
+
+
+def _check_optimiser(model: Module, optimiser: Optimiser) -> None:
+    own = {id(parameter) for parameter in model.parameters()}
+    foreign = [parameter for parameter in optimiser.parameters if id(parameter) not in own]
+    if foreign:
+        raise ValueError(
+            f"fit: {len(foreign)} of the optimiser's {len(optimiser.parameters)} parameters are not the model's; make "
+            "it of model.parameters()"
+        )
 
 
 Step = Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
@@ -262,6 +298,8 @@ def _show(bar: Any, progress: Progress, count: int) -> None:
 @no_grad()
 def predict(model: Module, inputs: np.ndarray, prepare: Callable[[np.ndarray], Any] = np.asarray) -> np.ndarray:
     """Logits of all inputs, in evaluation mode, a limited number at a time; the mode is restored afterwards."""
+    if not len(inputs):
+        raise ValueError("predict: takes one input at least, got none")
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -279,6 +317,7 @@ def evaluate(
     model: Module, examples: Examples, prepare: Callable[[np.ndarray], Any] = np.asarray
 ) -> tuple[float, float]:
     """Mean cross-entropy in nats, without penalties, and accuracy, in evaluation mode."""
+    _check_examples("evaluate", examples=examples)
     inputs, labels = examples
     logits = predict(model, inputs, prepare)
     return float(softmax_cross_entropy(logits, labels)), float((logits.argmax(axis=-1) == labels).mean())
