@@ -74,7 +74,7 @@ def as_pytorch(model):
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(layer.weight.numpy().T.copy()))
                 linear.bias.copy_(torch.from_numpy(layer.bias.numpy().copy()))
-            penalties.append((linear.weight, layer.strengths["weight_l2"]))
+            penalties.append((linear.weight, layer.weight_l2))
             layers.append(linear)
         else:
             layers.append(torch.nn.Dropout(layer.rate) if isinstance(layer, Dropout) else torch.nn.ReLU())

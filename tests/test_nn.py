@@ -445,3 +445,13 @@ def test_running_means_move_once_where_the_layer_is_recomputed():
     for name, tensor in plain.named_tensors():
         np.testing.assert_array_equal(dict(again.named_tensors())[name].data, tensor.data)
     np.testing.assert_allclose(again.weight.grad, plain.weight.grad, rtol=1e-6)
+
+
+def test_strengths_of_penalties_are_attributes():
+    layer = nn.Dense(2, 2, np.random.default_rng(0), weight_l2=0.5)
+    step = tg.compile(lambda: layer.penalty().detach())
+    squares = float((layer.weight.data**2).sum())
+    assert step().item() == step().item() == pytest.approx(0.5 * squares)
+    layer.weight_l2 = 5.0
+    assert layer.penalty().item() == step().item() == pytest.approx(5 * squares)
+    assert repr(layer) == "Dense(2 -> 2, weight_l2=5)"

@@ -6,36 +6,40 @@ from typing import Any
 
 import numpy as np
 
-from ..recording import watched
 from ..tensor import Tensor
 from .losses import l1_penalty, l2_penalty
 from .module import Module, total
 
-PENALTIES = {"l1": l1_penalty, "l2": l2_penalty}
+PENALTIES = {
+    "weight_l1": ("weight", l1_penalty),
+    "weight_l2": ("weight", l2_penalty),
+    "bias_l1": ("bias", l1_penalty),
+    "bias_l2": ("bias", l2_penalty),
+}
+"""For each strength the parameter that it penalises, and how."""
 
 
 class Weighted(Module):
-    """A layer with parameters of one dtype and penalties on them; ``strengths`` are by name, such as ``weight_l2``."""
+    """A layer with parameters of one dtype and penalties on them, whose strengths are attributes."""
 
     weight: Tensor
+    weight_l1 = weight_l2 = bias_l1 = bias_l2 = 0.0
 
     def _set_strengths(self, **strengths: float) -> None:
-        self.strengths = strengths
         for name, strength in strengths.items():
             if strength < 0:
                 raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {strength}")
+            setattr(self, name, strength)
 
     def penalty(self) -> Any:
         """The L1 and L2 penalties of weight and bias: a 0-d Tensor, or 0.0 where there are none."""
-        return total(
-            PENALTIES[name.rpartition("_")[2]](getattr(self, name.rpartition("_")[0]), strength)
-            for name, strength in watched(self, "strengths").items()
-            if strength
-        )
+        strengths = ((name, getattr(self, name)) for name in PENALTIES)
+        chosen = ((*PENALTIES[name], strength) for name, strength in strengths if strength)
+        return total([penalty(getattr(self, parameter), strength) for parameter, penalty, strength in chosen])
 
     def _penalties(self) -> str:
         """The strengths that are not 0, for :func:`repr`."""
-        return "".join(f", {name}={value:g}" for name, value in self.strengths.items() if value)
+        return "".join(f", {name}={getattr(self, name):g}" for name in PENALTIES if getattr(self, name))
 
     def _in_dtype(self, x: Any) -> Any:
         """The input in the parameters' dtype: arrays are converted, Tensors must have it."""
