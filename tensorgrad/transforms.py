@@ -21,6 +21,7 @@ derivatives None stands in their place.
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial, wraps
 from typing import Any, Callable
@@ -117,6 +118,13 @@ class _Call:
         complexes = [leaf for leaf in found if _dtype_kind(leaf) == "c"]
         if complexes or (found and not any(map(_is_output, found))):
             raise TypeError(f"{self.name}: f must return floats, got {_kind((complexes or found)[0])}")
+        plain = [leaf for leaf in found if _is_floating(leaf)]
+        if plain and self.variables and not any(isinstance(leaf, Tensor) for leaf in found):
+            warnings.warn(
+                f"{self.name}: f returned {_kind(plain[0])}, no Tensor, so its derivatives are zero; compute with "
+                "Tensors to the end, as .item(), .numpy() and .data leave the record",
+                stacklevel=4,
+            )
         outputs = [float(leaf) if type(leaf) is int else leaf for leaf in found if _is_output(leaf)]
         return [output if isinstance(output, Tensor) else Tensor(output) for output in outputs]
 
