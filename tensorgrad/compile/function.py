@@ -16,6 +16,7 @@ from ..tensor import Tensor, as_data
 from .capture import Capture
 from .emit import Executable
 from .kernels import numba
+from .outside import names
 from .program import Program, Value
 from .report import explained
 from .traced import CaptureError
@@ -41,8 +42,9 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
     function
         Of arrays, Tensors and containers of them; other arguments must be hashable, and each value is recorded anew.
         What it computes must not depend on values that Python reads (``if tensor > 0``, ``.item()``), and what it does
-        besides NumPy (printing, counting) happens while it is recorded only. Tensors that require gradients are told
-        apart by identity.
+        besides NumPy (printing) happens while it is recorded only. Numbers and objects that its code names (variables
+        outside, attributes, items of dicts and lists) may change between calls: it is recorded anew for each value.
+        Tensors that require gradients are told apart by identity.
     fast
         Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
         processes; else they are done by NumPy, block by block. Default: where numba is installed, unless the
@@ -145,6 +147,12 @@ class Compiled:
                 elif not variant.verified:
                     self._verify(variant, arguments)
                 return found[position]
+        program = self._record(arguments)
+        for variant in found:
+            if variant.executable.fits() and variant.program.difference(program) is None:
+                for name in variant.program.outside:
+                    name.learn()
+                return variant
         if self.forgets and len(found) >= MOST_REMEMBERED:
             found.pop(0)
         elif sum(map(len, self._programs.values())) >= MOST_PROGRAMS:
@@ -152,7 +160,7 @@ class Compiled:
                 f"{self.name}: recorded {MOST_PROGRAMS} programs already, for ever new arguments; pass what changes "
                 "as 0-d arrays, and pad arrays to a few shapes"
             )
-        found.append(_Variant(self._record(arguments), arguments, self._uses_kernels))
+        found.append(_Variant(program, arguments, self._uses_kernels))
         return found[-1]
 
     def _uses_kernels(self) -> bool:
@@ -163,9 +171,17 @@ class Compiled:
         return self.fast
 
     def _record(self, arguments: _Arguments) -> Program:
-        capture = Capture()
+        capture, outside = Capture(), names(self.function)
         args, settings = arguments.traced(capture)
-        return capture.record(self.function, args, settings)
+        program = capture.record(self.function, args, settings)
+        for name in outside:
+            if not name.is_known():
+                raise CaptureError(
+                    f"{self.name}: changes {name.name}, which a replay would not do; keep what changes in Tensors, or "
+                    "change it outside of the compiled function"
+                )
+        program.outside = outside
+        return program
 
     def _renewed(self, variant: _Variant, arguments: _Arguments) -> _Variant:
         """The variant, if it is what the function does now that an attribute somewhere was replaced, or another."""
@@ -201,7 +217,7 @@ class _Variant:
 
     def fits(self) -> bool:
         """Whether the program may be used in the present state of the world outside."""
-        return self.executable.fits()
+        return self.executable.fits() and all(name.is_known() for name in self.program.outside)
 
     def __call__(self, arguments: _Arguments, timed: bool = False) -> Any:
         return self.executable(arguments.arrays, timed)

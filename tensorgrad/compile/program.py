@@ -128,6 +128,8 @@ class Program:
         The program may be used as long as these attributes have these values: owner, name, value.
     guards
         And as long as these functions are true.
+    outside
+        And as long as these names stand for what they did.
     """
 
     instructions: list[Instruction]
@@ -137,6 +139,7 @@ class Program:
     outputs: Any = None
     watched: list[tuple[Any, str, Any]] = field(default_factory=list)
     guards: list[Callable[[], bool]] = field(default_factory=list)
+    outside: list[Any] = field(default_factory=list)
 
     def results(self) -> Iterator[Value]:
         """All values that have to be there in the end."""

@@ -1,0 +1,141 @@
+"""A compiled function follows the numbers and objects that it finds outside of itself."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn
+
+X = np.array([1.0, 2.0])
+FACTOR = 1.0
+SETTINGS = {"scale": 1.0, "inner": {"shift": 0.0}, "sizes": [1.0, 2.0]}
+HOLDER = SimpleNamespace(scale=1.0, name="plus")
+
+
+def scaled(x):
+    return x * FACTOR
+
+
+class Scaling:
+    scale = 1.0
+
+    def __init__(self):
+        self.shift = 0.0
+
+    def __call__(self, x):
+        return x * self.scale + self.shift
+
+    def method(self, x):
+        return x * FACTOR + self.shift
+
+
+class Line(nn.Module):
+    def __init__(self):
+        self.slope = 1.0
+
+    def forward(self, x):
+        return x * self.slope * FACTOR
+
+
+SCALING, LINE = Scaling(), Line()
+
+
+def with_default(x, factor=2.0):
+    return x * factor * scaled(x)
+
+
+def in_a_closure():
+    state = {"k": 1.0}
+    factor = 1.0
+
+    def function(x):
+        return (lambda: x * factor * state["k"])()
+
+    def change(value):
+        nonlocal factor
+        factor = value
+        state["k"] = value + 1
+
+    return function, change
+
+
+def changed(owner, name):
+    is_container = isinstance(owner, (dict, list))
+    return partial(owner.__setitem__, name) if is_container else partial(setattr, owner, name)
+
+
+CLOSURE, CHANGE_CLOSURE = in_a_closure()
+
+
+@pytest.mark.parametrize(
+    "function, change",
+    [
+        (lambda x: x * FACTOR, changed(globals(), "FACTOR")),
+        (lambda x: scaled(x) + 1, changed(globals(), "FACTOR")),
+        (with_default, changed(globals(), "FACTOR")),
+        (partial(np.multiply, 2.0), lambda value: None),
+        (partial(lambda y, x: scaled(x) + y, 3.0), changed(globals(), "FACTOR")),
+        (lambda x: x * SETTINGS["scale"], changed(SETTINGS, "scale")),
+        (lambda x: x + SETTINGS["inner"]["shift"], changed(SETTINGS["inner"], "shift")),
+        (lambda x: x + SETTINGS["inner"]["shift"], lambda value: changed(SETTINGS, "inner")({"shift": value})),
+        (lambda x: x * SETTINGS["sizes"][1], changed(SETTINGS["sizes"], 1)),
+        (lambda x: x * HOLDER.scale, changed(HOLDER, "scale")),
+        (lambda x: x * (1 if HOLDER.name == "plus" else -1), lambda value: changed(HOLDER, "name")(str(value))),
+        (CLOSURE, CHANGE_CLOSURE),
+        (SCALING, changed(SCALING, "shift")),
+        (SCALING.method, changed(globals(), "FACTOR")),
+        (lambda x: SCALING(x), changed(SCALING, "shift")),
+        (lambda x: LINE(x), changed(LINE, "slope")),
+        (LINE, changed(globals(), "FACTOR")),
+        (lambda x: scaled(x), lambda value: changed(globals(), "scaled")(lambda x: x + value)),
+    ],
+)
+def test_changes_outside_are_followed(function, change):
+    before = scaled
+    step = tg.compile(function, fast=False)
+    try:
+        for value in (1.0, 2.0, 2.0, -3.0, 1.0, 5, 2.0):
+            change(value)
+            for _ in range(3):
+                np.testing.assert_array_equal(step(X), function(X))
+    finally:
+        change(1.0)
+        globals()["scaled"] = before
+
+
+def test_known_values_are_not_recorded_again(capsys):
+    holder = SimpleNamespace(scale=1.0, epoch=0)
+
+    @tg.compile
+    def step(x):
+        print("recorded")
+        return x * holder.scale
+
+    for holder.scale in (1.0, 2.0, 1.0, 2.0, 1.0):
+        step(X)
+        step(X)
+    assert capsys.readouterr().out.count("recorded") == 4  # each program twice: the second time to be compared
+    for holder.epoch in (1, 2, 1, 2):  # makes no difference
+        step(X)
+    assert capsys.readouterr().out.count("recorded") == 2
+    assert len(step.explain().split("\n\n")) == 2
+
+
+def test_what_changes_in_each_call_is_refused():
+    counted = SimpleNamespace(calls=0)
+
+    @tg.compile
+    def counting(x):
+        counted.calls += 1
+        return x + 1
+
+    with pytest.raises(tg.CaptureError, match=r"counting: changes counted\.calls"):
+        counting(X)
+    holder = SimpleNamespace(number=0.0)
+    step = tg.compile(lambda x: x + 0 * holder.number if holder.number < 0 else x)
+    with pytest.raises(tg.CaptureError, match=r"holder\.number, from outside the function, has had 64 values"):
+        for holder.number in np.arange(200.0).tolist():
+            step(X)
