@@ -13,7 +13,7 @@ from ..ops.windows import per_axis
 from ..tensor import Tensor
 from .initialisers import he_normal
 from .module import Module
-from .weighted import Weighted, check_sizes
+from .weighted import Weighted, check_sizes, in_dtype
 
 
 class Conv(Weighted):
@@ -85,7 +85,7 @@ class Conv(Weighted):
 
     def forward(self, x: Any) -> Tensor:
         """The convolution of ``x`` of shape (examples, in_channels, *spatial)."""
-        x = self._in_dtype(x)
+        x = in_dtype(self, x, self.weight.dtype)
         channels = self.weight.shape[1] * self.groups
         if x.ndim != self.spatial_axes + 2 or x.shape[1] != channels:
             axes = ("length", "height, width", "depth, height, width")[self.spatial_axes - 1]

@@ -14,7 +14,7 @@ from ..recording import watched
 from ..tensor import Tensor
 from .initialisers import he_normal
 from .module import Module
-from .weighted import Weighted, check_sizes
+from .weighted import Weighted, check_sizes, in_dtype
 
 
 class Dense(Weighted):
@@ -62,8 +62,8 @@ class Dense(Weighted):
 
     def forward(self, x: Any) -> Tensor:
         """``x @ weight + bias`` for ``x`` of shape (..., in_features)."""
-        x = self._in_dtype(x)
-        if x.ndim == 0 or x.shape[-1] != self.weight.shape[0]:
+        x = in_dtype(self, x, self.weight.dtype)
+        if x.shape[-1:] != self.weight.shape[:1]:
             raise ValueError(f"{self!r}: the input must have shape (..., {self.weight.shape[0]}), got {x.shape}")
         result: Tensor = x @ self.weight + self.bias
         return result

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ops.activations import relu, softplus
 from ..ops.losses import check_labels, softmax_cross_entropy
+from ..ops.norms import squared_norm
 from ..recording import verified
 from ..tensor import Tensor, beside
 
@@ -250,4 +251,5 @@ def l2_penalty(weight: Tensor, strength: float) -> Tensor:
     >>> tg.nn.l2_penalty(tg.Tensor([3.0, -4.0]), 0.5).item()
     12.5
     """
-    return float(strength) * (weight**2).sum()
+    penalty: Tensor = float(strength) * squared_norm(weight)
+    return penalty

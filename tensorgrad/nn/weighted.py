@@ -41,10 +41,6 @@ class Weighted(Module):
         """The strengths that are not 0, for :func:`repr`."""
         return "".join(f", {name}={getattr(self, name):g}" for name in PENALTIES if getattr(self, name))
 
-    def _in_dtype(self, x: Any) -> Any:
-        """The input in the parameters' dtype: arrays are converted, Tensors must have it."""
-        return in_dtype(self, x, self.weight.dtype)
-
 
 def in_dtype(layer: Module, x: Any, dtype: Any) -> Any:
     """The input of a layer in ``dtype``: arrays are converted, Tensors must have it."""

@@ -13,6 +13,15 @@ from .decompositions import check_matrices
 from .operands import as_operand
 from .reductions import restored
 
+squared_norm = declare(
+    "squared_norm",
+    lambda x: np.square(x).sum(),
+    lambda g, out, x: x * (2 * g),
+    sample=samples.unary(),
+    expects="a real array",
+)
+"""The sum of all squares."""
+
 
 def _squares(x: Any) -> Any:
     return np.square(np.real(x)) + np.square(np.imag(x)) if x.dtype.kind == "c" else x * x
