@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from experiments.contenders import CONTENDERS, NETWORKS
 
-REFERENCE = "PyTorch"
+REFERENCE, JAX = "PyTorch", "JAX, jit"
 OURS = "tensorgrad, compiled, numba"
 BATCHES = (1, 32, 128, 1024)
 LEAST_CALLS = 3
@@ -185,6 +185,16 @@ def ratio(of_case: dict[str, list[float]], name: str, reference: str = REFERENCE
     return statistics.median(theirs / ours for theirs, ours in zip(of_case[reference], of_case[name]))
 
 
+def against(reference: str, results: Results) -> str:
+    """A sentence with the speed of the compiled step relative to that of another framework; nothing without it."""
+    ratios = [
+        f"{case.network} {ratio(results[case], OURS, reference):.2f}"
+        for case in STEPS
+        if {reference, OURS} <= results.get(case, {}).keys()
+    ]
+    return f"Steps of {OURS}, relative to {reference}: {', '.join(ratios)}" if ratios else ""
+
+
 def _short(milliseconds: float) -> str:
     return f"{milliseconds:.3f} ms" if milliseconds < 1 else f"{milliseconds:.2f} ms"
 
@@ -297,19 +307,21 @@ def main(arguments: list[str] | None = None) -> None:
     parts = [machine(), "float32, dropout, L2, softmax cross-entropy, Adam; in brackets: speed relative to PyTorch"]
     for group in _groups(results):
         parts.append(table(group))
+    parts.append(against(JAX, results))
     if not options.steps:
         scaling = [case for cases in SCALING.values() for case in cases]
         found = compare(scaling, [name for name in (OURS, REFERENCE) if name in names], 3, options.seconds)
         parts.append(table_of_starts({network: starts(names, network) for network in NETWORKS}))
         if all(found[case] for case in scaling):
             draw_scaling(found, options.out / "scaling.png")
-    draw(results, options.out / "benchmark.png")
     from tensorgrad.files import replacing  # not in the workers, which time the import
 
-    text = "\n\n".join(parts)
+    text = "\n\n".join(part for part in parts if part)
     with replacing(options.out / "benchmark.md") as temporary:
         temporary.write_text(text + "\n")
     print(text)
+    if REFERENCE in results[STEPS[0]]:
+        draw(results, options.out / "benchmark.png")
     print(f"\ntables and pictures in {options.out}")
     return None
 
