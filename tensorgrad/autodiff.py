@@ -87,7 +87,7 @@ def swept(output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: boo
     if create_graph:
         with recorded():
             seed = seed if isinstance(seed, Tensor) else Tensor(seed)
-            found = [(t, _own(part)) for t, part in sweep(output, seed, wanted, retain_graph, create_graph=True)]
+            found = [(t, _unshared(part)) for t, part in sweep(output, seed, wanted, retain_graph, create_graph=True)]
     else:
         found = sweep(output, seed.data if isinstance(seed, Tensor) else seed, wanted, retain_graph)
     by_age = {tensor._order: part for tensor, part in found}
@@ -99,7 +99,7 @@ def _tensor(part: Any) -> Tensor:
     return part if isinstance(part, Tensor) else Tensor(part)
 
 
-def _own(part: Any) -> Tensor:
+def _unshared(part: Any) -> Tensor:
     """A recorded gradient as a Tensor with an array of its own: rules may hand one on to several operands."""
     copy: Tensor = _tensor(part) + 0
     return copy

@@ -8,7 +8,13 @@ Three ideas, in the order of this file:
    protocols, so ``np.exp(x @ w + b).sum()`` is recorded as it stands.
 3. :func:`sweep` walks the records from an output back to its sources. A tensor is always younger than the
    tensors it was computed from, so visiting the youngest first is a topological order, and a source that has
-   become younger than what was computed from it has been changed since, which is an error.
+   become younger than what was computed from it has been changed since, which is an error. Without what makes it
+   safe and spares work it is the chain rule in four lines::
+
+       gradients = {output: 1}
+       for tensor in reached(gradients, youngest_first=True):
+           for rule, operand in zip(tensor.op.rules, tensor.operands):
+               gradients[operand] += rule(gradients[tensor], tensor, *tensor.operands)
 
 A rule is written in NumPy too, ``rule(g, out, *operands, **settings)``. Called with arrays it costs what NumPy
 costs; called with Tensors it is itself recorded, which is all that gradients of gradients need.

@@ -186,6 +186,8 @@ class Sequential(Module):
     )
     >>> network(np.ones((5, 4), np.float32)).shape
     (5, 2)
+    >>> len(network), network[-1], network[:2](np.ones((5, 4), np.float32)).shape
+    (3, Dense(3 -> 2), (5, 3))
     """
 
     def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
@@ -196,6 +198,16 @@ class Sequential(Module):
                     "pass the layers one by one, as in Sequential(Dense(2, 3), ReLU())"
                 )
         self.layers = layers
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Callable[[Any], Tensor]]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """A layer, or for a slice a network of those layers, which has the same parameters."""
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         return (
