@@ -1125,7 +1125,7 @@ def sweep(
     """
     if not output._requires_grad:
         raise RuntimeError(
-            "backward: nothing was recorded for this tensor; no input requires gradients, or no_grad was active"
+            "backward: nothing was recorded for this tensor; make an input with requires_grad=True, outside of no_grad"
         )
     relevant = None if wanted is None else _leading_to(output, wanted)
     targets = frozenset(() if wanted is None else (tensor._order for tensor in wanted))

@@ -455,3 +455,19 @@ def test_strengths_of_penalties_are_attributes():
     layer.weight_l2 = 5.0
     assert layer.penalty().item() == step().item() == pytest.approx(5 * squares)
     assert repr(layer) == "Dense(2 -> 2, weight_l2=5)"
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: nn.Dense(3, 2, 0), "rng must be a NumPy generator, such as .*, or None, got 0"),
+        (lambda: nn.Embedding(3, 2, rng=0), "rng must be a NumPy generator"),
+        (lambda: nn.Dropout(0.5, 1), "rng must be a NumPy generator"),
+        (lambda: nn.Sequential(nn.Dense(2, 2), nn.ReLU), "layer 1 is the class ReLU"),
+        (lambda: tg.optim.SGD(nn.ReLU().parameters()), "made with requires_grad=True"),
+        (lambda: tg.optim.Adam(nn.Dense(2, 2).parameters(), lr="0.1"), "lr must be a number .* got '0.1'"),
+    ],
+)
+def test_mistakes_are_explained(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()

@@ -7,6 +7,15 @@ from typing import Any
 import numpy as np
 
 
+def generator(rng: Any) -> np.random.Generator:
+    """``rng`` itself, or a fresh one for None."""
+    if rng is None:
+        return np.random.default_rng()
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a NumPy generator, such as np.random.default_rng(0), or None, got {rng!r}")
+    return rng
+
+
 def he_normal(
     shape: tuple[int, ...],
     rng: np.random.Generator | None = None,
@@ -19,6 +28,5 @@ def he_normal(
     >>> he_normal((2, 3), np.random.default_rng(0)).shape
     (2, 3)
     """
-    rng = np.random.default_rng() if rng is None else rng
-    values: np.ndarray = rng.standard_normal(shape) * np.sqrt(2.0 / (shape[0] if fan_in is None else fan_in))
+    values: np.ndarray = generator(rng).standard_normal(shape) * np.sqrt(2.0 / (shape[0] if fan_in is None else fan_in))
     return values.astype(dtype)

@@ -12,7 +12,7 @@ from ..ops.embedding import embedding
 from ..ops.flatten import flatten
 from ..recording import watched
 from ..tensor import Tensor
-from .initialisers import he_normal
+from .initialisers import generator, he_normal
 from .module import Module
 from .weighted import Weighted, check_sizes, in_dtype
 
@@ -112,8 +112,7 @@ class Embedding(Weighted):
         dtype: Any = np.float32,
     ) -> None:
         check_sizes("Embedding", rows=rows, features=features)
-        rng = np.random.default_rng() if rng is None else rng
-        self.weight = Tensor(rng.standard_normal((rows, features)).astype(dtype), requires_grad=True)
+        self.weight = Tensor(generator(rng).standard_normal((rows, features)).astype(dtype), requires_grad=True)
         self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2)
 
     def forward(self, indices: Any) -> Tensor:
@@ -161,7 +160,7 @@ class Dropout(Module):
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate must satisfy 0 <= rate < 1, got {rate}")
         self.rate = rate
-        self.rng = np.random.default_rng() if rng is None else rng
+        self.rng = generator(rng)
 
     def forward(self, x: Any) -> Tensor:
         """``x`` with elements dropped in training mode; ``x`` itself in evaluation mode."""
@@ -192,10 +191,11 @@ class Sequential(Module):
 
     def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
         for i, layer in enumerate(layers):
-            if not callable(layer):
+            if not callable(layer) or isinstance(layer, type):
+                kind = f"the class {layer.__name__}" if isinstance(layer, type) else f"a {type(layer).__name__}"
                 raise TypeError(
-                    f"Sequential: layer {i} is a {type(layer).__name__}, not a module or function; "
-                    "pass the layers one by one, as in Sequential(Dense(2, 3), ReLU())"
+                    f"Sequential: layer {i} is {kind}, not a module or function; pass the layers one by one, as in "
+                    "Sequential(Dense(2, 3), ReLU())"
                 )
         self.layers = layers
 

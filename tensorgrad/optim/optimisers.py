@@ -29,7 +29,10 @@ class Optimiser(ABC):
             raise TypeError(f"{type(self).__name__}: takes a sequence of parameters; pass model.parameters()")
         self.parameters = list(parameters)
         if not self.parameters:
-            raise ValueError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
+            raise ValueError(
+                f"{type(self).__name__}: got no parameters; pass model.parameters(), the model's Tensors that were made "
+                "with requires_grad=True"
+            )
         for position, parameter in enumerate(self.parameters):
             if not isinstance(parameter, Tensor) or not parameter.requires_grad:
                 raise TypeError(f"{type(self).__name__}: parameter {position} is not a Tensor that requires gradients")
@@ -44,8 +47,10 @@ class Optimiser(ABC):
             raise ValueError(
                 f"{type(self).__name__}: a parameter is given twice; it would be updated twice in each step"
             )
-        if not callable(lr) and not lr >= 0:
-            raise ValueError(f"{type(self).__name__}: lr must not be negative, got {lr}")
+        if not callable(lr) and (isinstance(lr, str) or not lr >= 0):
+            raise ValueError(
+                f"{type(self).__name__}: lr must be a number that is not negative, or a schedule, got {lr!r}"
+            )
         self.lr = lr
         self.steps = 0
         self.updates = [0] * len(self.parameters)
