@@ -23,6 +23,7 @@ Written by `python -m experiments.numpy_table` from the code (NumPy {version});
 a test compares it with the installed NumPy.
 
 - **differentiable**: recorded, with gradients of any order; an argument that is not handled raises and is named.
+  **Complex too**: so are complex numbers on the way to a real loss, which raise elsewhere.
 - **no derivative**: gives what it gives on arrays (integers, truth values, steps, shapes), without a gradient.
 - **refused**: raises an error that names the function and the remedy.
 """
@@ -51,7 +52,8 @@ def as_text() -> str:
     lines = [HEAD.format(version=np.__version__)]
     for module in MODULES:
         found = rows(module)
-        counts = ", ".join(f"{list(found.values()).count(kind)} {kind}" for kind in dict.fromkeys(found.values()))
+        kinds = sorted(set(found.values()), reverse=True)
+        counts = "; ".join(f"{list(found.values()).count(kind)} {kind}" for kind in kinds)
         lines += [f"## {module.__name__}", "", counts, "", "| function | on Tensors |", "|---|---|"]
         lines += [f"| `{name}` | {kind} |" for name, kind in found.items()]
         lines.append("")

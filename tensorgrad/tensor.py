@@ -346,18 +346,21 @@ def refuses(function: Callable[..., Any], remedy: str) -> None:
 
 
 def status(function: Callable[..., Any]) -> str:
-    """What a NumPy function does to Tensors: ``differentiable``, ``no derivative`` or ``refused``.
+    """What a NumPy function does to Tensors: ``differentiable`` (``complex too``), ``no derivative`` or ``refused``.
 
     >>> import numpy as np, tensorgrad
-    >>> status(np.exp), status(np.argmax), status(np.roots)
-    ('differentiable', 'no derivative', 'refused')
+    >>> status(np.exp), status(np.hypot), status(np.argmax), status(np.roots)
+    ('differentiable, complex too', 'differentiable', 'no derivative', 'refused')
     """
     found = _NUMPY.get(function)
     if found is None:
         return "refused"
     op = getattr(found, "op", found)
     flows = op.differentiable if isinstance(op, Op) else function not in _PLAIN_ANSWERS
-    return "differentiable" if flows else "no derivative"
+    if not flows:
+        return "no derivative"
+    of_complex = op.on_complex is not None if isinstance(op, Op) else not hasattr(found, "of_reals")
+    return "differentiable, complex too" if of_complex else "differentiable"
 
 
 def refuse(function: str, **arguments: Any) -> None:

@@ -30,7 +30,7 @@ class Optimiser(ABC):
         self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError(
-                f"{type(self).__name__}: got no parameters; pass model.parameters(), the model's Tensors that were made "
+                f"{type(self).__name__}: got no parameters; pass model.parameters(), the Tensors that were made "
                 "with requires_grad=True"
             )
         for position, parameter in enumerate(self.parameters):
