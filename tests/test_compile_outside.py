@@ -1,6 +1,9 @@
 """A compiled function follows the numbers and objects that it finds outside of itself."""
 
+from argparse import ArgumentParser, Namespace
+from fractions import Fraction
 from functools import partial
+from json import dumps
 from types import SimpleNamespace
 
 import numpy as np
@@ -139,3 +142,14 @@ def test_what_changes_in_each_call_is_refused():
     with pytest.raises(tg.CaptureError, match=r"holder\.number, from outside the function, has had 64 values"):
         for holder.number in np.arange(200.0).tolist():
             step(X)
+
+
+def test_installed_libraries_are_not_looked_into():
+    fraction, options = Fraction(1, 2), Namespace(scale=2.0, parser=ArgumentParser())
+    step = tg.compile(lambda x: x * float(fraction) * options.scale if dumps([1]) else x)
+    np.testing.assert_array_equal(step(X), X)
+    (variants,) = step._programs.values()
+    outside = {name.name for name in variants[0].program.outside}
+    assert outside == {"fraction", "options", "options.scale", "dumps"}
+    options.scale = 4.0
+    np.testing.assert_array_equal(step(X), 2 * X)

@@ -1,13 +1,17 @@
 """What a function finds outside of itself, by name: a program is for the numbers and objects that were there.
 
 Looked at are the global variables, closures, dicts, lists, tuples and attributes that the code of the function names,
-and those of the functions and objects found there. Not those of the library's own objects: a capture watches them.
+and those of the functions and objects found there. Not those of installed libraries, nor of this one, whose objects a
+capture watches.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import sysconfig
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from operator import getitem
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Callable
@@ -90,7 +94,7 @@ def _inside(name: str, value: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         yield from _inside(name, value.__func__)
         yield from _inside(name, value.__self__)
     elif isinstance(value, FunctionType):
-        if not _is_own(value):
+        if not _is_of_a_library(value):
             variables = value.__globals__
             yield from ((n, partial(getitem, variables, n)) for n in _names(value.__code__) if n in variables)
             cells = zip(value.__code__.co_freevars, value.__closure__ or ())
@@ -101,16 +105,34 @@ def _inside(name: str, value: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         keys = list(value) if type(value) is dict else range(len(value))
         if len(value) <= LONGEST:
             yield from ((f"{name}[{key!r}]", partial(getitem, value, key)) for key in keys)
-    elif isinstance(getattr(value, "__dict__", None), dict):
-        classes = type(value).__mro__
-        if not any(map(_is_own, classes)):
-            yield from ((f"{name}.{key}", partial(getattr, value, key)) for key in list(vars(value)))
-        for method in (m for c in classes if not _is_own(c) for m in vars(c).values() if isinstance(m, FunctionType)):
-            yield from _inside(name, method)
+    elif isinstance(attributes := getattr(value, "__dict__", None), dict):
+        classes = type(value).__mro__[:-1]  # without object
+        foreign = any(map(_is_of_a_library, classes))
+        if not any(map(_is_own, classes)) and len(attributes) <= LONGEST:
+            keys = [key for key, item in attributes.items() if not foreign or isinstance(item, _PLAIN)]
+            yield from ((f"{name}.{key}", partial(getattr, value, key)) for key in keys)
+        for method in (m for c in classes if not _is_of_a_library(c) for m in vars(c).values()):
+            if isinstance(method, FunctionType):
+                yield from _inside(name, method)
 
 
 def _is_own(value: Any) -> bool:
-    return str(value.__module__).partition(".")[0] in ("tensorgrad", "numpy")
+    return str(value.__module__).partition(".")[0] == __name__.partition(".")[0]
+
+
+def _is_of_a_library(value: Any) -> bool:
+    return _is_own(value) or _is_library(str(value.__module__))
+
+
+@lru_cache(maxsize=1024)
+def _is_library(name: str) -> bool:
+    """Whether a module is built in or of an installed package."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return name in sys.builtin_module_names
+    installed = (sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return any(file.startswith(os.path.join(path, "")) for path in installed)
 
 
 def _names(code: CodeType) -> set[str]:
