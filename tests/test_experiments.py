@@ -404,6 +404,12 @@ def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, caps
     assert "| tensorgrad | 2.00 ms (2.00x) | 2.00 ms (2.00x) | 2.00 ms (2.00x) |" in text
     assert "| PyTorch | 4.00 ms | 4.00 ms | 4.00 ms |" in text and "| MyGrad | 1 ms | 2,000 ms | 3 MB |" in text
     assert {path.name for path in tmp_path.iterdir()} == {"benchmark.md", "benchmark.png", "scaling.png"}
+    benchmark.main(
+        ["--rounds", "1", "--seconds", "0", "--steps", "--only", "tensorgrad", "--out", str(tmp_path / "own")]
+    )
+    assert "| tensorgrad | 2.00 ms |" in capsys.readouterr().out and not (tmp_path / "own" / "benchmark.png").exists()
+    compiled = {case: {benchmark.OURS: [1.0, 2.0], "JAX, jit": [2.0, 6.0]} for case in benchmark.STEPS[:1]}
+    assert benchmark.against("JAX, jit", compiled).endswith("relative to JAX, jit: 784-512-10 2.50")
 
 
 @pytest.mark.parametrize("name", [name for name in benchmark.CONTENDERS if "tensorgrad" in name or "NumPy" in name])
