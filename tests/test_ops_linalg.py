@@ -248,6 +248,8 @@ DECOMPOSITIONS += [
     (la.inv, (np.eye(3),), {}),
     (la.pinv, (np.eye(3),), {}),
     (la.pinv, (2 * np.eye(3),), {"hermitian": True}),
+    (la.pinv, (regular(2, 3, 2), [1e-10, 1e-9]), {}),
+    (la.pinv, (regular(2, 3, 3),), {"rtol": tg.Tensor([1e-10, 1e-9])}),
     *((la.tensorinv, (x(*s),), {"ind": ind}) for s, ind in (((2, 3, 6), 2), ((6, 3, 2), 1), ((2, 2, 4), 2))),
     (la.tensorsolve, (x(2, 3, 6), x(2, 3)), {}),
     (la.tensorsolve, (x(2, 6, 3), x(2, 3)), {"axes": (1,)}),

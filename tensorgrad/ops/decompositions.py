@@ -21,7 +21,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import samples
 from ..recording import verified
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse, refuses
-from .operands import as_operand, without_history
+from .operands import as_operand, plain, without_history
 
 Shape = tuple[int, ...]
 
@@ -192,7 +192,7 @@ def _tensorinv(a: Any, ind: int = 2) -> Any:
 def _check_truncation(a: Any, rcond: Any) -> None:
     """The rule is exact if the singular values that are cut off are zero; it must not be used for others."""
     s = np.linalg.svd(a, compute_uv=False)
-    kept = s > rcond * s.max(axis=-1, keepdims=True, initial=0)
+    kept = s > beside(np.expand_dims(rcond, -1), s) * s.max(axis=-1, keepdims=True, initial=0)
     cut, smallest = np.where(kept, 0, s).max(axis=-1, initial=0), np.where(kept, s, np.inf).min(axis=-1, initial=np.inf)
     if bool((cut > smallest * float(np.finfo(s.dtype).eps) ** 0.5).any()):
         raise ValueError(
@@ -242,7 +242,7 @@ def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np.
             raise ValueError("pinv takes rcond or rtol, not both")
         eps = np.finfo(a.dtype if a.dtype.kind == "f" else np.float64).eps
         rcond = max(a.shape[-2:]) * float(eps) if rtol is None else rtol
-    return OPS["pinv"](a, rcond=1e-15 if rcond is None else rcond, hermitian=hermitian)
+    return OPS["pinv"](a, rcond=1e-15 if rcond is None else plain(rcond), hermitian=hermitian)
 
 
 @implements(np.linalg.lstsq)

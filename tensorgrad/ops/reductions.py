@@ -331,10 +331,8 @@ def _adapted(function: Callable[..., Any], quick: Op | None, masked: Op) -> Call
             given["ddof"] = given.pop("correction")
         where = given.pop("where", True)
         if given.get("mean") is not None:
-            if quick is None:
-                refuse(name, mean=given["mean"])
-            variance = _variance_about(x, where, **given)
-            return variance if function is np.var else _root(variance)
+            variance = _variance_about(x, where, skips_nan=quick is None, **given)
+            return variance if name.endswith("var") else _root(variance)
         given.pop("mean", None)
         return masked(x, where, **given)
 
@@ -342,22 +340,32 @@ def _adapted(function: Callable[..., Any], quick: Op | None, masked: Op) -> Call
 
 
 def _variance_about(
-    x: Any, where: Any, mean: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+    x: Any,
+    where: Any,
+    mean: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    skips_nan: bool,
 ) -> Any:
     """The variance about a mean that is given and may depend on ``x``."""
     deviation = x - mean
+    if skips_nan:
+        where = np.logical_and(where, ~np.isnan(x))
+    if where is not True:
+        where = where.data if isinstance(where, Tensor) else beside(np.asarray(where), x)
+        deviation = np.where(where, deviation, 0)  # a NaN left out must not meet a gradient of 0
     squares = np.square(deviation)
     if x.dtype.kind == "c":
         squares = np.square(np.real(deviation)) + np.square(np.imag(deviation))
     total = OPS["masked_sum"](squares, where, axis=axis, dtype=dtype, keepdims=keepdims)
-    if isinstance(where, Tensor):
-        where = where.data
-    elif where is not True:
-        where = beside(np.asarray(where), x)
     freedom = _count(total, x, where, axis) - ddof
     if where is True:
         return total / max(freedom, 0)
-    return (total / np.maximum(freedom, 0).reshape(total.shape)).astype(total.dtype)
+    freedom = np.where(freedom > 0, freedom, np.nan if skips_nan else 0)
+    return (total / freedom.reshape(total.shape)).astype(total.dtype)
 
 
 def _root(variance: Any) -> Any:
