@@ -178,10 +178,12 @@ class Op:
     def _checked(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
         if self.arity is not None and len(operands) != self.arity:
             raise TypeError(f"{self.name} takes {self.arity} operand(s), got {len(operands)}")
-        for name in settings:
+        for name, value in settings.items():
             if name not in self.settings:
                 known = ", ".join(self.settings) or "no settings"
                 raise TypeError(f"{self.name} has no setting {name}= (it takes {known})")
+            if type(value) is list or type(value) is ndarray:  # which may change before the backward pass
+                settings[name] = value.copy()
         return {**self.settings, **settings}
 
     def _refusal(self, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:

@@ -159,6 +159,28 @@ def test_frozen_parameters_are_noticed():
     np.testing.assert_array_equal(frozen.data, before)
 
 
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_parameters_that_are_frozen_no_longer_are_noticed(calls):
+    def trained(decorate):
+        parameters = [tg.Tensor(np.ones(3), requires_grad=True), tg.Tensor(np.full(3, 2.0))]
+
+        def step(x):
+            for parameter in parameters:
+                parameter.zero_grad()
+            (parameters[0] * parameters[1] * x).sum().backward()
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.data = parameter.data - 0.1 * parameter.grad
+
+        step = decorate(step)
+        for call in range(calls + 2):
+            parameters[1].requires_grad = call >= calls
+            step(np.array(1.0))
+        return [parameter.data for parameter in parameters]
+
+    np.testing.assert_array_equal(trained(tg.compile), trained(lambda step: step))
+
+
 def test_loaded_weights_are_used():
     one, other = small_network(), small_network(3)
     for model in (one, other):

@@ -75,6 +75,37 @@ def test_one_after_the_other_where_one_needs_the_other(fast):
 
 
 @pytest.mark.parametrize("fast", BACK_ENDS)
+def test_one_after_the_other_where_a_number_needs_all(fast):
+    """Descent along the velocity of all, scaled to length one."""
+
+    def normalised(tensors, x):
+        new = [v.data * 0.9 + x * p.data for p, v in zip(*tensors)]
+        scale = 0.1 / np.sqrt(sum((v * v).sum() for v in new))
+        for p, v, velocity in zip(*tensors, new):
+            v.data = velocity
+            p.data = p.data - velocity * scale
+        return (scale,)
+
+    plain, compiled = state_of(0, SHAPES), state_of(0, SHAPES)
+    replay = tg.compile(lambda x: normalised(compiled, x), fast=fast)
+    for call in range(3):
+        np.testing.assert_allclose(replay(np.array(call + 0.5)), normalised(plain, np.array(call + 0.5)), rtol=1e-12)
+        for one, other in zip(plain[0] + plain[1], compiled[0] + compiled[1]):
+            np.testing.assert_allclose(other.data, one.data, rtol=1e-12)
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_bundles_that_need_each_other(fast):
+    def crossed(tensors, x):
+        (a, b, e), (c, d, _) = tensors
+        first, last = a.data + e.data[::-1], d.data * e.data[::-1]
+        a.data, b.data, c.data, d.data = first, b.data + last[::-1], c.data * first[::-1], last
+        return ()
+
+    check(crossed, [(4,), (4,), (4,)], fast, bundles=1)
+
+
+@pytest.mark.parametrize("fast", BACK_ENDS)
 def test_old_and_new_values_are_read_elsewhere(fast):
     def step(tensors, x):
         old = tensors[0][0].data.sum()

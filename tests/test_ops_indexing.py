@@ -490,6 +490,8 @@ REFUSED = [
     (lambda x: (x + 0).T.partition(1), TypeError, r"partition: .* view of another, .*np.partition\(x"),
     (lambda x: (x + 0).sort(axis=None), TypeError, r"sort: takes an axis, got None"),
     (lambda x: (x + 0).T.__setitem__(1, 2.0), TypeError, "view of another"),
+    (lambda x: (x + 0).squeeze().__setitem__(1, 2.0), TypeError, "view of another"),
+    (lambda x: (x + 0).real.__setitem__(1, 2.0), TypeError, "view of another"),
     (lambda x: (x + 0).__setitem__(0, [1, 2]), ValueError, "setitem got"),
     (lambda x: (x + 0).__setitem__((0, 0), [x[0, 0]]), TypeError, "np.asarray: this tensor requires"),
     (lambda x: (x[0] + 0).__iadd__(x), ValueError, r"add in place: the result has shape \(3, 4\)"),

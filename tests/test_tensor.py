@@ -785,6 +785,29 @@ def test_arrays_may_be_written_into_after_they_were_used():
     assert (image.grad == 2).all()
 
 
+@pytest.mark.parametrize(
+    ("function", "setting", "other"),
+    [
+        (lambda x, axis: np.cumsum(x, axis=axis), np.array(0), 1),
+        (lambda x, axis: np.max(x, axis=axis), np.array(0), 1),
+        (lambda x, axes: np.transpose(x, axes), [1, 0], [0, 1]),
+        (lambda x, axes: x.transpose(axes), np.array([1, 0]), [0, 1]),
+        (lambda x, axes: np.rot90(x, 1, axes), [0, 1], [1, 0]),
+    ],
+)
+def test_settings_that_are_written_into_before_the_backward_pass(function, setting, other):
+    def gradient(change):
+        x, own = tg.Tensor(np.arange(9.0).reshape(3, 3) ** 2, requires_grad=True), copy.copy(setting)
+        y = function(x, own)
+        loss = (y * np.arange(y.size).reshape(y.shape)).sum()
+        if change:
+            own[slice(None) if np.ndim(own) else ()] = other
+        loss.backward()
+        return x.grad
+
+    np.testing.assert_array_equal(gradient(True), gradient(False))
+
+
 def test_histories_keep_no_copies_of_read_only_arrays_and_of_matrices():
     matrix, x = np.ones((300, 300)), tg.Tensor(np.ones(300), requires_grad=True)
     y = matrix @ x

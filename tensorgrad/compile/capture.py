@@ -53,8 +53,8 @@ class Capture(Recorder):
         self.program.leaves.append(tensor)
         value = Value("leaf", tensor.shape, tensor.dtype, leaf.index)
         leaf.traced = self.contiguous(value, tensor._array)
-        if tensor._requires_grad:
-            self.program.watched.append((tensor, "_requires_grad", True))
+        if tensor.dtype.kind in "fc":
+            self.program.watched.append((tensor, "_requires_grad", tensor._requires_grad))
         return leaf
 
     def contiguous(self, value: Value, example: np.ndarray) -> Traced:

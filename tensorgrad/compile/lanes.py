@@ -79,13 +79,13 @@ def bundles(program: Program) -> list[Bundle]:
     for lane in _lanes(program):
         if _describe(lane):
             alike.setdefault(lane.signature, []).append(lane)
-    found = []
+    found: list[Bundle] = []
     for lanes in alike.values():
         chosen: list[_Lane] = []
         for lane in sorted(lanes, key=lambda lane: lane.size):
             if sum(other.size for other in chosen) + lane.size <= LARGEST:
                 chosen.insert(0, lane)  # the largest first, whose lengths keep the others aligned
-        if len(chosen) > 1 and _independent(chosen, program):
+        if len(chosen) > 1 and _independent(chosen, found, program):
             found.append(_bundle(chosen))
     return found
 
@@ -146,23 +146,26 @@ def _describe(lane: _Lane) -> bool:
     return True
 
 
-def _independent(lanes: list[_Lane], program: Program) -> bool:
-    """Whether no lane, and no check, needs what another lane gives."""
+def _independent(lanes: list[_Lane], bundles: list[Bundle], program: Program) -> bool:
+    """Whether no lane, and no check, needs what another lane gives; nor by way of the other bundles."""
     own = {id(instruction) for lane in lanes for instruction in lane.instructions}
     given = {id(instruction.out) for lane in lanes for instruction in lane.instructions}
-    outside = [value for lane in lanes for value in lane.parts if id(value) not in given]
+    operands = (value for lane in lanes for instruction in lane.instructions for value in instruction.values)
+    outside = [value for value in operands if id(value) not in given]
     checks = [i for i in program.instructions if i.kind == "check"]
-    return not own & _needed([*outside, *(value for check in checks for value in check.values)])
+    return not own & _needed([*outside, *(value for check in checks for value in check.values)], bundles)
 
 
-def _needed(values: Iterable[Value]) -> set[int]:
-    """The instructions that the values are computed by."""
+def _needed(values: Iterable[Value], bundles: list[Bundle]) -> set[int]:
+    """The instructions that the values are computed by; of a bundle all, as they are done together."""
+    bundle_of = {id(i): bundle for bundle in bundles for lane in bundle.lanes for i in lane}
     stack, met = [value.instruction for value in values], set()
     while stack:
         instruction = stack.pop()
         if instruction is not None and id(instruction) not in met:
             met.add(id(instruction))
-            stack += [value.instruction for value in instruction.values]
+            read = bundle_of.get(id(instruction), instruction).values
+            stack += [value.instruction for value in read]
     return met
 
 

@@ -114,7 +114,7 @@ def _squeeze_sample(draw: samples.Draw) -> Any:
 
 declare(
     "squeeze",
-    lambda x, *, axis=None: x.squeeze(axis=axis),
+    lambda x, *, axis=None: x.squeeze(axis=axis)[...],  # a view also where there is nothing to squeeze
     lambda g, out, x, axis: g.reshape(x.shape),
     sample=_squeeze_sample,
     numpy=np.squeeze,
