@@ -62,6 +62,9 @@ _PLAIN_ANSWERS: set[Callable[..., Any]] = set()
 _REMEDIES: dict[Callable[..., Any], str] = {}
 """What to do instead of calling a NumPy function that Tensors refuse, where there is more to say than usual."""
 
+_UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "subok": True}
+"""What ufuncs take their keywords to be; those who give them so change nothing."""
+
 ALWAYS_COPIED = 16384
 """Bytes of a constant that a record keeps a copy of, whatever the size of the result."""
 
@@ -822,7 +825,7 @@ class Tensor:
                 "Tensor (np.zeros_like(tensor), tensorgrad.Tensor(a))"
             )
         if method == "__call__" and (ufunc.signature is None or isinstance(op, Op)):
-            refuse(name, **settings)
+            refuse(name, **{key: value for key, value in settings.items() if not _is_default(key, value)})
             return op(*inputs)
         return op(*inputs, **settings)
 
@@ -1060,6 +1063,11 @@ def _references_of_base(view: ndarray) -> int:
 
 
 _REFERENCES_OF_LONE_BASE = _references_of_base(np.empty(2)[1:])
+
+
+def _is_default(keyword: str, value: Any) -> bool:
+    default = _UFUNC_DEFAULTS.get(keyword)
+    return type(value) is type(default) and bool(value == default)
 
 
 def _numpy_name(function: Callable[..., Any]) -> str:

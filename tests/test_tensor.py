@@ -845,3 +845,12 @@ def test_complex_results_are_collected_in_a_complex_tensor():
         return (z * z.conj() * angles).real + z.imag
 
     tg.gradcheck(collected, [np.array([0.3, -1.2, 2.0])], order=2)
+
+
+def test_ufunc_keywords_that_say_what_is_so_anyway():
+    x = leaf(1.0, 2.0)
+    np.add(x, 1, where=True, casting="same_kind", order="K", subok=True, dtype=None).sum().backward()
+    np.testing.assert_array_equal(x.grad, [1, 1])
+    for keywords in ({"where": np.array([True, False])}, {"where": False}, {"casting": "safe"}, {"dtype": np.float32}):
+        with pytest.raises(TypeError, match=rf"np\.add: {next(iter(keywords))}= is not differentiated"):
+            np.add(x, 1, **keywords)

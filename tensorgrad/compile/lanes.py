@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -73,10 +73,10 @@ class _Lane:
         return self.instructions[0].out.size
 
 
-def bundles(program: Program) -> list[Bundle]:
-    """The bundles that can be made of a program's instructions."""
+def bundles(program: Program, fusable: Callable[[Instruction], bool]) -> list[Bundle]:
+    """The bundles that can be made of a program's instructions, of those that are ``fusable``."""
     alike: dict[Any, list[_Lane]] = {}
-    for lane in _lanes(program):
+    for lane in _lanes(program, fusable):
         if _describe(lane):
             alike.setdefault(lane.signature, []).append(lane)
     found: list[Bundle] = []
@@ -90,14 +90,14 @@ def bundles(program: Program) -> list[Bundle]:
     return found
 
 
-def _lanes(program: Program) -> list[_Lane]:
+def _lanes(program: Program, fusable: Callable[[Instruction], bool]) -> list[_Lane]:
     """For each tensor that is assigned to the elementwise instructions that give its new value, from what is kept."""
     stored = [value for _, value in program.stores if isinstance(value, Value)]
     kept = {id(value) for value in program.results()} - {id(value) for value in stored}
     position = {id(instruction): number for number, instruction in enumerate(program.instructions)}
     lane_of: dict[int, dict[int, Instruction]] = {}
     for value in stored:
-        lane = dict(_leading_to(value, kept))
+        lane = {id(instruction): instruction for instruction in _leading_to(value, kept, fusable)}
         for other in {id(lane_of[key]): lane_of[key] for key in lane if key in lane_of}.values():
             lane.update(other)
         lane_of.update(dict.fromkeys(lane, lane))
@@ -105,16 +105,16 @@ def _lanes(program: Program) -> list[_Lane]:
     return [_Lane(sorted(lane.values(), key=lambda instruction: position[id(instruction)])) for lane in lanes]
 
 
-def _leading_to(value: Value, kept: set[int]) -> Iterator[tuple[int, Instruction]]:
+def _leading_to(value: Value, kept: set[int], fusable: Callable[[Instruction], bool]) -> Iterator[Instruction]:
     """The instructions of the shape of ``value`` that it is computed by, as far as the values that are ``kept``."""
     stack, met = [value], set()
     while stack:
         instruction = stack.pop().instruction
-        if instruction is None or instruction.kind != "ufunc" or id(instruction) in met:
+        if instruction is None or instruction.kind != "ufunc" or id(instruction) in met or not fusable(instruction):
             continue
         if instruction.out.shape == value.shape and 1 < value.size <= SMALL and id(instruction.out) not in kept:
             met.add(id(instruction))
-            yield id(instruction), instruction
+            yield instruction
             stack += instruction.values
 
 

@@ -71,7 +71,7 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
     (parameters stored in place) comes after all checks. Instructions that are not ``fusable`` are steps of their own.
     """
     instructions = [instruction for instruction in program.instructions if instruction.kind != "view"]
-    bundle_of = {id(i): bundle for bundle in bundles(program) for lane in bundle.lanes for i in lane}
+    bundle_of = {id(i): bundle for bundle in bundles(program, fusable) for lane in bundle.lanes for i in lane}
     position = {id(bundle_of.get(id(i), i)): index for index, i in enumerate(instructions)}  # of a bundle: of its last
     nodes = list({id(node): node for node in (bundle_of.get(id(i), i) for i in instructions)}.values())
     sources = _sources(program, nodes, bundle_of)

@@ -519,8 +519,8 @@ def _eigvalsh(a: Any, UPLO: str = "L") -> Any:
 for _function in (np.linalg.eig, np.linalg.eigvals):
     refuses(
         _function,
-        "eigenvectors of such matrices have no scale of their own: use np.linalg.eigh or np.linalg.eigvalsh for "
-        "symmetric matrices",
+        "general matrices may have complex eigenvalues, and eigenvectors without a scale of their own: use "
+        "np.linalg.eigh or np.linalg.eigvalsh for symmetric matrices",
     )
 
 
