@@ -816,6 +816,8 @@ class Tensor:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         op = _NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
+        if op is not None and method == "__call__" and not settings:
+            return op(*inputs)
         name = _numpy_name(ufunc) if method == "__call__" else f"{_numpy_name(ufunc)}.{method}"
         if op is None:
             raise _no_rule(name, ufunc)
@@ -1101,7 +1103,7 @@ def seed_for(output: Tensor, gradient: Any) -> Array:
             raise ValueError(
                 f"backward: an output of shape {output.shape} needs gradient= of that shape, or .sum() first"
             )
-        return np.ones_like(output._array)
+        return beside(np.array(1, output.dtype), output) if output.ndim == 0 else np.ones_like(output._array)
     if not isinstance(gradient, Tensor):
         gradient = as_data(gradient)
     if gradient.shape != output.shape:

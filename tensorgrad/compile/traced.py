@@ -214,7 +214,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             operands = tuple(map(_as_array, args))
             return self.recorder.emit("select", np.where, operands, {}, hollow, lambda: np.where(*map(_example, args)))
         if function is np.asarray:  # with like=
-            return args[0]
+            return args[0] if isinstance(args[0], Traced) else self.recorder.constant(np.asarray(args[0]))
         if function in _METHODS and isinstance(args[0], Traced):
             return getattr(args[0], _METHODS[function])(*args[1:], **settings)
         if function in _OF_SHAPE and not any(map(_holds_traced, (*args[1:], *settings.values()))):

@@ -33,9 +33,13 @@ class Weighted(Module):
 
     def penalty(self) -> Any:
         """The L1 and L2 penalties of weight and bias: a 0-d Tensor, or 0.0 where there are none."""
-        strengths = ((name, getattr(self, name)) for name in PENALTIES)
-        chosen = ((*PENALTIES[name], strength) for name, strength in strengths if strength)
-        return total([penalty(getattr(self, parameter), strength) for parameter, penalty, strength in chosen])
+        return total(
+            [
+                penalty(getattr(self, parameter), strength)
+                for name, (parameter, penalty) in PENALTIES.items()
+                if (strength := getattr(self, name))
+            ]
+        )
 
     def _penalties(self) -> str:
         """The strengths that are not 0, for :func:`repr`."""
