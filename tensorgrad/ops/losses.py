@@ -13,7 +13,6 @@ from ..tensor import Tensor, beside, declare, describe
 from .activations import log_softmax, softmax
 from .operands import in_dtype, largest
 
-
 MANY = 256
 """Classes from which a table of all one-hot rows would be too large."""
 
