@@ -1103,7 +1103,10 @@ def seed_for(output: Tensor, gradient: Any) -> Array:
             raise ValueError(
                 f"backward: an output of shape {output.shape} needs gradient= of that shape, or .sum() first"
             )
-        return beside(np.array(1, output.dtype), output) if output.ndim == 0 else np.ones_like(output._array)
+        array = output._array
+        if array.ndim == 0 and (type(array) is ndarray or _capture.get() is not None):
+            return array.dtype.type(1)  # cheaper than an array, and a capture computes with it at once
+        return np.ones_like(array)
     if not isinstance(gradient, Tensor):
         gradient = as_data(gradient)
     if gradient.shape != output.shape:

@@ -369,7 +369,8 @@ def _example(x: Any) -> Any:
 
 
 def _broadcast_shape(operands: Any) -> tuple[int, ...]:
-    return np.broadcast_shapes(*(x.shape if isinstance(x, Traced) else np.shape(x) for x in operands))
+    shapes = {x.shape if isinstance(x, Traced) else np.shape(x) for x in operands} - {()}
+    return np.broadcast_shapes(*shapes) if len(shapes) != 1 else shapes.pop()
 
 
 def _matmul_shape(x: Any, y: Any) -> tuple[int, ...]:
