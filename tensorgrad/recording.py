@@ -70,8 +70,11 @@ class no_grad:
 
         @wraps(function)
         def without_recording(*args: Any, **kwargs: Any) -> Any:
-            with no_grad():
+            token = _recording.set(False)
+            try:
                 return function(*args, **kwargs)
+            finally:
+                _recording.reset(token)
 
         return cast(F, without_recording)
 
