@@ -94,16 +94,19 @@ class detect_anomaly(Watcher):
             came = ", ".join(map(describe, arrays))
             there = _operands_at(arrays, index, out)
             raise AnomalyError(f"{op.name}: gave {out._array[index]} at index {index} from ({came}){there}, in {place}")
-        self._notes[out._order] = _Note(place, list(map(_digest, arrays)))
+        self._notes[out._order] = _Note(place, list(map(_digest, [*arrays, out._array])))
 
     def about_to_differentiate(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
         """The rules of an op are about to be called."""
         note = self._notes.get(out._order)
-        for position, digest in enumerate(note.digests if note is not None else ()):
-            if _digest(arrays[position]) != digest:
+        if note is None:
+            return
+        for position, (array, digest) in enumerate(zip([*arrays, out._array], note.digests)):
+            if _digest(array) != digest:
+                which = f"operand {position}" if position < len(arrays) else "the result"
                 raise AnomalyError(
-                    f"{op.name}: operand {position} ({describe(arrays[position])}) was changed in place after it was "
-                    f"used, so its gradient would be wrong; copy before writing into it, in {note.place}"  # type: ignore[union-attr]
+                    f"{op.name}: {which} ({describe(array)}) was changed in place after it was used, so its gradient "
+                    f"would be wrong; copy before writing into it, in {note.place}"
                 )
 
     def differentiated(self, op: Op, out: Tensor, position: int, array: Any, gradient: Any) -> None:

@@ -589,9 +589,9 @@ class Tensor:
     Parameters
     ----------
     data
-        Array, scalar or nested sequence of numbers. An array is shared, not copied: do not write into it before the
-        backward pass. Arrays used in operations with Tensors may be written into: the history keeps copies, except of
-        read-only ones and of those of more than 16 kB that are larger than the result.
+        Array, scalar or nested sequence of numbers; an array is copied. Arrays used in operations with Tensors may be
+        written into as well: the history keeps copies, except of read-only ones and of those of more than 16 kB that
+        are larger than the result.
     requires_grad
         Whether :meth:`backward` collects a gradient for it; only floating and complex dtypes can.
     dtype
@@ -628,7 +628,8 @@ class Tensor:
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         array = as_data(data)
-        self._array = array if dtype is None else array.astype(dtype, copy=False)
+        array = array if dtype is None else array.astype(dtype, copy=False)
+        self._array = array.copy() if array is data else array
         self._owned = False  # nobody else holds the array: only then a compiled step may write into it
         self._order = next(_clock)
         self._record = None
@@ -639,9 +640,18 @@ class Tensor:
 
     @property
     def data(self) -> Array:
-        """The array itself, not recorded. Assigning another copies it; ``t.data -= step`` counts as a change too."""
+        """The array itself, not recorded; read-only while a gradient of its own history may need it.
+
+        Assigning another copies it; ``t.data -= step`` counts as a change too.
+        """
         capture = _capture.get()
-        return self._array if capture is None else capture.lift(self)
+        if capture is not None:
+            return capture.lift(self)
+        if self._record is None or self._record is _FREED or type(self._array) is not ndarray:
+            return self._array
+        view = self._array.view()
+        view.flags.writeable = False
+        return view
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -717,7 +727,7 @@ class Tensor:
         return Tensor(self.data.copy())
 
     def numpy(self) -> Array:
-        """The array itself, shared with the tensor; nothing done to it is recorded."""
+        """The array itself, shared with the tensor; nothing done to it is recorded. See :attr:`data`."""
         return self.data
 
     def item(self) -> Any:
@@ -936,7 +946,8 @@ class Tensor:
                 "gradient is meant, as in an update of parameters, change it inside tensorgrad.no_grad()"
             )
         before = _new_tensor(Tensor)
-        before._array, before._grad, before._record = self.data, None, self._record
+        before._array = self._array if capture is None else capture.lift(self)
+        before._grad, before._record = None, self._record
         before._order, before._requires_grad = self._order, self._requires_grad
         if hasattr(self, "_earlier"):
             before._earlier = self._earlier

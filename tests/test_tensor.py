@@ -854,3 +854,27 @@ def test_ufunc_keywords_that_say_what_is_so_anyway():
     for keywords in ({"where": np.array([True, False])}, {"where": False}, {"casting": "safe"}, {"dtype": np.float32}):
         with pytest.raises(TypeError, match=rf"np\.add: {next(iter(keywords))}= is not differentiated"):
             np.add(x, 1, **keywords)
+
+
+def test_a_buffer_that_is_used_again_does_not_change_tensors_made_of_it():
+    weight, buffer = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True), np.zeros(3)
+    loss = 0.0
+    for i in range(3):
+        buffer[:] = i
+        loss = loss + (tg.Tensor(buffer) * weight).sum()
+    loss.backward()
+    np.testing.assert_array_equal(weight.grad, [3, 3, 3])
+
+
+def test_results_that_a_gradient_may_need_cannot_be_written_into():
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    y = np.exp(x)
+    for array in (y.data, y.numpy()):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 100
+        with pytest.raises(ValueError, match="read-only"):
+            array *= 0
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, np.exp([1.0, 2.0]))
+    y.numpy()[0] = 100  # the gradient has been computed
+    x.data[0] = 5  # a leaf's own array

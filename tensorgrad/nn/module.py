@@ -58,10 +58,14 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def penalty(self) -> Any:
-        """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none."""
-        children: dict[int, Module] = {}  # one that is shared counts once
-        _collect_modules(vars(self).values(), children)
-        return total([child.penalty() for child in children.values()])
+        """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none.
+
+        A layer that is shared counts once. A module with a ``penalty`` of its own answers for what is inside it.
+        """
+        found = {id(self): self}
+        _collect_modules(vars(self).values(), found)
+        del found[id(self)]
+        return total([module.penalty() for module in found.values() if type(module).penalty is not Module.penalty])
 
     # What belongs to it
 
@@ -178,10 +182,13 @@ def total(penalties: Iterable[Any]) -> Any:
 
 
 def _collect_modules(values: Iterable[Any], found: dict[int, Module]) -> None:
-    """Add the modules among attributes, also inside lists, tuples and dicts."""
+    """Add the modules among attributes, also inside lists, tuples, dicts and modules without a penalty of their own."""
     for value in values:
         if isinstance(value, Module):
-            found[id(value)] = value
+            if id(value) not in found:
+                found[id(value)] = value
+                if type(value).penalty is Module.penalty:
+                    _collect_modules(vars(value).values(), found)
         elif isinstance(value, (list, tuple)):
             _collect_modules(value, found)
         elif isinstance(value, dict):
