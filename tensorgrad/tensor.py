@@ -187,6 +187,9 @@ class Op:
                 raise TypeError(f"{self.name} has no setting {name}= (it takes {known})")
             if type(value) is list or type(value) is ndarray:  # which may change before the backward pass
                 settings[name] = value.copy()
+        for name in self.settings if len(settings) < len(self.settings) else ():
+            if name not in settings and self.settings[name] is inspect.Parameter.empty:
+                raise TypeError(f"{self.name} needs the setting {name}=, which has no default")
         return {**self.settings, **settings}
 
     def _refusal(self, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
@@ -559,8 +562,12 @@ def _assigns_to_item(code: CodeType, position: int) -> bool:
 def _reduction(name: str) -> Callable[..., Tensor]:
     """A method with the parameters of the NumPy function; ``axis`` and ``keepdims`` alone take the short way."""
     function = getattr(np, name)
+    parameters = [p for p in inspect.signature(function).parameters if p not in ("a", "axis")]
 
     def method(self: Tensor, axis: Any = None, *others: Any, **keywords: Any) -> Tensor:
+        for keyword in keywords:
+            if keyword not in parameters:
+                raise TypeError(f"{name} has no parameter {keyword}= (it takes axis, {', '.join(parameters)})")
         if others or (keywords and keywords.keys() != {"keepdims"}):
             result: Tensor = _NUMPY[function](self, axis, *others, **keywords)
             return result

@@ -141,7 +141,7 @@ def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         return function(*positional, **keywords)
 
     expected = call(*(array.copy() for array in arrays))
-    _check_results(expected, call(*(Tensor(array.copy(), requires_grad=True) for array in arrays)), function.__name__)
+    _check_results(expected, call(*map(_as_it_lies, arrays)), function.__name__)
     gradcheck(call, arrays, order=2)
     whole = _first_derivatives(call, arrays, range(len(arrays)))
     for i in range(len(arrays)) if len(arrays) > 1 else ():
@@ -153,7 +153,7 @@ def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
             err_msg=f"array {i} alone a Tensor",
         )
     singles = [_in_precision(array, np.float32) for array in arrays]
-    tensors = [Tensor(array, requires_grad=True) for array in singles]
+    tensors = list(map(_as_it_lies, singles))
     _check_results(call(*singles), call(*tensors), f"{function.__name__} in float32")
     for single, found, exact in zip(singles, _first_derivatives(call, singles, range(len(arrays))), whole):
         assert found.dtype == single.dtype, f"{function.__name__}: the gradient of {single.dtype} is {found.dtype}"
@@ -198,7 +198,7 @@ def _check_results(expected: Any, found: Any, message: str) -> None:
 
 def _first_derivatives(call: Callable[..., Any], arrays: Sequence[np.ndarray], wanted: Sequence[int]) -> list[Any]:
     """Gradients of a weighted sum of all results with respect to the arrays ``wanted``; the others are no Tensors."""
-    operands = [Tensor(x, requires_grad=True) if i in wanted else x for i, x in enumerate(arrays)]
+    operands = [_as_it_lies(x) if i in wanted else x for i, x in enumerate(arrays)]
     total: Any = 0.0
     for out in _outputs(call(*operands)):
         if isinstance(out, Tensor) and out.requires_grad:
@@ -259,8 +259,15 @@ def _in_precision(x: np.ndarray, dtype: Any) -> np.ndarray:
     return x.astype(np.result_type(dtype, np.complex64) if x.dtype.kind == "c" else dtype)
 
 
+def _as_it_lies(array: np.ndarray, requires_grad: bool = True) -> Tensor:
+    """A tensor of the array itself, not of a copy: in any layout, as results of ops are."""
+    tensor = Tensor(array, requires_grad)
+    tensor._array = array
+    return tensor
+
+
 def _tensors(operands: tuple[Any, ...]) -> list[Tensor]:
-    return [Tensor(x, requires_grad=_is_float(x)) for x in operands]
+    return [_as_it_lies(x, _is_float(x)) if isinstance(x, np.ndarray) else Tensor(x) for x in operands]
 
 
 def _differentiable(op: Op, operands: tuple[Any, ...]) -> list[int]:
@@ -302,9 +309,7 @@ def _check_gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]
 def _gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
     """The result and its gradients with respect to the differentiable operands; nothing where there are none."""
     positions = _differentiable(op, operands)
-    tensors = [
-        Tensor(x, requires_grad=i in positions) if isinstance(x, np.ndarray) else x for i, x in enumerate(operands)
-    ]
+    tensors = [_as_it_lies(x, i in positions) if isinstance(x, np.ndarray) else x for i, x in enumerate(operands)]
     out = _apply(op, tensors, keywords)
     if not positions:
         return []
@@ -350,6 +355,8 @@ def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any], dt
             _in_precision(x, np.float32 if i < count else dtype) if _is_float(x) else x for i, x in enumerate(operands)
         )
         expected = np.asarray(_apply(op, cast, keywords))
+        if dtype == np.float32 and _should_keep_float32(op, cast) and expected.dtype.kind in "fc":
+            assert expected.dtype in (np.float32, np.complex64), f"{op.name}: {expected.dtype} from float32"
         found = _gradients(op, cast, keywords)
         if found:
             assert found[0].dtype == expected.dtype, f"{op.name}: {found[0].dtype} instead of {expected.dtype}"
@@ -357,6 +364,12 @@ def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any], dt
             assert gradient.shape == cast[position].shape, f"{op.name}: gradient {position} has shape {gradient.shape}"
             assert gradient.dtype == cast[position].dtype, f"{op.name}: gradient {position} is {gradient.dtype}"
             np.testing.assert_allclose(gradient, exact, rtol=2e-3, atol=2e-3, err_msg=f"{op.name} in {gradient.dtype}")
+
+
+def _should_keep_float32(op: Op, operands: tuple[Any, ...]) -> bool:
+    """Not where NumPy decides, a setting does, or beside integers."""
+    floats = all(_is_float(x) for x in operands if isinstance(x, np.ndarray))
+    return op.numpy is None and "dtype" not in op.settings and floats
 
 
 def _check_python_scalars(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:

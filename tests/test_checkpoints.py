@@ -218,6 +218,12 @@ def test_a_network_that_is_not_finite_at_the_end_of_an_epoch_is_an_error():
         fit(model, blobs(), blobs(60, 1), optimiser, epochs=1, batch_size=300, rng=rng, quiet=True, compiled=False)
 
 
+def test_a_function_between_layers_is_diagnosed():
+    network = tg.nn.Sequential(tg.nn.Dense(2, 3), lambda x: np.sqrt(x - 1e9), tg.nn.Dense(3, 2))
+    found = diagnose(network, np.ones((1, 2), np.float32))
+    assert found.startswith("the input of layer 2 Dense(3 -> 2), from the function before it, is not finite")
+
+
 def test_a_layer_used_twice_is_diagnosed():
     relu = nn.ReLU()
     model = nn.Sequential(nn.Dropout(0.0), nn.Dense(2, 2), relu, nn.Dense(2, 2), relu)

@@ -46,6 +46,15 @@ def test_the_checker_fails_on(mistake):
         del tg.OPS["mistaken"]
 
 
+def test_the_checker_fails_on_a_result_that_is_no_longer_float32():
+    op = tg.declare("mistaken", lambda x: x * np.float64(2), lambda g, out, x: 2 * g, sample=tg.samples.unary())
+    try:
+        with pytest.raises(AssertionError, match="float64 from float32"):
+            check_op(op)
+    finally:
+        del tg.OPS["mistaken"]
+
+
 def test_the_checker_fails_on_missing_un_broadcast():
     op = tg.declare(
         "mistaken",

@@ -878,3 +878,11 @@ def test_results_that_a_gradient_may_need_cannot_be_written_into():
     np.testing.assert_array_equal(x.grad, np.exp([1.0, 2.0]))
     y.numpy()[0] = 100  # the gradient has been computed
     x.data[0] = 5  # a leaf's own array
+
+
+def test_settings_and_parameters_that_are_missing_or_unknown_are_named():
+    x = tg.Tensor([1.0, 2.0])
+    with pytest.raises(TypeError, match="einsum needs the setting subscripts="):
+        tg.OPS["einsum"](x)
+    with pytest.raises(TypeError, match=r"sum has no parameter dim= \(it takes axis, dtype, "):
+        x.sum(dim=0)

@@ -30,15 +30,14 @@ def diagnose(model: Module, inputs: Any) -> str:
     found: list[str] = []
     watched = {id(m): (name, m) for name, m in model.named_modules() if not list(m.named_children())}.values()
     for name, module in watched:
-        _watch(module, f"{name} {module!r}", found)
+        _watch(module, f"layer {name} {module!r}", found)
     try:
         with np.errstate(all="ignore"):
             model(inputs)
     finally:
         for _, module in watched:
             module.__dict__.pop("forward", None)
-    where = f"the output of layer {found[0]}" if found else "the loss alone"
-    return f"{where} is not finite; {_REMEDY}"
+    return f"{found[0] if found else 'the loss alone'} is not finite; {_REMEDY}"
 
 
 def _watch(module: Module, title: str, found: list[str]) -> None:
@@ -46,9 +45,15 @@ def _watch(module: Module, title: str, found: list[str]) -> None:
     forward = module.forward
 
     def watched(*args: Any, **kwargs: Any) -> Any:
+        if not all(map(_is_finite, args)):
+            found.append(f"the input of {title}, from the function before it,")
         out = forward(*args, **kwargs)
-        if not np.isfinite(out.numpy() if isinstance(out, Tensor) else out).all():
-            found.append(title)
+        if not _is_finite(out):
+            found.append(f"the output of {title}")
         return out
 
     module.forward = watched  # type: ignore[method-assign]
+
+
+def _is_finite(x: Any) -> bool:
+    return bool(np.isfinite(x.numpy() if isinstance(x, Tensor) else x).all())
