@@ -177,7 +177,7 @@ def _without_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, 
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def load_weights(model: Module, path: Path) -> dict[str, Any]:
+def load_weights(model: Module, path: str | Path) -> dict[str, Any]:
     """Give ``model`` the weights in a checkpoint such as ``best.npz``; returns the checkpoint's settings.
 
     Raises
