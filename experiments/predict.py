@@ -17,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m experiments.predict", description="Name what is in new pictures with a trained network."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, such as runs/mnist")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="picture files of any size; digits light on dark")
+    help_of_images = "picture files of any size; digits light on dark"
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=help_of_images)
     options = parser.parse_args(arguments)
     with reported_errors("experiments.predict"):
         rankings, problems = classify(options.run, options.images)

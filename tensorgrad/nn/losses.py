@@ -9,6 +9,7 @@ import numpy as np
 from ..ops.activations import relu, softplus
 from ..ops.losses import check_labels, softmax_cross_entropy
 from ..ops.norms import squared_norm
+from ..ops.operands import as_operand
 from ..recording import verified
 from ..tensor import Tensor, beside
 
@@ -195,7 +196,7 @@ def binary_cross_entropy_with_logits(logits: Any, labels: Any, reduction: str = 
 
 def _pair(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
     """Both as floats of one shape; targets that are no floating Tensor in the dtype of the predictions."""
-    predictions = predictions if hasattr(predictions, "dtype") else np.asarray(predictions)
+    predictions = as_operand(predictions)
     if predictions.dtype.kind != "f":
         predictions = predictions.astype(np.float64)
     if not hasattr(targets, "dtype"):

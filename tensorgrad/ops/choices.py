@@ -13,7 +13,7 @@ import numpy as np
 from .. import samples
 from ..recording import verified
 from ..tensor import OPS, declare, implements, plain_index, refuse
-from .operands import as_operand, as_tensor, without_history
+from .operands import as_operand, as_tensor, in_dtype, without_history
 
 # Extremes: where both sides are equal each gets half of the gradient. Where one is NaN, so is the result of maximum and
 # minimum, and each gets all of it: that nothing is known is not to look like no influence. fmax and fmin choose.
@@ -57,11 +57,6 @@ def _where(condition: Any, *choices: Any) -> Any:
     return OPS["where"](condition, *choices)
 
 
-def _cast(value: Any, dtype: Any) -> Any:
-    value = as_operand(value)
-    return value if value.dtype == dtype else value.astype(dtype)
-
-
 @implements(np.select)
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """The choice of the first condition that holds."""
@@ -75,7 +70,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         if condition.dtype != bool:
             raise TypeError(f"np.select takes conditions of dtype bool, got {condition.dtype} at {position}")
     dtype = np.result_type(*(getattr(choice, "dtype", choice) for choice in choices))
-    *choices, result = (_cast(choice, dtype) for choice in choices)
+    *choices, result = (in_dtype(choice, dtype) for choice in choices)
     for condition, choice in zip(reversed(conditions), reversed(choices)):
         result = np.where(condition, choice, result)
     return result
@@ -85,7 +80,8 @@ def _masks(condlist: Any, x: Any) -> list[Any]:
     """The conditions of np.piecewise as arrays of truth values; a single one may stand without a list."""
     alone = not isinstance(condlist, (list, tuple)) and np.ndim(condlist) <= x.ndim
     alone = alone or (x.ndim != 0 and np.ndim(condlist[0]) == 0)
-    return [plain_index(_cast(without_history(mask), np.dtype(bool))) for mask in ([condlist] if alone else condlist)]
+    masks = (as_operand(without_history(mask)) for mask in ([condlist] if alone else condlist))
+    return [plain_index(in_dtype(mask, np.dtype(bool))) for mask in masks]
 
 
 def _check_nowhere(mask: Any) -> None:
@@ -113,7 +109,8 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> A
         if elements.size == 0:
             verified(_check_nowhere, mask)
             continue
-        values = _cast(function(elements, *args, **kw) if callable(function) else function, x.dtype)
+        value = function(elements, *args, **kw) if callable(function) else function
+        values = in_dtype(as_operand(value), x.dtype)
         piece = OPS["scatter"](np.broadcast_to(values, elements.shape), index=mask, shape=x.shape)
         result = np.where(mask, piece, result)
     return result
@@ -180,9 +177,9 @@ def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, n
     if x.dtype.kind != "f":
         return x
     limits = np.finfo(x.dtype)
-    result = np.where(np.isnan(x), _cast(nan, x.dtype), x)
-    result = np.where(x == np.inf, _cast(limits.max if posinf is None else posinf, x.dtype), result)
-    return np.where(x == -np.inf, _cast(limits.min if neginf is None else neginf, x.dtype), result)
+    result = np.where(np.isnan(x), in_dtype(as_operand(nan), x.dtype), x)
+    result = np.where(x == np.inf, in_dtype(as_operand(limits.max if posinf is None else posinf), x.dtype), result)
+    return np.where(x == -np.inf, in_dtype(as_operand(limits.min if neginf is None else neginf), x.dtype), result)
 
 
 # Comparisons, logic and tests. They are ops, so that what depends on them is recorded.

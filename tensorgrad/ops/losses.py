@@ -11,7 +11,7 @@ from .. import samples
 from ..recording import verified
 from ..tensor import Tensor, beside, declare, describe
 from .activations import log_softmax, softmax
-from .operands import in_dtype, largest
+from .operands import as_operand, in_dtype, largest
 
 MANY = 256
 """Classes from which a table of all one-hot rows would be too large."""
@@ -127,7 +127,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0
         raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
     labels = check_labels("softmax_cross_entropy", logits, labels)
     if label_smoothing:
-        logits = logits if hasattr(logits, "dtype") else np.asarray(logits)
+        logits = as_operand(logits)
         rows = labels if labels.dtype.kind == "f" else in_dtype(_one_hot(labels, logits), logits.dtype)
         labels = rows * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
     if labels.dtype.kind == "f":

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import declare
-from .operands import in_dtype
+from .operands import as_operand, in_dtype
 
 
 def _deviation(centred: Any, axis: Any, eps: float) -> Any:
@@ -132,7 +132,7 @@ def _scaled(x: Any, weight: Any, bias: Any) -> Any:
 
 
 def _floats(name: str, x: Any) -> Any:
-    x = x if hasattr(x, "dtype") else np.asarray(x)
+    x = as_operand(x)
     if x.dtype.kind != "f":
         raise TypeError(f"{name}: takes floats, got {x.dtype}; use x.astype(np.float32)")
     return x

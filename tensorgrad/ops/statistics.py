@@ -14,7 +14,7 @@ import numpy as np
 from .. import samples
 from ..recording import verified
 from ..tensor import OPS, Tensor, beside, declare, implements, refuse
-from .operands import in_dtype, without_history
+from .operands import as_operand, in_dtype, without_history
 from .reductions import as_rows, axes_of, equal_shares, from_rows
 
 # Order statistics: the elements of given ranks along the last axis
@@ -223,13 +223,13 @@ def _not_zero(total: Any) -> None:
 def _average(
     a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = np._NoValue
 ) -> Any:
-    a, axis = _with_dtype(a), tuple(axis) if isinstance(axis, list) else axis
+    a, axis = as_operand(a), tuple(axis) if isinstance(axis, list) else axis
     keepdims = keepdims is not np._NoValue and keepdims
     if weights is None:
         average = np.mean(a, axis=axis, keepdims=keepdims)
         total: Any = a.size / average.size if average.size else 0.0
     else:
-        weights = _fitting_weights(_with_dtype(weights), a, axis)
+        weights = _fitting_weights(as_operand(weights), a, axis)
         exact = (float,) if a.dtype.kind in "iub" else ()
         dtype = np.result_type(a.dtype, weights.dtype, *exact)
         total = np.sum(weights, axis=axis, dtype=dtype, keepdims=keepdims)
@@ -258,10 +258,6 @@ def _fitting_weights(weights: Any, a: Any, axis: Any) -> Any:
         )
     weights = np.transpose(weights, tuple(int(n) for n in np.argsort(axes)))
     return np.reshape(weights, tuple(length if n in axes else 1 for n, length in enumerate(a.shape)))
-
-
-def _with_dtype(x: Any) -> Any:
-    return x if hasattr(x, "dtype") else np.asarray(x)
 
 
 # Covariances
@@ -313,7 +309,7 @@ _ONE_ROW_IS_TRANSPOSED = np.cov(np.eye(1, 2), rowvar=False, bias=True).ndim == 2
 
 def _variables(name: str, x: Any, columns: bool, one_row_too: bool = False) -> Any:
     """The variables in rows, the observations in columns."""
-    x = _with_dtype(x)
+    x = as_operand(x)
     if x.ndim > 2:
         raise ValueError(f"np.cov: takes {name} of at most 2 axes, got {x.ndim}")
     if x.ndim < 2:
@@ -324,7 +320,7 @@ def _variables(name: str, x: Any, columns: bool, one_row_too: bool = False) -> A
 def _weights(name: str, weights: Any, x: Any) -> Any:
     if weights is None:
         return None
-    weights = _with_dtype(weights)
+    weights = as_operand(weights)
     if weights.ndim != 1 or weights.shape[0] != x.shape[1]:
         raise RuntimeError(
             f"np.cov: takes {name} of shape ({x.shape[1]},), one for each observation, got {weights.shape}"

@@ -15,6 +15,7 @@ from ..tensor import _NUMPY, implements, refuse
 
 # Importing these rooms first has their ufuncs in the table
 from . import choices, elementwise  # noqa: F401
+from .operands import as_operand
 
 
 def _along_axis(
@@ -43,7 +44,7 @@ for _ufunc, _scan in ((np.add, np.cumsum), (np.multiply, np.cumprod)):
 def _outer(ufunc: np.ufunc, x: Any, y: Any, **keywords: Any) -> Any:
     """``ufunc`` of every element of ``x`` with every element of ``y``."""
     refuse(f"np.{ufunc.__name__}.outer", **keywords)
-    x, y = (operand if hasattr(operand, "dtype") else np.asarray(operand) for operand in (x, y))
+    x, y = as_operand(x), as_operand(y)
     return ufunc(x.reshape(x.shape + (1,) * y.ndim), y)
 
 
