@@ -16,7 +16,7 @@ from .autodiff import swept
 from .containers import leaves, mapped
 from .recording import _capture, _recording, recorded, repeated
 from .tensor import Op, Tensor, _clock
-from .transforms import Function, from_outside, named, packed
+from .transforms import Function, from_outside, named, packed, refuse_changed
 
 
 def checkpoint(f: Function) -> Function:
@@ -37,7 +37,8 @@ def checkpoint(f: Function) -> Function:
     Raises
     ------
     RuntimeError
-        In the backward pass, if ``f`` gives other values than before: it depends on something that has changed.
+        In the backward pass, if ``f`` gives other values than before: it depends on something that has changed; or if
+        something it computes inside was used elsewhere without being returned.
 
     Examples
     --------
@@ -97,8 +98,12 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
         parts = swept(output, variables, g, create_graph, retain_graph=create_graph)
         return parts if create_graph else [part.data for part in parts]
 
-    value, outputs = run([Tensor(x.data, requires_grad=True) for x in inputs])
+    variables = [Tensor(x.data, requires_grad=True) for x in inputs]
+    value, outputs = run(variables)
+    refuse_changed("checkpoint", leaves(arguments), since)
     outside = list(from_outside(outputs, since))
+    for variable, x in zip(variables, inputs):  # met again only by way of what f has kept
+        variable._record = _KEPT, (x,), [x.data], {}
     if not outputs:
         return value
     operands = (*inputs, *outside)
@@ -116,8 +121,15 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
 
 
 def _operation(gradients: Function) -> Op:
-    """An op outside the registry, as its rule belongs to one call."""
+    """An op outside the registry, known to its records only."""
     return Op("checkpoint", lambda *operands: operands, (gradients,), lambda draw: ((), {}), "", False, None, False)
+
+
+def _refuse_kept(g: Any, out: Any, *operands: Any) -> Any:
+    raise RuntimeError("checkpoint: a tensor that f has kept was used after the call; let f return it")
+
+
+_KEPT = _operation(_refuse_kept)
 
 
 def _stand_in(output: Tensor, others: dict[int, Tensor], since: int) -> None:

@@ -72,6 +72,7 @@ class _Call:
             self._refuse("the arguments hold", [self.args[position] for position in self.positions])
         with recorded():
             returned = f(*full, **keywords)
+        refuse_changed(name, self.variables, since)
         self.aux = None
         if has_aux:
             if not isinstance(returned, tuple) or len(returned) != 2:
@@ -254,10 +255,16 @@ def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
             stack.extend(operand for operand in tensor.creator[1] if isinstance(operand, Tensor))
 
 
+def refuse_changed(name: str, arguments: Sequence[Any], since: int) -> None:
+    """Raise if ``f`` has changed a Tensor that it was given: gradients would be with respect to the new value."""
+    if any(getattr(argument, "_earlier", (None, 0))[1] > since for argument in arguments):
+        raise TypeError(f"{name}: f changes an argument in place; let it change a copy (x = x + 0) instead")
+
+
 def _unshared(leaf: Any) -> Any:
-    """An array, or a Tensor without gradient, as a copy: the caller may write into the other one."""
+    """An array or a Tensor as one of its own: the caller may write into the other one."""
     if isinstance(leaf, Tensor):
-        return leaf if leaf.requires_grad else leaf.detach()
+        return +leaf if leaf.requires_grad else leaf.detach()
     return leaf.copy() if isinstance(leaf, ndarray) else leaf
 
 

@@ -207,6 +207,47 @@ def test_a_pullback_does_not_see_what_is_written_afterwards():
     close(pullback(np.ones_like(X))[0].data, np.exp(X))
 
 
+def test_a_pullback_does_not_see_what_is_changed_in_place_afterwards():
+    t = tg.Tensor(X.copy(), requires_grad=True)
+    (value, same), pullback = tg.vjp(lambda x: (np.exp(x), x), t)
+    value *= 3
+    same[0] = 5
+    close(pullback((np.ones_like(X), T))[0].data, np.exp(X) + T)
+    with tg.no_grad():
+        _, pullback = tg.vjp(np.exp, t)
+        t[...] = 0
+        t.data += 1
+        close(pullback(np.ones_like(X))[0].data, np.exp(X))
+
+
+CHANGES_IN_PLACE = [
+    ("operator", lambda x: x.__imul__(2) * x),
+    ("assignment", lambda x: x.__setitem__(0, x[1] * 3) or x * x),
+    ("sort", lambda x: x.sort() or x * x),
+]
+
+
+@pytest.mark.parametrize("f", [f for _, f in CHANGES_IN_PLACE], ids=[name for name, _ in CHANGES_IN_PLACE])
+def test_a_function_that_changes_its_argument_in_place_is_refused(f):
+    t = tg.Tensor(X, requires_grad=True)
+
+    def of_sum(x):
+        return np.sum(f(x))
+
+    for call in (
+        lambda: tg.grad(of_sum)(t),
+        lambda: tg.grad(lambda x: np.sum(tg.grad(of_sum)(x)))(X),
+        lambda: tg.hessian(of_sum)(t),
+        lambda: tg.hvp(of_sum, t, T),
+        lambda: tg.jacobian(f)(t),
+        lambda: tg.jvp(f, t, T),
+        lambda: tg.vjp(f, t),
+    ):
+        with pytest.raises(TypeError, match=r"(grad|hvp|jacobian|jvp|vjp): f changes an argument in place; let it"):
+            call()
+    close(tg.grad(lambda x: of_sum(x + 0))(X), tg.grad(lambda x: np.sum(f(x + 0)))(t).data)
+
+
 def test_tangents_and_vectors_are_differentiated():
     close(tg.grad(lambda t: np.sum(tg.jvp(np.sin, (X,), (t,))[1] ** 2))(T), 2 * T * np.cos(X) ** 2)
     close(tg.grad(lambda v: np.sum(tg.hvp(lambda x: np.sum(x**3), X, v)))(T), 6 * X)
@@ -877,6 +918,38 @@ def test_what_an_earlier_call_has_kept_is_refused():
 
     with pytest.raises(RuntimeError, match="checkpoint: f uses tensors that an earlier call of it has kept"):
         tg.grad(lambda x: np.sum(tg.checkpoint(f)(x)))(X)
+
+
+def test_what_leaves_a_checkpoint_without_being_returned_is_refused():
+    x, total, kept = tg.Tensor(X, requires_grad=True), tg.Tensor(np.zeros_like(X)), []
+
+    def f(x):
+        hidden = np.exp(x)
+        kept.append(hidden)
+        return np.sin(hidden)
+
+    out = np.sum(tg.checkpoint(f)(x))
+    close(tg.gradients(out, x, retain_graph=True).data, np.cos(np.exp(X)) * np.exp(X))
+    for loss in (kept[0].sum(), out + kept[0].sum()):
+        for back in (lambda loss: tg.gradients(loss, x, retain_graph=True), lambda loss: loss.backward(None, True)):
+            with pytest.raises(RuntimeError, match="checkpoint: a tensor that f has kept was used after the call"):
+                back(loss)
+
+    def add(total, x):
+        total += np.exp(x)
+        return total * x
+
+    with pytest.raises(TypeError, match="checkpoint: f changes an argument in place"):
+        tg.checkpoint(add)(total, x)
+
+
+def test_an_argument_of_a_checkpoint_may_have_been_changed_before():
+    def loss(x, make):
+        y = x * 2
+        y[0] = np.sin(y[1])
+        return np.sum(make(lambda y: y * np.exp(y))(y))
+
+    close(tg.grad(lambda x: loss(x, tg.checkpoint))(X), tg.grad(lambda x: loss(x, lambda f: f))(X))
 
 
 def test_a_checkpoint_calls_once_more_for_the_backward_pass():
