@@ -489,6 +489,22 @@ def test_vectors_of_equal_values_have_no_derivative(function):
     assert np.isnan(found[0]).any() and np.isfinite(found[1]).all()
 
 
+@pytest.mark.parametrize(
+    "f, a, defined",
+    [
+        (lambda a: la.eigh(a).eigenvectors, np.diag([1.0, 1.0, 2.0]), [2]),
+        (lambda a: la.svd(a).U, np.diag([3.0, 2.0, 2.0]), [0]),
+        (lambda a: la.svd(a, full_matrices=False).U, np.diag([3.0, 0.0, 0.0])[:, :2], [0]),
+        (lambda a: la.svd(a).Vh, np.array([[1.0, 0.0, 0.0]]), []),
+        (lambda a: la.svd(a).Vh, np.array([[1.0, 2.0, -0.5]]), []),
+    ],
+)
+def test_nor_in_forward_mode(f, a, defined):
+    for found in (tg.jvp(f, (a,), (x(*a.shape),))[1], tg.jacobian(f)(a)[..., 0, 0]):
+        rest = [i for i in range(found.shape[1]) if i not in defined]
+        assert np.isnan(found[:, rest]).any(axis=0).all() and np.isfinite(found[:, defined]).all()
+
+
 def test_one_triangle_is_read_and_has_the_gradient():
     for function, settings, zeros in (
         (la.cholesky, {}, np.triu),
