@@ -502,7 +502,7 @@ def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
     call = _Call("jvp", f, args, {})
     vectors = _all_fitting("jvp", "tangent", args, _arguments(tangents)[0], _is_floating, call.variables)
     live, show = call.showing(vectors)
-    dummies = [Tensor(np.ones_like(output.data), requires_grad=True) for output in call.outputs]
+    dummies = [_dummy(output) for output in call.outputs]
     pulled = call.pull(dummies, create_graph=True, retain_graph=True)
     parts = _pulled(pulled, dummies, vectors, create_graph=live, retain_graph=live)
     return show(call.value), show(call.like_value(parts))
@@ -635,11 +635,17 @@ def _matrix(outputs: Sequence[Tensor], variables: Sequence[Tensor], live: bool) 
     output = packed(outputs)
     if rows <= columns:
         return _gradients_by_row(output, variables, live)
-    dummy = Tensor(np.ones_like(output.data), requires_grad=True)
+    dummy = _dummy(output)
     pulled = packed(swept(output, variables, dummy, create_graph=True, retain_graph=True))
     if not pulled.requires_grad:
         return beside(np.zeros((rows, columns), pulled.dtype), output)
     return _gradients_by_row(pulled, [dummy], live).T
+
+
+def _dummy(output: Tensor) -> Tensor:
+    """A gradient to differentiate the pullback at: any, but for zeros and symmetries, of which some rules make use."""
+    values = np.sqrt(np.arange(1.0, output.size + 1)).reshape(output.shape).astype(output.dtype)
+    return Tensor(beside(values, output), requires_grad=True)
 
 
 def _gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> Any:

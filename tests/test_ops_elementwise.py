@@ -452,8 +452,13 @@ KINKS = [
     (np.power, [[inf, inf, -inf], [-2.0, -1e300, -2.0]], [[0.0] * 3] * 2, [[0.0] * 3] * 2),
     (np.power, [[inf, 1000.0, 1e300], [-inf] * 3], [[0.0] * 3] * 2, [[0.0] * 3] * 2),
     (np.power, [[0.0, 1e-300, 0.5], [inf] * 3], [[0.0] * 3] * 2, [[0.0] * 3] * 2),
+    (np.power, [1e-300, 0.0], [0.0, np.log(1e-300)], [0.0, np.log(1e-300) ** 2]),
     (lambda x: x**inf, [0.5], [0.0], [0.0]),
-    (lambda x: tg.gelu(x, "tanh"), [[1e300, -1e300]], [[1.0, 0.0]], [[0.0, 0.0]]),
+    *(
+        (f, [[inf, 1e308, -1e308, -inf]], [[1.0, 1.0, 0.0, 0.0]], [[0.0] * 4])
+        for f in (tg.silu, tg.gelu, lambda x: tg.gelu(x, "tanh"))
+    ),
+    (tg.softsign, [[inf, 1e308, -1e308, -inf]], [[0.0] * 4], [[0.0] * 4]),
 ]
 
 
@@ -495,6 +500,8 @@ def test_rules_are_exact_where_formulas_cancel():
     def slope(f, at):
         return derivatives(f, at)[0][0]
 
+    by_exponent = tg.grad(np.power, 1)
+    assert tg.grad(by_exponent)(1e-200, 2.0) == pytest.approx(2e-200 * np.log(1e-200), rel=1e-2)
     assert slope(np.expm1, -50.0) == pytest.approx(np.exp(-50.0), rel=1e-14)
     assert slope(np.log1p, 1e-300) == 1
     assert slope(np.arctanh, 1 - 2**-50) == pytest.approx(2.0**49, rel=1e-14)

@@ -403,6 +403,21 @@ def test_integers():
     np.testing.assert_array_equal(np.einsum("ii->i", tg.Tensor(a)).data, [2, 3], strict=True)
 
 
+@pytest.mark.parametrize("shape", [(0, 2), (2, 0), (0, 0), (3, 0, 2)])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_the_largest_of_nothing_is_zero(shape, keepdims):
+    """As in NumPy 2.4; older ones take no empty matrices."""
+    a = tg.Tensor(np.zeros(shape), requires_grad=True)
+    stack = shape[:-2] + (1, 1) * keepdims
+    for p in (1, 2, np.inf):
+        assert la.matrix_norm(a, ord=p, keepdims=keepdims).shape == stack
+        assert not la.matrix_norm(a, ord=p, keepdims=keepdims).data.any()
+    norm = la.vector_norm(a, ord=np.inf, keepdims=keepdims)
+    assert norm.shape == (1,) * len(shape) * keepdims and norm.item() == 0
+    norm.sum().backward()
+    assert a.grad.shape == shape
+
+
 def test_plain_answers():
     a, b = tg.Tensor(x(2, 3), requires_grad=True), x(3, 4)
     assert np.einsum_path("ij,jk->ik", a, b)[0] == np.einsum_path("ij,jk->ik", a.data, b)[0]
@@ -431,6 +446,15 @@ HALF = EYE / 2
         (lambda a: la.norm(a, 3), [0.0, 2.0], [0.0, 1.0]),
         (lambda a: la.norm(a, 0.5), [0.0, 2.0], [0.0, 1.0]),
         *((lambda a, p=p: la.norm(a, p), [1e300, 0.0, -1e300], [0.0] * 3) for p in (2, 3, 4, 2.5, 0.01)),
+        *((lambda a, p=p: la.norm(a, p), [1.0, np.inf, -2.0], [0.0, 1.0, 0.0]) for p in (None, 1.5, 3, 4, 0.5)),
+        *(
+            (lambda a, p=p: la.norm(a, p), [-np.inf, np.inf, 1e300], [-(2 ** (1 / p - 1)), 2 ** (1 / p - 1), 0.0])
+            for p in (2, 3, 4, 2.5)
+        ),
+        (lambda a: la.norm(a, -1), [np.inf, -4.0], [0.0, -1.0]),
+        (lambda a: la.norm(a, -1), [np.inf, np.inf], [0.25, 0.25]),
+        *((lambda a, p=p: la.norm(a, p), [1e-200, -2e-200], [0.0, 0.0]) for p in (-2, -3.5)),
+        (lambda a: la.norm(a, axis=0).sum(), [[np.inf, 3.0], [1.0, 4.0]], [[1.0, 0.6], [0.0, 0.8]]),
         (lambda a: la.norm(a, 1), [0.0, -2.0], [0.0, -1.0]),
         (lambda a: la.norm(a, np.inf), [2.0, -2.0, 1.0], [0.5, -0.5, 0.0]),
         (lambda a: la.norm(a, -np.inf), [2.0, -1.0, 1.0], [0.0, -0.5, 0.5]),
@@ -463,6 +487,22 @@ def test_vectors_of_equal_values_have_no_derivative(function):
     a = np.stack([np.eye(3), regular(3, 3)])
     found = gradient_of(lambda a: (function(a)[0 if function is la.svd else 1] * np.arange(9.0).reshape(3, 3)).sum(), a)
     assert np.isnan(found[0]).any() and np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize(
+    "f, a, defined",
+    [
+        (lambda a: la.eigh(a).eigenvectors, np.diag([1.0, 1.0, 2.0]), [2]),
+        (lambda a: la.svd(a).U, np.diag([3.0, 2.0, 2.0]), [0]),
+        (lambda a: la.svd(a, full_matrices=False).U, np.diag([3.0, 0.0, 0.0])[:, :2], [0]),
+        (lambda a: la.svd(a).Vh, np.array([[1.0, 0.0, 0.0]]), []),
+        (lambda a: la.svd(a).Vh, np.array([[1.0, 2.0, -0.5]]), []),
+    ],
+)
+def test_nor_in_forward_mode(f, a, defined):
+    for found in (tg.jvp(f, (a,), (x(*a.shape),))[1], tg.jacobian(f)(a)[..., 0, 0]):
+        rest = [i for i in range(found.shape[1]) if i not in defined]
+        assert np.isnan(found[:, rest]).any(axis=0).all() and np.isfinite(found[:, defined]).all()
 
 
 def test_one_triangle_is_read_and_has_the_gradient():

@@ -262,7 +262,9 @@ def test_limits_of_activations():
     x = np.array([-1e4, 1e4])
     np.testing.assert_array_equal(tg.sigmoid(x), [0, 1])
     np.testing.assert_array_equal(tg.softplus(x), [0, 1e4])
-    np.testing.assert_array_equal(tg.gelu(x), [-0.0, 1e4])
+    for f in (tg.gelu, tg.silu, lambda x: tg.gelu(x, "tanh")):
+        np.testing.assert_array_equal(f(x), [-0.0, 1e4])
+        np.testing.assert_array_equal(f(np.array([-np.inf, np.inf], np.float32)), [-0.0, np.inf])
     np.testing.assert_allclose(tg.sigmoid(-40.0), math.exp(-40), rtol=1e-14)
     np.testing.assert_allclose(tg.softplus(-40.0), math.exp(-40), rtol=1e-14)
     assert np.isnan(np.array([f(np.nan) for f in ACTIVATIONS.values()])).all()

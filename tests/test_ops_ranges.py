@@ -101,6 +101,13 @@ def test_ranges_begin_and_end_where_they_are_told(function):
         assert found[0] == pytest.approx(expected[0], rel=1e-15) and found[-1] == pytest.approx(expected[-1], rel=1e-15)
 
 
+@pytest.mark.parametrize("num", [0, 1])
+def test_there_is_no_step_between_fewer_than_two_numbers(num):
+    start = tg.Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    values, step = np.linspace(start, 3.0, num, retstep=True)
+    assert values.shape == (num, 2) and step.shape == () and np.isnan(step.item()) and not step.requires_grad
+
+
 @pytest.mark.parametrize("function", [np.linspace, np.logspace, np.geomspace])
 def test_ranges_have_numpys_precision(function):
     start = np.float32([1.5])

@@ -136,13 +136,33 @@ def _softsign(x: Any) -> Any:
     return x / (1 + np.absolute(x))
 
 
+def _softsign_rule(g: Any, out: Any, x: Any) -> Any:
+    """1 / (1 + |x|)^2, in two divisions, as the square would overflow."""
+    bottom = 1 + np.absolute(x)
+    return g / bottom / bottom
+
+
 softsign = declare(
     "softsign",
     _softsign,
-    lambda g, out, x: g / np.square(1 + np.absolute(x)),
+    _softsign_rule,
     sample=samples.unary(avoid=[0]),
     expects="a real array",
 )
+
+
+_SATURATED = 1000.0
+"""Beyond, a sigmoid is 0 or 1, and so is the normal distribution function."""
+
+_gated = declare(  # where one of the factors is infinite the other, or its derivative, is 0, and so is their product
+    "gated",
+    lambda x, gate: np.maximum(_floating(x), -_SATURATED) * gate,
+    lambda g, out, x, gate: g * gate,
+    lambda g, out, x, gate: g * np.clip(x, -_SATURATED, _SATURATED),
+    sample=samples.binary(),
+    broadcasts=True,
+)
+"""``x * gate`` for a gate that rises from 0 to 1 with ``x``."""
 
 
 def silu(x: Any) -> Any:
@@ -152,7 +172,7 @@ def silu(x: Any) -> Any:
     >>> tg.silu(np.array([-1.0, 0.0, 3.0])).round(4)
     array([-0.2689,  0.    ,  2.8577])
     """
-    return np.multiply(x, sigmoid(x))
+    return _gated(x, sigmoid(x))
 
 
 # The error function is not in NumPy. Rational approximations of W. J. Cody, "Rational Chebyshev approximations for the
@@ -249,12 +269,12 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     array([-0.1588,  0.    ,  2.9964])
     """
     if approximate == "none":
-        return np.multiply(x, normal_cdf(x))
+        return _gated(x, normal_cdf(x))
     if approximate != "tanh":
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     near = np.clip(x, -32, 32)  # beyond, tanh is 1, and the cube might overflow
     inner = np.multiply(sqrt(2 / pi), near) * (1 + np.multiply(np.multiply(0.044715, near), near))
-    return np.multiply(0.5, x) * (1 + np.tanh(inner))
+    return _gated(x, 0.5 * (1 + np.tanh(inner)))
 
 
 # Softmax

@@ -454,14 +454,14 @@ def _over_gaps(numerator: Any, values: Any, used: Any) -> Any:
     """numerator_ij / (values_j - values_i) off the diagonal: how eigenvectors and singular vectors turn.
 
     Where two values agree to rounding, their vectors have no derivative: NaN, unless no gradient came for them
-    (``used`` is false), and so none goes on.
+    (``used`` is false), and so none goes on. The NaN is a divisor, so that what is linear in the gradient, as
+    forward mode is, gets it too.
     """
     if values.shape[-1] == 0:
         return numerator
     gap = np.expand_dims(values, -2) - np.expand_dims(values, -1)
     resolved = np.abs(gap) > _scalars(_rounding(values))
-    quotient = np.where(resolved, numerator / np.where(resolved, gap, 1), 0)
-    return np.where(used & ~resolved & ~_identity(values), np.nan, quotient)
+    return numerator / np.where(used & ~resolved & ~_identity(values), np.nan, np.where(resolved, gap, np.inf))
 
 
 def _rounding(values: Any) -> Any:
@@ -568,8 +568,7 @@ def _over_values(g: Any, inside: Any, s: Any) -> Any:
     if s.shape[-1] == 0:
         return g
     resolved = np.expand_dims(s > np.expand_dims(_rounding(s), -1), -2)
-    quotient = np.where(resolved, (g - inside) / np.where(resolved, np.expand_dims(s, -2), 1), 0)
-    return np.where(~resolved & (g != 0), np.nan, quotient)
+    return (g - inside) / np.where(~resolved & (g != 0), np.nan, np.where(resolved, np.expand_dims(s, -2), np.inf))
 
 
 def _without_complement(u: Any, g: Any, rank: int) -> Any:
@@ -583,7 +582,7 @@ def _without_complement(u: Any, g: Any, rank: int) -> Any:
     turned = _transposed(rest) @ g_rest
     inner, size = (np.abs(x).sum(axis=(-2, -1), keepdims=True) for x in (turned - _transposed(turned), turned))
     undefined = inner > size * (1000 * float(np.finfo(u.dtype).eps))
-    return u, np.where(undefined, np.nan, g - rest @ (_transposed(g_rest) @ u))
+    return u, (g - rest @ (_transposed(g_rest) @ u)) / np.where(undefined, np.nan, np.ones_like(size))
 
 
 def _svd_sample(draw: samples.Draw) -> Any:

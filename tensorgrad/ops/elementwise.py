@@ -103,13 +103,14 @@ def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
         return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
     power = np.where((x == 0) & (y == 0), 1, x) ** (y - 1)
-    return g * (np.where((power == 0) & np.isinf(y), 0, y) * power)
+    slope = np.where((power == 0) & np.isinf(y), 0, y) * power
+    return g * np.where(g == 0, _finite(slope), slope)
 
 
 def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """x^y log x; 0 where the power is 0, and for 0^0."""
+    """x^y log x; 0 for 0^0 and where the power is 0, unless it is so small that it was rounded to 0."""
     x = _typed(x, out)
-    return g * out * np.log(np.where((out == 0) | ((x == 0) & (y == 0)), 1, x))
+    return g * out * np.log(np.where(((out == 0) & ((x <= 0) | np.isinf(x))) | ((x == 0) & (y == 0)), 1, x))
 
 
 def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:

@@ -35,10 +35,19 @@ def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = Fals
 
 
 def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
-    """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0, or the norm overflows."""
+    """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0, or the norm overflows.
+
+    In an infinite norm only infinite elements count, as 1 or -1 each, and they share its gradient.
+    """
     g, out = restored(g, x, axis, keepdims), restored(out, x, axis, keepdims)
-    if order != 2:  # powers that overflow, as the norm does, would be multiplied by 0
-        x = np.where(np.isinf(out) & np.isfinite(x), 0, x)
+    if x.dtype.kind != "c":
+        infinite, overflown = np.isinf(x), np.isinf(out)
+        count = infinite.sum(axis=axis, keepdims=True).astype(x.dtype)
+        x = np.where(overflown, np.clip(x, -1, 1) * infinite, x)
+        out = np.where(overflown, (count > 0) * np.power(np.maximum(count, 1), 1 / order), out)
+    flat = (out == 0) | np.isinf(out)
+    if order != 2:  # powers that overflow would be multiplied by 0
+        x = np.where(flat, 0, x)
     if order == 2:
         powers = x
     elif order > 0 and order % 2 == 0:  # a polynomial, with all of its derivatives at 0
@@ -47,7 +56,6 @@ def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool
         powers = np.where(x == 0, 0, x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 2)
     else:
         powers = np.sign(x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 1)
-    flat = (out == 0) | np.isinf(out)
     return powers * (g * np.where(flat, 0, np.power(np.where(flat, 1, out), 1 - order)))
 
 
@@ -68,7 +76,7 @@ def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
         raise ValueError(f"norm: {order!r} is not an order for vectors")
     order = 2.0 if order is None else float(order)
     if order == np.inf:
-        return np.abs(x).max(axis=axis, keepdims=keepdims)
+        return np.abs(x).max(axis=axis, keepdims=keepdims, initial=0)
     if order == -np.inf:
         return np.abs(x).min(axis=axis, keepdims=keepdims)
     if order == 0:
@@ -85,13 +93,13 @@ def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> A
     if order in (1, -1, np.inf, -np.inf):
         summed, rest = (rows, columns) if abs(order) == 1 else (columns, rows)
         sums = np.abs(x).sum(axis=summed, keepdims=True)
-        extreme = sums.max(axis=rest, keepdims=True) if order > 0 else sums.min(axis=rest, keepdims=True)
+        extreme = sums.max(axis=rest, keepdims=True, initial=0) if order > 0 else sums.min(axis=rest, keepdims=True)
         return extreme if keepdims else extreme.squeeze(axis=axes)
     if order not in (2, -2, "nuc"):
         raise ValueError(f"norm: {order!r} is not an order for matrices")
     matrices = np.transpose(x, (*(axis for axis in range(x.ndim) if axis not in axes), *axes))
     s = np.abs(np.linalg.svdvals(matrices))  # its derivative at a singular value of zero is 0, as for other norms
-    norm = s.sum(axis=-1) if order == "nuc" else s.max(axis=-1) if order == 2 else s.min(axis=-1)
+    norm = s.sum(axis=-1) if order == "nuc" else s.max(axis=-1, initial=0) if order == 2 else s.min(axis=-1)
     return np.expand_dims(norm, tuple(sorted(axes))) if keepdims else norm
 
 

@@ -53,8 +53,10 @@ def _linspace(
     exact = _dtype_of(np.linspace, start, stop, num, endpoint, dtype=dtype, axis=axis)
     start, stop, of_start, of_stop = _ends(start, stop, num, endpoint, exact)
     values = _placed(start * of_start + stop * of_stop, axis, dtype)
+    if not retstep:
+        return values
     steps = num - bool(endpoint)
-    return (values, (stop - start) / (steps if steps > 0 else np.nan)) if retstep else values
+    return values, (stop - start) / steps if steps > 0 else Tensor(np.nan)
 
 
 @implements(np.logspace)
