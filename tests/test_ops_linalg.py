@@ -446,15 +446,14 @@ HALF = EYE / 2
         (lambda a: la.norm(a, 3), [0.0, 2.0], [0.0, 1.0]),
         (lambda a: la.norm(a, 0.5), [0.0, 2.0], [0.0, 1.0]),
         *((lambda a, p=p: la.norm(a, p), [1e300, 0.0, -1e300], [0.0] * 3) for p in (2, 3, 4, 2.5, 0.01)),
-        *((lambda a, p=p: la.norm(a, p), [1.0, np.inf, -2.0], [0.0, 1.0, 0.0]) for p in (None, 1.5, 3, 4, 0.5)),
+        *((lambda a, p=p: la.norm(a, p), [1.0, np.inf, -2.0], [0.0, 1.0, 0.0]) for p in (1.5, 3, 4, 0.5)),
         *(
             (lambda a, p=p: la.norm(a, p), [-np.inf, np.inf, 1e300], [-(2 ** (1 / p - 1)), 2 ** (1 / p - 1), 0.0])
-            for p in (2, 3, 4, 2.5)
+            for p in (3, 4, 2.5)
         ),
         (lambda a: la.norm(a, -1), [np.inf, -4.0], [0.0, -1.0]),
         (lambda a: la.norm(a, -1), [np.inf, np.inf], [0.25, 0.25]),
         *((lambda a, p=p: la.norm(a, p), [1e-200, -2e-200], [0.0, 0.0]) for p in (-2, -3.5)),
-        (lambda a: la.norm(a, axis=0).sum(), [[np.inf, 3.0], [1.0, 4.0]], [[1.0, 0.6], [0.0, 0.8]]),
         (lambda a: la.norm(a, 1), [0.0, -2.0], [0.0, -1.0]),
         (lambda a: la.norm(a, np.inf), [2.0, -2.0, 1.0], [0.5, -0.5, 0.0]),
         (lambda a: la.norm(a, -np.inf), [2.0, -1.0, 1.0], [0.0, -0.5, 0.5]),
