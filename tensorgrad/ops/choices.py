@@ -70,7 +70,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         if condition.dtype != bool:
             raise TypeError(f"np.select takes conditions of dtype bool, got {condition.dtype} at {position}")
     dtype = np.result_type(*(getattr(choice, "dtype", choice) for choice in choices))
-    *choices, result = (in_dtype(choice, dtype) for choice in choices)
+    *choices, result = (in_dtype(as_operand(choice), dtype) for choice in choices)
     for condition, choice in zip(reversed(conditions), reversed(choices)):
         result = np.where(condition, choice, result)
     return result
