@@ -69,7 +69,7 @@ class StopAt:
     def __init__(self, step):
         self.left = step
 
-    def __call__(self):
+    def __call__(self, saves):
         return self
 
     def __enter__(self):

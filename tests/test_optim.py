@@ -212,3 +212,18 @@ def test_clipping_gradients_whose_squares_overflow():
     x.grad = np.array([3e20, 4e20], np.float32)
     assert tg.optim.clip_gradients([x], 1.0) == pytest.approx(5e20, rel=1e-6)
     np.testing.assert_allclose(x.grad, [0.6, 0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("max_norm", [0, -1.0, float("nan"), float("inf")])
+def test_norms_to_which_nothing_can_be_clipped_are_refused(max_norm):
+    x = tg.Tensor([1.0], requires_grad=True)
+    x.grad = np.ones(1)
+    with pytest.raises(ValueError, match="clip_gradients: max_norm must be positive and finite"):
+        tg.optim.clip_gradients([x], max_norm)
+
+
+def test_schedules_of_no_steps_are_refused():
+    with pytest.raises(ValueError, match="step_decay: every must be at least 1, got 0"):
+        tg.optim.step_decay(0.1, 0)
+    with pytest.raises(ValueError, match="warm_up: steps must be at least 1, got 0"):
+        tg.optim.warm_up(tg.optim.cosine_decay(0.1, 10), 0)

@@ -8,7 +8,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.report import save_curves
-from tensorgrad.training import Epoch, TrainingError, evaluate, fit, predict, save_history
+from tensorgrad.training import CheckpointError, Epoch, TrainingError, evaluate, fit, predict, save_history
 from tensorgrad.training.session import Session
 
 
@@ -121,6 +121,12 @@ def test_a_state_that_is_not_finite_is_not_saved_over_a_good_one(tmp_path):
         ({"train": ([[1.0]], [0])}, r"train must be two arrays, \(inputs, labels\), got list and list"),
         ({"train": (blobs()[0], blobs()[1][:50])}, "train must have a label for each input.* 300 inputs and 50 labels"),
         ({"train": (blobs()[0][:0], blobs()[1][:0])}, "train must have a label for each input, one at least"),
+        ({"max_norm": -1.0}, "fit: max_norm must be positive and finite, got -1.0"),
+        ({"max_norm": float("nan")}, "fit: max_norm must be positive and finite, got nan"),
+        ({"patience": 0}, "patience must be an integer of at least 1, got 0"),
+        ({"resume": True}, "resume=True needs the folder="),
+        ({"train": (blobs()[0], np.eye(10)[blobs()[1]])}, r"train must have integer labels, got float64 .*argmax"),
+        ({"validation": (blobs()[0], blobs()[1] * 1.0)}, "validation must have integer labels, got float64"),
         ({"optimiser": tg.optim.Adam(network().parameters())}, "4 of the optimiser's 4 parameters are not the model's"),
     ],
 )
@@ -135,3 +141,41 @@ def test_arguments_that_do_not_fit_are_refused_before_anything_is_trained(change
 def test_the_folder_may_be_text(tmp_path):
     train(epochs=1, folder=str(tmp_path))
     assert (tmp_path / "last.npz").exists()
+
+
+def test_the_folder_is_made(tmp_path):
+    train(epochs=1, folder=tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder" / "last.npz").exists()
+    with pytest.raises(CheckpointError, match=r"last\.npz: cannot be made"):
+        train(epochs=1, folder=tmp_path / "new" / "folder" / "last.npz")
+
+
+def test_layers_may_be_frozen_after_the_optimiser_was_made():
+    model = network()
+    optimiser = tg.optim.Adam(model.parameters())
+    frozen = model.parameters()[0]
+    frozen.requires_grad = False
+    before = frozen.data.copy()
+    fit(model, blobs(), blobs(60, 1), optimiser, epochs=1, batch_size=32, rng=np.random.default_rng(0), quiet=True)
+    np.testing.assert_array_equal(frozen.data, before)
+
+
+def test_generators_in_containers_are_resumed(tmp_path):
+    class Noisy(nn.Module):
+        def __init__(self):
+            rng = np.random.default_rng(0)
+            self.dense, self.rngs = nn.Dense(2, 4, rng), {"a": [np.random.default_rng(5)]}
+
+        def forward(self, x):
+            return self.dense(tg.dropout(x, 0.5, self.rngs["a"][0]) if self.training else x)
+
+    def trained(epochs, **options):
+        model, rng = Noisy(), np.random.default_rng(0)
+        optimiser = tg.optim.Adam(model.parameters())
+        fit(model, blobs(), blobs(60, 1), optimiser, epochs=epochs, batch_size=32, rng=rng, quiet=True, **options)
+        return model.state_dict()
+
+    trained(1, folder=tmp_path)
+    resumed, straight = trained(3, folder=tmp_path, resume=True), trained(3)
+    for name, value in straight.items():
+        np.testing.assert_array_equal(resumed[name], value)

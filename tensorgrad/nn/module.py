@@ -104,15 +104,15 @@ class Module:
                 yield from child.named_modules(f"{name}.{inner}" if name else inner, (*above, self))
 
     def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
-        """The random generators that are attributes of this module or of one inside it, with dotted names."""
+        """The random generators among the attributes of this module and of those inside it, with dotted names."""
         for path, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, np.random.Generator):
-                    yield f"{path}.{name}" if path else name, value
+            for attribute, held in vars(module).items():
+                for name, rng in _flattened(attribute, held, np.random.Generator):
+                    yield f"{path}.{name}" if path else name, rng
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():
-            yield from _flattened(name, value)
+            yield from _flattened(name, value, (Tensor, Module))
 
     # What is done to all of it
 
@@ -195,13 +195,13 @@ def _collect_modules(values: Iterable[Any], found: dict[int, Module]) -> None:
             _collect_modules(value.values(), found)
 
 
-def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The Tensors and Modules in an attribute, with the keys that lead to them."""
-    if isinstance(value, (Tensor, Module)):
+def _flattened(name: str, value: Any, kinds: Any) -> Iterator[tuple[str, Any]]:
+    """The objects of some kinds in an attribute, with the keys that lead to them."""
+    if isinstance(value, kinds):
         yield name, value
     elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
-            yield from _flattened(f"{name}.{i}", item)
+            yield from _flattened(f"{name}.{i}", item, kinds)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _flattened(f"{name}.{key}", item)
+            yield from _flattened(f"{name}.{key}", item, kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
     >>> clip_gradients([x], 1.0), x.grad
     (np.float64(5.0), array([0.6, 0.8]))
     """
+    check_max_norm("clip_gradients", max_norm)
     found = {id(parameter): (parameter, parameter.grad) for parameter in parameters}
     given = [(parameter, gradient) for parameter, gradient in found.values() if gradient is not None]
     if any(gradient.dtype.kind == "c" for _, gradient in given):
@@ -30,3 +32,9 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
     for parameter, gradient in given:
         parameter.grad = gradient * scale.astype(gradient.dtype)
     return norm
+
+
+def check_max_norm(function: str, max_norm: Any) -> None:
+    """Raise unless it is a number to which gradients can be scaled."""
+    if isinstance(max_norm, (int, float)) and not 0 < max_norm < inf:
+        raise ValueError(f"{function}: max_norm must be positive and finite, got {max_norm}")

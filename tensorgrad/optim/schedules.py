@@ -34,6 +34,7 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     >>> schedule(9), schedule(10), schedule(20)
     (1.0, 0.5, 0.25)
     """
+    _check_steps("step_decay", "every", every)
     return lambda step: lr * factor ** (step // every)
 
 
@@ -44,7 +45,13 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     >>> schedule(0), schedule(4) == cosine_decay(1.0, 100)(4)
     (0.25, True)
     """
+    _check_steps("warm_up", "steps", steps)
     return lambda step: schedule(step) * min(1.0, (step + 1) / steps)
+
+
+def _check_steps(schedule: str, name: str, steps: int) -> None:
+    if not steps >= 1:
+        raise ValueError(f"{schedule}: {name} must be at least 1, got {steps}")
 
 
 class Plateau:

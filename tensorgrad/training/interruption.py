@@ -13,8 +13,8 @@ from typing import Any
 from .history import Epoch
 
 
-class Interrupted(Exception):
-    """Training that stopped because a signal asked for it; everything is saved.
+class Interrupted(KeyboardInterrupt):
+    """Training that stopped because a signal asked for it; where there is a folder, everything is saved.
 
     Attributes
     ----------
@@ -36,8 +36,9 @@ class Interruption:
     Outside the main thread, where Python delivers no signals, it does nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, saves: bool = True) -> None:
         self.signal: int | None = None
+        self._does = "finishing this step and saving" if saves else "finishing this step"
         self._earlier: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -51,7 +52,7 @@ class Interruption:
         for each in self._earlier:
             signal.signal(each, signal.SIG_DFL)
         with suppress(OSError):  # not print: in a signal handler it may meet another print half way
-            os.write(2, b"\nstopping: finishing this step and saving (once more to stop at once)\n")
+            os.write(2, f"\nstopping: {self._does} (once more to stop at once)\n".encode())
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._earlier.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -13,11 +14,12 @@ import numpy as np
 
 from ..compile import compile
 from ..data import index_batches
-from ..extras import require
 from ..nn import Module, softmax_cross_entropy
 from ..optim import Optimiser, Plateau, clip_gradients
+from ..optim.clipping import check_max_norm
 from ..recording import no_grad, verified
-from ..tensor import Tensor
+from ..tensor import Tensor, describe
+from .checkpoint import CheckpointError
 from .diagnosis import diagnose
 from .history import Epoch
 from .interruption import Interrupted, Interruption
@@ -101,7 +103,7 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If examples, optimiser, generator or numbers do not fit.
+        If examples, optimiser, generator, folder or numbers do not fit.
     TrainingError
         If the loss is no longer finite: names the step, the layer and the last good checkpoint.
     CheckpointError
@@ -109,12 +111,15 @@ def fit(
     Interrupted
         If SIGINT or SIGTERM asked to stop; the state has been saved, and the model has its best weights so far.
     """
-    _check_numbers(epochs=epochs, batch_size=batch_size)
+    _check_numbers(epochs=epochs, batch_size=batch_size, **({} if patience is None else {"patience": patience}))
+    check_max_norm("fit", max_norm)
     _check_examples("fit", train=train, validation=validation)
     _check_optimiser(model, optimiser)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"fit: rng must be a NumPy generator, such as np.random.default_rng(0), got {rng!r}")
-    folder = None if folder is None else Path(folder)
+    if folder is None and resume:
+        raise ValueError("fit: resume=True needs the folder= of the checkpoints")
+    folder = None if folder is None else _made(Path(folder))
     session = Session(model, optimiser, rng, folder, settings)
     if resume:
         session.restore(len(train[1]))
@@ -122,7 +127,7 @@ def fit(
     step = training_step(model, optimiser, max_norm)
     if compiled:
         step = compile(step)
-    with Interruption() as interruption:
+    with Interruption(saves=folder is not None) as interruption:
         while progress.epoch <= epochs and not _patience_is_over(progress, patience):
             started = time.perf_counter() - progress.seconds
             model.train()
@@ -182,10 +187,23 @@ def _check_examples(function: str, **sets: Any) -> None:
                 f"{function}: {name} must have a label for each input, one at least, got {len(inputs)} inputs and "
                 f"{len(labels)} labels"
             )
+        if labels.dtype.kind not in "iu":
+            raise TypeError(
+                f"{function}: {name} must have integer labels, got {describe(labels)}; of rows with a one for the "
+                "class take labels.argmax(axis=-1)"
+            )
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be made ({error.strerror})") from None
+    return folder
 
 
 def _check_optimiser(model: Module, optimiser: Optimiser) -> None:
-    own = {id(parameter) for parameter in model.parameters()}
+    own = {id(tensor) for _, tensor in model.named_tensors()}  # frozen ones as well
     foreign = [parameter for parameter in optimiser.parameters if id(parameter) not in own]
     if foreign:
         raise ValueError(
@@ -274,21 +292,24 @@ def _not_finite(session: Session, loss: float, inputs: Any, epochs: int) -> Trai
 
 
 def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> Any:
-    """A bar of examples with loss and accuracy; nothing where the output is no terminal."""
-    if quiet:
+    """A bar of examples with loss and accuracy; nothing where the output is no terminal, or without tqdm."""
+    if quiet or not sys.stderr.isatty():
         return nullcontext()
-    return require("tqdm", "the progress bar").tqdm(
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return nullcontext()
+    return tqdm(
         total=count,
         initial=progress.position,
         desc=f"epoch {progress.epoch}/{epochs}",
         unit="img",
-        disable=None,
         leave=False,
     )
 
 
 def _show(bar: Any, progress: Progress, count: int) -> None:
-    if bar is None or bar.disable:
+    if bar is None:
         return
     loss, accuracy = progress.loss_sum / progress.position, progress.correct / progress.position
     bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.4f}", refresh=False)
