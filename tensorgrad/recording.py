@@ -140,6 +140,8 @@ class Replacements:
         """Called before ``owner.attribute`` is set."""
         if vars(owner).get(attribute, cls) is not value:
             cls.count += 1
+            if (capture := _capture.get()) is not None:
+                capture.refuse_to_keep(owner, attribute, value)
 
 
 def unchangeable(owner: Any, attribute: str) -> None:

@@ -1,10 +1,11 @@
 """A compiled function follows the numbers and objects that it finds outside of itself."""
 
 from argparse import ArgumentParser, Namespace
+from collections import OrderedDict, defaultdict, deque
 from fractions import Fraction
 from functools import partial
 from json import dumps
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,102 @@ def changed(owner, name):
 
 
 CLOSURE, CHANGE_CLOSURE = in_a_closure()
+
+
+class Options:
+    scale = 1.0
+
+
+class Learnt(nn.Module):
+    """A network with objects of its own, which no replacement of an attribute tells of."""
+
+    def __init__(self):
+        self.options, self.rates = SimpleNamespace(inner=SimpleNamespace(scale=1.0)), {"a": [1.0]}
+
+    def forward(self, x):
+        return x * self.options.inner.scale * self.rates["a"][0]
+
+
+class Slotted:
+    __slots__ = ("scale",)
+
+
+class Shared:
+    scale = 1.0
+
+    def __call__(self, x):
+        return x * self.scale
+
+    @classmethod
+    def of_the_class(cls, x):
+        return x * cls.scale
+
+    @property
+    def doubled(self):
+        return 2 * self.scale
+
+
+LEARNT, SLOTTED, SHARED, PARSED = Learnt(), Slotted(), Shared(), Namespace(rates=[1.0])
+ORDERED, DEFAULT, QUEUE = OrderedDict(a=1.0), defaultdict(float, a=1.0), deque([1.0])
+MODULE = ModuleType("settings_of_a_user")
+MODULE.scale, SLOTTED.scale = 1.0, 1.0
+FUNCTIONS = {"f": np.sin}
+
+
+@pytest.mark.parametrize(
+    "function, change",
+    [
+        (lambda x: x * MODULE.scale, changed(MODULE, "scale")),
+        (lambda x: x * Options.scale, changed(Options, "scale")),
+        (SHARED, changed(Shared, "scale")),
+        (Shared.of_the_class, changed(Shared, "scale")),
+        (lambda x: x * SHARED.doubled, changed(Shared, "scale")),
+        (LEARNT, changed(LEARNT.options.inner, "scale")),
+        (nn.Sequential(nn.Sequential(LEARNT)), changed(LEARNT.rates["a"], 0)),
+        (lambda x: x * SLOTTED.scale, changed(SLOTTED, "scale")),
+        (lambda x: x * PARSED.rates[0], changed(PARSED.rates, 0)),
+        (lambda x: x * ORDERED["a"], changed(ORDERED, "a")),
+        (lambda x: x * DEFAULT["a"], changed(DEFAULT, "a")),
+        (lambda x: x * QUEUE[0], partial(QUEUE.__setitem__, 0)),
+        (lambda x: FUNCTIONS["f"](x), lambda value: changed(FUNCTIONS, "f")(np.sin if value > 0 else np.cos)),
+        (tg.no_grad()(lambda x: x * ORDERED["a"]), changed(ORDERED, "a")),
+    ],
+)
+def test_what_is_inside_modules_classes_networks_and_containers_is_followed(function, change):
+    test_changes_outside_are_followed(function, change)
+
+
+def test_an_attribute_that_hides_that_of_the_class_is_followed():
+    shared = Shared()
+    step = tg.compile(shared, fast=False)
+    for _ in range(3):
+        step(X)
+    shared.scale = 3.0
+    np.testing.assert_array_equal(step(X), 3 * X)
+
+
+def test_objects_that_are_arguments_are_followed():
+    step, options = tg.compile(lambda x, options: x * options["a"].scale, fast=False), {"a": Shared()}
+    for options["a"].scale in (1.0, 1.0, 2.0, 5.0, 2.0):
+        np.testing.assert_array_equal(step(X, options), X * options["a"].scale)
+
+
+def test_what_a_function_leaves_outside_is_refused():
+    kept = []
+
+    def appending(x):
+        kept.append(x)
+        return x * 2
+
+    class Remembering(nn.Module):
+        def forward(self, x):
+            self.last = x * 2
+            return x
+
+    with pytest.raises(tg.CaptureError, match="appending: changes kept, which a replay would not do"):
+        tg.compile(appending)(X)
+    with pytest.raises(tg.CaptureError, match=r"Remembering.last: cannot be set to a tensor of a compiled function"):
+        tg.compile(Remembering())(tg.Tensor(X))
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,14 @@ class Capture(Recorder):
             f"{type(owner).__name__}.{attribute}: cannot be set inside a compiled function; set it before the call"
         )
 
+    def refuse_to_keep(self, owner: Any, attribute: str, value: Any) -> None:
+        """For an attribute that is set to what is computed, which a replay would leave as it is."""
+        if isinstance(value, Traced) or (isinstance(value, Tensor) and isinstance(value._array, Traced)):
+            raise CaptureError(
+                f"{type(owner).__name__}.{attribute}: cannot be set to a tensor of a compiled function, as a replay "
+                "would not do it; return the tensor, or assign to the .data of one that is there already"
+            )
+
     def refuse_if_outside(self, tensor: Tensor) -> None:
         """For a tensor that would keep a history, which a replay does not have."""
         if id(tensor) in self._leaves:

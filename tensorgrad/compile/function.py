@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
+from collections.abc import Iterator
 from functools import cached_property, update_wrapper
 from typing import Any, Callable
 
@@ -16,7 +17,7 @@ from ..tensor import Tensor, as_data
 from .capture import Capture
 from .emit import Executable
 from .kernels import numba
-from .outside import names
+from .outside import outside
 from .program import Program, Value
 from .report import explained
 from .traced import CaptureError
@@ -43,7 +44,8 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
         Of arrays, Tensors and containers of them; other arguments must be hashable, and each value is recorded anew.
         What it computes must not depend on values that Python reads (``if tensor > 0``, ``.item()``), and what it does
         besides NumPy (printing) happens while it is recorded only. Numbers and objects that its code names (variables
-        outside, attributes, items of dicts and lists) may change between calls: it is recorded anew for each value.
+        outside, attributes of objects, classes and modules, items of containers of up to 64) may change between calls:
+        it is recorded anew for each value. Not followed are sets, and what belongs to installed libraries.
         Tensors that require gradients are told apart by identity.
     fast
         Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
@@ -171,16 +173,17 @@ class Compiled:
         return self.fast
 
     def _record(self, arguments: _Arguments) -> Program:
-        capture, outside = Capture(), names(self.function)
+        capture, (names, containers) = Capture(), outside(self.function, arguments.objects())
         args, settings = arguments.traced(capture)
         program = capture.record(self.function, args, settings)
-        for name in outside:
-            if not name.is_known():
-                raise CaptureError(
-                    f"{self.name}: changes {name.name}, which a replay would not do; keep what changes in Tensors, or "
-                    "change it outside of the compiled function"
-                )
-        program.outside = outside
+        changed = [name.name for name in names if not name.is_known()]
+        changed += [container.name for container in containers if container.has_changed()]
+        if changed:
+            raise CaptureError(
+                f"{self.name}: changes {changed[0]}, which a replay would not do; keep what changes in Tensors, or "
+                "change it outside of the compiled function"
+            )
+        program.outside = names
         return program
 
     def _renewed(self, variant: _Variant, arguments: _Arguments) -> _Variant:
@@ -253,6 +256,19 @@ class _Arguments:
             raise CaptureError(f"compile: takes NumPy arrays, got {type(array).__name__}")
         self.arrays.append(array if array.flags.c_contiguous else array.copy())
         return (kind, len(self.arrays) - 1, array.shape, array.dtype)
+
+    def objects(self) -> Iterator[Any]:
+        """Those arguments that are neither arrays nor numbers nor text."""
+
+        def leaves(tree: Any) -> Iterator[Any]:
+            if tree[0] == "plain" and not isinstance(tree[2], (Tensor, str)):
+                yield tree[2]
+            elif tree[0] is dict:
+                yield from (leaf for _, item in tree[1:] for leaf in leaves(item))
+            elif tree[0] in (tuple, list):
+                yield from (leaf for item in tree[1:] for leaf in leaves(item))
+
+        return leaves(self._tree)
 
     def key(self) -> Any:
         key = (self._tree, _recording.get())

@@ -1,8 +1,8 @@
 """What a function finds outside of itself, by name: a program is for the numbers and objects that were there.
 
-Looked at are the global variables, closures, dicts, lists, tuples and attributes that the code of the function names,
-and those of the functions and objects found there. Not those of installed libraries, nor of this one, whose objects a
-capture watches.
+Looked at are the global variables, closures, containers, attributes of objects, classes and modules that the code of
+the function names, and those of the functions and objects found there. Not those of installed libraries, nor of this
+one, whose objects a capture watches; but what a user has put into a network is followed.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from operator import getitem
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, Callable
 
 import numpy as np
 
+from ..tensor import Tensor
 from .traced import CaptureError
 
 MOST_VALUES = 64
@@ -27,6 +29,8 @@ LONGEST = 64
 """Items up to which a container is looked into: settings are few, data are many."""
 
 _PLAIN = (bool, int, float, complex, str, type(None), np.generic)
+_WITHOUT_INSIDE = (*_PLAIN, np.ndarray, np.ufunc, np.random.Generator, BuiltinFunctionType, Tensor)
+_OWN = __name__.partition(".")[0]
 _GONE = object()
 
 
@@ -65,63 +69,133 @@ class Name:
             return _GONE
 
 
-def names(function: Callable[..., Any]) -> list[Name]:
-    """The names outside that a function depends on."""
-    found: list[Name] = []
-    met: set[int] = set()
-    stack: list[tuple[str, Any]] = [("", function)]
+def outside(function: Callable[..., Any], arguments: Iterable[Any] = ()) -> tuple[list[Name], list[Container]]:
+    """The names outside that a function, given these objects as arguments, depends on, and the containers there."""
+    walk = _Walk(function)
+    stack = [("", function), *((f"an argument of type {type(x).__name__}", x) for x in arguments)]
     while stack:
-        for name, read in _inside(*stack.pop()):
+        for name, read, may_change in walk.inside(*stack.pop()):
             try:
                 value = read()
-            except ValueError:  # a variable that has no value yet
+            except (ValueError, AttributeError):  # a variable that has no value yet
                 continue
-            if isinstance(value, (ModuleType, type, BuiltinFunctionType, np.ufunc)):
-                continue
-            found.append(Name(name, read, value))
-            if id(value) not in met and not isinstance(value, (*_PLAIN, np.ndarray)):
-                met.add(id(value))
+            if may_change and not isinstance(value, ModuleType):
+                walk.names.append(Name(name, read, value))
+            if id(value) not in walk.met and not isinstance(value, _WITHOUT_INSIDE):
+                walk.met.add(id(value))
                 stack.append((name, value))
-    return found
+    return walk.names, walk.containers
 
 
-def _inside(name: str, value: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The names that a value leads to, and how to read what they stand for."""
-    if isinstance(value, partial):
-        for inner in (value.func, value.args, value.keywords):
-            yield from _inside(name, inner)
-    elif isinstance(value, MethodType):
-        yield from _inside(name, value.__func__)
-        yield from _inside(name, value.__self__)
-    elif isinstance(value, FunctionType):
-        if not _is_of_a_library(value):
-            variables = value.__globals__
-            yield from ((n, partial(getitem, variables, n)) for n in _names(value.__code__) if n in variables)
-            cells = zip(value.__code__.co_freevars, value.__closure__ or ())
-            yield from ((n, partial(_content, cell)) for n, cell in cells)
-            yield from _inside(name, value.__defaults__ or ())
-            yield from _inside(name, value.__kwdefaults__ or {})
-    elif type(value) in (dict, list, tuple):
-        keys = list(value) if type(value) is dict else range(len(value))
-        if len(value) <= LONGEST:
-            yield from ((f"{name}[{key!r}]", partial(getitem, value, key)) for key in keys)
-    elif isinstance(attributes := getattr(value, "__dict__", None), dict):
-        classes = type(value).__mro__[:-1]  # without object
-        foreign = any(map(_is_of_a_library, classes))
-        if not any(map(_is_own, classes)) and len(attributes) <= LONGEST:
-            keys = [key for key, item in attributes.items() if not foreign or isinstance(item, _PLAIN)]
-            yield from ((f"{name}.{key}", partial(getattr, value, key)) for key in keys)
-        for method in (m for c in classes if not _is_of_a_library(c) for m in vars(c).values()):
-            if isinstance(method, FunctionType):
-                yield from _inside(name, method)
+class Container:
+    """A list or dict outside, of which items are added or taken away by what should not do so."""
+
+    def __init__(self, name: str, items: Any) -> None:
+        self.name, self._items, self._count = name, items, len(items)
+
+    def has_changed(self) -> bool:
+        """Whether it has more or fewer items than before."""
+        return len(self._items) != self._count
 
 
-def _is_own(value: Any) -> bool:
-    return str(value.__module__).partition(".")[0] == __name__.partition(".")[0]
+Inside = Iterator[tuple[str, Callable[[], Any], bool]]
+"""Names, how to read what they stand for, and whether another object may take its place."""
 
 
-def _is_of_a_library(value: Any) -> bool:
-    return _is_own(value) or _is_library(str(value.__module__))
+class _Walk:
+    """What has been found on the way through functions and objects."""
+
+    def __init__(self, function: Any) -> None:
+        self.names: list[Name] = []
+        self.containers: list[Container] = []
+        self.met: set[int] = set()
+        self._named: set[str] = set()  # in the code met so far: the attributes of modules and classes that count
+        self._home = str(getattr(function, "__module__", "")).partition(".")[0]
+
+    def inside(self, name: str, value: Any) -> Inside:
+        """The names that a value leads to."""
+        if isinstance(value, (partial, property, classmethod, staticmethod, MethodType)):
+            for part in _parts(value):
+                yield from self.inside(name, part)
+        elif isinstance(value, FunctionType):
+            yield from self._inside_function(name, value)
+        elif isinstance(value, ModuleType):
+            if not self._is_of_a_library(value.__name__):
+                yield from self._named_attributes(name, value, vars(value))
+        elif isinstance(value, (dict, list, tuple, deque)):
+            self.containers.append(Container(name, value))
+            if len(value) <= LONGEST:
+                keys = list(value) if isinstance(value, dict) else range(len(value))
+                read: Any = dict.__getitem__ if isinstance(value, dict) else getitem
+                may_change = not isinstance(value, tuple)
+                yield from ((f"{name}[{key!r}]", partial(read, value, key), may_change) for key in keys)
+        elif isinstance(value, type):
+            yield from self._inside_class(name, value, value)
+        else:
+            yield from self._inside_object(name, value)
+
+    def _inside_function(self, name: str, function: FunctionType) -> Inside:
+        cells = zip(function.__code__.co_freevars, function.__closure__ or ())
+        yield from ((n, partial(_content, cell), True) for n, cell in cells)
+        if not self._is_of_a_library(function.__module__):
+            named = _names(function.__code__)
+            self._named |= named
+            variables = function.__globals__
+            yield from ((n, partial(getitem, variables, n), True) for n in named if n in variables)
+            yield from self.inside(name, function.__defaults__ or ())
+            yield from self.inside(name, function.__kwdefaults__ or {})
+
+    def _inside_object(self, name: str, value: Any) -> Inside:
+        attributes = _attributes(value)
+        foreign = self._is_of_a_library(type(value).__module__)
+        if any(map(_is_own, type(value).__mro__)):  # whose attributes are watched, but not what is inside of them
+            for key, item in attributes.items() if hasattr(value, "forward") else ():
+                if not isinstance(item, (*_PLAIN, *_WITHOUT_INSIDE)):
+                    own = isinstance(item, tuple) or any(map(_is_own, type(item).__mro__))
+                    yield f"{name}.{key}", partial(getattr, value, key), not own
+        elif len(attributes) <= LONGEST:
+            plain = (*_PLAIN, dict, list, tuple, type(value))
+            keys = [key for key, item in attributes.items() if not foreign or isinstance(item, plain)]
+            yield from ((f"{name}.{key}", partial(getattr, value, key), True) for key in keys)
+        yield from self._inside_class(name, value, type(value))
+
+    def _inside_class(self, name: str, value: Any, kind: type) -> Inside:
+        """The methods of a class, and its attributes that they or others name, read from it or from an object of it."""
+        members = [vars(c) for c in kind.__mro__ if not self._is_of_a_library(c.__module__)]
+        functions = (FunctionType, property, classmethod, staticmethod)
+        for method in (item for found in members for item in found.values() if isinstance(item, functions)):
+            yield from self.inside(name, method)
+        for found in members:
+            rest = {
+                key: item for key, item in found.items() if not isinstance(item, (*functions, MemberDescriptorType))
+            }
+            yield from self._named_attributes(name, value, rest)
+
+    def _named_attributes(self, name: str, value: Any, attributes: Iterable[str]) -> Inside:
+        chosen = [key for key in attributes if key in self._named and not key.startswith("__")]
+        yield from ((f"{name}.{key}", partial(getattr, value, key), True) for key in chosen)
+
+    def _is_of_a_library(self, module: str) -> bool:
+        package = str(module).partition(".")[0]
+        return package == _OWN or (package != self._home and _is_library(str(module)))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """What wraps functions, as what it wraps."""
+    parts = ("func", "args", "keywords", "__func__", "__self__", "fget")
+    yield from (getattr(value, part) for part in parts if getattr(value, part, None) is not None)
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Those in slots as well, but for private ones."""
+    slots = [slot for c in type(value).__mro__ for slot in vars(c).get("__slots__", ()) if not slot.startswith("_")]
+    found = {slot: getattr(value, slot) for slot in slots if hasattr(value, slot)}
+    attributes = getattr(value, "__dict__", None)
+    return {**found, **attributes} if isinstance(attributes, dict) else found
+
+
+def _is_own(kind: type) -> bool:
+    return str(kind.__module__).partition(".")[0] == _OWN
 
 
 @lru_cache(maxsize=1024)
