@@ -89,7 +89,21 @@ class Learnt(nn.Module):
 
 
 class Slotted:
-    __slots__ = ("scale",)
+    __slots__ = "scale"
+
+
+class Named:
+    """An attribute of a class or module that is named only by code met after it."""
+
+    above = 1.0
+
+
+def naming_it():
+    return Named.above * LATE.above
+
+
+def naming_late(x):
+    return x * naming_it() if Named and LATE else x
 
 
 class Shared:
@@ -110,7 +124,8 @@ class Shared:
 LEARNT, SLOTTED, SHARED, PARSED = Learnt(), Slotted(), Shared(), Namespace(rates=[1.0])
 ORDERED, DEFAULT, QUEUE = OrderedDict(a=1.0), defaultdict(float, a=1.0), deque([1.0])
 MODULE = ModuleType("settings_of_a_user")
-MODULE.scale, SLOTTED.scale = 1.0, 1.0
+LATE = ModuleType("more_settings_of_a_user")
+MODULE.scale, LATE.above, SLOTTED.scale = 1.0, 1.0, 1.0
 FUNCTIONS = {"f": np.sin}
 
 
@@ -124,6 +139,8 @@ FUNCTIONS = {"f": np.sin}
         (lambda x: x * SHARED.doubled, changed(Shared, "scale")),
         (LEARNT, changed(LEARNT.options.inner, "scale")),
         (nn.Sequential(nn.Sequential(LEARNT)), changed(LEARNT.rates["a"], 0)),
+        (naming_late, changed(Named, "above")),
+        (naming_late, changed(LATE, "above")),
         (lambda x: x * SLOTTED.scale, changed(SLOTTED, "scale")),
         (lambda x: x * PARSED.rates[0], changed(PARSED.rates, 0)),
         (lambda x: x * ORDERED["a"], changed(ORDERED, "a")),

@@ -71,8 +71,17 @@ class Name:
 
 def outside(function: Callable[..., Any], arguments: Iterable[Any] = ()) -> tuple[list[Name], list[Container]]:
     """The names outside that a function, given these objects as arguments, depends on, and the containers there."""
-    walk = _Walk(function)
-    stack = [("", function), *((f"an argument of type {type(x).__name__}", x) for x in arguments)]
+    roots = [("", function), *((f"an argument of type {type(x).__name__}", x) for x in arguments)]
+    named: set[str] = set()
+    while True:  # until no code is met that names more attributes of the modules and classes on the way
+        known = len(named)
+        walk = _walked(roots, named)
+        if len(named) == known:
+            return walk.names, walk.containers
+
+
+def _walked(roots: list[tuple[str, Any]], named: set[str]) -> _Walk:
+    walk, stack = _Walk(roots[0][1], named), list(roots)
     while stack:
         for name, read, may_change in walk.inside(*stack.pop()):
             try:
@@ -84,7 +93,7 @@ def outside(function: Callable[..., Any], arguments: Iterable[Any] = ()) -> tupl
             if id(value) not in walk.met and not isinstance(value, _WITHOUT_INSIDE):
                 walk.met.add(id(value))
                 stack.append((name, value))
-    return walk.names, walk.containers
+    return walk
 
 
 class Container:
@@ -105,11 +114,11 @@ Inside = Iterator[tuple[str, Callable[[], Any], bool]]
 class _Walk:
     """What has been found on the way through functions and objects."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, named: set[str]) -> None:
         self.names: list[Name] = []
         self.containers: list[Container] = []
         self.met: set[int] = set()
-        self._named: set[str] = set()  # in the code met so far: the attributes of modules and classes that count
+        self._named = named  # in the code met so far: the attributes of modules and classes that count
         self._home = str(getattr(function, "__module__", "")).partition(".")[0]
 
     def inside(self, name: str, value: Any) -> Inside:
@@ -188,7 +197,8 @@ def _parts(value: Any) -> Iterator[Any]:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """Those in slots as well, but for private ones."""
-    slots = [slot for c in type(value).__mro__ for slot in vars(c).get("__slots__", ()) if not slot.startswith("_")]
+    given = (vars(c).get("__slots__", ()) for c in type(value).__mro__)
+    slots = [slot for names in given for slot in ((names,) if isinstance(names, str) else names) if slot[0] != "_"]
     found = {slot: getattr(value, slot) for slot in slots if hasattr(value, slot)}
     attributes = getattr(value, "__dict__", None)
     return {**found, **attributes} if isinstance(attributes, dict) else found
