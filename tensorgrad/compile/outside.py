@@ -71,7 +71,8 @@ class Name:
 
 def outside(function: Callable[..., Any], arguments: Iterable[Any] = ()) -> tuple[list[Name], list[Container]]:
     """The names outside that a function, given these objects as arguments, depends on, and the containers there."""
-    roots = [("", function), *((f"an argument of type {type(x).__name__}", x) for x in arguments)]
+    objects = (x for x in arguments if not isinstance(x, _WITHOUT_INSIDE))
+    roots = [("", function), *((f"an argument of type {type(x).__name__}", x) for x in objects)]
     named: set[str] = set()
     while True:  # until no code is met that names more attributes of the modules and classes on the way
         known = len(named)
@@ -156,13 +157,13 @@ class _Walk:
 
     def _inside_object(self, name: str, value: Any) -> Inside:
         attributes = _attributes(value)
-        foreign = self._is_of_a_library(type(value).__module__)
         if any(map(_is_own, type(value).__mro__)):  # whose attributes are watched, but not what is inside of them
             for key, item in attributes.items() if hasattr(value, "forward") else ():
-                if not isinstance(item, (*_PLAIN, *_WITHOUT_INSIDE)):
-                    own = isinstance(item, tuple) or any(map(_is_own, type(item).__mro__))
-                    yield f"{name}.{key}", partial(getattr, value, key), not own
+                if not isinstance(item, _WITHOUT_INSIDE):
+                    may_change = not isinstance(item, tuple) and not any(map(_is_own, type(item).__mro__))
+                    yield f"{name}.{key}", partial(getattr, value, key), may_change
         elif len(attributes) <= LONGEST:
+            foreign = self._is_of_a_library(type(value).__module__)
             plain = (*_PLAIN, dict, list, tuple, type(value))
             keys = [key for key, item in attributes.items() if not foreign or isinstance(item, plain)]
             yield from ((f"{name}.{key}", partial(getattr, value, key), True) for key in keys)
