@@ -225,12 +225,12 @@ def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) 
     return fits
 
 
-def replayed_output(tree: Any, arrays: dict[int, Any]) -> Any:
+def replayed_output(tree: Any, arrays: dict[Value, Any]) -> Any:
     """The result of a replay: copies of the program's arrays in the place of Values."""
     if isinstance(tree, Value):
-        return np.array(arrays[id(tree)])
+        return np.array(arrays[tree])
     if isinstance(tree, TensorOutput):
-        tensor = Tensor(arrays[id(tree[0])])
+        tensor = Tensor(arrays[tree[0]])
         tensor._requires_grad, tensor._record = tree.requires_grad, tree.record
         tensor._grad = replayed_output(tree[1], arrays)
         return tensor

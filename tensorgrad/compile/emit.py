@@ -60,16 +60,16 @@ class Executable:
             "seconds": self.seconds,
             "bind": self._bind,
         }
-        self._names: dict[int, str] = {}
+        self._names: dict[Value, str] = {}
         self._constants: list[Any] = []
         self._static: list[tuple[str, Callable[[], Any]]] = []
         self._scratch: list[np.ndarray] = []
         self._written: set[int] = set()  # the arrays that own the memory that a replay writes to for others to see
         self.fits = self._fits()
-        self._views: dict[int, list[Instruction]] = {}
+        self._views: dict[Value, list[Instruction]] = {}
         for instruction in program.instructions:
             if instruction.kind == "view":
-                self._views.setdefault(id(instruction.out.root), []).append(instruction)
+                self._views.setdefault(instruction.out.root, []).append(instruction)
         self.source = self._emit()
         self._timed: Callable[..., Any] | None = None
         self._run = self._compiled(self.source)
@@ -122,12 +122,12 @@ class Executable:
 
     def _name(self, value: Value) -> str:
         """The variable that holds a value."""
-        return self._names[id(value)]
+        return self._names[value]
 
     def _is_static(self, value: Value) -> bool:
         """Whether the value has the same address in each replay, as long as no leaf gets another array."""
         root = value.root
-        return root.kind in ("leaf", "constant") or id(root) in self.memory.arrays or id(root) in self.memory.in_place
+        return root.kind in ("leaf", "constant") or root in self.memory.arrays or root in self.memory.in_place
 
     def _bound(self, name: str, make: Callable[[], Any]) -> None:
         """A variable that is set when the arrays of the leaves are known, and again when one is replaced."""
@@ -148,9 +148,10 @@ class Executable:
 
     def _note_written(self, stored: set[int]) -> None:
         owners = [_owner(self.program.leaves[index]._array) for index in stored]
-        owners += [_owner(a) for _, v in self.program.gradients if (a := self.memory.arrays.get(id(v))) is not None]
+        gradients = [value for _, value in self.program.gradients if isinstance(value, Value)]
+        owners += [_owner(self.memory.arrays[value]) for value in gradients if value in self.memory.arrays]
         self._written = set(map(id, owners))
-        for value in {id(v): v for i in self.program.instructions for v in i.values}.values():
+        for value in {v for i in self.program.instructions for v in i.values}:
             if value.array is not None and id(_owner(value.array)) in self._written:
                 raise CaptureError(
                     f"compile: an array of shape {value.shape} from outside is the memory of a tensor that is assigned "
@@ -180,13 +181,12 @@ class Executable:
 
     def _values_from_outside(self) -> list[str]:
         lines = []
-        roots = {id(v.root): v.root for i in self.program.instructions for v in i.values}
-        roots.update({id(v.root): v.root for v in self.program.results()})
-        for root in roots.values():
+        used = (v for i in self.program.instructions for v in i.values)
+        for root in dict.fromkeys(v.root for v in (*used, *self.program.results())):
             if root.kind == "result":
                 continue
             prefix = {"argument": "a", "leaf": "p", "gradient": "g"}.get(root.kind)
-            self._names[id(root)] = f"{prefix}{root.index}" if prefix else self._constant(root.array)
+            self._names[root] = f"{prefix}{root.index}" if prefix else self._constant(root.array)
             if root.kind == "gradient":
                 lines.append(f"g{root.index} = asarray(P{root.index}._grad)")
             lines += self._views_of(root)
@@ -195,8 +195,8 @@ class Executable:
     def _views_of(self, root: Value) -> list[str]:
         """Lines for the views of a value that is made anew in each replay; views of others are bound once."""
         lines = []
-        for instruction in self._views.pop(id(root), ()):
-            name = self._names[id(instruction.out)] = f"v{len(self._names)}"
+        for instruction in self._views.pop(root, ()):
+            name = self._names[instruction.out] = f"v{len(self._names)}"
             operands = [self._name(x) if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
             call = self._call_text(instruction, operands)
             if self._is_static(instruction.values[0]):
@@ -211,14 +211,14 @@ class Executable:
 
     def _declare(self, value: Value) -> str:
         """The name of a result: its buffer, the leaf that it is computed into, or a variable."""
-        leaf = self.memory.in_place.get(id(value))
-        array = self.memory.arrays.get(id(value))
+        leaf = self.memory.in_place.get(value)
+        array = self.memory.arrays.get(value)
         name = f"r{len(self._names)}" if leaf is None and array is None else f"b{len(self._names)}"
         if leaf is not None:
             name = f"p{leaf}"
         elif array is not None:
             self._space[name] = array
-        self._names[id(value)] = name
+        self._names[value] = name
         return name
 
     def _operand(self, instruction: Instruction, operand: Any, shape: tuple[int, ...] = ()) -> str:
@@ -274,10 +274,10 @@ class Executable:
     def _column_lines(self, column: Column) -> list[str]:
         """Name an array of all lanes; lines that copy it together, where the lanes do not lie side by side."""
         whole, name = column.whole, f"w{len(self._names)}"
-        leaves, buffer = self.memory.side_by_side.get(id(whole)), self.memory.arrays.get(id(whole))
+        leaves, buffer = self.memory.side_by_side.get(whole), self.memory.arrays.get(whole)
         if leaves is None and buffer is None and column.given:
             return []  # nobody but the bundle needs it
-        self._names[id(whole)] = name
+        self._names[whole] = name
         if leaves is not None:
             self._bound(name, partial(self._data_of, leaves))
             return []
@@ -295,16 +295,16 @@ class Executable:
 
     def _escapes(self, value: Value) -> bool:
         memory = self.memory
-        return any(id(value) in places for places in (memory.arrays, memory.in_place, memory.side_by_side))
+        return any(value in places for places in (memory.arrays, memory.in_place, memory.side_by_side))
 
     def _elementwise(self, step: Step, names: dict[Any, str], shape: tuple[int, ...]) -> list[str]:
         """One line for each instruction; ``names`` come before the usual ones."""
         lines = []
         for instruction in step.instructions:
-            operands = [names.get(id(x)) or self._operand(instruction, x, shape) for x in instruction.operands]
-            out = names.get(id(instruction.out)) or self._name(instruction.out)
+            operands = [names.get(x) or self._operand(instruction, x, shape) for x in instruction.operands]
+            out = names.get(instruction.out) or self._name(instruction.out)
             if instruction.is_total:
-                total = names.get(("total", id(instruction.out))) or self._total(instruction.out, out)
+                total = names.get(("total", instruction.out)) or self._total(instruction.out, out)
                 lines.append(f"{self._constant(np.add.reduce)}({operands[0]}, None, None, {total})")
             elif instruction.kind == "select":
                 lines += [f"copyto({out}, {operands[2]})", f"copyto({out}, {operands[1]}, where={operands[0]})"]
@@ -318,7 +318,7 @@ class Executable:
 
     def _total(self, value: Value, name: str) -> str:
         """The buffer of a sum of everything as a 0-d array, whatever axes it keeps."""
-        self._space[f"{name}_total"] = self.memory.arrays[id(value)].reshape(())
+        self._space[f"{name}_total"] = self.memory.arrays[value].reshape(())
         return f"{name}_total"
 
     def _function(self, function: Any) -> str:
@@ -327,21 +327,21 @@ class Executable:
             return self._constant(function)
         return name
 
-    def _temporaries(self, step: Step, prefix: str) -> dict[int, str]:
+    def _temporaries(self, step: Step, prefix: str) -> dict[Any, str]:
         """Scratch arrays for what does not outlive the run; each is taken again as soon as it is free."""
         slots = self._slots(step)
         names = {}
         for value, slot in slots:
             name = f"{prefix}{slot}_{value.dtype.name}"
             self._space[name] = self._scratch_array(slot, step.shape, value.dtype)
-            names[id(value)] = name
+            names[value] = name
         return names
 
     def _slots(self, step: Step) -> list[tuple[Value, int]]:
-        last: dict[int, int] = {}
+        last: dict[Value, int] = {}
         for position, instruction in enumerate(step.instructions):
             for value in instruction.values:
-                last[id(value)] = position
+                last[value] = position
         slots: list[tuple[Value, int]] = []
         busy: dict[int, tuple[int, Any]] = {}  # slot -> the instruction after which it is free, and the dtype in it
         for position, instruction in enumerate(step.instructions):
@@ -353,7 +353,7 @@ class Executable:
                 if end > position or (end == position and (instruction.kind != "ufunc" or held != dtype)):
                     taken.add(slot)
             slot = next(s for s in range(len(step.instructions)) if s not in taken)
-            busy[slot] = max(last.get(id(instruction.out), position), position), dtype
+            busy[slot] = max(last.get(instruction.out, position), position), dtype
             slots.append((instruction.out, slot))
         return slots
 
@@ -367,28 +367,28 @@ class Executable:
 
     def _blocks(self, index: int, step: Step) -> list[str]:
         """A loop over blocks; the slices of arrays that stay where they are have been cut in advance."""
-        everything = {id(v): v for v in (*step.values(), *(i.out for i in step.instructions))}
-        temporary = {id(value): slot for value, slot in self._slots(step)}
+        everything = dict.fromkeys((*step.values(), *(i.out for i in step.instructions)))
+        temporary = dict(self._slots(step))
         totals = [instruction.out for instruction in step.instructions if instruction.is_total]
         for value in totals:
-            del everything[id(value)]
-        flat = all((v.shape == step.shape and v.contiguous) or not v.shape for v in everything.values())
-        values = {key: v for key, v in everything.items() if _goes_along(v.shape, step.shape)}
+            del everything[value]
+        flat = all((v.shape == step.shape and v.contiguous) or not v.shape for v in everything)
+        values = [v for v in everything if _goes_along(v.shape, step.shape)]
         shape = (step.size,) if flat else step.shape
         rows = max(1, BLOCK * shape[0] // step.size)
         starts = range(0, shape[0], rows)
         loop: dict[Any, str] = {}
         cut, static = [], []
-        for number, value in enumerate(values.values()):
-            name = loop[id(value)] = f"x{number}"
-            if id(value) in temporary or self._is_static(value):
+        for number, value in enumerate(values):
+            name = loop[value] = f"x{number}"
+            if value in temporary or self._is_static(value):
                 static.append((name, value))
             else:
                 cut.append(f"    {name} = {self._name(value)}{'.reshape(-1)' if flat else ''}[i:j]")
 
         partial_sums = [np.empty(len(starts), value.dtype) for value in totals]
         for number, value in enumerate(totals):
-            loop["total", id(value)] = f"s{number}"
+            loop["total", value] = f"s{number}"
 
         def slices() -> list[tuple[Any, ...]]:
             rest = shape[1:]
@@ -397,8 +397,8 @@ class Executable:
                 end = min(start + rows, shape[0])
                 row: list[Any] = [start, end] if cut else []
                 for _, value in static:
-                    if id(value) in temporary:
-                        array = self._scratch_array(temporary[id(value)], (rows, *rest), value.dtype)
+                    if value in temporary:
+                        array = self._scratch_array(temporary[value], (rows, *rest), value.dtype)
                         row.append(array[: end - start])
                     else:
                         array = eval(self._name(value), self._space)
@@ -433,42 +433,42 @@ class Executable:
 
     def _place_of(self, value: Value) -> Any:
         """Equal for values that are the same memory, where one is computed into the place of the other."""
-        if (leaves := self.memory.side_by_side.get(id(value))) is not None:
+        if (leaves := self.memory.side_by_side.get(value)) is not None:
             return "leaves", leaves
-        if value.kind == "leaf" or id(value) in self.memory.in_place:
-            return "leaf", self.memory.in_place.get(id(value), value.index)
-        array = self.memory.arrays.get(id(value))
-        return id(value) if array is None else array.__array_interface__["data"][0]
+        if value.kind == "leaf" or value in self.memory.in_place:
+            return "leaf", self.memory.in_place.get(value, value.index)
+        array = self.memory.arrays.get(value)
+        return value if array is None else array.__array_interface__["data"][0]
 
     # The end
 
     def _effects(self) -> list[str]:
         program = self.program
         lines = []
-        shown = {id(v): v for v in values_in(program.outputs)}
+        shown = dict.fromkeys(values_in(program.outputs))
         if shown:
-            pairs = ", ".join(f"{key}: {self._name(value)}" for key, value in shown.items())
+            pairs = ", ".join(f"{self._constant(value)}: {self._name(value)}" for value in shown)
             self._space["output"] = lambda arrays: replayed_output(program.outputs, arrays)
             lines.append(f"result = output({{{pairs}}})")
         else:
             self._space["output"] = lambda: replayed_output(program.outputs, {})
             lines.append("result = output()")
-        taken: set[int] = set()
+        taken: set[Value] = set()
         old = {leaf for leaf, value in program.gradients}
         read = {v.root.index for i in program.instructions for v in i.values if v.root.kind == "gradient"}
         for leaf, value in program.gradients:
             if not isinstance(value, Value):
                 lines.append(f"P{leaf}._grad = {'None' if value is None else f'array({self._constant(value)})'}")
                 continue
-            own = value.root is value and value.kind == "result" and id(value) not in self.memory.in_place
-            if own and id(value) not in taken and not (read & old):
-                taken.add(id(value))
+            own = value.root is value and value.kind == "result" and value not in self.memory.in_place
+            if own and value not in taken and not (read & old):
+                taken.add(value)
                 lines.append(f"P{leaf}._grad = {self._name(value)}")
             else:
                 lines.append(f"P{leaf}._grad = array({self._name(value)})")
         late = []
         for leaf, value in program.stores:
-            if isinstance(value, Value) and id(value) in self.memory.in_place:
+            if isinstance(value, Value) and value in self.memory.in_place:
                 pass
             elif isinstance(value, Value):
                 lines.append(f"n{leaf} = {self._name(value)}" + (".copy()" if value.root.kind == "leaf" else ""))

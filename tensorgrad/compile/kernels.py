@@ -91,7 +91,7 @@ class Kernel:
 
     def __init__(self, step: Step, escapes: Callable[[Value], bool], same: Callable[[Value], Any]) -> None:
         self._step, self._same = step, same
-        self._variables: dict[int, str] = {}
+        self._variables: dict[Value, str] = {}
         self._parameters: dict[Any, str] = {}
         self.arrays: list[tuple[Value, tuple[int, ...]]] = []
         self._groups = _merged_axes(step)
@@ -123,7 +123,7 @@ class Kernel:
             operands, formula = instruction.operands, FORMULAS[instruction.function.__name__]
         terms = [self._term(instruction, x, dtype) for x, dtype in zip(operands, dtypes)]
         self._body.append(f"{name} = np.{_scalar(instruction.out.dtype)}({formula.format(*terms)})")
-        self._variables[id(instruction.out)] = name
+        self._variables[instruction.out] = name
         if escapes:
             self._body.append(f"{self._place(instruction.out)} = {name}")
 
@@ -137,9 +137,9 @@ class Kernel:
 
     def _read(self, value: Value) -> str:
         """The variable that holds an element; read from its array when first used."""
-        name = self._variables.get(id(value))
+        name = self._variables.get(value)
         if name is None:
-            name = self._variables[id(value)] = f"v{len(self._variables)}"
+            name = self._variables[value] = f"v{len(self._variables)}"
             if value.size == 1:
                 self._before.append(f"{name} = {self._parameter(value, ())}[()]")
             else:

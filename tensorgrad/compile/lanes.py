@@ -93,27 +93,27 @@ def bundles(program: Program, fusable: Callable[[Instruction], bool]) -> list[Bu
 def _lanes(program: Program, fusable: Callable[[Instruction], bool]) -> list[_Lane]:
     """For each tensor that is assigned to the elementwise instructions that give its new value, from what is kept."""
     stored = [value for _, value in program.stores if isinstance(value, Value)]
-    kept = {id(value) for value in program.results()} - {id(value) for value in stored}
-    position = {id(instruction): number for number, instruction in enumerate(program.instructions)}
-    lane_of: dict[int, dict[int, Instruction]] = {}
+    kept = set(program.results()).difference(stored)
+    position = {instruction: number for number, instruction in enumerate(program.instructions)}
+    lane_of: dict[Instruction, dict[Instruction, None]] = {}
     for value in stored:
-        lane = {id(instruction): instruction for instruction in _leading_to(value, kept, fusable)}
+        lane = dict.fromkeys(_leading_to(value, kept, fusable))
         for other in {id(lane_of[key]): lane_of[key] for key in lane if key in lane_of}.values():
             lane.update(other)
         lane_of.update(dict.fromkeys(lane, lane))
     lanes = {id(lane): lane for lane in lane_of.values()}.values()
-    return [_Lane(sorted(lane.values(), key=lambda instruction: position[id(instruction)])) for lane in lanes]
+    return [_Lane(sorted(lane, key=position.__getitem__)) for lane in lanes]
 
 
-def _leading_to(value: Value, kept: set[int], fusable: Callable[[Instruction], bool]) -> Iterator[Instruction]:
+def _leading_to(value: Value, kept: set[Value], fusable: Callable[[Instruction], bool]) -> Iterator[Instruction]:
     """The instructions of the shape of ``value`` that it is computed by, as far as the values that are ``kept``."""
     stack, met = [value], set()
     while stack:
         instruction = stack.pop().instruction
-        if instruction is None or instruction.kind != "ufunc" or id(instruction) in met or not fusable(instruction):
+        if instruction is None or instruction.kind != "ufunc" or instruction in met or not fusable(instruction):
             continue
-        if instruction.out.shape == value.shape and 1 < value.size <= SMALL and id(instruction.out) not in kept:
-            met.add(id(instruction))
+        if instruction.out.shape == value.shape and 1 < value.size <= SMALL and instruction.out not in kept:
+            met.add(instruction)
             yield instruction
             stack += instruction.values
 
@@ -121,20 +121,20 @@ def _leading_to(value: Value, kept: set[int], fusable: Callable[[Instruction], b
 def _describe(lane: _Lane) -> bool:
     """Find the lane's parts and its signature, the same for lanes that are alike; False if it cannot be bundled."""
     shape = lane.instructions[0].out.shape
-    numbers: dict[int, int] = {}
+    numbers: dict[Value, int] = {}
 
     def number(value: Value) -> int:
-        if id(value) not in numbers:
-            numbers[id(value)] = len(lane.parts)
+        if value not in numbers:
+            numbers[value] = len(lane.parts)
             lane.parts.append(value)
-        return numbers[id(value)]
+        return numbers[value]
 
     def term(operand: Any) -> Any:
         if not isinstance(operand, Value):
             return type(operand), repr(operand) if isinstance(operand, (bool, int, float, np.generic)) else id(operand)
         if operand.shape == shape:
             return number(operand), operand.kind, operand.dtype
-        return id(operand)
+        return operand
 
     calls = []
     for instruction in lane.instructions:
@@ -148,23 +148,23 @@ def _describe(lane: _Lane) -> bool:
 
 def _independent(lanes: list[_Lane], bundles: list[Bundle], program: Program) -> bool:
     """Whether no lane, and no check, needs what another lane gives; nor by way of the other bundles."""
-    own = {id(instruction) for lane in lanes for instruction in lane.instructions}
-    given = {id(instruction.out) for lane in lanes for instruction in lane.instructions}
+    own = {instruction for lane in lanes for instruction in lane.instructions}
+    given = {instruction.out for lane in lanes for instruction in lane.instructions}
     operands = (value for lane in lanes for instruction in lane.instructions for value in instruction.values)
-    outside = [value for value in operands if id(value) not in given]
+    outside = [value for value in operands if value not in given]
     checks = [i for i in program.instructions if i.kind == "check"]
     return not own & _needed([*outside, *(value for check in checks for value in check.values)], bundles)
 
 
-def _needed(values: Iterable[Value], bundles: list[Bundle]) -> set[int]:
+def _needed(values: Iterable[Value], bundles: list[Bundle]) -> set[Instruction]:
     """The instructions that the values are computed by; of a bundle all, as they are done together."""
-    bundle_of = {id(i): bundle for bundle in bundles for lane in bundle.lanes for i in lane}
+    bundle_of = {i: bundle for bundle in bundles for lane in bundle.lanes for i in lane}
     stack, met = [value.instruction for value in values], set()
     while stack:
         instruction = stack.pop()
-        if instruction is not None and id(instruction) not in met:
-            met.add(id(instruction))
-            read = bundle_of.get(id(instruction), instruction).values
+        if instruction is not None and instruction not in met:
+            met.add(instruction)
+            read = bundle_of.get(instruction, instruction).values
             stack += [value.instruction for value in read]
     return met
 
@@ -172,13 +172,11 @@ def _needed(values: Iterable[Value], bundles: list[Bundle]) -> set[int]:
 def _bundle(lanes: list[_Lane]) -> Bundle:
     length = sum(lane.size for lane in lanes)
     parts = [list(values) for values in zip(*(lane.parts for lane in lanes))]
-    given = {id(instruction.out) for instruction in lanes[0].instructions}
-    columns = [Column(Value("result", (length,), v[0].dtype), v, id(v[0]) in given) for v in parts]
-    whole = {id(column.parts[0]): column.whole for column in columns}
+    given = {instruction.out for instruction in lanes[0].instructions}
+    columns = [Column(Value("result", (length,), v[0].dtype), v, v[0] in given) for v in parts]
+    whole = {column.parts[0]: column.whole for column in columns}
     instructions = []
     for instruction in lanes[0].instructions:
-        operands = tuple(whole.get(id(x), x) for x in instruction.operands)
-        out = whole[id(instruction.out)]
-        out.instruction = Instruction("ufunc", instruction.function, operands, {}, out)
-        instructions.append(out.instruction)
+        operands = tuple(whole.get(x, x) for x in instruction.operands)
+        instructions.append(Instruction("ufunc", instruction.function, operands, {}, whole[instruction.out]))
     return Bundle(instructions, [lane.instructions for lane in lanes], columns)

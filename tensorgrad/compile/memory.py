@@ -23,7 +23,7 @@ class Memory:
     Attributes
     ----------
     arrays
-        Buffers by the identity of their value.
+        Buffers of values.
     in_place
         For values that are computed right into the data of a leaf: the position of the leaf.
     side_by_side
@@ -32,12 +32,12 @@ class Memory:
 
     def __init__(self, program: Program, steps: list[Step]) -> None:
         self.program, self.steps = program, steps
-        self.arrays: dict[int, np.ndarray] = {}
-        self.in_place: dict[int, int] = {}
-        self.side_by_side: dict[int, tuple[int, ...]] = {}
+        self.arrays: dict[Value, np.ndarray] = {}
+        self.in_place: dict[Value, int] = {}
+        self.side_by_side: dict[Value, tuple[int, ...]] = {}
         self.nbytes = 0
         self._free: list[np.ndarray] = []
-        self._blocks: dict[int, np.ndarray] = {}
+        self._blocks: dict[Value, np.ndarray] = {}
         self.last_use = self._last_uses()
         self._store_in_place()
         self._lay_side_by_side()
@@ -46,28 +46,28 @@ class Memory:
 
     def outlives(self, value: Value, step: int) -> bool:
         """Whether a value is needed after the step that computes it."""
-        return self.last_use.get(id(value), -1) > step
+        return self.last_use.get(value, -1) > step
 
-    def _last_uses(self) -> dict[int, int]:
-        last: dict[int, int] = {}
+    def _last_uses(self) -> dict[Value, int]:
+        last: dict[Value, int] = {}
         for index, step in enumerate(self.steps):
             for value in step.reads():
-                last[id(value.root)] = index
+                last[value.root] = index
         for value in self.program.results():
-            last[id(value.root)] = len(self.steps)
+            last[value.root] = len(self.steps)
         return last
 
     def _store_in_place(self) -> None:
         """New data of a leaf goes right into its array where nothing reads the old data afterwards."""
-        position = {id(i.out): n for n, step in enumerate(self.steps) for i in step.represented}
+        position = {i.out: n for n, step in enumerate(self.steps) for i in step.represented}
         stores = [(leaf, value) for leaf, value in self.program.stores if isinstance(value, Value)]
         needed = {value.root.index for value in self.program.results() if value.root.kind == "leaf"}
         for leaf, value in stores:
             if value.root is not value or value.instruction is None or value.instruction.kind in DYNAMIC:
                 continue
             once = sum(other is value for _, other in stores) == 1
-            if once and leaf not in needed and self._is_last(leaf, value.instruction, position[id(value)]):
-                self.in_place[id(value)] = leaf
+            if once and leaf not in needed and self._is_last(leaf, value.instruction, position[value]):
+                self.in_place[value] = leaf
 
     def _is_last(self, leaf: int, writer: Instruction, index: int) -> bool:
         """Whether nothing reads a leaf once ``writer``, in the step of that index, has written to it."""
@@ -91,50 +91,50 @@ class Memory:
         """Columns of leaves: of those that a bundle computes in place, in all of its lanes or in none."""
         columns = [column for step in self.steps for column in step.columns]
         for column in columns:
-            leaves = tuple(self.in_place[id(part)] for part in column.parts if id(part) in self.in_place)
+            leaves = tuple(self.in_place[part] for part in column.parts if part in self.in_place)
             if len(leaves) == len(column.parts):
-                self.side_by_side[id(column.whole)] = leaves
+                self.side_by_side[column.whole] = leaves
             elif column.given:
                 for part in column.parts:
-                    self.in_place.pop(id(part), None)
+                    self.in_place.pop(part, None)
         known = set(self.side_by_side.values())
         for column in columns:
             positions = tuple(part.index for part in column.parts if part.kind == "leaf")
             if positions in known:
-                self.side_by_side[id(column.whole)] = positions
+                self.side_by_side[column.whole] = positions
 
-    def _columns(self) -> dict[int, Column]:
-        """The columns that are buffers, by the identity of each part: what bundles give and, where it can be, take.
+    def _columns(self) -> dict[Value, Column]:
+        """The columns that are buffers, for each of their parts: what bundles give and, where it can be, take.
 
         What they take is copied together where the program does not make it, or makes it for two bundles.
         """
-        found: dict[int, Column] = {}
+        found: dict[Value, Column] = {}
         for index, step in enumerate(self.steps):
             for column in step.columns:
-                kept = id(column.whole) not in self.side_by_side and any(self.outlives(x, index) for x in column.parts)
+                kept = column.whole not in self.side_by_side and any(self.outlives(x, index) for x in column.parts)
                 if column.given and kept:
-                    found.update((id(part), column) for part in column.parts)
+                    found.update(dict.fromkeys(column.parts, column))
         for column in (column for step in self.steps for column in step.columns if not column.given):
-            parts = {id(part): part for part in column.parts}
+            parts = set(column.parts)
             makers = [part.instruction for part in column.parts if part.root is part and part.instruction is not None]
             made = len(makers) == len(parts) == len(column.parts) and all(i.kind not in DYNAMIC for i in makers)
-            if made and not parts.keys() & {*found, *self.in_place}:
+            if made and parts.isdisjoint({*found, *self.in_place}):
                 found.update(dict.fromkeys(parts, column))
         return found
 
     def _allocate(self) -> None:
-        kept = {id(value.root) for _, value in self.program.gradients if isinstance(value, Value)}
+        kept = {value.root for _, value in self.program.gradients if isinstance(value, Value)}
         dying: dict[int, list[Value]] = {}
         for index, step in enumerate(self.steps):
             for instruction in step.represented:
                 out = instruction.out
-                if instruction.kind in (*DYNAMIC, "check") or id(out) in self.in_place:
+                if instruction.kind in (*DYNAMIC, "check") or out in self.in_place:
                     continue
-                if (column := self._column_of.get(id(out))) is not None:
-                    if id(out) not in self.arrays:
+                if (column := self._column_of.get(out)) is not None:
+                    if out not in self.arrays:
                         self._place_column(column)
-                        if not kept & {id(part) for part in column.parts}:
-                            last = max(self.last_use.get(id(part), index) for part in column.parts)
+                        if kept.isdisjoint(column.parts):
+                            last = max(self.last_use.get(part, index) for part in column.parts)
                             dying.setdefault(last, []).append(column.whole)
                     continue
                 if step.is_run and not self.outlives(out, index):
@@ -144,11 +144,11 @@ class Memory:
                     self._place(out)
                 else:
                     dying[index].remove(given)
-                    self._blocks[id(out)], self.arrays[id(out)] = self._blocks.pop(id(given)), self.arrays[id(given)]
-                if id(out) not in kept:
-                    dying.setdefault(self.last_use.get(id(out), index), []).append(out)
+                    self._blocks[out], self.arrays[out] = self._blocks.pop(given), self.arrays[given]
+                if out not in kept:
+                    dying.setdefault(self.last_use.get(out, index), []).append(out)
             for value in dying.pop(index, ()):
-                self._free.append(self._blocks.pop(id(value)))
+                self._free.append(self._blocks.pop(value))
 
     def _given_up(self, step: Step, index: int, writer: Instruction, dying: dict[int, list[Value]]) -> Value | None:
         """An operand of a run that is not needed any more once ``writer`` has its result, which can take its place."""
@@ -163,8 +163,8 @@ class Memory:
 
     def _place_column(self, column: Column) -> None:
         self._place(column.whole)
-        for part, array in zip(column.parts, column.cut(self.arrays[id(column.whole)])):
-            self.arrays[id(part)] = array
+        for part, array in zip(column.parts, column.cut(self.arrays[column.whole])):
+            self.arrays[part] = array
 
     def _place(self, value: Value) -> None:
         needed = max(value.nbytes, 1)
@@ -175,8 +175,8 @@ class Memory:
         else:
             block = _aligned(needed)
             self.nbytes += needed
-        self._blocks[id(value)] = block
-        self.arrays[id(value)] = block[: value.nbytes].view(value.dtype).reshape(value.shape)
+        self._blocks[value] = block
+        self.arrays[value] = block[: value.nbytes].view(value.dtype).reshape(value.shape)
 
 
 def side_by_side(tensors: Sequence[Tensor]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from math import prod
 from typing import Any, Callable
 
@@ -30,10 +30,14 @@ class Value:
         before), ``constant``, or ``result`` of an instruction.
     index
         Which argument or leaf.
+    instruction
+        Which one computes it.
     contiguous
         Whether its elements lie in C order without gaps; all do but some views.
     array
         Of a constant.
+    root
+        The value whose memory this one shares: itself, unless it is a view.
     """
 
     kind: str
@@ -44,13 +48,8 @@ class Value:
     contiguous: bool = True
     array: np.ndarray | None = None
 
-    @cached_property
-    def root(self) -> Value:
-        """The value whose memory this one shares: itself, unless it is a view."""
-        value = self
-        while value.instruction is not None and value.instruction.kind == "view":
-            value = next(x for x in value.instruction.operands if isinstance(x, Value))
-        return value
+    def __post_init__(self) -> None:
+        self.root = self
 
     @property
     def size(self) -> int:
@@ -75,6 +74,14 @@ class Instruction:
         Values and constants.
     settings
         Keywords, such as ``axis``.
+    out
+        The result.
+    values
+        The operands that are not constants.
+    is_total
+        Whether it sums all elements of an array: a run can do that on the way.
+    run_shape
+        The shape of the run that it can be part of.
     """
 
     kind: str
@@ -82,6 +89,14 @@ class Instruction:
     operands: tuple[Any, ...]
     settings: dict[str, Any]
     out: Value
+
+    def __post_init__(self) -> None:
+        self.values = tuple(operand for operand in self.operands if isinstance(operand, Value))
+        self.out.instruction = self
+        if self.kind == "view":
+            self.out.root = self.values[0].root
+        self.is_total = self.kind == "reduce" and self.function is np.add and self._sums_everything()
+        self.run_shape = self.out.shape if self.kind in ELEMENTWISE else self.values[0].shape if self.is_total else None
 
     @property
     def name(self) -> str:
@@ -91,25 +106,10 @@ class Instruction:
         name: str = getattr(function, "__name__", type(function).__name__)
         return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
 
-    @cached_property
-    def is_total(self) -> bool:
-        """Whether it sums all elements of an array: a run can do that on the way."""
-        if self.kind != "reduce" or self.function is not np.add or not isinstance(self.operands[0], Value):
-            return False
-        operand = self.operands[0]
-        return bool(self.out.size == 1 < operand.size and operand.dtype == self.out.dtype and operand.dtype.kind == "f")
-
-    @cached_property
-    def run_shape(self) -> tuple[int, ...] | None:
-        """The shape of the run that it can be part of."""
-        if self.kind in ELEMENTWISE:
-            return self.out.shape
-        return tuple(self.operands[0].shape) if self.is_total else None
-
-    @cached_property
-    def values(self) -> tuple[Value, ...]:
-        """The operands that are not constants."""
-        return tuple(operand for operand in self.operands if isinstance(operand, Value))
+    def _sums_everything(self) -> bool:
+        out, operand = self.out, self.operands[0]
+        one_dtype = isinstance(operand, Value) and operand.dtype == out.dtype and out.dtype.kind == "f"
+        return one_dtype and out.size == 1 < operand.size
 
 
 @dataclass(eq=False)
@@ -150,12 +150,12 @@ class Program:
 
     def without_dead_code(self) -> Program:
         """Itself, without the instructions whose result nobody uses."""
-        needed: set[int] = {id(value) for value in self.results()}
+        needed = set(self.results())
         kept = []
         for instruction in reversed(self.instructions):
-            if instruction.kind in EFFECTS or id(instruction.out) in needed:
+            if instruction.kind in EFFECTS or instruction.out in needed:
                 kept.append(instruction)
-                needed.update(id(value) for value in instruction.values)
+                needed.update(instruction.values)
         self.instructions = kept[::-1]
         return self
 
@@ -168,14 +168,14 @@ class Program:
         for leaf, again in zip(self.leaves, other.leaves):
             if leaf is not again:
                 return f"a tensor of shape {leaf.shape} from outside"
-        numbers: dict[int, tuple[Any, ...]] = {}
+        numbers: dict[Value, tuple[Any, ...]] = {}
         for position, (one, two) in enumerate(zip(self.instructions, other.instructions)):
             if one.kind != two.kind or code(one.function) is not code(two.function):
                 return f"{one.name}, then {two.name}"
             pairs = [*zip(one.operands, two.operands), *_pairs(one.settings, two.settings)]
             if len(one.operands) != len(two.operands) or not all(_same(a, b, numbers) for a, b in pairs):
                 return f"an operand of {one.name}"
-            numbers[id(one.out)] = numbers[id(two.out)] = ("result", position)
+            numbers[one.out] = numbers[two.out] = ("result", position)
         for what in ("stores", "gradients", "outputs"):
             if not _same(getattr(self, what), getattr(other, what), numbers):
                 return f"what it {'returns' if what == 'outputs' else 'assigns'}"
@@ -219,12 +219,12 @@ def code(function: Callable[..., Any]) -> Any:
     return getattr(function, "__code__", function if not hasattr(function, "__self__") else type(function))
 
 
-def _same(one: Any, two: Any, numbers: dict[int, tuple[Any, ...]]) -> bool:
+def _same(one: Any, two: Any, numbers: dict[Value, tuple[Any, ...]]) -> bool:
     if isinstance(one, Value) and isinstance(two, Value):
         if one.array is not None and two.array is not None:
             return _same(one.array, two.array, numbers)
-        first = numbers.get(id(one), (one.kind, one.index))
-        return bool(first == numbers.get(id(two), (two.kind, two.index)))
+        first = numbers.get(one, (one.kind, one.index))
+        return bool(first == numbers.get(two, (two.kind, two.index)))
     if isinstance(one, (tuple, list)) and isinstance(two, (tuple, list)):
         return len(one) == len(two) and all(_same(a, b, numbers) for a, b in zip(one, two))
     if isinstance(one, dict) and isinstance(two, dict):

@@ -15,7 +15,7 @@ def explained(executable: Executable, timed: bool) -> str:
         calls += f" (for {len(step.lanes)} arrays)" if step.lanes else ""
         out = step.instructions[-1].out
         seconds = f"{1e3 * executable.seconds[index]:.3f}" if timed else ""
-        held = sum(memory.arrays[id(i.out)].nbytes for i in step.instructions if id(i.out) in memory.arrays)
+        held = sum(memory.arrays[i.out].nbytes for i in step.instructions if i.out in memory.arrays)
         shape = "x".join(map(str, step.shape)) or "0-d"
         rows.append((str(index), calls, shape, str(out.dtype), f"{held / 1e3:,.1f}", seconds))
     widths = [max(len(row[column]) for row in rows) for column in (0, 2, 3, 4, 5)]

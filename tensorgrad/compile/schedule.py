@@ -71,28 +71,28 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
     (parameters stored in place) comes after all checks. Instructions that are not ``fusable`` are steps of their own.
     """
     instructions = [instruction for instruction in program.instructions if instruction.kind != "view"]
-    bundle_of = {id(i): bundle for bundle in bundles(program, fusable) for lane in bundle.lanes for i in lane}
-    position = {id(bundle_of.get(id(i), i)): index for index, i in enumerate(instructions)}  # of a bundle: of its last
-    nodes = list({id(node): node for node in (bundle_of.get(id(i), i) for i in instructions)}.values())
+    bundle_of = {i: bundle for bundle in bundles(program, fusable) for lane in bundle.lanes for i in lane}
+    position = {bundle_of.get(i, i): index for index, i in enumerate(instructions)}  # of a bundle: of its last
+    nodes: list[Node] = list(dict.fromkeys(bundle_of.get(i, i) for i in instructions))
     sources = _sources(program, nodes, bundle_of)
-    waiting: dict[int, set[int]] = {id(node): set() for node in nodes}  # those that must come after it
+    waiting: dict[Node, set[Node]] = {node: set() for node in nodes}  # those that must come after it
     for node in nodes:
-        for source in sources[id(node)]:
-            waiting[id(source)].add(id(node))
-    ready = [node for node in nodes if not waiting[id(node)]]
+        for source in sources[node]:
+            waiting[source].add(node)
+    ready = [node for node in nodes if not waiting[node]]
     steps: list[Step] = []
 
     def done(node: Node) -> None:
         ready.remove(node)
-        for source in sources[id(node)]:
-            waiting[id(source)].discard(id(node))
-            if not waiting[id(source)] and source not in ready:
+        for source in sources[node]:
+            waiting[source].discard(node)
+            if not waiting[source] and source not in ready:
                 ready.append(source)
 
     def lateness(node: Node) -> tuple[bool, bool, int]:
         # bundles come last, so that nothing reads the old data after them, which they thus replace in place; then
         # numbers, so that a sum that only they need can be part of a later pass over its operand
-        return isinstance(node, Bundle), node.out.size == 1, position[id(node)]
+        return isinstance(node, Bundle), node.out.size == 1, position[node]
 
     while ready:
         node = max(ready, key=lateness)
@@ -105,45 +105,45 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
             fitting = [i for i in ready if isinstance(i, Instruction) and _joins(i, run) and fusable(i)]
             if not fitting:
                 break
-            chosen = max(fitting, key=lambda candidate: position[id(candidate)])
+            chosen = max(fitting, key=position.__getitem__)
             run.append(chosen)
             done(chosen)
         steps.append(Step(run[::-1]))
     return steps[::-1]
 
 
-def _sources(program: Program, nodes: list[Node], bundle_of: dict[int, Bundle]) -> dict[int, list[Node]]:
+def _sources(program: Program, nodes: list[Node], bundle_of: dict[Instruction, Bundle]) -> dict[Node, list[Node]]:
     """For each node those that must come before it."""
-    stored = {id(value.root) for _, value in program.stores if isinstance(value, Value)}
+    stored = {value.root for _, value in program.stores if isinstance(value, Value)}
     effects: list[Node] = []
-    found: dict[int, list[Node]] = {}
+    found: dict[Node, list[Node]] = {}
     for node in nodes:
         made_by = (value.root.instruction for value in node.values)
-        before = [bundle_of.get(id(i), i) for i in made_by if i is not None]
+        before = [bundle_of.get(i, i) for i in made_by if i is not None]
         if node.kind in EFFECTS:
             before += effects[-1:]
             effects.append(node)
-        found[id(node)] = [source for source in before if source is not node]
+        found[node] = [source for source in before if source is not node]
     checks = [node for node in effects if node.kind == "check"]
     if checks:
         for node in nodes:
-            changes = isinstance(node, Bundle) or id(node.out) in stored
+            changes = isinstance(node, Bundle) or node.out in stored
             if changes and not _precedes(node, checks[-1], found):
-                found[id(node)].append(checks[-1])
-    return {key: list({id(source): source for source in sources}.values()) for key, sources in found.items()}
+                found[node].append(checks[-1])
+    return {node: list(dict.fromkeys(sources)) for node, sources in found.items()}
 
 
-def _precedes(node: Node, other: Node, sources: dict[int, list[Node]]) -> bool:
+def _precedes(node: Node, other: Node, sources: dict[Node, list[Node]]) -> bool:
     """Whether ``other`` needs ``node``."""
     stack: list[Any] = [other]
-    seen: set[int] = set()
+    seen: set[Node] = set()
     while stack:
         current = stack.pop()
         if current is node:
             return True
-        if id(current) not in seen:
-            seen.add(id(current))
-            stack.extend(sources[id(current)])
+        if current not in seen:
+            seen.add(current)
+            stack.extend(sources[current])
     return False
 
 

@@ -51,8 +51,7 @@ class Recorder:
         if kind in ELEMENTWISE:
             plain = tuple(map(self._constant, plain))
         out = Value("result", example.shape, example.dtype, contiguous=example.flags.c_contiguous)
-        out.instruction = Instruction(kind, function, plain, settings, out)
-        self.program.instructions.append(out.instruction)
+        self.program.instructions.append(Instruction(kind, function, plain, settings, out))
         if key is not None:
             self._known[key] = out
         return Traced(self, out, example, compute)
