@@ -30,6 +30,7 @@ OURS = "tensorgrad, compiled, numba"
 BATCHES = (1, 32, 128, 1024)
 LEAST_CALLS = 3
 MEMORY_STEPS = 20
+RECORDINGS = 9
 
 
 class Case(NamedTuple):
@@ -105,6 +106,23 @@ def start(name: str, network: str) -> None:
         step()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
     print(json.dumps([1e3 * imported, 1e3 * first, peak]))
+
+
+def record(name: str, network: str) -> None:
+    """Print what recording costs: milliseconds of the first call, the second (which compares) and the next ten.
+
+    Medians over fresh networks, after one that has loaded the code, and kernels that earlier processes have compiled.
+    """
+    framework, times = CONTENDERS[name](), []
+    for _ in range(1 + RECORDINGS):
+        step = framework.work("step", tuple(map(int, network.split("-"))), 128)
+        assert step is not None
+        clock = [time.perf_counter()]
+        for _ in range(12):
+            step()
+            clock.append(time.perf_counter())
+        times.append((clock[1] - clock[0], clock[2] - clock[1], clock[12] - clock[2]))
+    print(json.dumps([1e3 * statistics.median(column) for column in zip(*times[1:])]))
 
 
 class Worker:
@@ -199,12 +217,12 @@ def _short(milliseconds: float) -> str:
     return f"{milliseconds:.3f} ms" if milliseconds < 1 else f"{milliseconds:.2f} ms"
 
 
-def starts(names: Iterable[str], network: str) -> dict[str, list[float]]:
-    """Import and first step in milliseconds, and peak memory in MB, by framework; each in a fresh process."""
+def in_fresh_processes(what: str, names: Iterable[str], network: str) -> dict[str, list[float]]:
+    """The numbers that :func:`start` or :func:`record` prints, by framework, of those that are installed."""
     found = {}
     for name in names:
         answer = subprocess.run(
-            _command("--start", name, "--network", network), capture_output=True, text=True, env=_environment()
+            _command(what, name, "--network", network), capture_output=True, text=True, env=_environment()
         )
         if answer.returncode == 0:
             found[name] = json.loads(answer.stdout.splitlines()[-1])
@@ -221,6 +239,17 @@ def table_of_starts(found: dict[str, dict[str, list[float]]]) -> str:
         for network in networks:
             first, peak = found[network].get(name, [float("nan")] * 3)[1:]
             cells += [f"{first:,.0f} ms", f"{peak:,.0f} MB"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def table_of_recordings(found: dict[str, dict[str, list[float]]]) -> str:
+    """First, second and next ten steps for each network."""
+    networks = list(found)
+    columns = [f"{network}: {what}" for network in networks for what in ("step 1", "step 2", "steps 3 to 12")]
+    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for name in found[networks[0]]:
+        cells = [_short(milliseconds) for network in networks for milliseconds in found[network][name]]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -295,12 +324,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), metavar="NAME", help="these frameworks only")
     parser.add_argument("--worker", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--start", choices=list(CONTENDERS), help=argparse.SUPPRESS)
+    parser.add_argument("--record", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--network", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
         return work(options.worker)
     if options.start:
         return start(options.start, options.network)
+    if options.record:
+        return record(options.record, options.network)
     names = options.only or list(CONTENDERS)
     options.out.mkdir(parents=True, exist_ok=True)
     results = compare(STEPS if options.steps else CASES, names, options.rounds, options.seconds)
@@ -311,7 +343,12 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.steps:
         scaling = [case for cases in SCALING.values() for case in cases]
         found = compare(scaling, [name for name in (OURS, REFERENCE) if name in names], 3, options.seconds)
-        parts.append(table_of_starts({network: starts(names, network) for network in NETWORKS}))
+        parts.append(table_of_starts({network: in_fresh_processes("--start", names, network) for network in NETWORKS}))
+        ours = [name for name in names if name.startswith("tensorgrad")]
+        if ours:
+            parts.append(
+                table_of_recordings({network: in_fresh_processes("--record", ours, network) for network in NETWORKS})
+            )
         if all(found[case] for case in scaling):
             draw_scaling(found, options.out / "scaling.png")
     from tensorgrad.files import replacing  # not in the workers, which time the import

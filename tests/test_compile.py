@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import threading
 import tracemalloc
 
@@ -428,7 +429,9 @@ def test_explain_shows_the_program():
     inputs, labels = next(batches(20, 5, 1))
     text = step.explain(inputs, labels)
     assert "matmul" in text and "run of" in text and "MB of buffers" in text and "32x16" in text
-    milliseconds = [float(line.split()[4]) for line in text.splitlines()[2:]]
+    making = re.findall(r"[a-zP' ]+ (\d+\.\d)", text.splitlines()[1])
+    assert len(making) == 5 and any(float(milliseconds) for milliseconds in making)
+    milliseconds = [float(line.split()[4]) for line in text.splitlines()[3:]]
     assert len(milliseconds) > 10 and sum(milliseconds) > 0
 
 

@@ -394,7 +394,8 @@ def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, caps
             pass
 
     monkeypatch.setattr(benchmark, "Worker", Fake)
-    monkeypatch.setattr(benchmark, "starts", lambda names, network: {name: [1.0, 2000.0, 3.0] for name in names})
+    numbers = [1.0, 2000.0, 3.0]
+    monkeypatch.setattr(benchmark, "in_fresh_processes", lambda what, names, network: dict.fromkeys(names, numbers))
     benchmark.main(["--rounds", "3", "--seconds", "0", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "JAX, jit: not installed" in printed
@@ -403,6 +404,7 @@ def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, caps
     assert "| | step 784-512-10, batch 128 | step 2352-2048-512-10, batch 128 | step 64-32-10, batch 128 |" in text
     assert "| tensorgrad | 2.00 ms (2.00x) | 2.00 ms (2.00x) | 2.00 ms (2.00x) |" in text
     assert "| PyTorch | 4.00 ms | 4.00 ms | 4.00 ms |" in text and "| MyGrad | 1 ms | 2,000 ms | 3 MB |" in text
+    assert "| tensorgrad, compiled | 1.00 ms | 2000.00 ms | 3.00 ms |" in text
     assert {path.name for path in tmp_path.iterdir()} == {"benchmark.md", "benchmark.png", "scaling.png"}
     benchmark.main(
         ["--rounds", "1", "--seconds", "0", "--steps", "--only", "tensorgrad", "--out", str(tmp_path / "own")]
@@ -423,9 +425,11 @@ def test_a_benchmark_worker_answers(name):
         worker.close()
 
 
-def test_what_a_start_costs():
-    imported, first, peak = benchmark.starts(["tensorgrad, compiled"], "64-32-10")["tensorgrad, compiled"]
-    assert 0 < imported < 10_000 and 0 < first < 10_000 and 10 < peak < 2000
+@pytest.mark.parametrize("what", ["--start", "--record"])
+def test_what_a_start_and_a_recording_cost(what):
+    name = "tensorgrad, compiled"
+    one, two, three = benchmark.in_fresh_processes(what, [name], "64-32-10")[name]
+    assert 0 < one < 10_000 and 0 < two < 10_000 and 0 < three < 2000
 
 
 @pytest.mark.parametrize("experiment", ["mnist", "simpsons_rgb"])

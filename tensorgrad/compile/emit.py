@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import prod
 from typing import Any, Callable
@@ -44,12 +45,17 @@ class Executable:
         What is done together, and where the arrays live.
     seconds
         Of each step, in the last call with ``timed=True``.
+    made_in
+        Seconds that its making took, by what was made.
     """
 
     def __init__(self, program: Program, arguments: Sequence[Value], fast: bool = False) -> None:
         self.program, self.arguments, self.fast = program, list(arguments), fast
-        self.steps = schedule(program, fusable) if fast else schedule(program)
-        self.memory = Memory(program, self.steps)
+        self.made_in: dict[str, float] = {}
+        with self._noted("order"):
+            self.steps = schedule(program, fusable) if fast else schedule(program)
+        with self._noted("buffers"):
+            self.memory = Memory(program, self.steps)
         self.seconds = [0.0] * len(self.steps)
         self._space: dict[str, Any] = {
             "copyto": np.copyto,
@@ -70,9 +76,11 @@ class Executable:
         for instruction in program.instructions:
             if instruction.kind == "view":
                 self._views.setdefault(instruction.out.root, []).append(instruction)
-        self.source = self._emit()
+        with self._noted("text and kernels"):
+            self.source = self._emit()
         self._timed: Callable[..., Any] | None = None
-        self._run = self._compiled(self.source)
+        with self._noted("Python's compiler"):
+            self._run = self._compiled(self.source)
         if not program.leaves:
             self._bind()
 
@@ -83,6 +91,12 @@ class Executable:
                 self._timed = self._compiled(self._with_clock())
             return self._timed(*arguments)
         return self._run(*arguments)
+
+    @contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.made_in[what] = time.perf_counter() - started
 
     def _compiled(self, source: str) -> Callable[..., Any]:
         exec(compile(source, "<compiled step>", "exec"), self._space)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
+import time
 from collections.abc import Iterator
 from functools import cached_property, update_wrapper
 from typing import Any, Callable
@@ -112,7 +113,7 @@ class Compiled:
             return self._variant(arguments)(arguments)
 
     def explain(self, *args: Any, **settings: Any) -> str:
-        """The programs recorded so far as text: steps, shapes, buffers, bytes.
+        """The programs recorded so far as text: steps, shapes, buffers, bytes, and what recording them cost.
 
         With arguments the function is called with them once, with all its effects, and the time of each step is shown.
         """
@@ -173,6 +174,7 @@ class Compiled:
         return self.fast
 
     def _record(self, arguments: _Arguments) -> Program:
+        started = time.perf_counter()
         capture, (names, containers) = Capture(), outside(self.function, arguments.objects())
         args, settings = arguments.traced(capture)
         program = capture.record(self.function, args, settings)
@@ -183,7 +185,7 @@ class Compiled:
                 f"{self.name}: changes {changed[0]}, which a replay would not do; keep what changes in Tensors, or "
                 "change it outside of the compiled function"
             )
-        program.outside = names
+        program.outside, program.recorded_in = names, time.perf_counter() - started
         return program
 
     def _renewed(self, variant: _Variant, arguments: _Arguments) -> _Variant:

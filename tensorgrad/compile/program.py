@@ -130,6 +130,8 @@ class Program:
         And as long as these functions are true.
     outside
         And as long as these names stand for what they did.
+    recorded_in
+        Seconds that the recording took.
     """
 
     instructions: list[Instruction]
@@ -140,6 +142,7 @@ class Program:
     watched: list[tuple[Any, str, Any]] = field(default_factory=list)
     guards: list[Callable[[], bool]] = field(default_factory=list)
     outside: list[Any] = field(default_factory=list)
+    recorded_in: float = 0.0
 
     def results(self) -> Iterator[Value]:
         """All values that have to be there in the end."""

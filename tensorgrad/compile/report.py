@@ -28,4 +28,6 @@ def explained(executable: Executable, timed: bool) -> str:
         f"{len(executable.program.instructions)} instructions in {len(executable.steps)} steps, {runs} of them fused "
         f"runs; {memory.nbytes / 1e6:.2f} MB of buffers, {len(memory.in_place)} arrays written in place"
     )
-    return "\n".join([summary, *lines])
+    parts = "".join(f", {what} {1e3 * seconds:.1f}" for what, seconds in executable.made_in.items())
+    costs = f"made in ms: recording {1e3 * executable.program.recorded_in:.1f}{parts}"
+    return "\n".join([summary, costs, *lines])
