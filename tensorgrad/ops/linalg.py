@@ -13,13 +13,21 @@ from ..tensor import OPS, beside, declare, implements, refuse
 from .operands import as_operand, conjugate
 
 
+def _product(x: Any, y: Any) -> Any:
+    """x @ y; a sum of one term, as in a batch of one, as a column times a row.
+
+    NumPy's matmul leaves that one to a plain loop: 0.66 ms for 784 x 512 numbers, and the multiplication 0.12.
+    """
+    return x * y if x.shape[-1] == 1 else x @ y
+
+
 def _matmul_left(g: Any, out: Any, x: Any, y: Any) -> Any:
     """g yᵀ; a vector on the right makes it an outer product, one on the left a row."""
     if y.ndim == 1:
         return np.expand_dims(g, -1) * y
     if x.ndim == 1:
-        return (np.expand_dims(g, -2) @ np.swapaxes(y, -1, -2)).squeeze(axis=-2)
-    return g @ (y.T if y.ndim == 2 else np.swapaxes(y, -1, -2))
+        return _product(np.expand_dims(g, -2), np.swapaxes(y, -1, -2)).squeeze(axis=-2)
+    return _product(g, y.T if y.ndim == 2 else np.swapaxes(y, -1, -2))
 
 
 def _matmul_right(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -27,8 +35,8 @@ def _matmul_right(g: Any, out: Any, x: Any, y: Any) -> Any:
     if x.ndim == 1:
         return np.expand_dims(x, -1) * np.expand_dims(g, -2) if y.ndim > 1 else g * x
     if y.ndim == 1:
-        return (np.swapaxes(x, -1, -2) @ np.expand_dims(g, -1)).squeeze(axis=-1)
-    return (x.T if x.ndim == 2 else np.swapaxes(x, -1, -2)) @ g
+        return _product(np.swapaxes(x, -1, -2), np.expand_dims(g, -1)).squeeze(axis=-1)
+    return _product(x.T if x.ndim == 2 else np.swapaxes(x, -1, -2), g)
 
 
 def _matmul_sample(draw: samples.Draw) -> Any:
