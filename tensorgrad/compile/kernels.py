@@ -63,7 +63,7 @@ PLUS = (
     "",
 )
 
-DTYPES = ("float32", "float64", "bool", "uint8", "uint16", "uint32", "uint64", "int32", "int64")
+DTYPES = frozenset(map(np.dtype, ("f4", "f8", "?", "u1", "u2", "u4", "u8", "i4", "i8")))
 
 
 @cache
@@ -184,7 +184,7 @@ class Kernel:
 def fusable(instruction: Instruction) -> bool:
     """Whether an instruction can be part of a kernel."""
     values = [*instruction.values, instruction.out]
-    if not all(value.contiguous and value.dtype.name in DTYPES and value.dtype.isnative for value in values):
+    if not all(value.contiguous and value.dtype in DTYPES for value in values):
         return False
     constants = [typed(instruction, x) for x in instruction.operands if not isinstance(x, (Value, np.dtype))]
     if any(np.ndim(x) or not hasattr(x, "dtype") for x in constants if not instruction.is_total):
@@ -194,7 +194,7 @@ def fusable(instruction: Instruction) -> bool:
     if instruction.kind != "ufunc":
         return True
     name, dtypes = instruction.function.__name__, loop_dtypes(instruction)
-    if name not in FORMULAS or any(dtype.name not in DTYPES for dtype in dtypes):
+    if name not in FORMULAS or not DTYPES.issuperset(dtypes):
         return False
     return dtypes[0].kind == "f" or name not in ("divide", "negative", "absolute", "sign", "sqrt")
 

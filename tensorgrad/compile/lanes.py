@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -73,10 +73,10 @@ class _Lane:
         return self.instructions[0].out.size
 
 
-def bundles(program: Program, fusable: Callable[[Instruction], bool]) -> list[Bundle]:
-    """The bundles that can be made of a program's instructions, of those that are ``fusable``."""
+def bundles(program: Program, able: set[Instruction]) -> list[Bundle]:
+    """The bundles that can be made of a program's instructions, of those that are ``able`` to be fused."""
     alike: dict[Any, list[_Lane]] = {}
-    for lane in _lanes(program, fusable):
+    for lane in _lanes(program, able):
         if _describe(lane):
             alike.setdefault(lane.signature, []).append(lane)
     found: list[Bundle] = []
@@ -90,14 +90,14 @@ def bundles(program: Program, fusable: Callable[[Instruction], bool]) -> list[Bu
     return found
 
 
-def _lanes(program: Program, fusable: Callable[[Instruction], bool]) -> list[_Lane]:
+def _lanes(program: Program, able: set[Instruction]) -> list[_Lane]:
     """For each tensor that is assigned to the elementwise instructions that give its new value, from what is kept."""
     stored = [value for _, value in program.stores if isinstance(value, Value)]
     kept = set(program.results()).difference(stored)
     position = {instruction: number for number, instruction in enumerate(program.instructions)}
     lane_of: dict[Instruction, dict[Instruction, None]] = {}
     for value in stored:
-        lane = dict.fromkeys(_leading_to(value, kept, fusable))
+        lane = dict.fromkeys(_leading_to(value, kept, able))
         for other in {id(lane_of[key]): lane_of[key] for key in lane if key in lane_of}.values():
             lane.update(other)
         lane_of.update(dict.fromkeys(lane, lane))
@@ -105,12 +105,12 @@ def _lanes(program: Program, fusable: Callable[[Instruction], bool]) -> list[_La
     return [_Lane(sorted(lane, key=position.__getitem__)) for lane in lanes]
 
 
-def _leading_to(value: Value, kept: set[Value], fusable: Callable[[Instruction], bool]) -> Iterator[Instruction]:
+def _leading_to(value: Value, kept: set[Value], able: set[Instruction]) -> Iterator[Instruction]:
     """The instructions of the shape of ``value`` that it is computed by, as far as the values that are ``kept``."""
     stack, met = [value], set()
     while stack:
         instruction = stack.pop().instruction
-        if instruction is None or instruction.kind != "ufunc" or instruction in met or not fusable(instruction):
+        if instruction not in able or instruction.kind != "ufunc" or instruction in met:
             continue
         if instruction.out.shape == value.shape and 1 < value.size <= SMALL and instruction.out not in kept:
             met.add(instruction)

@@ -71,7 +71,8 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
     (parameters stored in place) comes after all checks. Instructions that are not ``fusable`` are steps of their own.
     """
     instructions = [instruction for instruction in program.instructions if instruction.kind != "view"]
-    bundle_of = {i: bundle for bundle in bundles(program, fusable) for lane in bundle.lanes for i in lane}
+    able = {instruction for instruction in instructions if instruction.run_shape is not None and fusable(instruction)}
+    bundle_of = {i: bundle for bundle in bundles(program, able) for lane in bundle.lanes for i in lane}
     position = {bundle_of.get(i, i): index for index, i in enumerate(instructions)}  # of a bundle: of its last
     nodes: list[Node] = list(dict.fromkeys(bundle_of.get(i, i) for i in instructions))
     sources = _sources(program, nodes, bundle_of)
@@ -101,8 +102,8 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
             steps.append(Step(node.instructions, node.lanes, node.columns))
             continue
         run = [node]
-        while node.run_shape is not None and fusable(node):
-            fitting = [i for i in ready if isinstance(i, Instruction) and _joins(i, run) and fusable(i)]
+        while node in able:
+            fitting = [i for i in ready if i in able and _joins(i, run)]
             if not fitting:
                 break
             chosen = max(fitting, key=position.__getitem__)
@@ -153,7 +154,7 @@ def _uses(run: list[Instruction], value: Value) -> bool:
 
 def _joins(candidate: Instruction, run: list[Instruction]) -> bool:
     """Whether an instruction can be done in the same pass: same shape, its result used there element by element."""
-    if candidate.run_shape is None or candidate.run_shape != run[0].run_shape:
+    if candidate.run_shape != run[0].run_shape:
         return False
     if candidate.is_total and (candidate.operands[0].root is not candidate.operands[0] or _uses(run, candidate.out)):
         return False

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..tensor import Tensor
-from .program import ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
+from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
 
 _NUMBERS = (int, float, bool, complex)
 
@@ -42,9 +42,13 @@ class Recorder:
         ``example`` is what it gives this time, or, with ``compute``, an array like it whose values mean nothing yet.
         """
         self._keep_alive(operands, settings)
-        key = None if kind in ("source", "check") else _key(kind, function, operands, settings)
-        if key is not None and key in self._known:
-            return Traced(self, self._known[key], np.asarray(example), compute)
+        key = None if kind in EFFECTS else _key(kind, function, operands, settings)
+        try:
+            known = self._known.get(key)
+        except TypeError:  # something that has no hash, so that it cannot be told
+            known = key = None
+        if known is not None:
+            return Traced(self, known, np.asarray(example), compute)
         if kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
         plain = tuple(operand.value if isinstance(operand, Traced) else operand for operand in operands)
@@ -453,13 +457,8 @@ class _Picked:
 
 
 def _key(kind: str, function: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """Equal for instructions that compute the same; None where that cannot be told."""
-    try:
-        key = (kind, function, tuple(map(_hashable, operands)), tuple((n, _hashable(v)) for n, v in settings.items()))
-        hash(key)
-    except TypeError:
-        return None
-    return key
+    """Equal for instructions that compute the same."""
+    return (kind, function, tuple(map(_hashable, operands)), tuple((n, _hashable(v)) for n, v in settings.items()))
 
 
 def _hashable(x: Any) -> Any:
