@@ -489,7 +489,9 @@ class Executable:
                 late.append(f"copyto(p{leaf}, n{leaf})")
             else:
                 late.append(f"copyto(p{leaf}, {self._constant(value)})")
-            late.append(f"P{leaf}._order = next(tick)")
+        if program.stores:
+            self._space["changed"] = [program.leaves[leaf] for leaf, _ in program.stores]
+            late += ["for tensor in changed:", "    tensor._order = next(tick)"]
         return [*lines, *late, "return result"]
 
 
