@@ -207,6 +207,23 @@ def test_schedules():
     assert optimiser.learning_rate == 0.5
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("rate", [-0.25, float("nan")])
+def test_a_schedule_that_becomes_negative_is_refused(rate, compiled):
+    x = tg.Tensor([1.0], requires_grad=True)
+    optimiser = SGD([x], lr=lambda step: rate if step == 2 else 0.5)
+
+    def step():
+        x.grad = np.ones(1)
+        optimiser.step()
+
+    step = tg.compile(step) if compiled else step
+    step(), step()
+    with pytest.raises(ValueError, match=f"SGD: the learning rate of step 3 must be .* not negative, got {rate}"):
+        step()
+    assert optimiser.steps == 2 and x.data.tolist() == [0.0]
+
+
 def test_clipping_gradients_whose_squares_overflow():
     x = tg.Tensor(np.zeros(2, np.float32), requires_grad=True)
     x.grad = np.array([3e20, 4e20], np.float32)
@@ -214,7 +231,7 @@ def test_clipping_gradients_whose_squares_overflow():
     np.testing.assert_allclose(x.grad, [0.6, 0.8], rtol=1e-6)
 
 
-@pytest.mark.parametrize("max_norm", [0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("max_norm", [0, -1.0, float("nan"), float("inf"), np.float32(-1), np.int64(0)])
 def test_norms_to_which_nothing_can_be_clipped_are_refused(max_norm):
     x = tg.Tensor([1.0], requires_grad=True)
     x.grad = np.ones(1)

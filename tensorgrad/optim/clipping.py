@@ -36,5 +36,5 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
 
 def check_max_norm(function: str, max_norm: Any) -> None:
     """Raise unless it is a number to which gradients can be scaled."""
-    if isinstance(max_norm, (int, float)) and not 0 < max_norm < inf:
+    if isinstance(max_norm, (int, float, np.integer, np.floating)) and not 0 < max_norm < inf:
         raise ValueError(f"{function}: max_norm must be positive and finite, got {max_norm}")

@@ -68,7 +68,13 @@ class Optimiser(ABC):
     @property
     def learning_rate(self) -> float:
         """The rate that the next step takes."""
-        return float(self.lr(self.steps) if callable(self.lr) else self.lr)
+        rate = float(self.lr(self.steps) if callable(self.lr) else self.lr)
+        if not rate >= 0:
+            raise ValueError(
+                f"{type(self).__name__}: the learning rate of step {self.steps + 1} must be a number that is not "
+                f"negative, got {rate}; check lr, or the schedule that it is"
+            )
+        return rate
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
