@@ -6,6 +6,7 @@ import copy
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from functools import cached_property, update_wrapper
 from typing import Any, Callable
@@ -24,9 +25,12 @@ from .report import explained
 from .traced import CaptureError
 
 MOST_PROGRAMS = 64
-"""With more kinds of arguments than that, something changes in each call that should be an array."""
+"""Programs that are kept; after that each new one takes the place of the oldest."""
 
-MOST_REMEMBERED = 8
+OFTEN = 16
+"""Recorded so many times, something changes in each call that should be an array, and the user is told."""
+
+MOST_OF_OWN = 8
 """Programs that an optimiser keeps: as a rule the same parameters have gradients in each step."""
 
 SWITCH = "TENSORGRAD_FAST"
@@ -45,9 +49,10 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
         Of arrays, Tensors and containers of them; other arguments must be hashable, and each value is recorded anew.
         What it computes must not depend on values that Python reads (``if tensor > 0``, ``.item()``), and what it does
         besides NumPy (printing) happens while it is recorded only. Numbers and objects that its code names (variables
-        outside, attributes of objects, classes and modules, items of containers of up to 64) may change between calls:
-        it is recorded anew for each value. Not followed are sets, and what belongs to installed libraries.
-        Tensors that require gradients are told apart by identity.
+        outside, attributes of objects, classes and modules, containers and arrays of up to 64 elements, the lengths of
+        others) may change between calls: it is recorded anew for each value. Not followed are the elements of larger
+        arrays where Python reads them, and what belongs to installed libraries. Tensors that require gradients are
+        told apart by identity.
     fast
         Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
         processes; else they are done by NumPy, block by block. Default: where numba is installed, unless the
@@ -64,6 +69,11 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
     CaptureError
         When called: if the function does what a program cannot do, with the remedy; at the second call, when the step
         is recorded again to be compared, also if something that Python computed has changed.
+
+    Warns
+    -----
+    RuntimeWarning
+        When it is recorded for the 16th time, with the reason. The latest 64 programs are kept.
 
     Examples
     --------
@@ -91,17 +101,18 @@ class Compiled:
 
     Attributes
     ----------
-    forgets
-        Whether old programs make way for new ones where there are ever more; otherwise that is an error.
+    is_own
+        Whether it is part of this library: it keeps fewer programs, and nobody is told how often it is recorded.
     """
 
-    forgets = False
+    is_own = False
 
     def __init__(self, function: Callable[..., Any], fast: bool | None = None) -> None:
         update_wrapper(self, function)
         self.function, self.fast = function, fast
         self.name = getattr(function, "__name__", type(function).__name__)
         self._programs: dict[Any, list[_Variant]] = {}
+        self._recordings = 0
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
@@ -142,29 +153,44 @@ class Compiled:
     def _variant(self, arguments: _Arguments) -> _Variant:
         """The program for these arguments and the present state; recorded if there is none."""
         key = arguments.key()
-        found = self._programs.setdefault(key, [])
+        found = self._programs.get(key, [])
         for position, variant in enumerate(found):
             if variant.fits():
                 if variant.replacements != Replacements.count:
+                    self._note_recording("an attribute of a network or an optimiser has been replaced")
                     found[position] = self._renewed(variant, arguments)
                 elif not variant.verified:
                     self._verify(variant, arguments)
                 return found[position]
+        changed = next((name.name for variant in found for name in variant.program.outside if not name.is_known()), "")
+        self._note_recording(f"{changed} has changed" if changed else "of other shapes, dtypes or numbers as arguments")
         program = self._record(arguments)
         for variant in found:
             if variant.executable.fits() and variant.program.difference(program) is None:
                 for name in variant.program.outside:
                     name.learn()
                 return variant
-        if self.forgets and len(found) >= MOST_REMEMBERED:
-            found.pop(0)
-        elif sum(map(len, self._programs.values())) >= MOST_PROGRAMS:
-            raise CaptureError(
-                f"{self.name}: recorded {MOST_PROGRAMS} programs already, for ever new arguments; pass what changes "
-                "as 0-d arrays, and pad arrays to a few shapes"
+        self._make_room()
+        self._programs.setdefault(key, []).append(_Variant(program, arguments, self._uses_kernels))
+        return self._programs[key][-1]
+
+    def _make_room(self) -> None:
+        """Forget the oldest program where there are too many."""
+        if sum(map(len, self._programs.values())) >= (MOST_OF_OWN if self.is_own else MOST_PROGRAMS):
+            oldest = next(iter(self._programs))
+            self._programs[oldest].pop(0)
+            if not self._programs[oldest]:
+                del self._programs[oldest]
+
+    def _note_recording(self, reason: str) -> None:
+        self._recordings += 1
+        if self._recordings == OFTEN and not self.is_own:
+            warnings.warn(
+                f"{self.name}: recorded for the {OFTEN}th time, now because {reason}; that takes as long as many calls "
+                "of it, so pass what changes as arguments, numbers as 0-d arrays, and pad arrays to a few shapes",
+                RuntimeWarning,
+                stacklevel=4,
             )
-        found.append(_Variant(program, arguments, self._uses_kernels))
-        return found[-1]
 
     def _uses_kernels(self) -> bool:
         if self.fast and numba() is None:
@@ -175,15 +201,15 @@ class Compiled:
 
     def _record(self, arguments: _Arguments) -> Program:
         started = time.perf_counter()
-        capture, (names, containers) = Capture(), outside(self.function, arguments.objects())
+        capture, (names, states) = Capture(), outside(self.function, arguments.objects())
         args, settings = arguments.traced(capture)
         program = capture.record(self.function, args, settings)
-        changed = [name.name for name in names if not name.is_known()]
-        changed += [container.name for container in containers if container.has_changed()]
+        changed = [name.name for name in (*names, *states) if not name.is_known()]
         if changed:
             raise CaptureError(
-                f"{self.name}: changes {changed[0]}, which a replay would not do; keep what changes in Tensors, or "
-                "change it outside of the compiled function"
+                f"{self.name}: changes {changed[0]}, which a replay would not do; keep what changes in Tensors, draw "
+                "random numbers with ops that take rng (such as tg.dropout), or change it outside of the compiled "
+                "function"
             )
         program.outside, program.recorded_in = names, time.perf_counter() - started
         return program

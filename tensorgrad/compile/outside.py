@@ -1,13 +1,15 @@
 """What a function finds outside of itself, by name: a program is for the numbers and objects that were there.
 
-Looked at are the global variables, closures, containers, attributes of objects, classes and modules that the code of
-the function names, and those of the functions and objects found there. Not those of installed libraries, nor of this
-one, whose objects a capture watches; but what a user has put into a network is followed.
+Looked at are the global variables, closures, containers, small arrays, attributes of objects, classes and modules that
+the code of the function names, and those of the functions and objects found there. Not those of installed libraries,
+nor of this one, whose objects a capture watches; but what a user has put into a network is followed.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
+import random
 import sys
 import sysconfig
 from collections import deque
@@ -20,15 +22,19 @@ from typing import Any, Callable
 import numpy as np
 
 from ..tensor import Tensor
-from .traced import CaptureError
 
 MOST_VALUES = 64
-"""What has had more values than that changes in each call."""
+"""Values of a name that are remembered."""
 
 LONGEST = 64
-"""Items up to which a container is looked into: settings are few, data are many."""
+"""Items up to which a container or an array is looked into: settings are few, data are many."""
+
+DYNAMIC = frozenset(("__dict__", "asdict", "astuple", "attrgetter", "eval", "exec", "getattr", "vars"))
+"""Where these are named, attributes may be read that are not."""
 
 _PLAIN = (bool, int, float, complex, str, type(None), np.generic)
+_COMPARED = (*_PLAIN, bytes, frozenset)
+_RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 _WITHOUT_INSIDE = (*_PLAIN, np.ndarray, np.ufunc, np.random.Generator, BuiltinFunctionType, Tensor)
 _OWN = __name__.partition(".")[0]
 _GONE = object()
@@ -46,21 +52,15 @@ class Name:
         if now is self._last:
             return True
         for value in self._known:
-            if now is value or (type(now) is type(value) and isinstance(now, _PLAIN) and now == value):
+            if now is value or (type(now) is type(value) and isinstance(now, _COMPARED) and now == value):
                 self._last = now
                 return True
         return False
 
     def learn(self) -> None:
         """Its present value has been found to give the same program."""
-        if self.is_known():
-            return
-        if len(self._known) >= MOST_VALUES:
-            raise CaptureError(
-                f"compile: {self.name}, from outside the function, has had {MOST_VALUES} values, and for each the "
-                "function is recorded anew; pass it as an argument, a number as a 0-d array"
-            )
-        self._known.append(self._now())
+        if not self.is_known():
+            self._known = [*self._known, self._now()][-MOST_VALUES:]
 
     def _now(self) -> Any:
         try:
@@ -69,16 +69,21 @@ class Name:
             return _GONE
 
 
-def outside(function: Callable[..., Any], arguments: Iterable[Any] = ()) -> tuple[list[Name], list[Container]]:
-    """The names outside that a function, given these objects as arguments, depends on, and the containers there."""
+def outside(function: Callable[..., Any], arguments: Iterable[Any] = ()) -> tuple[list[Name], list[Name]]:
+    """The names outside that a function, given these objects as arguments, depends on.
+
+    Then those that it must not change, but others may, such as the states of random generators.
+    """
     objects = (x for x in arguments if not isinstance(x, _WITHOUT_INSIDE))
     roots = [("", function), *((f"an argument of type {type(x).__name__}", x) for x in objects)]
     named: set[str] = set()
-    while True:  # until no code is met that names more attributes of the modules and classes on the way
+    while True:  # until no code is met that names more attributes of what is on the way
         known = len(named)
         walk = _walked(roots, named)
         if len(named) == known:
-            return walk.names, walk.containers
+            for module in (random, np.random) if "random" in named else ():
+                walk.guard(module.__name__, module)
+            return walk.names, list(walk.states.values())
 
 
 def _walked(roots: list[tuple[str, Any]], named: set[str]) -> _Walk:
@@ -91,21 +96,16 @@ def _walked(roots: list[tuple[str, Any]], named: set[str]) -> _Walk:
                 continue
             if may_change and not isinstance(value, ModuleType):
                 walk.names.append(Name(name, read, value))
-            if id(value) not in walk.met and not isinstance(value, _WITHOUT_INSIDE):
-                walk.met.add(id(value))
+            if id(value) in walk.met:
+                continue
+            walk.met.add(id(value))
+            if type(value) is np.ndarray and value.size <= LONGEST:  # Python may have read it
+                walk.names.append(Name(f"the numbers in {name}", value.tobytes, value.tobytes()))
+            elif (generator := _generator(value)) is not None:
+                walk.guard(name, generator)
+            elif not isinstance(value, _WITHOUT_INSIDE):
                 stack.append((name, value))
     return walk
-
-
-class Container:
-    """A list or dict outside, of which items are added or taken away by what should not do so."""
-
-    def __init__(self, name: str, items: Any) -> None:
-        self.name, self._items, self._count = name, items, len(items)
-
-    def has_changed(self) -> bool:
-        """Whether it has more or fewer items than before."""
-        return len(self._items) != self._count
 
 
 Inside = Iterator[tuple[str, Callable[[], Any], bool]]
@@ -117,32 +117,45 @@ class _Walk:
 
     def __init__(self, function: Any, named: set[str]) -> None:
         self.names: list[Name] = []
-        self.containers: list[Container] = []
+        self.states: dict[int, Name] = {}
         self.met: set[int] = set()
-        self._named = named  # in the code met so far: the attributes of modules and classes that count
+        self._named = named  # in the code met so far: the attributes and methods that count
         self._home = str(getattr(function, "__module__", "")).partition(".")[0]
+
+    def guard(self, name: str, generator: Any) -> None:
+        """Note the state of a random generator."""
+        read = partial(_state, generator)
+        self.states[id(generator)] = Name(f"the state of {name}", read, read())
 
     def inside(self, name: str, value: Any) -> Inside:
         """The names that a value leads to."""
         if isinstance(value, (partial, property, classmethod, staticmethod, MethodType)):
             for part in _parts(value):
-                yield from self.inside(name, part)
+                yield from self.inside(name or type(part).__name__, part)
         elif isinstance(value, FunctionType):
             yield from self._inside_function(name, value)
         elif isinstance(value, ModuleType):
             if not self._is_of_a_library(value.__name__):
                 yield from self._named_attributes(name, value, vars(value))
+        elif isinstance(value, (set, frozenset)):
+            read = partial(frozenset if len(value) <= LONGEST else len, value)
+            self.names.append(Name(f"what is in {name}", read, read()))
         elif isinstance(value, (dict, list, tuple, deque)):
-            self.containers.append(Container(name, value))
+            if not isinstance(value, tuple):
+                self.names.append(Name(f"the length of {name}", partial(len, value), len(value)))
             if len(value) <= LONGEST:
                 keys = list(value) if isinstance(value, dict) else range(len(value))
-                read: Any = dict.__getitem__ if isinstance(value, dict) else getitem
+                item: Any = dict.__getitem__ if isinstance(value, dict) else getitem
                 may_change = not isinstance(value, tuple)
-                yield from ((f"{name}[{key!r}]", partial(read, value, key), may_change) for key in keys)
+                yield from ((f"{name}[{key!r}]", partial(item, value, key), may_change) for key in keys)
         elif isinstance(value, type):
             yield from self._inside_class(name, value, value)
+        elif any(map(_is_own, type(value).__mro__)):
+            yield from self._inside_own(name, value)
+            yield from self._inside_class(name, value, type(value))
         else:
             yield from self._inside_object(name, value)
+            yield from self._inside_class(name, value, type(value))
 
     def _inside_function(self, name: str, function: FunctionType) -> Inside:
         cells = zip(function.__code__.co_freevars, function.__closure__ or ())
@@ -152,34 +165,42 @@ class _Walk:
             self._named |= named
             variables = function.__globals__
             yield from ((n, partial(getitem, variables, n), True) for n in named if n in variables)
-            yield from self.inside(name, function.__defaults__ or ())
-            yield from self.inside(name, function.__kwdefaults__ or {})
+            for defaults in filter(None, (function.__defaults__, function.__kwdefaults__)):
+                yield from self.inside(f"the defaults of {function.__name__}", defaults)
+
+    def _inside_own(self, name: str, value: Any) -> Inside:
+        """What a user has put into a network, whose attributes themselves are watched."""
+        kind: Any = type(value)
+        for key, item in _attributes(value).items() if hasattr(value, "forward") else ():
+            if not isinstance(item, _WITHOUT_INSIDE) and (self._counts(key) or key in _names_of_own(kind)):
+                may_change = not isinstance(item, tuple) and not any(map(_is_own, type(item).__mro__))
+                yield f"{name}.{key}", partial(getattr, value, key), may_change
 
     def _inside_object(self, name: str, value: Any) -> Inside:
-        attributes = _attributes(value)
-        if any(map(_is_own, type(value).__mro__)):  # whose attributes are watched, but not what is inside of them
-            for key, item in attributes.items() if hasattr(value, "forward") else ():
-                if not isinstance(item, _WITHOUT_INSIDE):
-                    may_change = not isinstance(item, tuple) and not any(map(_is_own, type(item).__mro__))
-                    yield f"{name}.{key}", partial(getattr, value, key), may_change
-        elif len(attributes) <= LONGEST:
-            foreign = self._is_of_a_library(type(value).__module__)
-            plain = (*_PLAIN, dict, list, tuple, type(value))
-            keys = [key for key, item in attributes.items() if not foreign or isinstance(item, plain)]
-            yield from ((f"{name}.{key}", partial(getattr, value, key), True) for key in keys)
-        yield from self._inside_class(name, value, type(value))
+        foreign = self._is_of_a_library(type(value).__module__)
+        plain = (*_PLAIN, dict, list, tuple, type(value))
+        for key, item in _attributes(value).items():
+            if self._counts(key) and (not foreign or isinstance(item, plain)):
+                yield f"{name}.{key}", partial(getattr, value, key), True
 
     def _inside_class(self, name: str, value: Any, kind: type) -> Inside:
-        """The methods of a class, and its attributes that they or others name, read from it or from an object of it."""
+        """The methods of a class that may be called, and its attributes that they or others name."""
         members = [vars(c) for c in kind.__mro__ if not self._is_of_a_library(c.__module__)]
+        known_to_libraries = {key for c in kind.__mro__ if self._is_of_a_library(c.__module__) for key in vars(c)}
         functions = (FunctionType, property, classmethod, staticmethod)
-        for method in (item for found in members for item in found.values() if isinstance(item, functions)):
-            yield from self.inside(name, method)
+        for key, method in (pair for found in members for pair in found.items() if isinstance(pair[1], functions)):
+            makes_it = key in ("__init__", "__new__", "__post_init__") and not isinstance(value, type)  # it is made
+            if (self._counts(key) or key in known_to_libraries or key.startswith("__")) and not makes_it:
+                yield from self.inside(name, method)
         for found in members:
             rest = {
                 key: item for key, item in found.items() if not isinstance(item, (*functions, MemberDescriptorType))
             }
             yield from self._named_attributes(name, value, rest)
+
+    def _counts(self, key: str) -> bool:
+        """Whether the code may read that attribute, or call that method."""
+        return key in self._named or not DYNAMIC.isdisjoint(self._named)
 
     def _named_attributes(self, name: str, value: Any, attributes: Iterable[str]) -> Inside:
         chosen = [key for key in attributes if key in self._named and not key.startswith("__")]
@@ -210,6 +231,13 @@ def _is_own(kind: type) -> bool:
 
 
 @lru_cache(maxsize=1024)
+def _names_of_own(kind: type) -> set[str]:
+    """The names in the code of those of a class's methods that are of this library."""
+    methods = (x for c in kind.__mro__ if _is_own(c) for x in vars(c).values() if isinstance(x, FunctionType))
+    return set().union(*(_names(method.__code__) for method in methods))
+
+
+@lru_cache(maxsize=1024)
 def _is_library(name: str) -> bool:
     """Whether a module is built in or of an installed package."""
     module = sys.modules.get(name)
@@ -228,3 +256,18 @@ def _names(code: CodeType) -> set[str]:
 
 def _content(cell: CellType) -> Any:
     return cell.cell_contents
+
+
+def _generator(value: Any) -> Any:
+    """The random generator that a value is, or a method of which; None for others."""
+    for x in (value, getattr(value, "__self__", None)):
+        if isinstance(x, _RANDOM) or x is random or x is np.random:
+            return x
+    return None
+
+
+def _state(generator: Any) -> bytes:
+    """Equal for generators that give the same numbers."""
+    if isinstance(generator, np.random.Generator):
+        return pickle.dumps(generator.bit_generator.state)
+    return pickle.dumps((getattr(generator, "get_state", None) or generator.getstate)())

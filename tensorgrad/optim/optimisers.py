@@ -58,7 +58,7 @@ class Optimiser(ABC):
             parameter.data = np.array(parameter.data)
         self.state = {slot: [Tensor(np.zeros_like(p.data)) for p in self.parameters] for slot in self.slots}
         self._compiled_step = compile(self._step)
-        self._compiled_step.forgets = True
+        self._compiled_step.is_own = True
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in ("lr", "steps", "updates"):  # which each step reads anew
