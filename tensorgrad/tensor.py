@@ -667,6 +667,8 @@ class Tensor:
             raise RuntimeError(
                 "Tensor.data: a result of recorded ops cannot be changed; use tensor.detach() for a copy"
             )
+        if isinstance(value, Tensor):
+            raise TypeError("Tensor.data: takes an array, got a Tensor; assign its data, as in t.data = other.data")
         array = as_data(value)
         if array.shape != self._array.shape or array.dtype != self._array.dtype:
             raise ValueError(
@@ -790,7 +792,7 @@ class Tensor:
         return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
 
     def _only_without_gradient(self, conversion: str) -> Array:
-        if self._requires_grad:
+        if self._requires_grad and _capture.get() is None:  # a capture says it in its own way
             raise TypeError(
                 f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
                 "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "

@@ -466,6 +466,7 @@ def test_strengths_of_penalties_are_attributes():
         (lambda: nn.Sequential(nn.Dense(2, 2), nn.ReLU), "layer 1 is the class ReLU"),
         (lambda: tg.optim.SGD(nn.ReLU().parameters()), "made with requires_grad=True"),
         (lambda: tg.optim.Adam(nn.Dense(2, 2).parameters(), lr="0.1"), "lr must be a number .* got '0.1'"),
+        (lambda: nn.Dense(2, 2).load_state_dict("w.npz"), r"such as np\.load\(path\), got str"),
     ],
 )
 def test_mistakes_are_explained(make, message):

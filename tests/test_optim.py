@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
+from tensorgrad import nn
 from tensorgrad.optim import SGD, Adam, cosine_decay, inverse_time_decay
 
 
@@ -159,6 +160,11 @@ def test_parameters_without_gradient_are_left_alone():
         (lambda p: Adam(tg.nn.Dense(1, 1)), r"pass model.parameters\(\)"),
         (lambda p: Adam(p), r"takes a sequence of parameters"),
         (lambda p: Adam([tg.Tensor([1.0])]), "parameter 0 is not a Tensor that requires"),
+        (lambda p: Adam(nn.Sequential(nn.Dense(2, 2))), r"of type Dense; pass model\.parameters\(\)"),
+        (lambda p: Adam([p], lr=[0.1]), r"lr must be a number .* got \[0\.1\]"),
+        (lambda p: Adam([p], lr=None), "lr must be a number .* got None"),
+        (lambda p: tg.optim.clip_gradients(nn.Sequential(nn.Dense(2, 2)), 1.0), "such as model.* of type Dense"),
+        (lambda p: setattr(p, "data", p), r"Tensor\.data: takes an array, got a Tensor"),
         (lambda p: Adam([p, p]), "given twice"),
         (lambda p: Adam([p], lr=-1.0), "lr must be a number that is not negative"),
         (lambda p: Adam([p], lr=float("nan")), "lr must be a number that is not negative"),

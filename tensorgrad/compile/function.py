@@ -304,8 +304,8 @@ class _Arguments:
             hash(key)
         except TypeError as error:
             raise CaptureError(
-                f"compile: an argument is neither an array nor hashable ({error}); pass arrays, Tensors, containers of "
-                "them, numbers or text"
+                f"compile: an argument is neither an array nor hashable ({error}); pass arrays (of a table its "
+                ".to_numpy()), Tensors, containers of them, numbers or text"
             ) from None
         return key
 

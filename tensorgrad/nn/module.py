@@ -144,11 +144,18 @@ class Module:
 
         Raises
         ------
+        TypeError
+            If it is no mapping of names to arrays.
         KeyError
             If a name is missing or unknown.
         ValueError
             If a shape or the kind of a dtype differs.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                "load_state_dict: takes a mapping of names to arrays, such as np.load(path), got "
+                f"{type(state).__name__}"
+            )
         tensors = dict(self.named_tensors())
         missing, unknown = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
         if missing or unknown:

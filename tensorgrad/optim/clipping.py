@@ -23,6 +23,13 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
     (np.float64(5.0), array([0.6, 0.8]))
     """
     check_max_norm("clip_gradients", max_norm)
+    parameters = list(parameters)
+    for parameter in parameters:
+        if not isinstance(parameter, Tensor):
+            raise TypeError(
+                f"clip_gradients: takes parameters, such as model.parameters(), got one of type "
+                f"{type(parameter).__name__}"
+            )
     found = {id(parameter): (parameter, parameter.grad) for parameter in parameters}
     given = [(parameter, gradient) for parameter, gradient in found.values() if gradient is not None]
     if any(gradient.dtype.kind == "c" for _, gradient in given):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import partial
+from numbers import Real
 from typing import Any, Callable, Union
 
 import numpy as np
@@ -35,7 +36,10 @@ class Optimiser(ABC):
             )
         for position, parameter in enumerate(self.parameters):
             if not isinstance(parameter, Tensor) or not parameter.requires_grad:
-                raise TypeError(f"{type(self).__name__}: parameter {position} is not a Tensor that requires gradients")
+                raise TypeError(
+                    f"{type(self).__name__}: parameter {position} is not a Tensor that requires gradients, but of type "
+                    f"{type(parameter).__name__}; pass model.parameters()"
+                )
             if parameter.dtype.kind == "c":
                 raise TypeError(
                     f"{type(self).__name__}: parameter {position} is {parameter.dtype}; optimise its real and "
@@ -47,7 +51,7 @@ class Optimiser(ABC):
             raise ValueError(
                 f"{type(self).__name__}: a parameter is given twice; it would be updated twice in each step"
             )
-        if not callable(lr) and (isinstance(lr, str) or not lr >= 0):
+        if not callable(lr) and (not isinstance(lr, (Real, np.ndarray)) or np.ndim(lr) or not lr >= 0):
             raise ValueError(
                 f"{type(self).__name__}: lr must be a number that is not negative, or a schedule, got {lr!r}"
             )

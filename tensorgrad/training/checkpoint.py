@@ -108,7 +108,10 @@ def _verify(path: Path, file: BinaryIO) -> None:
     file.seek(max(0, length - _DIGEST_LENGTH - 2))
     ending = file.read()
     if ending[:2] != _DIGEST_LENGTH.to_bytes(2, "little"):
-        raise CheckpointError(f"{path}: damaged or cut off, or not written by tensorgrad; use another checkpoint")
+        raise CheckpointError(
+            f"{path}: damaged or cut off, or no checkpoint; use another one (weights that np.savez wrote are for "
+            "model.load_state_dict(np.load(path)))"
+        )
     if _digest(file, length - _DIGEST_LENGTH).encode() != ending[2:]:
         raise CheckpointError(f"{path}: damaged, its content does not agree with its checksum; use another checkpoint")
 

@@ -180,7 +180,10 @@ def _check_examples(function: str, **sets: Any) -> None:
         pair: Any = examples if isinstance(examples, (tuple, list)) and len(examples) == 2 else (None, None)
         if not all(isinstance(part, np.ndarray) and part.ndim for part in pair):
             came = type(examples).__name__ if pair[0] is None else " and ".join(type(part).__name__ for part in pair)
-            raise TypeError(f"{function}: {name} must be two arrays, (inputs, labels), got {came}")
+            raise TypeError(
+                f"{function}: {name} must be two arrays, (inputs, labels), got {came}; np.asarray makes them of tables "
+                "and lists"
+            )
         inputs, labels = pair
         if len(inputs) != len(labels) or not len(labels):
             raise ValueError(
