@@ -113,7 +113,7 @@ def test_setting_the_mode():
 
 
 def test_arguments_that_are_neither_arrays_nor_hashable():
-    with pytest.raises(tg.CaptureError, match="pass arrays .*, Tensors"):
+    with pytest.raises(tg.CaptureError, match=r"pass arrays .*, Tensors"):
         tg.compile(lambda x: x)({1, 2})
 
 
