@@ -3,8 +3,9 @@
 from argparse import ArgumentParser, Namespace
 from collections import OrderedDict, defaultdict, deque
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from json import dumps
+from operator import methodcaller
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -340,9 +341,36 @@ def test_what_the_code_does_not_name_makes_no_difference(capsys):
     np.testing.assert_array_equal(trainer.compiled(X), 3 * X)
 
 
-@pytest.mark.parametrize("function", [lambda x: x * getattr(HOLDER, "sca" + "le"), lambda x: x * vars(HOLDER)["scale"]])
-def test_attributes_named_at_run_time_are_followed(function):
-    test_changes_outside_are_followed(function, changed(HOLDER, "scale"))
+PREFIX, INNER = "sca", tg.compile(scaled, fast=False)
+
+
+@pytest.mark.parametrize(
+    "function, change",
+    [
+        (lambda x: x if hasattr(SCALING, "flag") else -x, changed(SCALING, "flag")),
+        (lambda x: INNER(x) + 1, changed(globals(), "FACTOR")),
+        (lambda x: x * methodcaller("method", 2.0)(SCALING), changed(SCALING, "shift")),
+        (lambda x: x * getattr(HOLDER, PREFIX + "le"), changed(HOLDER, "scale")),
+        (lambda x: x * vars(HOLDER)["scale"], changed(HOLDER, "scale")),
+    ],
+)
+def test_what_is_read_in_roundabout_ways_is_followed(function, change):
+    try:
+        test_changes_outside_are_followed(function, change)
+    finally:
+        vars(SCALING).pop("flag", None)
+
+
+def test_what_a_function_remembers_is_followed():
+    @lru_cache
+    def remembered(n):
+        return n * FACTOR
+
+    def change(value):
+        changed(globals(), "FACTOR")(value)
+        remembered.cache_clear()
+
+    test_changes_outside_are_followed(lambda x: x * remembered(2), change)
 
 
 def test_installed_libraries_are_not_looked_into():

@@ -29,7 +29,10 @@ MOST_VALUES = 64
 LONGEST = 64
 """Items up to which a container or an array is looked into: settings are few, data are many."""
 
-DYNAMIC = frozenset(("__dict__", "asdict", "astuple", "attrgetter", "eval", "exec", "getattr", "vars"))
+DYNAMIC = {
+    *("__dict__", "asdict", "astuple", "attrgetter", "delattr", "eval", "exec", "getattr", "hasattr"),
+    *("methodcaller", "setattr", "vars"),
+}
 """Where these are named, attributes may be read that are not."""
 
 _PLAIN = (bool, int, float, complex, str, type(None), np.generic)
@@ -129,6 +132,8 @@ class _Walk:
 
     def inside(self, name: str, value: Any) -> Inside:
         """The names that a value leads to."""
+        if (wrapped := getattr(value, "__dict__", {}).get("__wrapped__")) is not None:
+            yield from self.inside(name, wrapped)
         if isinstance(value, (partial, property, classmethod, staticmethod, MethodType)):
             for part in _parts(value):
                 yield from self.inside(name or type(part).__name__, part)
@@ -178,6 +183,8 @@ class _Walk:
 
     def _inside_object(self, name: str, value: Any) -> Inside:
         foreign = self._is_of_a_library(type(value).__module__)
+        if not foreign and isinstance(own := getattr(value, "__dict__", None), dict):
+            self.names.append(Name(f"the number of attributes of {name}", partial(len, own), len(own)))
         plain = (*_PLAIN, dict, list, tuple, type(value))
         for key, item in _attributes(value).items():
             if self._counts(key) and (not foreign or isinstance(item, plain)):
@@ -249,9 +256,19 @@ def _is_library(name: str) -> bool:
 
 
 def _names(code: CodeType) -> set[str]:
-    """The names in a function's code, and in that of functions inside it."""
-    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
-    return set(code.co_names).union(*inner)
+    """The names in a function's code, and in that of functions inside it; also as text, as for getattr."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        found.update(_names(constant) if isinstance(constant, CodeType) else _texts(constant))
+    return found
+
+
+def _texts(constant: Any) -> Iterator[str]:
+    if isinstance(constant, str):
+        yield constant
+    elif isinstance(constant, tuple):
+        for item in constant:
+            yield from _texts(item)
 
 
 def _content(cell: CellType) -> Any:
