@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.contenders import CONTENDERS, NETWORKS
+from experiments.contenders import CONTENDERS, NETWORKS, inputs_of
 
 REFERENCE, JAX = "PyTorch", "JAX, jit"
 OURS = "tensorgrad, compiled, numba"
@@ -125,6 +125,15 @@ def record(name: str, network: str) -> None:
     print(json.dumps([1e3 * statistics.median(column) for column in zip(*times[1:])]))
 
 
+def profile(name: str, network: str) -> None:
+    """Print where the time of one compiled step goes, after some that warm up."""
+    framework, sizes = CONTENDERS[name](), tuple(map(int, network.split("-")))
+    step, arrays = framework.training(sizes), framework.convert(*inputs_of(sizes, 128))
+    for _ in range(MEMORY_STEPS):
+        step(*arrays)
+    print(step.explain(*arrays))
+
+
 class Worker:
     """A framework in its own process."""
 
@@ -221,12 +230,16 @@ def in_fresh_processes(what: str, names: Iterable[str], network: str) -> dict[st
     """The numbers that :func:`start` or :func:`record` prints, by framework, of those that are installed."""
     found = {}
     for name in names:
-        answer = subprocess.run(
-            _command(what, name, "--network", network), capture_output=True, text=True, env=_environment()
-        )
-        if answer.returncode == 0:
-            found[name] = json.loads(answer.stdout.splitlines()[-1])
+        printed = in_a_fresh_process(what, name, network)
+        if printed:
+            found[name] = json.loads(printed.splitlines()[-1])
     return found
+
+
+def in_a_fresh_process(what: str, name: str, network: str) -> str:
+    """What :func:`start`, :func:`record` or :func:`profile` prints; nothing where the framework is not installed."""
+    command = _command(what, name, "--network", network)
+    return subprocess.run(command, capture_output=True, text=True, env=_environment()).stdout
 
 
 def table_of_starts(found: dict[str, dict[str, list[float]]]) -> str:
@@ -325,6 +338,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--worker", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--start", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--record", choices=list(CONTENDERS), help=argparse.SUPPRESS)
+    parser.add_argument("--profile", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--network", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -333,6 +347,8 @@ def main(arguments: list[str] | None = None) -> None:
         return start(options.start, options.network)
     if options.record:
         return record(options.record, options.network)
+    if options.profile:
+        return profile(options.profile, options.network)
     names = options.only or list(CONTENDERS)
     options.out.mkdir(parents=True, exist_ok=True)
     results = compare(STEPS if options.steps else CASES, names, options.rounds, options.seconds)
@@ -349,6 +365,9 @@ def main(arguments: list[str] | None = None) -> None:
             parts.append(
                 table_of_recordings({network: in_fresh_processes("--record", ours, network) for network in NETWORKS})
             )
+        if OURS in names:
+            steps = in_a_fresh_process("--profile", OURS, STEPS[0].network).rstrip()
+            parts.append(f"One step of {OURS}, {STEPS[0].network}, as `explain` shows it:\n\n```\n{steps}\n```")
         if all(found[case] for case in scaling):
             draw_scaling(found, options.out / "scaling.png")
     from tensorgrad.files import replacing  # not in the workers, which time the import

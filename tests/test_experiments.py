@@ -396,6 +396,7 @@ def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, caps
     monkeypatch.setattr(benchmark, "Worker", Fake)
     numbers = [1.0, 2000.0, 3.0]
     monkeypatch.setattr(benchmark, "in_fresh_processes", lambda what, names, network: dict.fromkeys(names, numbers))
+    monkeypatch.setattr(benchmark, "in_a_fresh_process", lambda what, name, network: f"steps of {name}, {network}")
     benchmark.main(["--rounds", "3", "--seconds", "0", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "JAX, jit: not installed" in printed
@@ -404,6 +405,7 @@ def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, caps
     assert "| | step 784-512-10, batch 128 | step 2352-2048-512-10, batch 128 | step 64-32-10, batch 128 |" in text
     assert "| tensorgrad | 2.00 ms (2.00x) | 2.00 ms (2.00x) | 2.00 ms (2.00x) |" in text
     assert "| PyTorch | 4.00 ms | 4.00 ms | 4.00 ms |" in text and "| MyGrad | 1 ms | 2,000 ms | 3 MB |" in text
+    assert f"steps of {benchmark.OURS}, 784-512-10" in text
     assert "| tensorgrad, compiled | 1.00 ms | 2000.00 ms | 3.00 ms |" in text
     assert {path.name for path in tmp_path.iterdir()} == {"benchmark.md", "benchmark.png", "scaling.png"}
     benchmark.main(
@@ -430,6 +432,11 @@ def test_what_a_start_and_a_recording_cost(what):
     name = "tensorgrad, compiled"
     one, two, three = benchmark.in_fresh_processes(what, [name], "64-32-10")[name]
     assert 0 < one < 10_000 and 0 < two < 10_000 and 0 < three < 2000
+
+
+def test_where_the_time_of_a_step_goes():
+    printed = benchmark.in_a_fresh_process("--profile", "tensorgrad, compiled", "64-32-10")
+    assert "made in ms" in printed and "matmul" in printed
 
 
 @pytest.mark.parametrize("experiment", ["mnist", "simpsons_rgb"])
