@@ -48,6 +48,6 @@ def _outer(ufunc: np.ufunc, x: Any, y: Any, **keywords: Any) -> Any:
     return ufunc(x.reshape(x.shape + (1,) * y.ndim), y)
 
 
-for _function in list(_NUMPY):
+for _function in list(NUMPY):
     if isinstance(_function, np.ufunc) and _function.nin == 2 and _function.signature is None:
         implements(_function.outer)(partial(_outer, _function))
