@@ -239,12 +239,17 @@ def test_what_a_replay_writes_is_not_what_was_handed_out():
         (w * w).sum().backward()
         optimiser.step()
 
-    seen = []
-    for _ in range(3):
+    seen, gradients = [], []
+    for start in (1.0, 2.0, 3.0):
+        w.data = np.full(2, start)
         step()
         seen.append(w.data)
+        gradients.append(w.grad)
         loss = (w * w).sum()
     assert [array.tolist() for array in seen] == [[0, 0]] * 3
+    assert [array.tolist() for array in gradients] == [[2, 2], [4, 4], [6, 6]]
+    w.grad[0] = 9.0
+    assert w.grad.tolist() == [9, 6]
     w.data[0] = 3.0
     step()
     assert w.data.tolist() == [0, 0] and seen[0].tolist() == [0, 0]

@@ -205,12 +205,14 @@ class _Leaf:
         self.tensor, self.index = tensor, index
         self.grad_is_known = self.grad_is_set = False
         self.data, self.grad, self.memory = tensor._array, tensor._grad, tensor._memory
+        self.grad_is_lent = getattr(tensor, "_grad_is_lent", False)
         self.node, self.order = tensor._node, tensor._node.order if tensor._node is not None else 0
 
     def restore(self) -> None:
         """Make it as it was."""
         tensor = self.tensor
         tensor._array, tensor._grad, tensor._memory, tensor._node = self.data, self.grad, self.memory, self.node
+        tensor._grad_is_lent = self.grad_is_lent
         if tensor._node is not None:
             tensor._node.order = self.order
 

@@ -474,13 +474,14 @@ class Executable:
         for leaf, value in program.gradients:
             if not isinstance(value, Value):
                 lines.append(f"P{leaf}._grad = {'None' if value is None else f'array({self._constant(value)})'}")
+                lines.append(f"P{leaf}._grad_is_lent = False")
                 continue
             own = value.root is value and value.kind == "result" and value not in self.memory.in_place
             if own and value not in taken and not (read & old):
                 taken.add(value)
-                lines.append(f"P{leaf}._grad = {self._name(value)}")
+                lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = {self._name(value)}, True")
             else:
-                lines.append(f"P{leaf}._grad = array({self._name(value)})")
+                lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = array({self._name(value)}), False")
         late = []
         for leaf, value in program.stores:
             if isinstance(value, Value) and value in self.memory.in_place:

@@ -65,7 +65,7 @@ class Tensor(Operators, InPlace):
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "_array", "_grad", "_memory", "_node", "_requires_grad", "_view")
+    __slots__ = ("__weakref__", "_array", "_grad", "_grad_is_lent", "_memory", "_node", "_requires_grad", "_view")
     __hash__ = object.__hash__
 
     def __init_subclass__(cls) -> None:
@@ -73,6 +73,7 @@ class Tensor(Operators, InPlace):
 
     _array: Array
     _grad: Array | None
+    _grad_is_lent: bool  # set with a gradient by a compiled step, which writes into that array again in its next call
     _memory: str
     _node: Node | None
     _requires_grad: bool
@@ -176,13 +177,15 @@ class Tensor(Operators, InPlace):
                 "tensor) gives the gradient of a result",
                 stacklevel=2,
             )
+        if self._grad is not None and getattr(self, "_grad_is_lent", False):
+            self._grad, self._grad_is_lent = self._grad.copy(), False
         return self._grad
 
     @grad.setter
     def grad(self, value: Any) -> None:
         if (capture := _capture.get()) is not None:
             capture.set_gradient(self)
-        self._grad = value
+        self._grad, self._grad_is_lent = value, False
 
     @property
     def requires_grad(self) -> bool:
