@@ -1,6 +1,9 @@
 """Image folders, augmentation, drawn faces, and where the Simpsons come from."""
 
 import http.server
+import io
+import os
+import shutil
 import struct
 import threading
 import zipfile
@@ -12,6 +15,7 @@ from PIL import Image
 from tensorgrad.data import Augmentation, DataError, draw_faces, load_image_folders, load_simpsons, read_image
 from tensorgrad.data import folders as folders_module
 from tensorgrad.data import simpsons as simpsons_module
+from tests.damage import damaged
 
 
 def make_folders(root, classes=("a", "b"), count=3, size=28):
@@ -171,6 +175,301 @@ def test_folders_that_do_not_fit_are_named(tmp_path):
     empty = make_folders(tmp_path / "empty", count=0)
     with pytest.raises(DataError, match="no usable image"):
         load_image_folders(empty, 1)
+
+
+# Every shape that a folder can have
+
+
+def put(path, colour=(10, 20, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4), colour).save(path, format="PNG")
+
+
+def loaded(data, **settings):
+    """The dataset and what was said."""
+    said = []
+    return load_image_folders(data, 3, 4, say=said.append, **settings), said
+
+
+def test_images_in_folders_within_a_class_belong_to_it(tmp_path):
+    data = make_folders(tmp_path / "data", count=1)
+    put(data / "train" / "a" / "2024" / "may" / "X.PNG", (200, 0, 0))
+    put(data / "train" / "a" / "upper.JPEG", (0, 200, 0))
+    put(data / "train" / "a" / "no suffix", (0, 0, 200))
+    dataset, said = loaded(data)
+    assert dataset.train_labels.tolist() == [0, 0, 0, 0, 1] and not said
+    assert {tuple(image[0, 0]) for image in dataset.train_images} >= {(200, 0, 0), (0, 200, 0), (0, 0, 200)}
+
+
+def test_what_file_managers_leave_behind_is_no_class_and_no_image(tmp_path):
+    data = make_folders(tmp_path / "data")
+    expected = loaded(data)[0]
+    for part in ("train", "test"):
+        (data / part / ".DS_Store").write_bytes(b"x")
+        for name in (".ipynb_checkpoints", "__MACOSX", "@eaDir", ".git"):
+            put(data / part / name / "1.png")
+            put(data / part / "a" / name / "1.png")
+        (data / part / "a" / "._0.png").write_bytes(b"x")
+    dataset, said = loaded(data)
+    assert dataset.classes == ("a", "b") and not said
+    np.testing.assert_array_equal(dataset.train_images, expected.train_images)
+    (data / "train" / "a" / "Thumbs.db").write_bytes(b"x")
+    (data / "train" / "a" / "notes (old): 1.txt").write_text("x")
+    dataset, said = loaded(data)
+    assert len(said) == 1 and said[0].startswith("skipped 2 file(s): 2 not an image that can be read; the first: ")
+    np.testing.assert_array_equal(dataset.train_images, expected.train_images)
+
+
+def test_links_are_followed_once(tmp_path):
+    data = make_folders(tmp_path / "data")
+    before = len(loaded(data)[0].train_images)
+    (data / "train" / "a" / "self").symlink_to(data / "train" / "a")
+    (data / "train" / "a" / "circle").symlink_to(data / "train" / "a" / "circle")
+    (data / "train" / "a" / "nothing.png").symlink_to(tmp_path / "nothing.png")
+    (data / "train" / "b" / "more").symlink_to(tmp_path / "more")
+    put(tmp_path / "more" / "x.png")
+    (tmp_path / "more" / "back").symlink_to(data / "train" / "b")
+    for depth in range(20):  # two links each: a million ways to the last
+        inner = tmp_path / "deep" / str(depth)
+        inner.mkdir(parents=True)
+        for name in "xy":
+            (inner / name).symlink_to(tmp_path / "deep" / str(depth + 1))
+    put(tmp_path / "deep" / "20" / "z.png")
+    (data / "train" / "b" / "deep").symlink_to(tmp_path / "deep" / "0")
+    dataset, said = loaded(data)
+    assert len(dataset.train_images) == before + 2
+    assert len(said) == 1 and said[0].startswith("skipped 2 file(s): 1 cannot be read, 1 no such file; the first: ")
+
+
+def test_a_class_that_is_a_link_is_a_class(tmp_path):
+    data = make_folders(tmp_path / "data")
+    (data / "train" / "b").rename(tmp_path / "elsewhere")
+    (data / "train" / "b").symlink_to(tmp_path / "elsewhere")
+    assert loaded(data)[0].train_labels.tolist() == [0] * 3 + [1] * 3
+
+
+def test_files_outside_of_the_class_folders_are_named(tmp_path):
+    data = make_folders(tmp_path / "data")
+    put(data / "train" / "lost.png")
+    said = loaded(data)[1]
+    assert said == [f"{data}/train: 1 file(s) outside of the class folders are left out; the first: lost.png"]
+    flat = tmp_path / "flat"
+    for part in ("train", "test"):
+        for i in range(3):
+            put(flat / part / f"{i}.png")
+    with pytest.raises(
+        DataError, match=r"0 class folders and 3 file\(s\) outside of them; expected one folder per class"
+    ):
+        loaded(flat)
+
+
+def test_classes_without_images_are_named(tmp_path):
+    data = make_folders(tmp_path / "data", classes=("a", "b", "c"))
+    for path in (data / "train" / "b").iterdir():
+        path.unlink()
+    for _ in range(2):  # decoded, then from the cache
+        dataset, said = loaded(data)
+        assert said == [f"{data}/train: no image of the class b"] and set(dataset.train_labels) == {0, 2}
+
+
+def test_names_that_differ_in_the_form_of_unicode_are_one_class(tmp_path):
+    data = make_folders(tmp_path / "data")
+    put(data / "train" / "caf\u00e9" / "1.png", (1, 1, 1))
+    put(data / "train" / "cafe\u0301" / "2.png", (2, 2, 2))
+    put(data / "test" / "cafe\u0301" / "1.png")
+    dataset, said = loaded(data)
+    assert dataset.classes == ("a", "b", "caf\u00e9") and not said
+    assert sorted(dataset.train_images[dataset.train_labels == 2][:, 0, 0, 0]) == [1, 2]
+
+
+def test_names_that_differ_in_case_are_refused_between_train_and_test(tmp_path):
+    data = make_folders(tmp_path / "data")
+    (data / "test" / "a").rename(data / "test" / "A")
+    with pytest.raises(DataError, match=r"differ in the classes A, a; each .* with capital letters in the same places"):
+        loaded(data)
+    (data / "train" / "a").rename(data / "train" / "A")
+    assert loaded(data)[0].classes == ("A", "b")
+
+
+def test_names_that_are_not_utf_8_or_hold_control_characters_can_be_printed(tmp_path):
+    data = make_folders(tmp_path / "d\udce9ta")
+    for part in ("train", "test"):
+        put(data / part / "caf\udce9" / "1.png")
+        put(data / part / "red\x1b[31m" / "1.png")
+    (data / "train" / "caf\udce9" / "b\udce9d\n.png").write_text("x")
+    dataset, said = loaded(data)
+    assert dataset.classes == ("a", "b", "caf\\xe9", "red\\x1b[31m")
+    for text in (*said, *dataset.classes, dataset.name):
+        assert text.isprintable() and text.encode()
+    assert "b\\xe9d\\x0a.png: not an image" in said[0]
+    assert len(loaded(data)[0].train_images) == len(dataset.train_images)
+
+
+def test_train_and_test_may_be_missing_in_every_way(tmp_path):
+    data = make_folders(tmp_path / "data")
+    file = tmp_path / "file"
+    file.write_text("x")
+    for path, message in [
+        (tmp_path / "nowhere", "nowhere: no such folder"),
+        (file, "file: is a file, not a folder; pass the folder that holds train and test"),
+        (data / "train", "has no folder train; expected train/CLASS"),
+        (tmp_path, f"has no folder train; pass {data}"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            loaded(path)
+    assert loaded(data)[0].classes == ("a", "b")
+    shutil.rmtree(data / "test")
+    (data / "test").write_text("x")
+    with pytest.raises(DataError, match="has no folder test"):
+        loaded(data)
+
+
+def test_folders_and_files_that_may_not_be_read_are_named(tmp_path, monkeypatch):
+    data = make_folders(tmp_path / "data")
+    real_list, real_open, locked = os.listdir, Image.open, {data / "train" / "a"}
+
+    def refuse(real):
+        def call(path, *args, **settings):
+            if path in locked:
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *args, **settings)
+
+        return call
+
+    monkeypatch.setattr(os, "listdir", refuse(real_list))
+    monkeypatch.setattr(Image, "open", refuse(real_open))
+    with pytest.raises(DataError, match=r"train/a: cannot be read \(Permission denied\); allow it or remove it"):
+        loaded(data)
+    locked.clear()
+    locked.add(data / "train" / "a" / "1.png")
+    dataset, said = loaded(data)
+    assert len(dataset.train_images) == 5 and "1 cannot be read; the first: " in said[0]
+    locked.clear()
+    assert len(loaded(data)[0].train_images) == 6  # what could not be read once is tried again
+
+
+def test_one_class_or_none_is_refused_with_its_files(tmp_path):
+    data = make_folders(tmp_path / "data", classes=("a",))
+    with pytest.raises(DataError, match="1 class folders; expected one folder per class, two at least"):
+        loaded(data)
+
+
+@pytest.mark.parametrize("channels, size", [(2, 4), (1, 0), (3, -1)])
+def test_impossible_shapes_are_not_blamed_on_the_files(tmp_path, channels, size):
+    with pytest.raises(ValueError, match=r"load_image_folders: (channels|size) must be"):
+        load_image_folders(make_folders(tmp_path / "data"), channels, size)
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(tmp_path):
+    with pytest.raises(
+        DataError, match=r"3 images of 10000000x10000000 pixels do not fit|6 images of 10000000x10000000"
+    ):
+        load_image_folders(make_folders(tmp_path / "data"), 1, 10_000_000)
+
+
+# The cache
+
+
+def test_files_that_are_no_images_are_decoded_once_and_named_each_time(tmp_path, monkeypatch):
+    data = make_folders(tmp_path / "data")
+    (data / "train" / "a" / "Thumbs.db").write_bytes(b"x")
+    first = loaded(data)
+    calls = []
+    monkeypatch.setattr(folders_module, "read_image", lambda *a: calls.append(a))
+    second = loaded(data)
+    assert not calls and second[1] == first[1] != []
+    with pytest.raises(DataError, match=r"Thumbs.db: not an image .* without --strict it is skipped"):
+        loaded(data, strict=True)
+
+
+def other_cache(good, rng):
+    """Files that are no cache of this folder, by what is wrong with them."""
+    shape = good["train_images"].shape
+    changes = {
+        "another name": {"images": good["train_images"]},
+        "more": {"more": np.ones(3)},
+        "other shape": {"train_images": np.zeros((*shape[:-1], 1), np.uint8)},
+        "other count": {"train_images": good["train_images"][1:]},
+        "other dtype": {"train_images": good["train_images"].astype(np.float32)},
+        "labels of floats": {"train_labels": good["train_labels"].astype(float)},
+        "labels of two dimensions": {"train_labels": good["train_labels"][:, None]},
+        "no skipped": {"skipped": None},
+        "skipped of numbers": {"skipped": np.ones(3)},
+    }
+    for kind, change in changes.items():
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: array for name, array in {**good, **change}.items() if array is not None})
+        yield kind, buffer.getvalue()
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{**good, "train_images": np.zeros((10**8, *shape[1:]), np.uint8)[: 10**6]})
+    yield "bomb", buffer.getvalue()
+    yield "object", pickled(good)
+    yield "text", b"hello"
+    yield "empty", b""
+
+
+def pickled(good):
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**good, "skipped": np.array([{}], object)})
+    return buffer.getvalue()
+
+
+def test_a_cache_of_other_code_or_damaged_is_decoded_again(tmp_path, cache):
+    data = make_folders(tmp_path / "data")
+    expected, _ = loaded(data)
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    with np.load(path) as stored:
+        good = dict(stored)
+    rng = np.random.default_rng(0)
+    for kind, content in [*other_cache(good, rng), *((f"damage {i}", damaged(whole, rng)) for i in range(300))]:
+        path.write_bytes(content)
+        dataset, said = loaded(data)
+        assert not said, kind
+        np.testing.assert_array_equal(dataset.train_images, expected.train_images, err_msg=kind)
+        np.testing.assert_array_equal(dataset.test_labels, expected.test_labels, err_msg=kind)
+
+
+def test_a_cache_that_is_a_folder_or_a_pipe_does_not_matter(tmp_path, cache):
+    data = make_folders(tmp_path / "data")
+    expected, _ = loaded(data)
+    (path,) = cache.iterdir()
+    path.unlink()
+    path.mkdir()
+    np.testing.assert_array_equal(loaded(data)[0].train_images, expected.train_images)
+    path.rmdir()
+    os.mkfifo(path)
+    np.testing.assert_array_equal(loaded(data)[0].train_images, expected.train_images)
+
+
+def test_without_a_home_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(folders_module.Path, "home", homeless)
+    assert len(loaded(make_folders(tmp_path / "data"))[0].train_images) == 6
+
+
+def test_two_at_a_time_read_and_write_the_cache_whole(tmp_path):
+    data = make_folders(tmp_path / "data", count=20)
+    found, errors = [], []
+
+    def load():
+        try:
+            found.append(loaded(data)[0].train_images)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors and len(found) == 6
+    for images in found:
+        np.testing.assert_array_equal(images, found[0])
 
 
 # Augmentation

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..extras import MissingExtra, require
+from ..files import cache_folder
 from .cartoons import NAME, draw_faces
 from .dataset import DataError, Dataset
 from .folders import load_image_folders
@@ -63,8 +64,7 @@ def load_simpsons(
 
 
 def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "tensorgrad" / f"simpsons-{COMMIT[:8]}"
+    return cache_folder() / f"simpsons-{COMMIT[:8]}"
 
 
 def _download(folder: Path, channels: int, say: Callable[[str], Any]) -> str | None:
