@@ -606,3 +606,93 @@ def test_images_of_one_pixel_across(shape):
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     changed = Augmentation(flip=True, shift=0.5, rotation=10, zoom=0.1)(images, np.random.default_rng(0))
     assert changed.shape == shape and images.min() <= changed.min() and changed.max() <= images.max() + 1e-3
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A function that publishes bytes as the archive, and loads from there."""
+    pytest.importorskip("pooch")
+    server = serve(tmp_path)
+    monkeypatch.setattr(simpsons_module, "URL", f"http://127.0.0.1:{server.server_port}/published.zip")
+
+    def load(content):
+        (tmp_path / "published.zip").write_bytes(content)
+        said = []
+        return load_simpsons(None, 3, say=said.append), said
+
+    yield load
+    server.shutdown()
+    server.server_close()
+
+
+def archive_of(members, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_archive_with_names_that_lead_out_of_the_folder_writes_nothing_there(
+    tmp_path, published, cache, monkeypatch
+):
+    inside = files_of(make_folders(tmp_path / "made"))
+    members = {f"x/rgb/{name}": content for name, content in inside.items()}
+    outside = {"../../../up.txt": b"x", "/root.txt": b"x", "x/../../../../up2.txt": b"x", "..\\..\\up3.txt": b"x"}
+    monkeypatch.setitem(simpsons_module.CONTENT, 3, simpsons_module.content_digest(tmp_path / "made"))
+    before = set(files_of(tmp_path)) | {"published.zip"}
+    dataset, _ = published(archive_of({**members, **outside}))
+    assert len(dataset.train_images) == 6
+    added = set(files_of(tmp_path)) - before
+    assert added and all(name.startswith("cache/tensorgrad/") for name in added)
+    assert not any("up" in name or "root.txt" in name for name in added)
+    assert {path.name for path in cache.iterdir() if path.is_dir()} == {f"simpsons-{simpsons_module.COMMIT[:8]}"}
+
+
+def test_a_damaged_archive_leaves_nothing_behind_and_is_fetched_again(tmp_path, published, cache, monkeypatch):
+    made = make_folders(tmp_path / "made")
+    good = archive_of({f"x/rgb/{name}": content for name, content in files_of(made).items()})
+    monkeypatch.setitem(simpsons_module.CONTENT, 3, simpsons_module.content_digest(made))
+    rng = np.random.default_rng(0)
+    for content in [b"", b"hello", good[:-100], good[: len(good) // 2]]:
+        dataset, said = published(content)
+        assert "MADE" in dataset.name and "The download failed (BadZipFile" in said[-1] and "--data-dir" in said[-1]
+        assert not files_of(cache)
+    for _ in range(12):
+        try:
+            dataset, said = published(damaged(good, rng))
+            assert "MADE" in dataset.name or len(dataset.train_images) == 6
+        except DataError as error:
+            assert "not the images that were published" in str(error)
+        for path in cache.rglob("rgb"):
+            shutil.rmtree(path)
+        assert not [name for name in files_of(cache) if "simpsons" in name]
+    assert len(published(good)[0].train_images) == 6
+
+
+def test_a_bomb_is_not_unpacked(tmp_path, published, cache, monkeypatch):
+    monkeypatch.setattr(simpsons_module, "LARGEST_CONTENT", 10**6)
+    with pytest.raises(DataError, match="larger than the images that were published; pass --data-dir"):
+        published(archive_of({"x/rgb/train/a/1.png": bytes(10**7)}, zipfile.ZIP_DEFLATED))
+    assert not files_of(cache)
+
+
+def test_one_archive_serves_both_networks(tmp_path, published, monkeypatch):
+    made = make_folders(tmp_path / "made")
+    members = {f"x/{kind}/{name}": data for kind in ("rgb", "grayscale") for name, data in files_of(made).items()}
+    for number in (1, 3):
+        monkeypatch.setitem(simpsons_module.CONTENT, number, simpsons_module.content_digest(made))
+    published(archive_of(members))
+    monkeypatch.setattr(simpsons_module, "URL", "http://127.0.0.1:9/refused")
+    assert load_simpsons(None, 1, say=lambda line: None).train_images.shape == (6, 28, 28)
+
+
+def test_a_cache_folder_that_cannot_be_made_does_not_matter(tmp_path, published, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    dataset, said = published(b"hello")
+    assert "MADE" in dataset.name and "The download failed (NotADirectoryError" in said[-1]
