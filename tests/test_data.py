@@ -275,6 +275,54 @@ def test_batches_hold_every_example_once_and_the_last_is_kept():
         next(batches(inputs, labels, 0))
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 20), st.integers(1, 25), st.none() | st.integers(0, 3))
+def test_batches_of_any_size(count, size, seed):
+    inputs, labels = np.arange(count * 2).reshape(count, 2), np.arange(count)
+    inputs.flags.writeable = labels.flags.writeable = False
+    runs = []
+    for _ in range(2):
+        rng = None if seed is None else np.random.default_rng(seed)
+        parts = list(batches(inputs, labels, size, rng))
+        assert all(len(part) == size for _, part in parts[:-1]) and len(parts) == -(-count // size)
+        for x, y in parts:
+            np.testing.assert_array_equal(x[:, 0], 2 * y)
+        runs.append([label for _, part in parts for label in part])
+    assert runs[0] == runs[1] and sorted(runs[0]) == list(range(count))
+    assert seed is not None or runs[0] == list(range(count))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (([[1.0], [2.0]], np.arange(2), 1), "inputs must be an array .* got list; np.asarray makes one"),
+        ((np.ones((2, 1)), [0, 1], 1), "labels must be an array .* got list"),
+        ((np.float64(1), np.arange(2), 1), "inputs must be an array"),
+        ((np.ones((2, 1)), np.arange(2), 2.5), "size must be an integer and at least 1, got 2.5"),
+        ((np.ones((2, 1)), np.arange(2), "2"), "size must be an integer"),
+        (
+            (np.ones((2, 1)), np.arange(2), 1, 0),
+            r"rng must be a NumPy generator, such as np.random.default_rng\(0\), got 0",
+        ),
+    ],
+)
+def test_batches_refuse_at_once(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=f"batches: {message}"):
+        batches(*arguments)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -1, 1.5, float("nan")])
+def test_a_fraction_that_is_none_is_refused(fraction):
+    with pytest.raises(ValueError, match="fraction must lie between 0 and 1"):
+        stratified_split(np.array([0, 0, 1, 1]), fraction, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("labels", [np.array([], int), np.zeros((2, 2), int), np.array(1)])
+def test_labels_that_cannot_be_split_are_refused(labels):
+    with pytest.raises(DataError, match=r"expected labels of shape \(count,\), one at least"):
+        stratified_split(labels, 0.5, np.random.default_rng(0))
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=5), st.floats(0.01, 0.9))
 def test_stratified_split(counts, fraction):

@@ -10,9 +10,12 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tensorgrad.data import Augmentation, DataError, draw_faces, load_image_folders, load_simpsons, read_image
+from tensorgrad.data import augment as augment_module
 from tensorgrad.data import folders as folders_module
 from tensorgrad.data import simpsons as simpsons_module
 from tests.damage import damaged
@@ -549,6 +552,91 @@ def test_cutout_fills_with_the_mean():
     images[:, :14] = 200
     changed = Augmentation(cutout=10)(images, np.random.default_rng(0))
     assert ((changed == 100).sum(axis=(1, 2)) > 0).all() and ((changed == 100).sum(axis=(1, 2)) <= 100).all()
+
+
+SIDES = st.integers(0, 9)
+SETTINGS = st.fixed_dictionaries(
+    {
+        "flip": st.booleans(),
+        "shift": st.sampled_from([0, 1, 2.5, 30]),
+        "rotation": st.sampled_from([0, 15.0, 360]),
+        "zoom": st.sampled_from([0, 0.3, 0.99]),
+        "brightness": st.sampled_from([0, 0.2, 1]),
+        "contrast": st.sampled_from([0, 0.5, 1.0]),
+        "cutout": st.sampled_from([0, 1, 4, 100]),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.tuples(SIDES, SIDES, SIDES) | st.tuples(SIDES, SIDES, SIDES, st.integers(0, 4)),
+    st.sampled_from(["u1", "f2", "f4", ">f4", "f8", "i8", "?"]),
+    SETTINGS,
+    st.integers(0, 5),
+)
+def test_augmentation_of_any_images(shape, dtype, changes, seed):
+    """Seeded, float32 within 0..255, the images as they were, and each by itself: its mean gray tells which it is."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, shape).astype(dtype)
+    images.flags.writeable = False
+    before = images.copy()
+    augment = Augmentation(**changes)
+    one, same = (augment(images, np.random.default_rng(seed)) for _ in range(2))
+    np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(images, before)
+    assert one.shape == shape and one.dtype == np.float32 and not np.shares_memory(one, images)
+    assert np.isfinite(one).all() and (one >= 0).all() and (one <= 255).all()
+    flat = np.broadcast_to((np.arange(shape[0]) * 20.0).reshape(-1, *[1] * (len(shape) - 1)), shape)
+    kept = Augmentation(**{**changes, "brightness": 0})(flat.copy(), np.random.default_rng(seed))
+    np.testing.assert_allclose(kept, flat, atol=1e-3)  # each image stays at its place, beside its label
+
+
+def test_augmentation_goes_on_from_epoch_to_epoch():
+    images, rng = pictures(count=2), np.random.default_rng(0)
+    augment = Augmentation(flip=True, shift=2, rotation=5)
+    epochs = [augment(images, rng) for _ in range(5)]
+    assert len({epoch.tobytes() for epoch in epochs}) == 5
+
+
+def test_batches_of_more_than_two_thousand_million_pixels_are_sampled_from_their_own_images():
+    """Only the last pixel of each image is touched, so that the system never provides the rest."""
+    images = np.zeros((3, 27_000, 27_000), np.uint8)
+    images[:, -1, -1] = [10, 20, 30]
+    corner = np.full((3, 1, 1), 26_999, np.float32)
+    assert augment_module._sampled(images, corner, corner).ravel().tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"zoom": 1}, "zoom must not be negative and must be below 1, got 1"),
+        ({"zoom": -0.1}, "zoom must not be negative .*, got -0.1"),
+        ({"shift": -1}, "shift must not be negative and must be finite, got -1"),
+        ({"shift": float("nan")}, "shift .* got nan"),
+        ({"rotation": float("inf")}, "rotation .* must be finite, got inf"),
+        ({"brightness": 1.5}, "brightness .* at most 1, got 1.5"),
+        ({"contrast": -2}, "contrast must not be negative"),
+        ({"cutout": -3}, "cutout must not be negative"),
+        ({"cutout": 2.5}, "cutout must be a whole number of pixels, got 2.5"),
+        ({"flip": 2}, "flip .* at most 1"),
+    ],
+)
+def test_changes_that_cannot_be_are_refused_when_made(changes, message):
+    with pytest.raises(ValueError, match=f"Augmentation: {message}"):
+        Augmentation(**changes)
+
+
+def test_what_is_no_batch_of_images_is_refused_with_the_remedy():
+    augment, rng, image = Augmentation(flip=True), np.random.default_rng(0), np.zeros((8, 8))
+    with pytest.raises(ValueError, match=r"got \(8, 8\); of one image pass image\[None\]"):
+        augment(image, rng)
+    assert augment(image[None], rng).shape == (1, 8, 8)
+    with pytest.raises(TypeError, match=r"takes an array of images, got list; np.stack"):
+        augment([image, image], rng)
+    assert augment(np.stack([image, image]), rng).shape == (2, 8, 8)
+    with pytest.raises(TypeError, match=r"such as np.random.default_rng\(0\), got 0"):
+        augment(image[None], 0)
 
 
 # Faces and the published archive
