@@ -137,10 +137,10 @@ class Session:
             return False
         path = self.folder / LAST
         arrays, description = load_checkpoint(path)
-        self._check_settings(path, description.get("settings", {}))
         model, optimiser = _without_prefix("model/", arrays), _without_prefix("optimiser/", arrays)
         before, optimiser_before = self.model.state_dict(), self.optimiser.state_dict()
         try:
+            self._check_settings(path, description.get("settings", {}))
             progress = dict(description["progress"])
             progress["history"] = [Epoch(**row) for row in progress["history"]]
             states = {name: description["generators"][name] for name in self.generators}
@@ -151,7 +151,7 @@ class Session:
             restored = Progress(**progress, order=arrays.get("order"))
             if count is not None and restored.order is not None and len(restored.order) != count:
                 raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {count}")
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             self.model.load_state_dict(before)
             self.optimiser.load_state_dict(optimiser_before)
             raise CheckpointError(f"{path}: does not fit this training ({error})") from None
@@ -183,14 +183,17 @@ def load_weights(model: Module, path: str | Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If the file is damaged or of another network.
+        If the file is missing, damaged, no checkpoint or of another network, which is then as it was.
     """
     arrays, description = load_checkpoint(path)
+    settings = description.get("settings", {})
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path}: its settings are {type(settings).__name__}, not names with values")
     try:
         model.load_state_dict(_without_prefix("model/", arrays))
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: of another network ({error})") from None
-    return dict(description.get("settings", {}))
+        raise CheckpointError(f"{path}: of another network ({error.args[0]})") from None
+    return settings
 
 
 def _as_json(value: Any) -> Any:
