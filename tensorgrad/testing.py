@@ -10,7 +10,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .autodiff import gradients
-from .compile import compile
+from .compiler import compile
 from .core import Op, Tensor
 from .core.tensor import history
 from .extras import require

@@ -10,7 +10,7 @@ from typing import Any, Callable, Union
 
 import numpy as np
 
-from ..compile import compile
+from ..compiler import compile
 from ..recording import Replacements, outside, watched
 from ..tensor import Tensor, describe
 from .schedules import Plateau
