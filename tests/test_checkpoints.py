@@ -472,6 +472,7 @@ CRAFTED = {
     "no version": [described({"kind": "tensorgrad checkpoint"})],
     "version from the future": [described({**GOOD, "version": 3})],
     "version of text": [described({**GOOD, "version": "x" * 10_000})],
+    "version of terminal codes": [described({**GOOD, "version": "\x1b[31m\n"})],
     "version of lists": [described({**GOOD, "version": [[]]})],
     "names no object": [described({**GOOD, "names": 3}), ("a.npy", npy(np.ones(2)))],
     "names of numbers": [described({**GOOD, "names": {"a": 1}}), ("a.npy", npy(np.ones(2)))],
@@ -640,6 +641,17 @@ def test_weights_that_do_not_fit_leave_the_network_alone(tmp_path, kind):
     reading(tmp_path / "a.npz", lambda path: load_weights(model, path))
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("names", [["\x1b[31m\n"], [f"layer {i}" for i in range(5000)], ["\x1b" * 3000]])
+def test_names_from_a_file_are_escaped_and_not_listed_without_end(tmp_path, names):
+    model, optimiser, rng = make()
+    arrays = {f"model/{name}": np.ones(1) for name in names}
+    description = {"progress": PROGRESS, "generators": {}}
+    save_checkpoint(tmp_path / LAST, arrays, description)
+    assert "of another network" in reading(tmp_path / LAST, lambda path: load_weights(model, path))
+    save_checkpoint(tmp_path / LAST, arrays, {**description, "generators": dict.fromkeys(["training", "2.rng"])})
+    assert "unknown: " in reading(tmp_path / LAST, lambda path: Session(model, optimiser, rng, tmp_path).restore())
 
 
 def test_anything_given_as_weights_is_named(tmp_path):

@@ -374,6 +374,26 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
 # Damaged and crafted files
 
 
+def test_an_icon_that_is_larger_than_its_header_says_is_refused(tmp_path):
+    Image.new("L", (7500, 7500)).save(tmp_path / "large.png")
+    content = (tmp_path / "large.png").read_bytes()
+    entry = struct.pack("<BBBBHHII", 32, 32, 0, 0, 1, 8, len(content), 22)
+    (tmp_path / "a.ico").write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + content)
+    with pytest.raises(DataError, match=r"a.ico: 7500x7500 pixels, more than 50,000,000; save it with fewer"):
+        read_image(tmp_path / "a.ico", 1, 8)
+
+
+def test_memory_that_does_not_suffice_is_not_called_damage(tmp_path, monkeypatch):
+    picture("RGB").save(tmp_path / "a.png")
+
+    def refuse(*args, **settings):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(DataError, match=r"a.png: does not fit into memory; save it with fewer pixels"):
+        read_image(tmp_path / "a.png", 1, 8)
+
+
 def sample(kind, tmp_path):
     mode = {"GIF": "P", "PPM": "L", "XBM": "1", "MSP": "1", "SPIDER": "F", "BLP": "P", "PALM": "P"}.get(kind, "RGB")
     picture(mode).save(tmp_path / "a", format=kind, **BEST_QUALITY.get(kind, {}))

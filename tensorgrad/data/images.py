@@ -134,9 +134,9 @@ def _plain(image_module: Any, image: Any, mode: str) -> Any:
         raise DataError("its pixels are signed bytes; save them as unsigned bytes, from 0 to 255")
     _scale_transparent_colour(image)
     depth = 65535 if image.format in ("PNG", "PPM") else 255  # in which formats mode I always means 16 bits
-    if image.format == "TIFF":
-        image.load()  # which turns it upright; the tag remains in some versions of Pillow
-    else:
+    image.load()
+    _check_size(image)  # again: an icon may be larger than its header says
+    if image.format != "TIFF":  # which is upright once it is loaded, though some versions of Pillow keep its tag
         image = require("PIL.ImageOps", "reading images").exif_transpose(image)
     if image.mode == "F" or image.mode.split(";")[0] == "I":
         image = image_module.fromarray(_eight_bits(image, tags, depth))

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from ..files import printable
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import Epoch
 
 LAST, BEST = "last.npz", "best.npz"
+_LONGEST_REASON = 300
 OVERHEAD = 0.1
 """Share of the time that may go into saving the last state."""
 
@@ -171,7 +173,7 @@ class Session:
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             self.model.load_state_dict(before)
             self.optimiser.load_state_dict(optimiser_before)
-            raise CheckpointError(f"{path}: does not fit this training ({error})") from None
+            raise CheckpointError(f"{path}: does not fit this training ({_shortened(error)})") from None
         self.progress, self._best_weights = restored, best
         return True
 
@@ -209,8 +211,14 @@ def load_weights(model: Module, path: str | Path) -> dict[str, Any]:
     try:
         model.load_state_dict(_without_prefix("model/", arrays))
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: of another network ({error.args[0]})") from None
+        raise CheckpointError(f"{path}: of another network ({_shortened(error)})") from None
     return settings
+
+
+def _shortened(error: Exception) -> str:
+    """The message of an error for another message, where it may quote names from a file."""
+    text = printable(str(error.args[0] if error.args else error))
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
 
 
 def _as_json(value: Any) -> Any:
