@@ -472,6 +472,7 @@ CRAFTED = {
     "no version": [described({"kind": "tensorgrad checkpoint"})],
     "version from the future": [described({**GOOD, "version": 3})],
     "version of text": [described({**GOOD, "version": "x" * 10_000})],
+    "version of terminal codes": [described({**GOOD, "version": "\x1b[31m\n"})],
     "version of lists": [described({**GOOD, "version": [[]]})],
     "names no object": [described({**GOOD, "names": 3}), ("a.npy", npy(np.ones(2)))],
     "names of numbers": [described({**GOOD, "names": {"a": 1}}), ("a.npy", npy(np.ones(2)))],
@@ -552,6 +553,16 @@ def test_version_1_is_read(tmp_path):
 
 PROGRESS = {"epoch": 2, "position": 0, "loss_sum": 0.0, "correct": 0, "seconds": 0.0, "history": [], "best_epoch": 0}
 
+ROW = {
+    "epoch": 1,
+    "loss": 1.0,
+    "accuracy": 0.5,
+    "validation_loss": 1.0,
+    "validation_accuracy": 0.5,
+    "learning_rate": 0.1,
+    "seconds": 1.0,
+}
+
 
 @pytest.mark.parametrize(
     "change",
@@ -563,6 +574,15 @@ PROGRESS = {"epoch": 2, "position": 0, "loss_sum": 0.0, "correct": 0, "seconds":
         {"progress": {**PROGRESS, "history": 3}},
         {"progress": {**PROGRESS, "history": [{"epoch": 1}]}},
         {"progress": {**PROGRESS, "more": 1}},
+        *(
+            {"progress": {**PROGRESS, name: wrong}}
+            for name in PROGRESS
+            for wrong in (None, "x", {"a": 1}, [3], float("nan"))
+        ),
+        {"progress": {**PROGRESS, "position": -1}},
+        {"progress": {**PROGRESS, "position": 10**9}},
+        {"progress": {**PROGRESS, "history": [{**ROW, "validation_loss": None}]}},
+        {"progress": {**PROGRESS, "history": [{**ROW, "epoch": "1"}]}},
         {"generators": 3},
         {"generators": {}},
         {"generators": {"training": 3}},
@@ -574,6 +594,30 @@ def test_a_crafted_session_is_refused(tmp_path, change):
     train(tmp_path, epochs=1)
     arrays, description = load_checkpoint(tmp_path / LAST)
     save_checkpoint(tmp_path / LAST, arrays, {**description, **change})
+    model, optimiser, rng = make()
+    before = model.state_dict()
+    reading(tmp_path / LAST, lambda path: Session(model, optimiser, rng, tmp_path).restore())
+    np.testing.assert_array_equal(model.state_dict()["0.weight"], before["0.weight"])
+
+
+@pytest.mark.parametrize(
+    "name, array",
+    [
+        ("order", np.zeros(300, int)),
+        ("order", np.full(300, np.nan)),
+        ("order", np.arange(300).reshape(2, 150)),
+        ("best/0.weight", np.ones((3, 3), np.float32)),
+        ("best/0.weight", np.full((2, 16), "a")),
+        ("best/9.weight", np.ones(3)),
+        ("model/0.weight", np.ones((2, 16), complex)),
+        ("optimiser/first_moment.0", np.ones(3, np.float32)),
+        ("optimiser/steps", np.array("a")),
+    ],
+)
+def test_a_session_of_crafted_arrays_is_refused(tmp_path, name, array):
+    train(tmp_path, epochs=1)
+    arrays, description = load_checkpoint(tmp_path / LAST)
+    save_checkpoint(tmp_path / LAST, {**arrays, name: array}, description)
     model, optimiser, rng = make()
     before = model.state_dict()
     reading(tmp_path / LAST, lambda path: Session(model, optimiser, rng, tmp_path).restore())
@@ -597,6 +641,17 @@ def test_weights_that_do_not_fit_leave_the_network_alone(tmp_path, kind):
     reading(tmp_path / "a.npz", lambda path: load_weights(model, path))
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("names", [["\x1b[31m\n"], [f"layer {i}" for i in range(5000)], ["\x1b" * 3000]])
+def test_names_from_a_file_are_escaped_and_not_listed_without_end(tmp_path, names):
+    model, optimiser, rng = make()
+    arrays = {f"model/{name}": np.ones(1) for name in names}
+    description = {"progress": PROGRESS, "generators": {}}
+    save_checkpoint(tmp_path / LAST, arrays, description)
+    assert "of another network" in reading(tmp_path / LAST, lambda path: load_weights(model, path))
+    save_checkpoint(tmp_path / LAST, arrays, {**description, "generators": dict.fromkeys(["training", "2.rng"])})
+    assert "unknown: " in reading(tmp_path / LAST, lambda path: Session(model, optimiser, rng, tmp_path).restore())
 
 
 def test_anything_given_as_weights_is_named(tmp_path):

@@ -407,5 +407,8 @@ def test_a_cached_openml_file_is_found_without_network(monkeypatch, tmp_path):
     assert not mnist_module._is_cached(sklearn.datasets)
     cached = tmp_path / "openml" / "openml.org" / "data" / "v1" / "download" / "52667" / "mnist_784.arff.gz"
     cached.parent.mkdir(parents=True)
+    cached.symlink_to(tmp_path / "nothing")
+    assert not mnist_module._is_cached(sklearn.datasets)
+    cached.unlink()
     cached.write_bytes(bytes(2_000_000))
     assert mnist_module._is_cached(sklearn.datasets)

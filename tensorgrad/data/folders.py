@@ -95,12 +95,12 @@ def _files_by_class(folder: Path, part: str, say: Callable[[str], Any]) -> dict[
     """Files of every class of ``train`` or ``test``, sorted; hidden ones left out."""
     root = folder / part
     where = printable(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"{printable(folder)}: {_missing(folder, part)}")
     found: dict[str, list[Path]] = {}
     stray = []
     for entry in _visible(root):
-        if entry.is_dir():  # the same text in Unicode's two forms is one class
+        if os.path.isdir(entry):  # the same text in Unicode's two forms is one class
             name = unicodedata.normalize("NFC", printable(entry.name))
             found[name] = sorted(found.get(name, []) + _files_below(entry))
         else:
@@ -120,11 +120,11 @@ def _files_by_class(folder: Path, part: str, say: Callable[[str], Any]) -> dict[
 
 def _missing(folder: Path, part: str) -> str:
     """What is there instead of ``folder/part``, and what to do."""
-    if not folder.exists():
+    if not os.path.exists(folder):
         return "no such folder"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f"is a file, not a folder; pass the folder that holds {' and '.join(PARTS)}"
-    inner = [printable(path) for path in sorted(folder.glob("*")) if all((path / name).is_dir() for name in PARTS)]
+    inner = [printable(path) for path in sorted(folder.glob("*")) if all(os.path.isdir(path / name) for name in PARTS)]
     remedy = f"pass {' or '.join(inner)}" if inner else f"expected {part}/CLASS/* with one folder per class"
     return f"has no folder {part}; {remedy}"
 
@@ -149,7 +149,7 @@ def _files_below(folder: Path) -> list[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         for entry in _visible(current):
-            (folders if entry.is_dir() else files).append(entry)
+            (folders if os.path.isdir(entry) else files).append(entry)
     return files
 
 
@@ -172,7 +172,9 @@ def _tell_colours(folder: Path, paths: list[Path], channels: int, say: Callable[
         say(f"{printable(folder)}: the images are gray, the network for colour sees three equal channels")
 
 
-def _tell_empty_classes(folder: Path, classes: tuple[str, ...], arrays: dict[str, np.ndarray], say: Any) -> None:
+def _tell_empty_classes(
+    folder: Path, classes: tuple[str, ...], arrays: dict[str, np.ndarray], say: Callable[[str], Any]
+) -> None:
     """Say so where a class has nothing to learn from, or to be tested with."""
     for part in PARTS:
         counts = np.bincount(arrays[f"{part}_labels"], minlength=len(classes))

@@ -120,6 +120,8 @@ def _reason(image_module: Any, error: Exception) -> str:
         return "not an image that can be read; save it as PNG or JPEG, or remove it"
     if isinstance(error, image_module.DecompressionBombError):
         return f"more than {LARGEST_IMAGE:,} pixels, {printable(str(error))}; save it with fewer"
+    if isinstance(error, MemoryError):
+        return "does not fit into memory; save it with fewer pixels"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
     return f"damaged or unreadable ({type(error).__name__}: {printable(str(error)[:200])}); save it anew or remove it"
@@ -132,7 +134,10 @@ def _plain(image_module: Any, image: Any, mode: str) -> Any:
         raise DataError("its pixels are signed bytes; save them as unsigned bytes, from 0 to 255")
     _scale_transparent_colour(image)
     depth = 65535 if image.format in ("PNG", "PPM") else 255  # in which formats mode I always means 16 bits
-    image = require("PIL.ImageOps", "reading images").exif_transpose(image)
+    image.load()
+    _check_size(image)  # again: an icon may be larger than its header says
+    if image.format != "TIFF":  # which is upright once it is loaded, though some versions of Pillow keep its tag
+        image = require("PIL.ImageOps", "reading images").exif_transpose(image)
     if image.mode == "F" or image.mode.split(";")[0] == "I":
         image = image_module.fromarray(_eight_bits(image, tags, depth))
     elif image.mode == "LAB":

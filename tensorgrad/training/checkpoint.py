@@ -132,8 +132,8 @@ def _described(where: str, members: dict[str, np.ndarray]) -> tuple[dict[str, np
             f"{where}: not a checkpoint, its description is not one of a checkpoint; use another one"
         ) from None
     raise CheckpointError(
-        f"{where}: made by another version ({str(version)[:20]}); this one reads 1 and {_VERSION}, use the tensorgrad "
-        "that made it"
+        f"{where}: made by another version ({printable(str(version))[:20]}); this one reads 1 and {_VERSION}, use the "
+        "tensorgrad that made it"
     )
 
 
