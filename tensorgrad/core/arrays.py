@@ -77,7 +77,9 @@ def _bits(array: ndarray) -> ndarray:
 def is_view(result: Any, operand: Any) -> bool:
     """Whether what an op made of an operand shares its memory."""
     base = getattr(result, "base", None)
-    return base is not None and (base is operand or base is getattr(operand, "base", None))
+    if base is None or base is operand or base is getattr(operand, "base", None):
+        return base is not None
+    return not isinstance(base, ndarray) and type(result) is ndarray and np.may_share_memory(result, operand)
 
 
 def describe(value: Any) -> str:

@@ -38,12 +38,10 @@ class View(NamedTuple):
 
 
 def view_of(op: Op, operands: Any, arrays: list[Any], settings: dict[str, Any], data: Any) -> View | None:
-    """What there is to know if ``data``, an op's result, is a view of the first operand."""
-    base, array = operands[0], arrays[0]
-    if not hasattr(base, "_view"):  # no Tensor
+    """What there is to know if ``data``, an op's result, is a view of its operand."""
+    if len(operands) != 1 or (type(data) is ndarray and not is_view(data, arrays[0])):
         return None
-    if type(data) is ndarray and not is_view(data, array):
-        return None
+    base = operands[0]
     root = base if base._view is None else base._view.root
     return View(base, op, settings, root, root._array, bool(_recording.get()) or not base._requires_grad)
 
@@ -207,17 +205,14 @@ def _laid_out_like(pattern: Any, array: Any) -> Any:
 
 def _positions(op: Op, settings: dict[str, Any], base: Any, dtype: Any, name: str) -> ndarray:
     """Where the elements of a view are in the base, counted in C order."""
-    places = np.asarray(op.forward(np.arange(base.size).reshape(base.shape), **settings)).reshape(-1)
+    places = op.forward(np.arange(base.size).reshape(base.shape), **settings)
     if base.dtype != dtype:
         raise TypeError(
             f"{name}: {op.name} gives a view of {dtype} on {base.dtype}; change a copy of it (x + 0), or the base"
         )
-    if np.bincount(places, minlength=1).max(initial=0) > 1:
-        raise ValueError(
-            f"{name}: {op.name} gives a view whose elements share memory, so that a change of one changes others; "
-            "change a copy (x + 0)"
-        )
-    return places
+    if not places.flags.writeable:
+        raise ValueError(f"{name}: {op.name} gives a view that is read-only, as in NumPy; change a copy of it (x + 0)")
+    return places.reshape(-1)
 
 
 def plain_index(index: Any) -> Any:
