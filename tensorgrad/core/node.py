@@ -72,8 +72,8 @@ class Source(Node):
         self.leaf, self.requires_grad = leaf, leaf is not None
 
 
-class Outlook(Node):
-    """Where a computation starts with a view of a leaf that no gradient flows through, as it was made in ``no_grad``.
+class UnrecordedView(Node):
+    """Where a computation starts that uses a view of a leaf made inside ``no_grad``: no gradient flows through it.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Outlook(Node):
 
     __slots__ = ("leaf_node",)
     requires_grad = False
-    order = property(lambda self: self.leaf_node.order)  # type: ignore[assignment]
+    order = property(lambda self: self.leaf_node.order)
 
     def __init__(self, leaf_node: Node) -> None:
         self.op = self.arrays = self.array = None

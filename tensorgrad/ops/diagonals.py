@@ -21,7 +21,8 @@ def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, n
 
 
 def _diagonal_rule(g: Any, out: Any, x: Any, offset: int) -> Any:
-    return OPS["scatter"](g, index=(..., *_diagonal_index(*x.shape[-2:], offset)), shape=x.shape)
+    rows, columns = x.shape[-2:]
+    return OPS["scatter"](g, index=(..., *_diagonal_index(rows, columns, offset)), shape=x.shape)
 
 
 declare(
