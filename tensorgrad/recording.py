@@ -121,13 +121,16 @@ def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], An
     return outside(partial(function, rng), lambda: function(copy.deepcopy(rng)))
 
 
-def verified(check: Callable[..., None], *arrays: Any) -> None:
-    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed."""
+def verified(check: Callable[..., None], *arrays: Any, now: bool = True) -> None:
+    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed.
+
+    ``now=False`` if nothing that follows relies on it: the values are then not computed while a step is captured.
+    """
     capture = _capture.get()
     if capture is None:
         check(*arrays)
     else:
-        capture.check(check, arrays)
+        capture.check(check, arrays, now)
 
 
 class Replacements:
