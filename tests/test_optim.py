@@ -581,6 +581,15 @@ def test_clipping_scales_float16_and_integers_in_a_dtype_that_holds_the_scale():
     assert x.grad.dtype == np.float16 and y.grad.dtype == np.float32
 
 
+def test_clipping_what_is_no_array():
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    x.grad = [3.0, 4.0]
+    with pytest.raises(TypeError, match=r"arrays of their parameter's shape, here \(2,\), got \[3.0, 4.0\]"):
+        clip_gradients([x], 1.0)
+    x.grad = np.array([3.0, 4.0])
+    assert clip_gradients([x], 1.0) == 5
+
+
 def clipped(gradients, compiled, **settings):
     tensors = [tg.Tensor(np.zeros_like(g), requires_grad=True) for g in gradients]
 

@@ -56,6 +56,12 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
             )
     found = {id(parameter): (parameter, parameter.grad) for parameter in parameters}
     given = [(parameter, gradient) for parameter, gradient in found.values() if gradient is not None]
+    for parameter, gradient in given:
+        if not hasattr(gradient, "dtype"):
+            raise TypeError(
+                f"clip_gradients: takes gradients that are arrays of their parameter's shape, here {parameter.shape}, "
+                f"got {describe(gradient)}; set .grad to such an array, or to None"
+            )
     if any(gradient.dtype.kind == "c" for _, gradient in given):
         raise TypeError("clip_gradients: takes real gradients, got complex ones; keep real and imaginary parts as two")
     norm = np.sqrt(sum(np.square(gradient.astype(np.float64, copy=False)).sum() for _, gradient in given))

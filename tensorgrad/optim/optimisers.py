@@ -23,9 +23,12 @@ Rate = Union[float, Callable[[int], float]]
 class Optimiser(ABC):
     """What all optimisers share: parameters, learning rate, step count, named state.
 
-    Float16 parameters are updated in float32, in which their state is kept too; the new value is then rounded. After a
-    step no parameter and no state holds a subnormal number, which processors are slow with: what decays below 1e-33
-    (1e-303 in float64) becomes 0. Float16 parameters may hold float16's subnormal numbers, as these begin at 6e-5.
+    Float16 parameters are updated in float32, in which their state is kept too; the new value is then rounded, so that
+    changes of less than half the spacing of float16 numbers (2e-4 at 0.5) are lost. Gradients of other real dtypes are
+    cast.
+
+    After a step no parameter and no state holds a subnormal number, which processors are slow with: what decays below
+    1e-33 (1e-303 in float64) becomes 0. Float16 parameters may hold float16's subnormal numbers, as these begin at 6e-5.
     """
 
     slots: tuple[str, ...] = ()
@@ -199,9 +202,9 @@ class Optimiser(ABC):
         for name, array in arrays.items():
             if array.shape != expected[name].shape or array.dtype != expected[name].dtype:
                 raise ValueError(f"load_state_dict: {name} is {describe(array)}, expected {describe(expected[name])}")
-        schedule = self.schedule
+        steps, schedule = int(state["steps"]), self.schedule
         schedule.load_state_dict({name: _number(state[f"schedule.{name}"]) for name in schedule.state_dict()})
-        self.steps, self.updates = int(state["steps"]), np.asarray(state["updates"]).tolist()
+        self.steps, self.updates = steps, arrays["updates"].tolist()
         for slot in self.slots:
             for i, tensor in enumerate(self.state[slot]):
                 tensor.data = arrays[f"{slot}.{i}"]
