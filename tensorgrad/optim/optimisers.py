@@ -28,7 +28,7 @@ class Optimiser(ABC):
     cast.
 
     After a step no parameter and no state holds a subnormal number, which processors are slow with: what decays below
-    1e-33 (1e-303 in float64) becomes 0. Float16 parameters may hold float16's subnormal numbers, as these begin at 6e-5.
+    1e-33 (1e-303 in float64) becomes 0. Float16 parameters may hold its subnormal numbers, which begin at 6e-5.
     """
 
     slots: tuple[str, ...] = ()
