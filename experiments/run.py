@@ -135,12 +135,11 @@ def _build(this: Run) -> None:
 
 def _schedule(options: argparse.Namespace, steps: int) -> Any:
     """The learning rate as the options say, over that many steps."""
-    if options.schedule == "plateau":
-        return Plateau(options.lr)
     schedule = {
         "cosine": cosine_decay(options.lr, steps),
         "inverse": inverse_time_decay(options.lr, options.decay),
         "step": step_decay(options.lr, every=max(1, -(-steps // 3))),
+        "plateau": Plateau(options.lr),
         "constant": lambda step: options.lr,
     }[options.schedule]
     return warm_up(schedule, options.warm_up) if options.warm_up else schedule

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from experiments import benchmark, parity
-from experiments.command import main
+from experiments.command import main, parser
 from experiments.compare import main as compare_main
 from experiments.folder import opened
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
+from experiments.run import _schedule
 from tests.test_checkpoints import heed_signals
 from tests.test_data import write_mnist
 
@@ -159,6 +160,18 @@ def run_in(folder, *arguments, data="data"):
 
 def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["cosine", "inverse", "step", "plateau", "constant"])
+def test_every_schedule_is_warmed_up_and_learns_of_losses(name):
+    def made(*arguments):
+        return _schedule(parser(EXPERIMENT).parse_args(["--schedule", name, *arguments]), 100)
+
+    plain, warmed = made(), made("--warm-up", "4")
+    assert [warmed(step) / plain(step) for step in range(6)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    for _ in range(9):
+        warmed.observe(1.0)
+    assert (warmed(4) < plain(4)) == (name == "plateau")
 
 
 def test_options_from_a_file_are_overridden_by_the_command_line(tmp_path, capsys):

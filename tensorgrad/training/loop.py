@@ -15,7 +15,7 @@ import numpy as np
 from ..compiler import compile
 from ..data import index_batches
 from ..nn import Module, softmax_cross_entropy
-from ..optim import Optimiser, Plateau, clip_gradients
+from ..optim import GradientsNotFinite, Optimiser, clip_gradients
 from ..optim.clipping import check_max_norm
 from ..recording import no_grad, verified
 from ..tensor import Tensor, describe
@@ -105,7 +105,8 @@ def fit(
     TypeError, ValueError
         If examples, optimiser, generator, folder or numbers do not fit.
     TrainingError
-        If the loss is no longer finite: names the step, the layer and the last good checkpoint.
+        If the loss is no longer finite: names the step, the layer and the last good checkpoint. With ``max_norm`` also
+        if the gradients are not.
     CheckpointError
         If a checkpoint cannot be saved, or does not fit this training.
     Interrupted
@@ -139,6 +140,8 @@ def fit(
                         loss, logits = step(inputs, labels)
                     except LossNotFinite as error:
                         raise _not_finite(session, error.loss, inputs, epochs) from None
+                    except GradientsNotFinite as error:
+                        raise TrainingError(f"step {optimiser.steps + 1} (epoch {progress.epoch}): {error}") from None
                     _count(progress, loss.item(), logits.numpy(), labels)
                     progress.seconds = time.perf_counter() - started
                     _show(bar, progress, len(labels))
@@ -155,8 +158,7 @@ def fit(
             )
             if not math.isfinite(row.validation_loss):
                 raise _not_finite(session, row.validation_loss, prepare(validation[0][:1]), epochs)
-            if isinstance(optimiser.lr, Plateau):
-                optimiser.lr.observe(row.validation_loss)
+            optimiser.observe(row.validation_loss)
             if progress.finish_epoch(row):
                 session.keep_best()
             session.save_if_due()
@@ -242,7 +244,7 @@ def training_step(model: Module, optimiser: Optimiser, max_norm: float | None = 
         optimiser.zero_grad()
         logits = model(inputs)
         loss: Tensor = softmax_cross_entropy(logits, labels)
-        verified(_check_finite, loss.numpy())
+        verified(_check_finite, loss.numpy(), now=False)
         (loss + model.penalty()).backward()
         if max_norm is not None:
             clip_gradients(optimiser.parameters, max_norm)
