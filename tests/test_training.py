@@ -448,7 +448,7 @@ def test_drop_last_leaves_out_what_makes_no_whole_batch(count, size, drop_last):
 
 def test_the_model_is_in_evaluation_mode_whatever_ended_the_training():
     def interrupt(row):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def fail(row):
         raise KeyError
@@ -769,8 +769,11 @@ def test_inputs_that_are_no_numbers_are_refused_with_a_remedy(kind):
     words = np.array(["a", "b"] * 150)
     with pytest.raises(TypeError, match=r"inputs must be numbers, got <U1.*turn text and other objects into numbers"):
         fitted(network(), (words, labels))
-    as_numbers = {"prepare": lambda x: np.stack([x == "a", x == "b"], axis=1).astype(np.float32)}
-    fitted(network(), (words, labels), (words, labels), **as_numbers)
+    numbered = {
+        "augment": lambda x, rng: x,
+        "prepare": lambda x: np.stack([x == "a", x == "b"], axis=1).astype(np.float32),
+    }
+    fitted(network(), (words, labels), (words, labels), **numbered)
 
 
 @pytest.mark.parametrize("kind", [">f4", ">f8", np.float64, np.uint8, ">i2", bool])
@@ -782,7 +785,10 @@ def test_inputs_of_any_number_type_are_trained_on(kind):
     same_weights(one, other)
 
 
-@pytest.mark.parametrize("output", [lambda x: (x, x), lambda x: None, lambda x: x.sum(), lambda x: x.argmax(axis=1)])
+@pytest.mark.parametrize(
+    "output",
+    [lambda x: (x, x), lambda x: None, lambda x: x.sum(), lambda x: np.argmax(x, axis=1), lambda x: x.detach().numpy()],
+)
 def test_a_network_that_gives_no_logits_is_refused(output):
     with pytest.raises((TypeError, ValueError), match=r"fit: the network (must give|gives) logits"):
         fitted(nn.Sequential(network(), output))
@@ -794,11 +800,25 @@ def test_a_network_that_gives_no_logits_is_refused(output):
         ({"monitor": "val_loss"}, "monitor must be one of 'validation_accuracy', 'validation_loss'"),
         ({"min_delta": -1}, "min_delta must be a finite number that is not negative, got -1"),
         ({"min_delta": float("nan")}, "min_delta must be a finite number"),
+        ({"optimiser": "adam"}, "optimiser must be an Optimiser, such as .*, got str"),
+        ({"optimiser": tg.optim.Adam}, "optimiser must be an Optimiser, such as .*, got ABCMeta"),
+        ({"prepare": None}, "prepare must be a function, got NoneType"),
+        ({"augment": 3}, "augment must be a function, got int"),
+        ({"on_epoch": []}, "on_epoch must be a function, got list"),
+        ({"prepare": lambda x: None}, "prepare= gives None; let it return the inputs"),
+        ({"augment": lambda x, rng: None}, "augment= gives None; let it return the inputs"),
+        ({"prepare": lambda x: x[:3]}, "prepare= gives 3 inputs for 32 examples"),
         ({"resume": "yes"}, "resume must be True, False or 'auto', got 'yes'"),
         ({"validation": (blobs()[0][:0], blobs()[1][:0])}, "validation must have a label for each input, one at least"),
         ({"train": (blobs()[0], np.zeros((300, 0), int))}, r"300 labels of shape \(300, 0\)"),
     ],
 )
 def test_other_arguments_that_do_not_fit(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         fitted(network(), **change)
+
+
+def test_a_function_is_no_model():
+    optimiser = tg.optim.Adam(network().parameters())
+    with pytest.raises(TypeError, match="model must be a Module, got function; a function becomes one in Sequential"):
+        fitted(lambda x: x, optimiser=optimiser)

@@ -9,7 +9,7 @@ import numpy as np
 from ..nn import Module, softmax_cross_entropy
 from ..recording import no_grad
 from ..tensor import Tensor
-from .examples import Examples, check_logits, check_prepared, check_range, checked_examples, part_of
+from .examples import Examples, check_count, check_logits, check_numbers, check_range, checked_examples, part_of
 
 EVALUATION_BATCH = 1000
 
@@ -27,8 +27,11 @@ def predict(model: Module, inputs: np.ndarray, prepare: Callable[[np.ndarray], A
     parts = []
     try:
         for start in range(0, len(inputs), EVALUATION_BATCH):
-            prepared = prepare(part_of(inputs, start, EVALUATION_BATCH))
-            check_prepared("predict", prepared)
+            part = part_of(inputs, start, EVALUATION_BATCH)
+            count = len(part)
+            prepared = prepare(part)
+            check_count("predict", "prepare", prepared, count)
+            check_numbers("predict", prepared)
             logits = model(prepared)
             parts.append(logits.numpy() if isinstance(logits, Tensor) else np.asarray(logits))
     finally:

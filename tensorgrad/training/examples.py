@@ -52,7 +52,7 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
 
 def check_logits(function: str, logits: Any, labels: Any) -> None:
     """Raise unless ``logits`` has scores of at least one class for each of ``labels``."""
-    if not isinstance(logits, (Tensor, np.ndarray)) or not logits.ndim or not logits.size:
+    if not isinstance(logits, (Tensor, np.ndarray)) or not logits.ndim or logits.dtype.kind != "f":
         came = f"shape {logits.shape}" if hasattr(logits, "shape") else type(logits).__name__
         raise TypeError(f"{function}: the network must give logits, a Tensor of shape (examples, classes), got {came}")
     if logits.shape[:-1] == labels.shape:
@@ -76,8 +76,19 @@ def check_range(function: str, name: str, labels: np.ndarray, classes: int) -> N
         )
 
 
-def check_prepared(function: str, inputs: Any) -> None:
-    """Raise if a batch of inputs, as it comes from ``prepare``, does not hold numbers."""
+def check_count(function: str, source: str, inputs: Any, count: int) -> None:
+    """Raise if a batch, as it comes from a user's function, is not one of ``count`` inputs."""
+    if inputs is None:
+        raise TypeError(f"{function}: {source}= gives None; let it return the inputs")
+    if isinstance(inputs, (np.ndarray, Tensor)) and (came := inputs.shape[0] if inputs.ndim else 0) != count:
+        raise ValueError(
+            f"{function}: {source}= gives {came} inputs for {count} examples; let it return one for each, along the "
+            "first axis"
+        )
+
+
+def check_numbers(function: str, inputs: Any) -> None:
+    """Raise if a network cannot compute with a batch of inputs, as they are prepared."""
     if not isinstance(inputs, np.ndarray) or inputs.dtype.kind in "fiubc":
         return
     try:

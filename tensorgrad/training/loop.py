@@ -22,7 +22,7 @@ from ..optim.clipping import check_max_norm
 from .checkpoint import CheckpointError
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
 from .evaluation import evaluate
-from .examples import Examples, check_prepared, checked_examples
+from .examples import Examples, check_count, check_numbers, checked_examples
 from .history import Epoch
 from .interruption import Interrupted, Interruption
 from .monitor import Monitor
@@ -175,6 +175,8 @@ def fit(
     True
     """
     _check_numbers(epochs=epochs, batch_size=batch_size, **({} if patience is None else {"patience": patience}))
+    _check_functions(prepare=prepare)
+    _check_functions(**{name: f for name, f in (("augment", augment), ("on_epoch", on_epoch)) if f is not None})
     check_max_norm("fit", max_norm)
     watched = Monitor(monitor, min_delta)
     train = checked_examples("fit", "train", train)
@@ -211,7 +213,22 @@ def _check_numbers(**numbers: Any) -> None:
             raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
 
 
+def _check_functions(**functions: Any) -> None:
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"fit: {name} must be a function, got {type(function).__name__}")
+
+
 def _check_optimiser(model: Module, optimiser: Optimiser) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(
+            f"fit: model must be a Module, got {type(model).__name__}; a function becomes one in Sequential(function)"
+        )
+    if not isinstance(optimiser, Optimiser):
+        raise TypeError(
+            "fit: optimiser must be an Optimiser, such as tensorgrad.optim.Adam(model.parameters()), got "
+            f"{type(optimiser).__name__}"
+        )
     own = {id(tensor) for _, tensor in model.named_tensors()}  # frozen ones as well
     foreign = [parameter for parameter in optimiser.parameters if id(parameter) not in own]
     if foreign:
@@ -307,8 +324,12 @@ class _Batches:
             progress.order = self.rng.permutation(len(labels))
         for indices in index_batches(progress.order[: self.count], self.size, progress.position):
             chosen = inputs[indices]
-            prepared = self.prepare(chosen if self.augment is None else self.augment(chosen, self.rng))
-            check_prepared("fit", prepared)
+            if self.augment is not None:
+                chosen = self.augment(chosen, self.rng)
+                check_count("fit", "augment", chosen, len(indices))
+            prepared = self.prepare(chosen)
+            check_count("fit", "prepare", prepared, len(indices))
+            check_numbers("fit", prepared)
             progress.position += len(indices)
             yield indices, prepared, labels[indices]
 

@@ -82,6 +82,10 @@ class FirstStep:
     def see_logits(self, logits: Any, labels: Any) -> None:
         """Raise if the labels do not fit."""
         if not self._done:
+            if isinstance(logits, np.ndarray):
+                raise TypeError(
+                    "fit: the network gives logits without a history, as an array; let it compute with Tensors"
+                )
             check_logits("fit", logits, labels)
             for name, all_labels in self._labels.items():
                 check_range("fit", name, all_labels, logits.shape[-1])
