@@ -81,7 +81,7 @@ class Module:
         """All tensors, parameters and others, with dotted names."""
         for path, module in self.named_modules():
             for name, value in module._members():
-                if isinstance(value, Tensor) and value._record is None:  # results of a call are not part of the module
+                if isinstance(value, Tensor) and value.is_leaf:  # results of a call are not part of the module
                     yield f"{path}.{name}" if path else name, value
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:

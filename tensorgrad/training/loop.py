@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..compile import compile
+from ..compiler import compile
 from ..data import index_batches
 from ..nn import Module
 from ..optim import Optimiser

@@ -108,17 +108,15 @@ class FirstStep:
 
 def _leaves(loss: Tensor) -> list[Tensor]:
     """The Tensors that gradients of a loss are collected for."""
-    found, met, stack = [], set(), [loss]
+    met: dict[int, Tensor] = {}  # keeps them, so that no identity is taken twice
+    stack = [loss]
     while stack:
         tensor = stack.pop()
-        if not tensor.requires_grad or id(tensor) in met:
-            continue
-        met.add(id(tensor))
-        if tensor.creator is None:
-            found.append(tensor)
-        else:
-            stack.extend(operand for operand in tensor.creator[1] if isinstance(operand, Tensor))
-    return found
+        if tensor.requires_grad and id(tensor) not in met:
+            met[id(tensor)] = tensor
+            operands = tensor.creator[1] if tensor.creator is not None else ()
+            stack.extend(operand for operand in operands if isinstance(operand, Tensor))
+    return [tensor for tensor in met.values() if tensor.creator is None]
 
 
 def _of_left_out(model: Module, parameters: list[Tensor]) -> str:
