@@ -323,9 +323,17 @@ def test_networks_of_the_library_are_compiled_and_others_when_asked_for(monkeypa
 # Parameters that are left out
 
 
-def hidden_layer():
-    hidden = nn.Dense(2, 4, np.random.default_rng(1))
-    return nn.Sequential(lambda x: np.tanh(hidden(x)), nn.Dense(4, 3, np.random.default_rng(2))), hidden
+HIDDEN = tg.Tensor(np.ones((2, 4), np.float32), requires_grad=True)
+
+
+class Hiding(nn.Module):
+    """Computes with a tensor that is none of its own."""
+
+    def __init__(self):
+        self.dense = nn.Dense(4, 3, np.random.default_rng(2))
+
+    def forward(self, x):
+        return self.dense(np.tanh(x @ HIDDEN))
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -339,11 +347,11 @@ def test_a_parameter_that_is_not_optimised_is_named(compiled):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_layer_that_the_model_hides_is_noticed(compiled):
-    model, hidden = hidden_layer()
+def test_a_tensor_that_the_model_does_not_hold_is_noticed(compiled):
+    model = Hiding()
     with pytest.warns(UserWarning, match=r"not found by model\.parameters\(\).*\(2, 4\).*attributes of a Module"):
         fitted(model, compiled=compiled)
-    model.hidden = hidden  # as the warning says
+    model.hidden = HIDDEN  # as the warning says
     fitted(model, compiled=compiled)
 
 
