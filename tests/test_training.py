@@ -798,13 +798,22 @@ def test_inputs_of_any_number_type_are_trained_on(kind):
     [lambda x: (x, x), lambda x: None, lambda x: x.sum(), lambda x: np.argmax(x, axis=1), lambda x: x.detach().numpy()],
 )
 def test_a_network_that_gives_no_logits_is_refused(output):
-    with pytest.raises((TypeError, ValueError), match=r"fit: the network (must give|gives) logits"):
+    with pytest.raises(
+        (TypeError, ValueError),
+        match=r"fit: (the network (must give|gives) logits|train must have a label for each row of logits)",
+    ):
         fitted(nn.Sequential(network(), output))
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
+        (
+            {"validation": (blobs()[0], blobs()[1][:, None])},
+            r"validation must have a label for each .*labels\[\.\.\., 0\]",
+        ),
+        ({"train": (np.ma.masked_array(blobs()[0]), CLASSES)}, r"must have plain inputs.*inputs\.filled\(0\)"),
+        ({"train": (blobs()[0], np.ma.masked_array(CLASSES, CLASSES > 1))}, r"must have plain labels.*labels\.data"),
         ({"monitor": "val_loss"}, "monitor must be one of 'validation_accuracy', 'validation_loss'"),
         ({"min_delta": -1}, "min_delta must be a finite number that is not negative, got -1"),
         ({"min_delta": float("nan")}, "min_delta must be a finite number"),

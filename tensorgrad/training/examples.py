@@ -35,6 +35,12 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
             "and lists"
         )
     inputs, labels = pair
+    for kind, part in (("inputs", inputs), ("labels", labels)):
+        if isinstance(part, np.ma.MaskedArray):
+            raise TypeError(
+                f"{function}: {name} must have plain {kind}, got a masked array; fill it, {kind}.filled(0), or leave "
+                f"the masked examples out and take {kind}.data"
+            )
     if len(inputs) != len(labels) or not labels.size:
         raise ValueError(
             f"{function}: {name} must have a label for each input, one at least, got {len(inputs)} inputs and "
@@ -50,29 +56,28 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     return inputs, labels.astype(labels.dtype.newbyteorder("="), copy=False)
 
 
-def check_logits(function: str, logits: Any, labels: Any) -> None:
-    """Raise unless ``logits`` has scores of at least one class for each of ``labels``."""
+def check_logits(function: str, name: str, logits: Any, labels: np.ndarray) -> None:
+    """Raise unless a network that gives ``logits`` has a class for each of ``labels``, be they of more examples."""
     if not isinstance(logits, (Tensor, np.ndarray)) or not logits.ndim or logits.dtype.kind != "f":
-        came = f"shape {logits.shape}" if hasattr(logits, "shape") else type(logits).__name__
-        raise TypeError(f"{function}: the network must give logits, a Tensor of shape (examples, classes), got {came}")
-    if logits.shape[:-1] == labels.shape:
-        return
-    message = f"{function}: the network gives logits of shape {logits.shape}, labels must have shape "
-    message += f"{logits.shape[:-1]}, got {labels.shape}"
-    if labels.shape == (*logits.shape[:-1], 1):
-        raise ValueError(f"{message}; take labels[..., 0]")
-    if labels.shape == logits.shape:
-        raise ValueError(f"{message}; of rows with a one for the class take labels.argmax(axis=-1)")
-    raise ValueError(f"{message}; make the network's output, or the labels, fit")
-
-
-def check_range(function: str, name: str, labels: np.ndarray, classes: int) -> None:
-    """Raise if a label has no logit among ``classes`` of them."""
+        came = describe(logits) if hasattr(logits, "dtype") else type(logits).__name__
+        raise TypeError(f"{function}: the network must give logits, floats of shape (examples, classes), got {came}")
+    classes = logits.shape[-1]
+    if labels.ndim != logits.ndim - 1:
+        if labels.ndim == logits.ndim and labels.shape[-1] == 1:
+            remedy = "take labels[..., 0]"
+        elif labels.ndim == logits.ndim and (labels.sum(axis=-1) == 1).all():
+            remedy = "of rows with a one for the class take labels.argmax(axis=-1)"
+        else:
+            remedy = "make the network's output, or the labels, fit"
+        raise ValueError(
+            f"{function}: {name} must have a label for each row of logits, which are of shape {logits.shape}, got "
+            f"labels of shape {labels.shape}; {remedy}"
+        )
     if (highest := labels.max()) >= classes:
         raise ValueError(
-            f"{function}: {name} must have labels in 0..{classes - 1}, as the network has {classes} outputs, got "
-            f"{highest} {_position(labels == highest)}; give its last layer {int(highest) + 1} outputs, or number the "
-            f"classes from 0 on, {_NUMBERED} (before the examples are split)"
+            f"{function}: {name} must have labels in 0..{classes - 1}, as the network gives {classes} "
+            f"logit{'s' * (classes > 1)}, got {highest} {_position(labels == highest)}; give its last layer "
+            f"{int(highest) + 1} outputs, or number the classes from 0 on, {_NUMBERED} (before the examples are split)"
         )
 
 
