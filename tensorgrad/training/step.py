@@ -128,8 +128,7 @@ def _of_left_out(model: Module, parameters: list[Tensor]) -> str:
     shapes = _listed(str(parameter.shape) for parameter in parameters)
     return (
         f"fit: not found by model.parameters(), so not trained, though part of the loss: tensors of shape {shapes}; "
-        "hold them, or the layers they belong to, in attributes of a Module (a function in Sequential hides what it "
-        "calls), or freeze them with requires_grad = False"
+        "hold them, or the layers they belong to, in attributes of a Module, or freeze them with requires_grad = False"
     )
 
 
@@ -161,7 +160,7 @@ def takes_no_single_example(model: Module) -> bool:
 
 
 def is_from_library(model: Module, optimiser: Optimiser) -> bool:
-    """Whether all code that a step runs is of this library or NumPy: nothing counts, or asks for types, in Python.
+    """Whether all code that a step runs is of this library, or a ufunc: nothing counts, or asks for types, in Python.
 
     >>> import numpy as np, tensorgrad as tg
     >>> network = tg.nn.Sequential(tg.nn.Dense(2, 3), np.tanh)
@@ -184,7 +183,7 @@ def _is_known(value: Any) -> bool:
         return _is_known(value.forward)
     if isinstance(value, (Module, np.ufunc)) or not callable(value):
         return True
-    return _is_own(value) and getattr(value, "__closure__", None) is None  # else it may call one that it was given
+    return _is_own(value)
 
 
 def _is_own(definition: Any) -> bool:
