@@ -145,9 +145,9 @@ class Optimiser(ABC):
 
     @property
     def _lags(self) -> list[int]:
-        """How many updates each parameter is behind the one with the most."""
-        most = max(self.updates)
-        return [most - count for count in self.updates]
+        """For each parameter, how many different counts of updates there are above its own."""
+        counts = sorted(set(self.updates), reverse=True)
+        return [counts.index(count) for count in self.updates]
 
     def _advance(self, positions: list[int], first: list[int]) -> np.ndarray:
         """Count the step, and return its numbers."""
