@@ -8,6 +8,7 @@ from typing import Any
 
 from ..training import Epoch
 from .figure import saved_figure
+from .text import printable
 
 TRAINING, VALIDATION = "#4477aa", "#ee6677"
 
@@ -24,7 +25,7 @@ def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> 
             axes.plot([best.epoch], [value], "o", color=VALIDATION)
         right.set_title(f"best: epoch {best.epoch}, validation accuracy {best.validation_accuracy:.4f}", fontsize=10)
         left.legend(frameon=False)
-        figure.suptitle(title)
+        figure.suptitle(printable(title, 90), fontsize=11)
 
 
 def _draw(axes: Any, history: Sequence[Epoch], name: str, label: str) -> None:
