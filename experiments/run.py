@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import models
 import tensorgrad as tg
 from experiments.experiment import LEAST_STEPS, Experiment, Run
 from experiments.folder import HISTORY, METRICS, SETTINGS, is_complete, move_aside, opened, save_json
+from experiments.outliers import usual_ranges
 from experiments.report import write_report
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.extras import require
@@ -130,6 +132,7 @@ def _build(this: Run) -> None:
         "image_shape": list(this.dataset.image_shape),
         "mean": list(this.standardisation.mean),
         "deviation": list(this.standardisation.deviation),
+        "image_ranges": usual_ranges(this.train[0]),
     }
 
 
@@ -218,6 +221,7 @@ def _finish(this: Run, stopped: Interrupted | None) -> None:
         "seed": this.options.seed,
         "parameters": this.parameters,
         "stopped": None if stopped is None else str(stopped),
+        "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "settings": this.settings,
         "environment": {
             "python": platform.python_version(),

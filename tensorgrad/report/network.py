@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ OPERATION, LEAF, RESULT, LINE = "#dbe9f6", "#fbe3d6", "#d6eedb", "#8a93a0"
 GAP, PASSAGE, LANE, DROP, MARGIN, LINE_HEIGHT, TALLEST = 0.3, 0.14, 0.12, 0.36, 0.25, 0.16, 30.0
 """Inches: between boxes; for a line that passes by; between lines to the next column; between layers; around the
 picture; for a line of text; from which height on there are several columns."""
+
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 LONGEST_NAME, WRAPPED = 60, 20
 """Characters of a name, and of a line of it."""
@@ -196,7 +199,7 @@ def _box(tensor: Tensor, made: tuple[str, list[int]] | None, names: Mapping[int,
     unnamed = "parameter" if tensor.requires_grad else "constant"
     title = made[0].replace("_", " ").strip() if made else printable(names.get(id(tensor), unnamed), LONGEST_NAME)
     lines = textwrap.wrap(title, WRAPPED) or ["?"]
-    shape = "×".join(map(str, tensor.shape)) or "scalar"
+    shape = TIMES.join(map(str, tensor.shape)) or "scalar"
     longest = max(map(_room, [*lines, shape]))
     height = LINE_HEIGHT * (len(lines) + 1) + 0.12
     return _Box(lines, shape, OPERATION if made else LEAF, width=max(0.7, longest + 0.2), height=height)
@@ -244,11 +247,11 @@ def _spread(layer: list[_Box], wanted: list[float]) -> None:
     for box, x, offset in zip(layer, wanted, offsets):
         block = [x - offset, _weight(box), 1]
         while blocks and blocks[-1][0] > block[0]:
-            place, weight, count = blocks.pop()
+            place, weight, number = blocks.pop()
             total = weight + block[1]
-            block = [(place * weight + block[0] * block[1]) / total, total, count + block[2]]
+            block = [(place * weight + block[0] * block[1]) / total, total, number + block[2]]
         blocks.append(block)
-    places = [place for place, _, count in blocks for _ in range(int(count))]
+    places = [place for place, _, number in blocks for _ in range(int(number))]
     for box, place, offset in zip(layer, places, offsets):
         box.x = place + offset
 
@@ -274,7 +277,7 @@ def _columns(layers: list[list[_Box]]) -> list[_Column]:
         height += extent
     lanes = [sum(len(box.below) for box in column.layers[-1]) for column in columns[:-1]] + [0]
     right, top = 0.0, MARGIN + LANE * max(lanes)
-    for column, count in zip(columns, lanes):
+    for column, passing in zip(columns, lanes):
         boxes = [box for layer in column.layers for box in layer]
         shift = right + MARGIN - min(box.x - box.width / 2 for box in boxes)
         column.left, column.top, y = right, top, top
@@ -286,7 +289,7 @@ def _columns(layers: list[list[_Box]]) -> list[_Column]:
             y += extent + DROP
         column.bottom = y - DROP
         column.right = max(box.x + box.width / 2 for box in boxes)
-        right = column.right + LANE * (count + 1)
+        right = column.right + LANE * (passing + 1)
     return columns
 
 
@@ -294,10 +297,10 @@ def _columns(layers: list[list[_Box]]) -> list[_Column]:
 
 
 def _draw(axes: Any, columns: list[_Column]) -> None:
-    patches, paths = require("matplotlib.patches", "drawing"), require("matplotlib.path", "drawing")
-    code = paths.Path
-    for column, following in zip(columns, [*columns[1:], None]):
-        lane = 0
+    patches, path = require("matplotlib.patches", "drawing"), require("matplotlib.path", "drawing").Path
+    curve = [path.MOVETO, path.CURVE4, path.CURVE4, path.CURVE4]
+    for column in columns:
+        lanes = count(1)
         for layer in column.layers:
             for box in layer:
                 if box.lines:
@@ -306,24 +309,20 @@ def _draw(axes: Any, columns: list[_Column]) -> None:
                     axes.plot([box.x, box.x], [box.y, box.y + box.height], color=LINE, linewidth=1, zorder=1)
                 for target in box.below:
                     start, end = (box.x, box.y + box.height), (_entry(box, target), target.y)
-                    if layer is column.layers[-1] and following is not None:
-                        lane += 1
-                        low, high = column.bottom + LANE * lane, column.top - LANE * lane
-                        side = column.right + LANE * lane
-                        points = [start, (start[0], low), (side, low), (side, high), (end[0], high), end]
-                        path = code(points)
+                    if end[1] > start[1]:
+                        middle = (start[1] + end[1]) / 2
+                        line = path([start, (start[0], middle), (end[0], middle), end], curve)
                     else:
-                        half = (end[1] - start[1]) / 2
-                        points = [start, (start[0], start[1] + half), (end[0], end[1] - half), end]
-                        path = code(points, [code.MOVETO, code.CURVE4, code.CURVE4, code.CURVE4])
-                    style = {
-                        "arrowstyle": "-|>" if target.lines else "-",
-                        "mutation_scale": 8,
-                        "shrinkA": 0,
-                        "shrinkB": 0,
-                    }
-                    arrow = patches.FancyArrowPatch(path=path, color=LINE, linewidth=1, zorder=1, **style)
-                    axes.add_patch(arrow)
+                        line = path([start, *_around(column, start[0], end[0], LANE * next(lanes)), end])
+                    head = {"arrowstyle": "-|>" if target.lines else "-", "mutation_scale": 8}
+                    style = {"color": LINE, "linewidth": 1, "zorder": 1, "shrinkA": 0, "shrinkB": 0, **head}
+                    axes.add_patch(patches.FancyArrowPatch(path=line, **style))
+
+
+def _around(column: _Column, start: float, end: float, lane: float) -> list[tuple[float, float]]:
+    """The corners of a line from the bottom of a column to the top of the next one."""
+    low, high, side = column.bottom + lane, column.top - lane, column.right + lane
+    return [(start, low), (side, low), (side, high), (end, high)]
 
 
 def _entry(source: _Box, target: _Box) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: object, longest: int | None = None) -> str:
-    """``text`` on one line: what is no visible character stands as its escape; of more than ``longest`` the middle is cut.
+    """``text`` on one line, what is no visible character as its escape; of more than ``longest`` the middle is cut.
 
     A terminal obeys control characters, a picture has no glyph for them, and bytes that are not UTF-8, which Python
     keeps in file names, cannot be written to a UTF-8 file at all.
