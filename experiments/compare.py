@@ -51,6 +51,7 @@ def compare(runs: list[Path], picture: Path) -> None:
         say(line)
     data = data_names(list(records.values()))
     legends = [f"{name}: {_legend(record, data[record])}" for name, record in records.items()]
+    picture.parent.mkdir(parents=True, exist_ok=True)
     save_comparison(dict(list(zip(legends, histories.values()))[:DRAWN]), picture)
     for path in runs:
         if path not in found.values() and not os.path.lexists(path / METRICS):
