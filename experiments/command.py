@@ -48,6 +48,7 @@ class reported_errors:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from experiments.records import say
         from tensorgrad.data import DataError
         from tensorgrad.extras import MissingExtra
         from tensorgrad.training import CheckpointError, TrainingError
@@ -58,7 +59,7 @@ class reported_errors:
             sentence = f"{error.filename or 'input/output'}: {error.strerror or error}"
         else:
             return
-        print(f"{self.program}: error: {sentence}", file=sys.stderr)
+        say(f"{self.program}: error: {sentence}", sys.stderr)
         raise SystemExit(2) from None
 
 

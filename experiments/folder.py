@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterator
@@ -143,9 +142,3 @@ def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """The rows of a run's ``history.csv``."""
-    with (folder / HISTORY).open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

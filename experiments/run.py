@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from experiments.folder import (
     read_settings,
     save_json,
 )
+from experiments.outliers import usual_ranges
 from experiments.report import write_report
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.extras import require
@@ -166,6 +168,7 @@ def _build(this: Run) -> None:
         "image_shape": list(this.dataset.image_shape),
         "mean": list(this.standardisation.mean),
         "deviation": list(this.standardisation.deviation),
+        "image_ranges": usual_ranges(this.train[0]),
     }
 
 
@@ -274,6 +277,7 @@ def _finish(this: Run, stopped: Interrupted | None, diverged: DivergenceWarning 
         "parameters": this.parameters,
         "stopped": None if stopped is None else str(stopped),
         "diverged": diverged is not None,
+        "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "settings": this.settings,
         "environment": {
             "python": platform.python_version(),

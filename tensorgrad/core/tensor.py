@@ -396,7 +396,7 @@ def standing_for(node: Node, array: Any) -> Tensor:
 
     For a leaf it is the leaf itself.
     """
-    known = _stand_ins.get(node) if node.leaf is None else node.leaf
+    known = _stand_ins.get(node, node.leaf)
     tensor = known() if known is not None else None
     if tensor is None:
         tensor = Tensor.__new__(Tensor)
