@@ -29,9 +29,10 @@ class Lion(optim.Optimiser):
 
 
 def all_optimisers(kind=optim.Optimiser):
-    """Every class of optimiser there is, these of a user's included; each with state."""
+    """Every class of optimiser of the library, and those of a user's in this file; each with state."""
     for subclass in kind.__subclasses__():
-        yield subclass
+        if subclass.__module__ == __name__ or subclass.__module__.startswith("tensorgrad."):
+            yield subclass
         yield from all_optimisers(subclass)
 
 
