@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MethodType
 from typing import Any, Callable
 
 import numpy as np
 
+from ..containers import attributes
 from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
 from ..recording import watched
 from ..tensor import Tensor
 from .initialisers import generator, he_normal
-from .module import Module
+from .module import Module, in_a_line, inside, is_trained
 from .weighted import Weighted, check_sizes, in_dtype
 
 
@@ -175,6 +177,8 @@ class Dropout(Module):
 class Sequential(Module):
     """Modules, or any functions of Tensors such as ``np.tanh``, applied one after the other.
 
+    Layers that a function finds in its variables, as in ``lambda x: x + layer(x)``, are trained with the others.
+
     >>> import numpy as np, tensorgrad as tg
     >>> network = tg.nn.Sequential(tg.nn.Dense(4, 3), tg.nn.ReLU(), tg.nn.Dense(3, 2))
     >>> network
@@ -189,6 +193,8 @@ class Sequential(Module):
     (3, Dense(3 -> 2), (5, 3))
     """
 
+    _unnamed = "layers"
+
     def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
         for i, layer in enumerate(layers):
             if not callable(layer) or isinstance(layer, type):
@@ -196,6 +202,15 @@ class Sequential(Module):
                 raise TypeError(
                     f"Sequential: layer {i} is {kind}, not a module or function; pass the layers one by one, as in "
                     "Sequential(Dense(2, 3), ReLU())"
+                )
+            owner = layer.__self__ if isinstance(layer, MethodType) else layer
+            hidden = [] if inside(owner) else [x for _, x, _ in inside(dict(attributes(owner))) if is_trained(x)]
+            if hidden:
+                kind = type(owner).__name__
+                raise TypeError(
+                    f"Sequential: layer {i} is of the class {kind}, which is no Module, and holds "
+                    f"{in_a_line(hidden[0])}, whose parameters would not be found; derive {kind} from "
+                    "tensorgrad.nn.Module"
                 )
         self.layers = layers
 
@@ -208,12 +223,6 @@ class Sequential(Module):
     def __getitem__(self, index: int | slice) -> Any:
         """A layer, or for a slice a network of those layers, which has the same parameters."""
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
-
-    def _members(self) -> Iterator[tuple[str, Any]]:
-        return (
-            (name[len("layers.") :] if name.startswith("layers.") else name, value)
-            for name, value in super()._members()
-        )
 
     def _parts(self) -> Iterator[tuple[str, str]]:
         return ((str(i), getattr(layer, "__name__", repr(layer))) for i, layer in enumerate(self.layers))
