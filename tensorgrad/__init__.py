@@ -5,6 +5,7 @@ from .anomaly import AnomalyError, detect_anomaly
 from .autodiff import gradients
 from .compile import CaptureError, Compiled, compile
 from .gradcheck import GradientError, gradcheck
+from .ops import random
 from .ops.activations import (
     elu,
     gelu,
@@ -73,6 +74,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "random",
     "relu",
     "samples",
     "selu",

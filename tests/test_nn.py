@@ -12,7 +12,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgrad as tg
@@ -470,9 +470,12 @@ def test_strengths_of_penalties_are_attributes():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: nn.Dense(3, 2, 0), "rng must be a NumPy generator, such as .*, or None, got 0"),
-        (lambda: nn.Embedding(3, 2, rng=0), "rng must be a NumPy generator"),
-        (lambda: nn.Dropout(0.5, 1), "rng must be a NumPy generator"),
+        (lambda: nn.Dense(3, 2, 0.5), r"rng must be a NumPy generator, such as .*, an integer .*, or None, got 0\.5"),
+        (lambda: nn.Embedding(3, 2, rng=np.random.PCG64(0)), "rng must be a NumPy generator"),
+        (lambda: nn.Dropout(0.5, True), "rng must be a NumPy generator"),
+        (lambda: nn.Dropout(0.5, -1), "non-negative"),
+        (lambda: nn.GaussianNoise(-1.0), r"GaussianNoise: scale must not be negative, got -1\.0"),
+        (lambda: nn.GaussianNoise(1.0)(np.ones(3, np.uint8)), r"GaussianNoise\(1\): takes floats, got uint8; use x\.a"),
         (lambda: nn.Sequential(nn.Dense(2, 2), nn.ReLU), "layer 1 is the class ReLU"),
         (lambda: tg.optim.SGD(nn.ReLU().parameters()), "made with requires_grad=True"),
         (lambda: tg.optim.Adam(nn.Dense(2, 2).parameters(), lr="0.1"), "lr must be a number .* got '0.1'"),
@@ -596,6 +599,7 @@ def assert_whole(module, layers, tensors=()):
     }
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(list(HOLDERS)), max_size=4), st.booleans())
 def test_layers_and_tensors_are_found_in_containers_of_any_kind_and_depth(kinds, is_layer):
     held = nn.Dense(2, 2, weight_l2=0.5) if is_layer else tg.Tensor(np.ones(2), requires_grad=True)
@@ -835,3 +839,60 @@ def test_the_first_call_leaves_nothing_behind():
     gc.collect()
     assert reference() is None
     assert pickle.loads(pickle.dumps(nn.Sequential(nn.ReLU())))(np.ones(2)).shape == (2,)
+
+
+# Randomness
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: nn.Dense(3, 2, rng),
+        lambda rng: nn.Embedding(3, 2, rng),
+        lambda rng: nn.Conv2d(1, 2, 3, rng),
+        lambda rng: nn.Dropout(0.5, rng),
+        lambda rng: nn.GaussianNoise(0.5, rng),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, np.int64(7)])
+def test_an_integer_seeds_the_generator_of_a_layer(make, seed):
+    seeded, generated = make(seed), make(np.random.default_rng(seed))
+    assert_same_state([seeded, seeded], [generated, generated])
+    for (_, one), (_, other) in zip(seeded.named_generators(), generated.named_generators()):
+        assert one.bit_generator.state == other.bit_generator.state
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gaussian_noise_is_that_of_numpy_in_training_only(compiled):
+    scale = tg.Tensor(np.array([0.5, 2.0], np.float32), requires_grad=True)
+    layer = nn.GaussianNoise(scale, rng=3)
+    x = tg.Tensor(np.ones((4, 2), np.float32), requires_grad=True)
+
+    def step(x):
+        layer.zero_grad()
+        out = layer(x)
+        out.sum().backward()
+        return out.detach()
+
+    step, rng = tg.compile(step) if compiled else step, np.random.default_rng(3)
+    for _ in range(3):
+        noise = rng.standard_normal((4, 2), dtype=np.float32)
+        np.testing.assert_allclose(step(x).data, 1 + scale.data * noise, rtol=1e-6)
+        np.testing.assert_allclose(scale.grad, noise.sum(axis=0), rtol=1e-5)
+    assert layer.eval()(x) is x
+    assert repr(layer) == "GaussianNoise(float32 of shape (2,))" and repr(nn.GaussianNoise(0.5)) == "GaussianNoise(0.5)"
+    assert layer.parameters() == [scale]
+
+
+def test_a_network_with_noise_resumes_bit_for_bit(tmp_path):
+    def run(epochs, folder=None, resume=False):
+        rng = np.random.default_rng(0)
+        model = nn.Sequential(nn.GaussianNoise(0.1, 1), nn.Dense(2, 2, rng))
+        optimiser = tg.optim.SGD(model.parameters(), lr=0.1)
+        x, y = rng.standard_normal((20, 2)).astype(np.float32), rng.integers(0, 2, 20)
+        settings = {"batch_size": 5, "rng": rng, "quiet": True, "folder": folder, "resume": resume}
+        fit(model, (x, y), (x, y), optimiser, epochs=epochs, **settings)
+        return model, optimiser
+
+    run(1, tmp_path)
+    assert_same_state(run(3, tmp_path, resume=True), run(3))

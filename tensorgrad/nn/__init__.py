@@ -12,7 +12,7 @@ from .convolution import (
     MaxPool2d,
     MaxPool3d,
 )
-from .layers import Dense, Dropout, Embedding, Flatten, Sequential
+from .layers import Dense, Dropout, Embedding, Flatten, GaussianNoise, Sequential
 from .losses import (
     binary_cross_entropy_with_logits,
     categorical_cross_entropy,
@@ -45,6 +45,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GaussianNoise",
     "LayerNorm",
     "LeakyReLU",
     "MaxPool1d",

@@ -1,4 +1,4 @@
-"""Layers: Dense, Embedding, Dropout, Flatten, and Sequential, which chains them."""
+"""Layers: Dense, Embedding, Dropout, GaussianNoise, Flatten, and Sequential, which chains them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ..containers import attributes
 from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
+from ..ops.random import normal
 from ..recording import watched
-from ..tensor import Tensor
+from ..tensor import Tensor, describe
 from .initialisers import generator, he_normal
 from .module import Module, in_a_line, inside, is_trained
 from .weighted import Weighted, check_sizes, in_dtype
@@ -29,7 +30,7 @@ class Dense(Weighted):
     in_features, out_features
         Lengths of the last axis of the input and of the output.
     rng
-        NumPy random generator for the initial weights; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
     weight_l1, weight_l2, bias_l1, bias_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
@@ -49,7 +50,7 @@ class Dense(Weighted):
         self,
         in_features: int,
         out_features: int,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         *,
         weight_l1: float = 0.0,
         weight_l2: float = 0.0,
@@ -87,7 +88,7 @@ class Embedding(Weighted):
     features
         Length of each row.
     rng
-        NumPy random generator for the initial weights; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
     weight_l1, weight_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
@@ -107,7 +108,7 @@ class Embedding(Weighted):
         self,
         rows: int,
         features: int,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         *,
         weight_l1: float = 0.0,
         weight_l2: float = 0.0,
@@ -146,7 +147,7 @@ class Dropout(Module):
     rate
         Probability of dropping, 0 <= rate < 1.
     rng
-        NumPy random generator that draws the masks; None takes a fresh one.
+        NumPy random generator that draws the masks, or an integer to seed one; None takes a fresh one.
 
     Examples
     --------
@@ -158,7 +159,7 @@ class Dropout(Module):
     Tensor([1., 1., 1., 1., 1., 1.])
     """
 
-    def __init__(self, rate: float, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, rate: float, rng: np.random.Generator | int | None = None) -> None:
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate must satisfy 0 <= rate < 1, got {rate}")
         self.rate = rate
@@ -172,6 +173,44 @@ class Dropout(Module):
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"
+
+
+class GaussianNoise(Module):
+    """In training, add normal random numbers of mean 0; see :func:`tensorgrad.random.normal`.
+
+    Parameters
+    ----------
+    scale
+        Standard deviation: a number, or an array or Tensor that broadcasts against the input.
+    rng
+        NumPy random generator that draws the noise, or an integer to seed one; None takes a fresh one.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> layer = tg.nn.GaussianNoise(0.5, rng=0)
+    >>> layer(tg.Tensor(np.ones(3)))
+    Tensor([1.06286511, 0.93394757, 1.32021133])
+    >>> layer.eval()(tg.Tensor(np.ones(3)))
+    Tensor([1., 1., 1.])
+    """
+
+    def __init__(self, scale: Any = 1.0, rng: np.random.Generator | int | None = None) -> None:
+        self.scale = scale if isinstance(scale, Tensor) else Tensor(scale) if np.ndim(scale) else float(scale)
+        if not np.all(np.greater_equal(self.scale, 0)):
+            raise ValueError(f"GaussianNoise: scale must not be negative, got {scale}")
+        self.rng = generator(rng)
+
+    def forward(self, x: Any) -> Tensor:
+        """``x`` plus noise of its shape and dtype in training mode; ``x`` itself in evaluation mode."""
+        if np.dtype(x.dtype).kind != "f":
+            raise TypeError(f"{self!r}: takes floats, got {x.dtype}; use x.astype(np.float32)")
+        scale = self.scale if isinstance(self.scale, Tensor) else watched(self, "scale")
+        rng = watched(self, "rng")
+        return normal(x, scale, x.shape, rng=rng, dtype=x.dtype) if self.training else x  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"GaussianNoise({describe(self.scale) if isinstance(self.scale, Tensor) else f'{self.scale:g}'})"
 
 
 class Sequential(Module):
