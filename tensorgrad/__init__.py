@@ -3,7 +3,7 @@
 from . import nn, optim, samples
 from .anomaly import AnomalyError, detect_anomaly
 from .autodiff import gradients
-from .compile import CaptureError, Compiled, compile
+from .compiler import CaptureError, Compiled, compile
 from .gradcheck import GradientError, gradcheck
 from .ops import random
 from .ops.activations import (

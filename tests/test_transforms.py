@@ -10,8 +10,8 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad.containers import leaves, mapped
+from tensorgrad.core import backward_pass
 from tensorgrad.rows import Rows
-from tensorgrad.tensor import sweep
 from tensorgrad.transforms import ROWS_AT_ONCE
 
 rng = np.random.default_rng(0)
@@ -131,12 +131,12 @@ def test_jacobians_of_jacobians_are_differentiated():
         close(tg.grad(h)(X[:, :2]), numeric(h, X[:, :2]), rtol=1e-5)
 
 
-def test_a_jacobian_of_more_rows_than_one_sweep_takes():
+def test_a_jacobian_of_more_rows_than_one_backward_pass_takes():
     x = rng.standard_normal(2 * ROWS_AT_ONCE + 3)
     close(tg.jacobian(lambda x: np.sin(x))(x), np.diag(np.cos(x)))
 
 
-def test_one_sweep_gives_many_rows_or_columns():
+def test_one_backward_pass_gives_many_rows_or_columns():
     def rule(g, out, x):
         calls.append(g.shape)
         return g * 2
@@ -784,9 +784,10 @@ def test_every_op_forwards_and_row_by_row(name):
             np.testing.assert_allclose(forward, backward, rtol=1e-9, atol=1e-9, err_msg=name)
         variables = [tg.Tensor(x, requires_grad=True) for x in arrays]
         out = function(*variables)
-        found = dict(sweep(out, Rows(cotangents), variables, retain_graph=True))
+        nodes = [variable._node for variable in variables]
+        found = dict(backward_pass(out._node, Rows(cotangents), nodes, retain_graph=True))
         for position, variable in enumerate(variables):
-            part = found.get(variable)  # a gradient that is the same for all rows is zero, as rules are linear
+            part = found.get(variable._node)  # a gradient that is the same for all rows is zero, as rules are linear
             stack = part.stack if isinstance(part, Rows) else np.zeros((3, *variable.shape))
             assert stack.dtype == variable.dtype
             np.testing.assert_allclose(stack, np.stack([e[position] for e in expected]), rtol=1e-9, atol=1e-12)
@@ -1080,3 +1081,22 @@ def test_what_changes_in_between_is_noticed():
     weight.data = weight.data * 2
     with pytest.raises(RuntimeError, match="checkpoint: f gave other values"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("transform", [tg.grad, tg.jacobian, tg.hessian, tg.value_and_grad])
+def test_assigning_results_to_a_plain_array_names_what_collects_them(transform):
+    """NumPy's own message, which comes last, would hide the remedy."""
+
+    def f(b, zeros):
+        c = zeros(b)
+        c[0] = b[0] * b[0]
+        c[1] = b[1] * b[0]
+        return c if transform is tg.jacobian else c.sum()
+
+    b = np.array([1.0, 2.0])
+    with pytest.raises(TypeError, match=r"float: this tensor requires gradients.*np\.zeros_like\(tensor\)"):
+        transform(lambda b: f(b, lambda b: np.zeros(2)))(b)
+    transform(lambda b: f(b, np.zeros_like))(b)
+    transform(lambda b: f(b, lambda b: tg.Tensor(np.zeros(2))))(b)
+    with pytest.raises(ValueError, match="setting an array element with a sequence"):
+        transform(lambda b: b[0] * np.array([[1.0, 2.0], [3.0]], float).sum())(b)

@@ -112,7 +112,7 @@ class Module:
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """All tensors, parameters and others, with dotted names."""
         found = self._named(Tensor)
-        return ((name, tensor) for name, tensor in found if tensor._record is None)  # a result of a call is no part
+        return ((name, tensor) for name, tensor in found if tensor.is_leaf)  # a result of a call is no part
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The parameters with dotted names, such as ``hidden.weight``; one that is shared comes once."""

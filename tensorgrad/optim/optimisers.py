@@ -10,7 +10,7 @@ from typing import Any, Callable, Union
 
 import numpy as np
 
-from ..compile import compile
+from ..compiler import compile
 from ..recording import Replacements, outside, watched
 from ..tensor import Tensor, describe
 from .schedules import Plateau
@@ -45,7 +45,7 @@ class Optimiser(ABC):
                     f"{type(self).__name__}: parameter {position} is {parameter.dtype}; optimise its real and "
                     "imaginary parts, as real + 1j * imag"
                 )
-            if parameter._record is not None:
+            if not parameter.is_leaf:
                 raise TypeError(f"{type(self).__name__}: parameter {position} is a result of ops; pass the leaves")
         if len({id(parameter) for parameter in self.parameters}) != len(self.parameters):
             raise ValueError(

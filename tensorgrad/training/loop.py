@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compile import compile
+from ..compiler import compile
 from ..data import index_batches
 from ..nn import Module, softmax_cross_entropy
 from ..optim import Optimiser, Plateau, clip_gradients

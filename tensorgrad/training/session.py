@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from ..files import printable
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import Epoch
 
 LAST, BEST = "last.npz", "best.npz"
+_LONGEST_REASON = 300
 OVERHEAD = 0.1
 """Share of the time that may go into saving the last state."""
 
@@ -49,6 +52,18 @@ class Progress:
         self.epoch, self.order, self.position = row.epoch + 1, None, 0
         self.loss_sum, self.correct, self.seconds = 0.0, 0, 0.0
         return improved
+
+    def check(self) -> None:
+        """A ValueError or TypeError for what no training can have saved."""
+        integers = [self.epoch, self.position, self.correct, self.best_epoch, *(row.epoch for row in self.history)]
+        numbers = [self.loss_sum, self.seconds, *(number for row in self.history for number in row.rank())]
+        if not all(type(number) is int and number >= 0 for number in integers) or not all(map(math.isfinite, numbers)):
+            raise ValueError("its progress holds what are no counts or losses")
+        order = np.arange(0) if self.order is None else self.order
+        if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order, axis=None), np.arange(len(order))):
+            raise ValueError("its order of the examples is none")
+        if self.position > len(order):
+            raise ValueError("its position lies behind the last example")
 
 
 class Session:
@@ -137,25 +152,29 @@ class Session:
             return False
         path = self.folder / LAST
         arrays, description = load_checkpoint(path)
-        self._check_settings(path, description.get("settings", {}))
         model, optimiser = _without_prefix("model/", arrays), _without_prefix("optimiser/", arrays)
+        best = _without_prefix("best/", arrays)
         before, optimiser_before = self.model.state_dict(), self.optimiser.state_dict()
         try:
+            self._check_settings(path, description.get("settings", {}))
             progress = dict(description["progress"])
             progress["history"] = [Epoch(**row) for row in progress["history"]]
             states = {name: description["generators"][name] for name in self.generators}
+            if best:
+                self.model.load_state_dict(best)  # to be checked as well
             self.model.load_state_dict(model)
             self.optimiser.load_state_dict(optimiser)
             for name, rng in self.generators.items():
                 rng.bit_generator.state = _from_json(states[name])
             restored = Progress(**progress, order=arrays.get("order"))
+            restored.check()
             if count is not None and restored.order is not None and len(restored.order) != count:
                 raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {count}")
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             self.model.load_state_dict(before)
             self.optimiser.load_state_dict(optimiser_before)
-            raise CheckpointError(f"{path}: does not fit this training ({error})") from None
-        self.progress, self._best_weights = restored, _without_prefix("best/", arrays)
+            raise CheckpointError(f"{path}: does not fit this training ({_shortened(error)})") from None
+        self.progress, self._best_weights = restored, best
         return True
 
     def _check_settings(self, path: Path, saved: Mapping[str, Any]) -> None:
@@ -183,14 +202,23 @@ def load_weights(model: Module, path: str | Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If the file is damaged or of another network.
+        If the file is missing, damaged, no checkpoint or of another network, which is then as it was.
     """
     arrays, description = load_checkpoint(path)
+    settings = description.get("settings", {})
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path}: its settings are {type(settings).__name__}, not names with values")
     try:
         model.load_state_dict(_without_prefix("model/", arrays))
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: of another network ({error})") from None
-    return dict(description.get("settings", {}))
+        raise CheckpointError(f"{path}: of another network ({_shortened(error)})") from None
+    return settings
+
+
+def _shortened(error: Exception) -> str:
+    """The message of an error for another message, where it may quote names from a file."""
+    text = printable(str(error.args[0] if error.args else error))
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
 
 
 def _as_json(value: Any) -> Any:

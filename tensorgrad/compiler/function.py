@@ -61,8 +61,8 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
     Returns
     -------
     Compiled
-        Called as ``function`` is; ``explain()`` shows the programs. Arrays that it returns are the caller's; data that
-        it assigns to a Tensor, and ``.grad``, are written in place, also by the next call.
+        Called as ``function`` is; ``explain()`` shows the programs. Arrays that it returns, and those that ``.data``
+        and ``.grad`` give afterwards, are the caller's: the next call leaves them as they are.
 
     Raises
     ------
