@@ -896,3 +896,21 @@ def test_a_network_with_noise_resumes_bit_for_bit(tmp_path):
 
     run(1, tmp_path)
     assert_same_state(run(3, tmp_path, resume=True), run(3))
+
+
+def test_the_remedies_for_a_last_batch_of_one_work():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((101, 3)).astype(np.float32), rng.integers(0, 2, 101)
+    model = nn.Sequential(nn.Dense(3, 4, rng), nn.BatchNorm1d(4), nn.Dense(4, 2, rng))
+    with pytest.raises(
+        ValueError, match=r"leave it out \(drop_last\) or choose a batch size that leaves no remainder of 1"
+    ):
+        model(x[100:])
+    for size, count in ((10, 100), (11, 101)):  # without the last one, and with a remainder of 2
+        for start in range(0, count, size):
+            assert model(x[start : start + size]).shape[1] == 2
+    assert model.eval()(x[100:]).shape == (1, 2)
+    mean, var = np.zeros(4, np.float32), np.ones(4, np.float32)
+    assert tg.batch_norm(np.ones((1, 4), np.float32), mean=mean, var=var).shape == (1, 4)
+    optimiser = tg.optim.SGD(model.parameters(), 0.1)
+    fit(model, (x, y), (x, y), optimiser, epochs=1, batch_size=11, rng=rng, quiet=True)

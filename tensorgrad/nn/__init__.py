@@ -1,5 +1,7 @@
 """Layers, losses and penalties: expressions on top of the engine."""
 
+from typing import TYPE_CHECKING
+
 from .activations import ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh
 from .convolution import (
     AvgPool1d,
@@ -71,3 +73,10 @@ __all__ = [
     "mse",
     "softmax_cross_entropy",
 ]
+
+if not TYPE_CHECKING:  # to a type checker a name that is missing is missing
+
+    def __getattr__(name):
+        from ..hints import missing
+
+        raise missing(__name__, name)
