@@ -79,7 +79,7 @@ def test_load_state_dict_is_all_or_nothing():
         ValueError, match=r"3.bias is float32 of shape \(7,\), the network needs float32 of shape \(3,\)"
     ):
         model.load_state_dict(bad)
-    with pytest.raises(KeyError, match=r"missing: 0.bias, unknown: extra"):
+    with pytest.raises(KeyError, match=r"missing: 0.bias, unknown: 'extra'"):
         model.load_state_dict({**{k: v for k, v in before.items() if k != "0.bias"}, "extra": 1})
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
@@ -914,3 +914,94 @@ def test_the_remedies_for_a_last_batch_of_one_work():
     assert tg.batch_norm(np.ones((1, 4), np.float32), mean=mean, var=var).shape == (1, 4)
     optimiser = tg.optim.SGD(model.parameters(), 0.1)
     fit(model, (x, y), (x, y), optimiser, epochs=1, batch_size=11, rng=rng, quiet=True)
+
+
+# Copies, states and odd attributes
+
+EVERY_LAYER = [
+    *(nn.Dense(2, 2, weight_l2=0.5), nn.Embedding(3, 2), nn.Dropout(0.5), nn.GaussianNoise(0.5), nn.Flatten()),
+    *(nn.Conv1d(1, 1, 2), nn.Conv2d(1, 1, 2), nn.Conv3d(1, 1, 2), nn.MaxPool2d(2), nn.AvgPool2d(2)),
+    *(nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.LayerNorm(2)),
+    *(nn.ELU(), nn.GELU(), nn.LeakyReLU(), nn.ReLU(), nn.SELU(), nn.Sigmoid(), nn.SiLU()),
+    *(nn.Softmax(), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Sequential(nn.Dense(2, 2), np.tanh)),
+    Holding({"deque": collections.deque([nn.Dense(2, 2)]), "set": {nn.Dense(2, 2), nn.Dense(2, 2)}}),
+    Slotted(nn.Dense(2, 2)),
+]
+
+
+@pytest.mark.parametrize("layer", EVERY_LAYER, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_are_equal_and_independent(layer, copied):
+    other = copied(nn.Sequential(layer, layer))
+    assert other[0] is other[1] is not layer  # sharing is kept
+    assert repr(other[0]) == repr(layer)
+    before, state = layer.state_dict(), other[0].state_dict()
+    assert list(state) == list(before) and all(np.array_equal(state[name], before[name]) for name in before)
+    for (name, one), (_, twin) in zip(layer.named_generators(), other[0].named_generators()):
+        assert one is not twin and one.bit_generator.state == twin.bit_generator.state, name
+    for tensor in other.parameters():
+        tensor.data += 1
+    assert all(np.array_equal(array, before[name]) for name, array in layer.state_dict().items())
+    other.eval()
+    assert layer.training
+
+
+def test_a_shared_layer_is_loaded_from_equal_arrays_only():
+    layer = nn.Dense(2, 2)
+    shared, apart = nn.Sequential(layer, layer), nn.Sequential(nn.Dense(2, 2), nn.Dense(2, 2))
+    apart.load_state_dict(shared.state_dict())
+    assert_same_state([shared, shared], [apart, apart])
+    apart[1].bias.data += 1
+    before = shared.state_dict()
+    with pytest.raises(
+        ValueError, match=r"0\.bias and 1\.bias are one tensor of this network, but differ in the state"
+    ):
+        shared.load_state_dict(apart.state_dict())
+    assert all(np.array_equal(array, before[name]) for name, array in shared.state_dict().items())
+    layer.weight.data[0, 0] = np.nan
+    shared.load_state_dict(shared.state_dict())
+
+
+def test_a_state_of_tensors_or_with_odd_keys():
+    one, other = nn.Dense(2, 2), nn.Dense(2, 2)
+    other.load_state_dict(dict(one.named_tensors()))
+    assert_same_state([one, one], [other, other])
+    other.weight.data += 1
+    assert not np.array_equal(one.weight.data, other.weight.data)
+    with pytest.raises(KeyError, match="missing: bias, weight, unknown: 'x', 0"):
+        other.load_state_dict({0: one.weight, "x": one.bias})
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "parameters", "modules", "state_dict", "training", "_members"])
+@pytest.mark.parametrize("value", [nn.ReLU(), tg.Tensor([1.0])])
+def test_an_attribute_does_not_hide_a_method(name, value):
+    with pytest.raises(
+        AttributeError, match=f"Module: an attribute named '{name}' would hide what Module has .* such as"
+    ):
+        setattr(nn.Module(), name, value)
+    setattr(nn.Module(), name.strip("_") + "_layer", value)  # the remedy
+    delegating = nn.Module()
+    delegating.forward = nn.Dense(2, 3)
+    assert delegating(np.ones((1, 2))).shape == (1, 3) and len(delegating.parameters()) == 2
+
+
+def test_an_empty_network_and_empty_batches():
+    empty, x = nn.Sequential(), tg.Tensor(np.ones((0, 2), np.float32))
+    assert empty(x) is x and len(empty) == 0 and list(empty) == [] and repr(empty) == "Sequential()"
+    model = nn.Sequential(nn.Dense(2, 3), nn.LayerNorm(3), nn.Dropout(0.5), nn.GaussianNoise(), nn.Dense(3, 1))
+    out = model(x)
+    out.sum().backward()
+    assert out.shape == (0, 1) and all(not p.grad.any() for p in model.parameters())
+
+
+def test_modules_that_are_dataclasses():
+    @dataclasses.dataclass
+    class Both(nn.Module):
+        first: nn.Module
+        second: nn.Module
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    model = nn.Sequential(Both(nn.Dense(2, 3), nn.ReLU()))
+    assert len(model.parameters()) == 2 and not calls(model) and not model.eval()[0].first.training

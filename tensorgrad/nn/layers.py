@@ -216,7 +216,8 @@ class GaussianNoise(Module):
 class Sequential(Module):
     """Modules, or any functions of Tensors such as ``np.tanh``, applied one after the other.
 
-    Layers that a function finds in its variables, as in ``lambda x: x + layer(x)``, are trained with the others.
+    Layers that a function finds in its variables, as in ``lambda x: x + layer(x)``, are trained with the others; but
+    ``copy.deepcopy`` copies no functions, so that a copy shares them: for one of its own, write a Module.
 
     >>> import numpy as np, tensorgrad as tg
     >>> network = tg.nn.Sequential(tg.nn.Dense(4, 3), tg.nn.ReLU(), tg.nn.Dense(3, 2))

@@ -12,6 +12,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..containers import parts
+from ..ops.operands import without_history
 from ..recording import Replacements, _recording, unchangeable, watched
 from ..tensor import Tensor, describe
 
@@ -61,6 +62,11 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         vars(self).setdefault("_made", next(_made))  # by which the modules in a set are ordered
+        if isinstance(value, (Module, Tensor)) and name in vars(Module) and name != "forward":
+            raise AttributeError(
+                f"{type(self).__name__}: an attribute named {name!r} would hide what Module has under that name; "
+                f"choose another one, such as {name.strip('_')}_layer"
+            )
         if name not in ("training", "_training"):  # a compiled step watches these
             Replacements.note(self, name, value)
         super().__setattr__(name, value)
@@ -230,7 +236,7 @@ class Module:
         KeyError
             If a name is missing or unknown.
         ValueError
-            If a shape or the kind of a dtype differs.
+            If a shape or the kind of a dtype differs, or what is one tensor here are two in the state.
         """
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -238,17 +244,24 @@ class Module:
                 f"{type(state).__name__}"
             )
         tensors = dict(self.named_tensors())
-        missing, unknown = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
+        missing, unknown = sorted(tensors.keys() - state.keys()), sorted(map(repr, state.keys() - tensors.keys()))
         if missing or unknown:
             raise KeyError(
                 f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
                 f"unknown: {', '.join(unknown) or 'nothing'}"
             )
-        arrays = {name: np.asarray(state[name]) for name in tensors}
+        arrays = {name: np.asarray(without_history(state[name])) for name in tensors}
+        names: dict[int, str] = {}
         for name, array in arrays.items():
             if array.shape != tensors[name].shape or array.dtype.kind != tensors[name].dtype.kind:
                 raise ValueError(
                     f"load_state_dict: {name} is {describe(array)}, the network needs {describe(tensors[name])}"
+                )
+            same = names.setdefault(id(tensors[name]), name)
+            if same != name and not np.array_equal(array, arrays[same], equal_nan=True):
+                raise ValueError(
+                    f"load_state_dict: {same} and {name} are one tensor of this network, but differ in the state, "
+                    "which is of a network that does not share it"
                 )
         for name, array in arrays.items():
             tensors[name].data = array.astype(tensors[name].dtype, copy=False)
