@@ -10,6 +10,7 @@ from .. import samples
 from ..recording import drawn
 from ..tensor import beside, declare
 from .operands import without_history
+from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
 """Generators whose raw numbers are random in all of their 64 bits: the same as those of ``integers``, and quicker."""
@@ -69,6 +70,7 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must satisfy 0 <= rate < 1, got {rate}")
+    check_generator("dropout", rng)
     if np.dtype(x.dtype).kind != "f":
         raise TypeError(f"dropout: takes floats, got {x.dtype}; use x.astype(np.float32)")
     mask = _keep_mask(without_history(x), rate, rng)
