@@ -20,7 +20,7 @@ from typing import Any, Callable
 import numpy as np
 from numpy import ndarray
 
-from .arrays import Array, describe
+from .arrays import Array, describe, is_view
 from .context import Watcher, _capture, _recording
 from .node import Node
 
@@ -82,6 +82,8 @@ def backward_pass(
                 continue
             if parent.order > node.order:
                 raise _changed(op)
+            if relevant is not None and _shows_a_change(parent):
+                raise _changed(op)
             if not parent.requires_grad or (relevant is not None and parent not in relevant):
                 continue
             so_far, operand = gradients.get(parent), arrays[index]
@@ -118,6 +120,15 @@ def _live(node: Node, recorded_as: Callable[[Node, Any], Any]) -> list[Any]:
         array if parent is None or not parent.requires_grad else recorded_as(parent, array)
         for parent, array in zip(node.parents, node.arrays)
     ]
+
+
+def _shows_a_change(node: Node) -> bool:
+    """Whether its array is a view of one that has been written into since; where all is visited, that is noticed."""
+    while node.arrays and is_view(node.array, node.arrays[0]) and (parent := node.parents[0]) is not None:
+        if parent.order > node.order:
+            return True
+        node = parent
+    return False
 
 
 def _leads_on(node: Node, relevant: Collection[Node] | None) -> bool:

@@ -114,8 +114,8 @@ def _iscomplex(x: Any) -> Any:
 for _name in (
     *("add", "subtract", "negative", "positive", "where", "getitem", "scatter"),
     *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "astype"),
-    *("flip", "roll", "rot90", "repeat", "trace", "setitem", "take_along_axis", "scatter_along_axis"),
-    *("sum", "mean", "cumsum", "masked_sum", "pad", "var", "std", "norm"),
+    *("flip", "roll", "rot90", "repeat", "trace", "diagonal", "setitem", "take_along_axis"),
+    *("scatter_along_axis", "sum", "mean", "cumsum", "masked_sum", "pad", "var", "std", "norm"),
 ):
     OPS[_name].accept_complex("direct")
 
