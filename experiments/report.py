@@ -123,7 +123,9 @@ def _quoted(part: str) -> str:
 def _escaped(character: str) -> str:
     if character.isprintable() and character not in "'\\":
         return character
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+    is_byte = "\udc80" <= character <= "\udcff"  # of a name that is not UTF-8
+    encoded = character.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in encoded)
 
 
 def _draw_network(run: Run, path: Path) -> None:
