@@ -52,7 +52,10 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         of_matrices = ufunc is np.matmul and all(np.ndim(x) >= 2 for x in inputs)
         if method == "__call__" and not settings and ufunc.nout == 1 and (ufunc.signature is None or of_matrices):
-            return Rows(ufunc(*_aligned(inputs)))
+            operands = _aligned(inputs)
+            if ufunc in (np.multiply, np.divide, np.matmul) and not all(_is_harmless(ufunc, x) for x in inputs):
+                return Rows(_zero_kept(ufunc, operands, inputs))
+            return Rows(ufunc(*operands))
         return _each(getattr(ufunc, method), inputs, settings)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, settings: Any) -> Any:
@@ -132,6 +135,28 @@ def _aligned(operands: Any, ndim: int = 0) -> list[Any]:
     return [
         x.stack.reshape(len(x.stack), *(1,) * (ndim - x.ndim), *x.shape) if isinstance(x, Rows) else x for x in operands
     ]
+
+
+def _is_harmless(ufunc: np.ufunc, x: Any) -> bool:
+    """Whether 0 times an operand, or 0 divided by it, is 0."""
+    return isinstance(x, Rows) or bool(np.isfinite(x).all() and (ufunc is not np.divide or np.all(x)))
+
+
+def _zero_kept(ufunc: np.ufunc, operands: list[Any], inputs: Any) -> Any:
+    """A product or quotient in which a gradient of 0 times NaN or infinity is 0.
+
+    A row of a Jacobian has zeros where its output does not depend on an element; so it has none of that one's NaN.
+    """
+    with np.errstate(invalid="ignore"):
+        result = ufunc(*operands)
+    rows = [isinstance(x, Rows) for x in inputs]
+    if all(rows) or (ufunc is np.divide and not rows[0]):
+        return result
+    if ufunc is not np.matmul:
+        return np.where(operands[rows.index(True)] == 0, 0, result)
+    counts = ufunc(*(x != 0 if is_row else ~np.isfinite(x) for x, is_row in zip(operands, rows)))
+    rest = ufunc(*(x if is_row else np.where(np.isfinite(x), x, 0) for x, is_row in zip(operands, rows)))
+    return np.where(counts, result, rest)
 
 
 def _row(tree: Any, i: int) -> Any:
