@@ -116,7 +116,8 @@ for _name in (
 
 for _name in (
     *("multiply", "divide", "reciprocal", "square", "power", "matmul", "einsum"),
-    *("solve", "inv", "det", "cofactors", "cofactors_along", "prod", "cumprod", "linear_recurrence", "convolve"),
+    *("solve", "inv", "det", "cofactors", "cofactors_along", "prod", "cumprod"),
+    *("products_of_others", "linear_recurrence", "convolve"),
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan"),
     *("arcsin", "arccos", "arcsinh", "arccosh", "arctanh", "one_minus_square"),

@@ -185,10 +185,40 @@ declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary())
 declare("tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2))
 declare("arcsin", np.arcsin, lambda g, out, x: g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
 declare("arccos", np.arccos, lambda g, out, x: -g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
-declare("arctan", np.arctan, lambda g, out, x: g / (1 + np.square(_finite(x))), sample=samples.unary())
+
+
+def _arctan_rule(g: Any, out: Any, x: Any) -> Any:
+    """1 / (1 + x^2); of real numbers in two divisions, as the square would overflow."""
+    if x.dtype.kind == "c":
+        return g / (1 + x * x)
+    modulus = np.hypot(x, 1)
+    return g / modulus / modulus
+
+
+declare("arctan", np.arctan, _arctan_rule, sample=samples.unary())
 declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
 declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
-declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
+
+
+def _tanh_slope(x: Any) -> Any:
+    """1 / cosh(x)^2 as (2 e^-|x| / (1 + e^-2|x|))^2: 1 - tanh(x)^2 has no digits left where tanh is almost 1."""
+    power = np.exp(-np.absolute(x))
+    return np.square(2 * power / (1 + power * power))
+
+
+_tanh_slope_op = declare(
+    "tanh_slope",
+    _tanh_slope,
+    lambda g, out, x: g * (-2 * out * np.tanh(x)),
+    sample=samples.unary(),
+    expects="a floating array",
+)
+declare(
+    "tanh",
+    np.tanh,
+    lambda g, out, x: g * (1 - out * out if x.dtype.kind == "c" else _tanh_slope_op(x)),
+    sample=samples.unary(),
+)
 declare(  # of real numbers the modulus of x + i, as the square would overflow
     "arcsinh",
     np.arcsinh,
