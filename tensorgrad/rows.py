@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from string import ascii_letters
 from typing import Any, Callable
 
 import numpy as np
@@ -63,6 +64,8 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
             return args[0]
         if function is np.where and len(args) == 3:
             return Rows(np.where(*_aligned(args)))
+        if function is np.einsum and len(args) == 3 and "->" in args[0]:
+            return _einsum(*args, **settings)
         method = _METHODS.get(function)
         if method is not None and isinstance(args[0], Rows):
             return method(*args, **settings)
@@ -154,9 +157,32 @@ def _zero_kept(ufunc: np.ufunc, operands: list[Any], inputs: Any) -> Any:
         return result
     if ufunc is not np.matmul:
         return np.where(operands[rows.index(True)] == 0, 0, result)
-    counts = ufunc(*(x != 0 if is_row else ~np.isfinite(x) for x, is_row in zip(operands, rows)))
-    rest = ufunc(*(x if is_row else np.where(np.isfinite(x), x, 0) for x, is_row in zip(operands, rows)))
+    return _zero_kept_in_sums(ufunc, operands, rows, result)
+
+
+def _zero_kept_in_sums(function: Callable[..., Any], operands: Any, rows: list[bool], result: Any) -> Any:
+    """``result``, a sum of products, without what 0 times NaN or infinity has added."""
+    counts = function(*(x != 0 if is_row else ~np.isfinite(x) for x, is_row in zip(operands, rows)))
+    rest = function(*(x if is_row else np.where(np.isfinite(x), x, 0) for x, is_row in zip(operands, rows)))
     return np.where(counts, result, rest)
+
+
+def _einsum(subscripts: str, first: Any, second: Any, optimize: Any = False) -> Rows:
+    """Of two operands, for all rows at once: their number is one more label."""
+    inputs, output = subscripts.split("->")
+    label = next(letter for letter in ascii_letters if letter not in subscripts)
+    rows = [isinstance(x, Rows) for x in (first, second)]
+    operands = [x.stack if is_row else x for x, is_row in zip((first, second), rows)]
+    labels = [label + own if is_row else own for own, is_row in zip(inputs.split(","), rows)]
+
+    def summed(*arrays: Any) -> Any:
+        return np.einsum(f"{','.join(labels)}->{label}{output}", *arrays, optimize=optimize)
+
+    with np.errstate(invalid="ignore"):
+        result = summed(*operands)
+    if all(rows) or all(np.isfinite(x).all() for x, is_row in zip(operands, rows) if not is_row):
+        return Rows(result)
+    return Rows(_zero_kept_in_sums(summed, operands, rows, result))
 
 
 def _row(tree: Any, i: int) -> Any:
