@@ -274,3 +274,42 @@ def test_higher_derivatives_of_sigmoid_and_tanh_keep_their_tails(dtype):
     assert_accurate(second, -2 * sech(wide) ** 2 * np.tanh(wide), dtype)
     third = tg.grad(tg.grad(tg.grad(tg.sigmoid)))(np.float64(0.0))
     assert third == -1 / 8
+
+
+# Powers: NumPy's own is slow where the base is negative
+
+BASES = np.array([-np.inf, -30.0, -1.5, -1.0, -0.3, -0.0, 0.0, 0.2, 1.0, 1.7, 40.0, np.inf, np.nan])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("exponent", [*range(-7, 8), -1.0, 0.0, 3.0, -0.5, 0.25, 1.5, np.inf, -np.inf, np.nan, 40, -41])
+def test_powers_are_those_of_numpy_within_two_units(exponent, dtype):
+    """Signs of zero, infinities and NaN too."""
+    x = BASES.astype(dtype)
+    with np.errstate(all="ignore"):
+        got, wanted = (tg.Tensor(x) ** exponent).numpy(), x**exponent
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(np.signbit(got[~np.isnan(got)]), np.signbit(wanted[~np.isnan(wanted)]))
+    special = ~np.isfinite(wanted) | (wanted == 0)
+    np.testing.assert_array_equal(got[special], wanted[special])
+    usual = ~special & (np.abs(wanted) >= np.finfo(dtype).tiny)
+    units = np.abs(got[usual].astype(WIDE) - wanted[usual]) / np.spacing(np.abs(wanted[usual]))
+    assert (units <= 2.5).all()
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 4, 5, -1, -2, -3, 3.0])
+def test_whole_powers_of_negative_numbers_never_reach_numpys_slow_loop(exponent, monkeypatch):
+    x = np.array([-2.0, -1.0, 3.0])
+    bases = []
+
+    def power(x, y, slow=np.power):
+        bases.append(np.min(x))
+        return slow(x, y)
+
+    monkeypatch.setattr("tensorgrad.ops.elementwise.np.power", power)
+    for function in (lambda x: (x**exponent).sum(), lambda x: tg.OPS["power"](x, exponent).sum()):
+        gradient = tg.grad(function)(x)
+        np.testing.assert_allclose(gradient, exponent * x ** (exponent - 1), rtol=1e-15)
+        second = tg.grad(lambda x, f=function: tg.grad(f)(x).sum())(x)
+        np.testing.assert_allclose(second, exponent * (exponent - 1) * x ** (exponent - 2.0), rtol=1e-15)
+    assert all(base >= 0 for base in bases)

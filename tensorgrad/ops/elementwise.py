@@ -14,7 +14,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import beside, declare, implements
+from ..tensor import OPS, beside, declare, implements
 
 
 def _typed(value: Any, out: Any) -> Any:
@@ -96,11 +96,35 @@ def _divmod(x: Any, y: Any) -> Any:
 # Powers and roots
 
 
+_QUICK_POWERS: dict[float, Callable[[Any], Any]] = {
+    -1: np.reciprocal,
+    0: np.ones_like,
+    0.5: np.sqrt,
+    1: np.positive,
+    2: np.square,
+    3: lambda x: x * x * x,
+    4: lambda x: np.square(np.square(x)),
+}
+"""Powers within two units in the last place; further products would round more."""
+
+
+def _power(x: Any, y: Any) -> Any:
+    """NumPy's power takes 50 times as long where the base is negative, so whole exponents are kept away from it."""
+    if type(y) not in (int, float) or getattr(getattr(x, "dtype", None), "kind", "") != "f":
+        return np.power(x, y)
+    if (quick := _QUICK_POWERS.get(y)) is not None:
+        return quick(x)
+    if not float(y).is_integer():
+        return np.power(x, y)
+    size = np.power(np.absolute(x), y)
+    return np.copysign(size, x) if y % 2 else size
+
+
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0 and where infinite exponents give 0, though the formula says 0 times infinity."""
     x = _typed(x, out)
     if isinstance(y, (int, float, complex)) and abs(y) != np.inf:
-        return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
+        return g * (y * OPS["power"](x, y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
     power = np.where((x == 0) & (y == 0), 1, x) ** (y - 1)
     slope = np.where((power == 0) & np.isinf(y), 0, y) * power
@@ -121,7 +145,15 @@ def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
 
 
-declare("power", np.power, _power_base, _power_exponent, sample=samples.positive_base)
+declare(
+    "power",
+    _power,
+    _power_base,
+    _power_exponent,
+    sample=samples.positive_base,
+    numpy=np.power,
+    broadcasts=True,
+)
 declare("float_power", np.float_power, _power_base, _power_exponent, sample=samples.positive_base)
 declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0))
 declare("cbrt", np.cbrt, lambda g, out, x: g / 3 / out / out, sample=samples.unary(avoid=[0]))
