@@ -33,10 +33,10 @@ class Capture(Recorder):
             return tensor._array
         leaf = self._leaves.get(id(tensor))
         if leaf is None:
-            self._check_leaf(tensor)
             if self._is_made_inside(tensor):  # from arrays that are not traced
                 tensor._array = self.constant(tensor._array)
                 return tensor._array
+            self._check_leaf(tensor)
             leaf = self._new_leaf(tensor)
         return leaf.traced if tensor._array is leaf.data else self.constant(tensor._array)
 

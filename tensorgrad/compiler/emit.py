@@ -11,8 +11,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..core.node import clock
 from ..core.arrays import OWNED
+from ..core.node import clock
 from ..ops.operands import FEW
 from . import reductions
 from .capture import replayed_output

@@ -191,6 +191,8 @@ def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:
     >>> sum_to_shape(np.ones((2, 3)), (3,))
     array([2., 2., 2.])
     """
+    if gradient.dtype.char == "e":  # half precision does not count beyond 2,048
+        return sum_to_shape(gradient.astype(np.float32), shape).astype(gradient.dtype)
     added = gradient.ndim - len(shape)
     if gradient.shape[added:] == shape:
         return gradient.sum(axis=tuple(range(added)))

@@ -205,14 +205,15 @@ def _laid_out_like(pattern: Any, array: Any) -> Any:
 
 def _positions(op: Op, settings: dict[str, Any], base: Any, dtype: Any, name: str) -> ndarray:
     """Where the elements of a view are in the base, counted in C order."""
-    places = op.forward(np.arange(base.size).reshape(base.shape), **settings)
+    places: ndarray = op.forward(np.arange(base.size).reshape(base.shape), **settings)
     if base.dtype != dtype:
         raise TypeError(
             f"{name}: {op.name} gives a view of {dtype} on {base.dtype}; change a copy of it (x + 0), or the base"
         )
     if not places.flags.writeable:
         raise ValueError(f"{name}: {op.name} gives a view that is read-only, as in NumPy; change a copy of it (x + 0)")
-    return places.reshape(-1)
+    flat: ndarray = places.reshape(-1)
+    return flat
 
 
 def plain_index(index: Any) -> Any:

@@ -83,7 +83,7 @@ class Outlook(Node):
 
     __slots__ = ("leaf_node",)
     requires_grad = False
-    order = property(lambda self: self.leaf_node.order)  # type: ignore[assignment]
+    order = property(lambda self: self.leaf_node.order)
 
     def __init__(self, leaf_node: Node) -> None:
         self.op = self.arrays = self.array = None

@@ -21,7 +21,7 @@ def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, n
 
 
 def _diagonal_rule(g: Any, out: Any, x: Any, offset: int) -> Any:
-    return OPS["scatter"](g, index=(..., *_diagonal_index(*x.shape[-2:], offset)), shape=x.shape)
+    return OPS["scatter"](g, index=(..., *_diagonal_index(x.shape[-2], x.shape[-1], offset)), shape=x.shape)
 
 
 declare(

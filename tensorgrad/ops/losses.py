@@ -11,7 +11,7 @@ from .. import samples
 from ..recording import verified
 from ..tensor import Tensor, beside, declare, describe
 from .activations import log_softmax, softmax
-from .operands import as_operand, in_dtype, largest
+from .operands import as_operand, in_dtype, in_single, largest
 
 MANY = 256
 """Classes from which a table of all one-hot rows would be too large."""
@@ -40,6 +40,7 @@ def _one_hot(labels: Any, logits: Any) -> Any:
     return labels[..., None] == beside(_every(1, count), logits)
 
 
+@in_single
 def _index_cross_entropy(logits: Any, labels: Any) -> Any:
     shifted = logits - largest(logits, -1)
     positions = in_dtype(labels.ravel(), np.intp) + beside(_every(logits.shape[-1], logits.size), logits)
@@ -63,11 +64,13 @@ _cross_entropy_of_indices = declare(
 )
 
 
+@in_single
 def _row_cross_entropy(logits: Any, labels: Any) -> Any:
     logarithms = np.where(labels == 0, 0, log_softmax(logits))  # 0 times -infinity is 0 here
     return -(labels * logarithms).sum(axis=-1).mean()
 
 
+@in_single
 def _row_logits_rule(g: Any, out: Any, logits: Any, labels: Any) -> Any:
     total = labels.sum(axis=-1, keepdims=True)
     return (softmax(logits) * total - labels) * (g * (logits.shape[-1] / logits.size))

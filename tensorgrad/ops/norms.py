@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import samples
 from ..tensor import OPS, declare, implements
 from .decompositions import check_matrices
-from .operands import as_operand, quotient
+from .operands import as_operand, in_single, quotient
 from .reductions import restored
 
 squared_norm = declare(
@@ -27,6 +27,7 @@ def _squares(x: Any) -> Any:
     return np.square(np.real(x)) + np.square(np.imag(x)) if x.dtype.kind == "c" else x * x
 
 
+@in_single
 def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = False) -> Any:
     if order == 2:
         return np.sqrt(_squares(x).sum(axis=axis, keepdims=keepdims))
@@ -34,6 +35,7 @@ def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = Fals
     return np.power(powers.sum(axis=axis, keepdims=keepdims), 1 / order)
 
 
+@in_single
 def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
     """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0, or the norm overflows.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar, cast
 
 import numpy as np
 
 from ..core.node import Node
 from ..core.tensor import history
 from ..tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def as_operand(x: Any) -> Any:
@@ -37,25 +39,29 @@ def hollow(x: Any) -> Any:
     return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Tensor) else x
 
 
-def in_single(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward function or a rule that computes half precision in single, and gives its result in half.
-
-    Half precision has no numbers beyond 65,504, which sums of many elements and powers soon exceed, and 3 digits.
-    """
-
-    @wraps(function)
-    def call(*operands: Any, **settings: Any) -> Any:
-        if not any(getattr(x, "dtype", None) == np.float16 for x in operands):
-            return function(*operands, **settings)
-        single = (x.astype(np.float32) if getattr(x, "dtype", None) == np.float16 else x for x in operands)
-        return function(*single, **settings).astype(np.float16)
-
-    return call
-
-
 def in_dtype(values: Any, dtype: Any) -> Any:
     """``values`` in ``dtype``, themselves where they have it."""
     return values if values.dtype == dtype else values.astype(dtype)
+
+
+def in_single(function: F) -> F:
+    """Decorate a forward function or a rule: half precision is computed in single, and the result is half again.
+
+    A sum of half precision overflows at 65,504, and stays at 2,048 when ones are added to it.
+    """
+
+    @wraps(function)
+    def widened(*arrays: Any, **settings: Any) -> Any:
+        if settings.get("dtype") is not None or not any(map(_is_half, arrays)):
+            return function(*arrays, **settings)
+        wide = (array.astype(np.float32) if _is_half(array) else array for array in arrays)
+        return in_dtype(function(*wide, **settings), np.dtype(np.float16))
+
+    return cast(F, widened)
+
+
+def _is_half(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "char", "") == "e"
 
 
 def expanded(g: Any, shape: tuple[int, ...]) -> Any:

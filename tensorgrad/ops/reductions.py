@@ -15,6 +15,7 @@ import numpy as np
 from .. import samples
 from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
 from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest, quotient
+from .scans import products_of_others
 
 _NOT_GIVEN = np._NoValue
 
@@ -93,7 +94,7 @@ def _prod_rule(
 ) -> Any:
     """The product of the others, without a division, so that zeros are exact."""
     factors = in_dtype(x if where is True else np.where(where, x, 1), g.dtype)
-    others = from_rows(OPS["products_of_others"](as_rows(factors, axis)), x, axis)
+    others = from_rows(products_of_others(as_rows(factors, axis)), x, axis)
     if _is_given(initial):
         others = others * initial
     return in_dtype(_selected(where, restored(g, x, axis, keepdims) * others), x.dtype)
@@ -104,6 +105,7 @@ def _mean_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdi
     return in_dtype(expanded(_selected(where, share), x.shape), x.dtype)
 
 
+@in_single
 def _var_rule(
     g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, ddof: float, dtype: Any = None
 ) -> Any:
@@ -128,6 +130,7 @@ def _are_equal(x: Any, where: Any, axis: Any) -> Any:
     return lowest.min(axis=axis, keepdims=True) >= highest.max(axis=axis, keepdims=True)
 
 
+@in_single
 def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **settings: Any) -> Any:
     """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
     if x.size == 0:
@@ -180,6 +183,7 @@ def _of_axes(name: str) -> Callable[..., Any]:
 
 
 def _of_axes_and_freedom(name: str) -> Callable[..., Any]:
+    @in_single
     def reduce(x: Any, *, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return getattr(x, name)(axis=axis, ddof=ddof, keepdims=keepdims)
 
@@ -203,6 +207,7 @@ def _as_mean(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_variance(function: Callable[..., Any]) -> Callable[..., Any]:
+    @in_single
     def reduce(
         x: Any, where: Any, *, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
     ) -> Any:

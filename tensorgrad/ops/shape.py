@@ -263,8 +263,8 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
     if indexing == "xy":
         axes[:2] = axes[:2][::-1]
     lengths = [[as_tensor(x).size if a == axis else 1 for a in axes] for axis, x in enumerate(xi)]
-    grids = tuple(as_tensor(x).reshape(shape) for x, shape in zip(xi, lengths))
-    grids = grids if sparse else np.broadcast_arrays(*grids)
+    open_grids = tuple(as_tensor(x).reshape(shape) for x, shape in zip(xi, lengths))
+    grids: Any = open_grids if sparse else np.broadcast_arrays(*open_grids)
     return tuple(map(np.copy, grids)) if copy else grids
 
 
