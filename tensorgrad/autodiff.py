@@ -9,7 +9,7 @@ import numpy as np
 
 from .core import Tensor, backward_pass, seed_for
 from .core.context import recorded
-from .core.tensor import history, standing_for
+from .core.tensor import as_used, history
 
 
 @overload
@@ -90,7 +90,7 @@ def swept(output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: boo
     if create_graph:
         with recorded():
             seed = seed if isinstance(seed, Tensor) else Tensor(seed)
-            found = backward_pass(history(output), seed, set(nodes), retain_graph, recorded_as=standing_for)
+            found = backward_pass(history(output), seed, set(nodes), retain_graph, recorded_as=as_used)
             gradients = {node: _unshared(part) for node, part in found}
     else:
         seed = seed.data if isinstance(seed, Tensor) else seed

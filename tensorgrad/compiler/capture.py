@@ -108,9 +108,10 @@ class Capture(Recorder):
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]
         return self.source(function, function(*examples, **copy.deepcopy(settings)), arrays, **settings)
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any]) -> None:
-        """A check made in every replay, before anything outside is changed."""
-        function(*(x.example if isinstance(x, Traced) else x for x in arrays))
+    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+        """A check made in every replay, before anything outside is changed; and now, if what follows relies on it."""
+        if now:
+            function(*(x.example if isinstance(x, Traced) else x for x in arrays))
         self.emit("check", function, tuple(arrays), {}, np.empty(0))
 
     def watch(self, owner: Any, attribute: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..core.node import clock
-from ..core.tensor import OWNED
+from ..core.arrays import OWNED
 from ..ops.operands import FEW
 from . import reductions
 from .capture import replayed_output

@@ -11,6 +11,9 @@ from numpy import ndarray
 Array = Any
 """An array of any library that speaks NumPy's protocols (or a scalar), where a Tensor is not meant."""
 
+RESULT, OWNED, SHARED = "result", "owned", "shared"
+"""Who may write into a Tensor's array: nobody, as an op made it; the Tensor, a compiled step in its name; anybody."""
+
 SMALL = 65536
 """Bytes of an array whose copies are not worth sharing."""
 
@@ -23,6 +26,8 @@ def as_operand(value: Any) -> Any:
         return value
     if hasattr(value, "__array_function__") and not isinstance(value, ndarray):
         return value
+    if hasattr(value, "toarray"):
+        raise TypeError("Tensor: sparse matrices are not differentiated; pass tensorgrad.Tensor(S.toarray())")
     if hasattr(value, "filled"):
         raise TypeError("Tensor: masked arrays are not differentiated; pass array.filled(...) and a mask to np.where")
     if isinstance(value, np.matrix):
@@ -69,6 +74,14 @@ def _may_change(array: ndarray) -> bool:
 def _bits(array: ndarray) -> ndarray:
     """The elements as integers: equal where no bit differs, which -0.0 and NaN do not say of themselves."""
     return array.view(f"u{array.dtype.itemsize}")
+
+
+def is_view(result: Any, operand: Any) -> bool:
+    """Whether what an op made of an operand shares its memory."""
+    base = getattr(result, "base", None)
+    if base is None or base is operand or base is getattr(operand, "base", None):
+        return base is not None
+    return not isinstance(base, ndarray) and type(result) is ndarray and np.may_share_memory(result, operand)
 
 
 def describe(value: Any) -> str:

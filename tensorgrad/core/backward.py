@@ -20,7 +20,7 @@ from typing import Any, Callable
 import numpy as np
 from numpy import ndarray
 
-from .arrays import Array, describe
+from .arrays import Array, describe, is_view
 from .context import Watcher, _capture, _recording
 from .node import Node
 
@@ -60,6 +60,7 @@ def backward_pass(
         youngest_first.append((-output.order, output))
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     in_place = watcher is None and _capture.get() is None
+    zeros_kept = getattr(type(seed), "zeros_kept", None)  # of many gradients at once: see tensorgrad.rows
     while youngest_first:
         node = heappop(youngest_first)[1]
         gradient = gradients.pop(node)
@@ -81,6 +82,8 @@ def backward_pass(
                 continue
             if parent.order > node.order:
                 raise _changed(op)
+            if relevant is not None and _shows_a_change(parent):
+                raise _changed(op)
             if not parent.requires_grad or (relevant is not None and parent not in relevant):
                 continue
             so_far, operand = gradients.get(parent), arrays[index]
@@ -96,6 +99,8 @@ def backward_pass(
                     part = rule(gradient, out, *values, **settings)
                 else:
                     continue
+                if zeros_kept is not None and op.broadcasts:
+                    part = zeros_kept(gradient, part)
                 if watcher is not None:
                     watcher.differentiated(node, index, part)
                 if part.shape != operand.shape or part.dtype != operand.dtype:
@@ -115,6 +120,15 @@ def _live(node: Node, recorded_as: Callable[[Node, Any], Any]) -> list[Any]:
         array if parent is None or not parent.requires_grad else recorded_as(parent, array)
         for parent, array in zip(node.parents, node.arrays)
     ]
+
+
+def _shows_a_change(node: Node) -> bool:
+    """Whether its array is a view of one that has been written into since; where all is visited, that is noticed."""
+    while node.arrays and is_view(node.array, node.arrays[0]) and (parent := node.parents[0]) is not None:
+        if parent.order > node.order:
+            return True
+        node = parent
+    return False
 
 
 def _leads_on(node: Node, relevant: Collection[Node] | None) -> bool:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from .arrays import SHARED, is_view
 from .context import _capture, _recording, no_grad, recorded
+from .node import clock
 from .registry import OPS
 
 if TYPE_CHECKING:
@@ -22,25 +24,26 @@ if TYPE_CHECKING:
 
 
 class View(NamedTuple):
-    """How a Tensor shares the memory of another, its base."""
+    """How a Tensor shares the memory of another, its base, which may be a view as well."""
 
     base: Tensor
     op: Op
     settings: dict[str, Any]
+    root: Tensor
+    """The base of the base and so on: the one that is no view."""
     seen: Any
-    """The base's array when the view was made of it."""
+    """The root's array when the view was made."""
     is_recorded: bool
-    """Whether gradients flow through it; not for one made inside ``no_grad``."""
+    """Whether gradients flow through it; not for one made of a Tensor that requires them inside ``no_grad``."""
 
 
 def view_of(op: Op, operands: Any, arrays: list[Any], settings: dict[str, Any], data: Any) -> View | None:
-    """What there is to know if ``data``, an op's result, is a view of the first operand."""
-    base, array = operands[0], arrays[0]
-    if not hasattr(base, "_view"):  # no Tensor
+    """What there is to know if ``data``, an op's result, is a view of its operand."""
+    if len(operands) != 1 or (type(data) is ndarray and not is_view(data, arrays[0])):
         return None
-    if type(data) is ndarray and data.base is not array and data.base is not getattr(array, "base", None):
-        return None
-    return View(base, op, settings, base._array, bool(_recording.get()))
+    base = operands[0]
+    root = base if base._view is None else base._view.root
+    return View(base, op, settings, root, root._array, bool(_recording.get()) or not base._requires_grad)
 
 
 class InPlace:
@@ -51,7 +54,7 @@ class InPlace:
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
         index = plain_index(index)
-        if getattr(value, "_view", None) is not None and _is_item(value._view, self, index):
+        if getattr(value, "_view", None) is not None and _is_item(value, self, index):
             return  # the end of x[i] += y: the item is a view, and the change has been made
         kind = self._array.dtype.kind
         if hasattr(value, "_requires_grad") and value._requires_grad and kind not in "fc":
@@ -99,15 +102,21 @@ class InPlace:
                 )
             if capture is not None:
                 self.data = after.data
+            elif self._memory is SHARED:
+                self._array[...] = after._array
+                self._node.order = next(clock)
             else:
-                self._take(after._array if getattr(after._array, "base", None) is None else after._array.copy())
+                array = _laid_out_like(self._array, after._array)
+                self._take(array if getattr(array, "base", None) is None else array.copy(order="K"))
         elif after._requires_grad or before._requires_grad:
             if capture is not None:
                 capture.refuse_if_outside(self)
-            self._array, self._node, self._memory = after._array, after._node, after._memory
-            self._requires_grad = after._requires_grad
+            self._array, self._memory = _laid_out_like(self._array, after._array), after._memory
+            self._node, self._requires_grad = after._node, after._requires_grad
+        elif self._memory is SHARED and capture is None:
+            self._array[...] = after._array
         else:
-            self._array, self._memory = after._array, after._memory
+            self._array, self._memory = _laid_out_like(self._array, after._array), after._memory
         return self
 
     def _so_far(self: Any) -> Any:
@@ -121,12 +130,18 @@ class InPlace:
     def _change_base(self: Any, change: Callable[[Any, Any], Any], other: Any, name: str) -> Any:
         """Change a view: assign the new value to its part of the base."""
         self._follow_base()
-        base, op, settings, _, is_recorded = self._view
-        if is_recorded and base._requires_grad and base._node.op is None and _recording.get():
-            raise TypeError(
-                f"{name}: this tensor is a view of a leaf that requires gradients, which would lose its .grad; change "
-                "a copy (y = x[i] + 0), or, if no gradient is meant, change it inside tensorgrad.no_grad()"
-            )
+        base, op, settings, _, _, is_recorded = self._view
+        if base._requires_grad and _recording.get():
+            if base._node.op is None:
+                raise TypeError(
+                    f"{name}: this tensor is a view of a leaf that requires gradients, which would lose its .grad; "
+                    "change a copy (y = x[i] + 0), or, if no gradient is meant, change it inside tensorgrad.no_grad()"
+                )
+            if not is_recorded:
+                raise RuntimeError(
+                    f"{name}: this tensor is a view that was made inside no_grad, so that a change of it would cut off "
+                    "the gradients of what it is a view of; make the view outside, or change a copy (x + 0)"
+                )
         before = self._so_far()
         after = change(before, before if other is self else other)
         if op.name == "getitem":
@@ -143,39 +158,61 @@ class InPlace:
 
     def _follow_base(self: Any) -> None:
         """Be made again of the base, where that has changed."""
-        base, op, settings, seen, is_recorded = self._view
-        if base._view is not None:
-            base._follow_base()
-        if base._array is seen:
+        root = self._view.root
+        if root._array is self._view.seen and not (self._requires_grad and root._node.order > self._node.order):
             return
+        outdated = [self]
+        while (base := outdated[-1]._view.base)._view is not None:
+            outdated.append(base)
+        for view in reversed(outdated):  # not by recursion: views of views of views are thousands deep in some loops
+            view._make_again(base)
+
+    def _make_again(self: Any, root: Any) -> None:
+        """Apply the op that made this view to the base as it is now."""
+        base, op, settings, _, _, is_recorded = self._view
         with recorded() if is_recorded else no_grad():
             again = op(base, **settings)
         self._array, self._node, self._requires_grad = again._array, again._node, again._requires_grad
         self._memory = again._memory
-        self._view = View(base, op, settings, base._array, is_recorded)
+        self._view = View(base, op, settings, root, root._array, is_recorded)
 
 
-def _is_item(view: View, base: Any, index: Any) -> bool:
-    """Whether a view is ``base[index]``, and up to date."""
-    if view.base is not base or view.op.name != "getitem" or base._array is not view.seen:
+def _is_item(value: Any, base: Any, index: Any) -> bool:
+    """Whether a view is ``base[index]``, and up to date, with its gradients."""
+    view = value._view
+    if view.base is not base or view.op.name != "getitem" or view.root._array is not view.seen:
         return False
-    own = view.settings["index"]
-    return type(own) is type(index) and bool(own == index)
+    return value._requires_grad == base._requires_grad and _is_same_index(view.settings["index"], index)
+
+
+def _is_same_index(one: Any, other: Any) -> bool:
+    """Whether two indices are surely the same; those of arrays may be, which is not looked into."""
+    if type(one) is not type(other) or isinstance(one, ndarray):
+        return False
+    if type(one) is tuple:
+        return len(one) == len(other) and all(map(_is_same_index, one, other))
+    return bool(one == other)
+
+
+def _laid_out_like(pattern: Any, array: Any) -> Any:
+    """The array, in memory as ``pattern`` is: on this depends what is a view of it and what a copy."""
+    if type(array) is not ndarray or array.ndim < 2 or array.strides == pattern.strides:
+        return array
+    result = np.empty_like(pattern)
+    result[...] = array
+    return result
 
 
 def _positions(op: Op, settings: dict[str, Any], base: Any, dtype: Any, name: str) -> ndarray:
     """Where the elements of a view are in the base, counted in C order."""
-    places = np.asarray(op.forward(np.arange(base.size).reshape(base.shape), **settings)).reshape(-1)
+    places = op.forward(np.arange(base.size).reshape(base.shape), **settings)
     if base.dtype != dtype:
         raise TypeError(
             f"{name}: {op.name} gives a view of {dtype} on {base.dtype}; change a copy of it (x + 0), or the base"
         )
-    if np.bincount(places, minlength=1).max(initial=0) > 1:
-        raise ValueError(
-            f"{name}: {op.name} gives a view whose elements share memory, so that a change of one changes others; "
-            "change a copy (x + 0)"
-        )
-    return places
+    if not places.flags.writeable:
+        raise ValueError(f"{name}: {op.name} gives a view that is read-only, as in NumPy; change a copy of it (x + 0)")
+    return places.reshape(-1)
 
 
 def plain_index(index: Any) -> Any:
@@ -223,6 +260,8 @@ for _name, _op in {
     "imod": "remainder",
     "ipow": "power",
     "imatmul": "matmul",
+    "ilshift": "left_shift",
+    "irshift": "right_shift",
     "iand": "bitwise_and",
     "ior": "bitwise_or",
     "ixor": "bitwise_xor",

@@ -70,3 +70,21 @@ class Source(Node):
         self.op = self.arrays = self.array = None
         self.parents, self.settings, self.order = (), {}, next(clock)
         self.leaf, self.requires_grad = leaf, leaf is not None
+
+
+class Outlook(Node):
+    """Where a computation starts with a view of a leaf that no gradient flows through, as it was made in ``no_grad``.
+
+    Attributes
+    ----------
+    leaf_node
+        The leaf's node; what is older than its last change was computed from another value of the view.
+    """
+
+    __slots__ = ("leaf_node",)
+    requires_grad = False
+    order = property(lambda self: self.leaf_node.order)  # type: ignore[assignment]
+
+    def __init__(self, leaf_node: Node) -> None:
+        self.op = self.arrays = self.array = None
+        self.parents, self.settings, self.leaf_node = (), {}, leaf_node

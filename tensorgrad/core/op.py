@@ -10,12 +10,12 @@ from typing import Any, Callable, Optional
 import numpy as np
 from numpy import ndarray
 
-from .arrays import as_operand, describe, unchanging
+from .arrays import OWNED, RESULT, SHARED, as_operand, describe, unchanging
 from .context import _capture, _recording
-from .inplace import view_of
-from .node import Node, Source, clock
+from .inplace import View, view_of
+from .node import Node, Outlook, Source, clock
 from .registry import NUMPY, OPS, refuse, refuse_complex
-from .tensor import RESULT, SHARED, Tensor, as_data
+from .tensor import Tensor, as_data
 
 Rule = Optional[Callable[..., Any]]
 
@@ -138,7 +138,7 @@ class Op:
                 recording.computed(node)
         else:
             out._requires_grad = False
-            out._node = None if capture is None else Source()
+            out._node = _start(out._view) if capture is None else Source()
         return out
 
     def _unchanging(self, operands: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
@@ -314,6 +314,14 @@ def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 
     call.op = op  # type: ignore[attr-defined]
     return call
+
+
+def _start(view: View | None) -> Node | None:
+    """The node of a result that is not recorded: of a view the root's, which knows when that was last written into."""
+    if view is None or view.root._memory is not OWNED:
+        return None
+    node: Any = view.root._node
+    return Outlook(node) if node.requires_grad else node
 
 
 _new_tensor, _new_node = Tensor.__new__, Node.__new__

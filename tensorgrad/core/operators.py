@@ -134,8 +134,7 @@ class Operators:
 
     def flatten(self, order: str = "C") -> Tensor:
         """The elements along one axis, recorded; as in NumPy a copy, which changes of this tensor do not reach."""
-        result = self.ravel(order)
-        result._view = None
+        result: Tensor = NUMPY[np.copy](self.ravel(order))
         return result
 
     def transpose(self, *axes: Any) -> Tensor:

@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 from numpy import ndarray
 
-from .arrays import Array, as_operand, describe
+from .arrays import OWNED, RESULT, SHARED, Array, as_operand, describe
 from .backward import backward_pass
-from .context import _capture
+from .context import _capture, no_grad
 from .inplace import InPlace, View, plain_index
 from .node import Node, Source, clock
 from .operators import Operators
@@ -25,9 +25,6 @@ from .registry import NUMPY, OPS, is_default, no_rule, numpy_name, refuse
 
 if TYPE_CHECKING:
     from .op import Op
-
-RESULT, OWNED, SHARED = "result", "owned", "shared"
-"""Who may write into a Tensor's array: nobody, as an op made it; the Tensor, a compiled step in its name; anybody."""
 
 _adding_up = threading.Lock()
 _stand_ins: WeakKeyDictionary[Node, ref[Tensor]] = WeakKeyDictionary()
@@ -128,7 +125,10 @@ class Tensor(Operators, InPlace):
             )
         if (capture := _capture.get()) is not None:
             capture.lift(self)
-        if array is not self._array:
+        if array is not self._array and self._view is not None:
+            with no_grad():
+                self._change(lambda x, _: Tensor(array), None, "Tensor.data")
+        elif array is not self._array:
             self._take(array.copy())
         elif self._node is not None:
             self._node.order = next(clock)
@@ -150,11 +150,16 @@ class Tensor(Operators, InPlace):
 
     def _share(self) -> None:
         """Let somebody outside write into the array: a copy of it, as histories may hold the one so far."""
-        if self._view is None:
-            self._array, self._memory = self._array.copy(), SHARED
-        else:
-            self._view.base._share()
-            self._follow_base()
+        owner = self if self._view is None else self._view.root
+        owner._array, owner._memory = owner._array.copy(order="K"), SHARED
+        self._current()
+
+    def _own(self) -> None:
+        """Be no view any more, but a tensor of its own."""
+        if self._view is not None:
+            array, root = self._current().copy(), self._view.root
+            self._view, self._array, self._memory = None, array, OWNED
+            root._array = root._array.view()  # so that views of this tensor find that they have another root
 
     def _take(self, array: Array) -> None:
         """Let a new array, which nobody else holds, be the data from now on."""
@@ -189,7 +194,7 @@ class Tensor(Operators, InPlace):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to this tensor."""
+        """Whether gradients flow to this tensor; a view that is made a leaf becomes a tensor of its own."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -203,8 +208,9 @@ class Tensor(Operators, InPlace):
             raise RuntimeError(
                 "Tensor: the result of recorded ops requires gradients; use tensor.detach() to cut it off"
             )
-        if value and self.is_leaf:  # a new node: what was computed from it before does not lead back to it
-            self._node = Source(ref(self))
+        if value and self.is_leaf:
+            self._own()
+            self._node = Source(ref(self))  # a new node: what was computed from it before does not lead back to it
         elif isinstance(self._node, Source):
             self._node.requires_grad = bool(value)
         self._requires_grad = bool(value)
@@ -305,8 +311,8 @@ class Tensor(Operators, InPlace):
             raise ConversionError(
                 f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
                 "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
-                "tensorgrad.Tensor(np.zeros(n)) collect them), or call tensor.item() or tensor.numpy() if no gradient "
-                "is meant"
+                "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
+                "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
             )
         return self._read()
 
@@ -396,14 +402,25 @@ def standing_for(node: Node, array: Any) -> Tensor:
 
     For a leaf it is the leaf itself.
     """
-    known = _stand_ins.get(node) if node.leaf is None else node.leaf
+    known = _stand_ins.get(node, node.leaf)
     tensor = known() if known is not None else None
     if tensor is None:
-        tensor = Tensor.__new__(Tensor)
-        tensor._array, tensor._node, tensor._requires_grad = array, node, node.requires_grad
-        tensor._grad = tensor._view = None
-        tensor._memory = RESULT
+        tensor = _with_node(node, array)
         _stand_ins[node] = ref(tensor)
+    return tensor
+
+
+def as_used(node: Node, array: Any) -> Tensor:
+    """A Tensor that leads to a node and holds ``array``, as the leaf itself may not: it may be written into."""
+    tensor = standing_for(node, array)
+    return tensor if tensor._array is array else _with_node(node, array)
+
+
+def _with_node(node: Node, array: Any) -> Tensor:
+    tensor = Tensor.__new__(Tensor)
+    tensor._array, tensor._node, tensor._requires_grad = array, node, node.requires_grad
+    tensor._grad = tensor._view = None
+    tensor._memory = RESULT
     return tensor
 
 
@@ -424,7 +441,7 @@ def as_data(value: Any) -> Array:
         value = np.asarray(value)
     if value.dtype.kind not in "fiubc":
         raise TypeError(f"Tensor: data must be numbers (float, integer, bool or complex), got dtype {value.dtype}")
-    return value
+    return value if getattr(value.dtype, "isnative", True) else value.astype(value.dtype.newbyteorder("="))
 
 
 def beside(array: Any, x: Any) -> Array:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import declare
-from .operands import as_operand, largest
+from ..tensor import Op, declare
+from .operands import as_operand, in_single, largest
 
 
 def _floating(x: Any) -> Any:
@@ -106,10 +106,10 @@ def _sigmoid(x: Any) -> Any:
     return np.where(x >= 0, 1, power) / (1 + power)
 
 
-sigmoid = declare(
+sigmoid: Op = declare(
     "sigmoid",
     _sigmoid,
-    lambda g, out, x: g * (out * (1 - out)),
+    lambda g, out, x: g * (out * sigmoid(-x)),  # 1 - out has no digits left where out is near 1
     sample=samples.unary(),
     expects="a real array",
 )
@@ -221,10 +221,9 @@ def _ratio(coefficients: Any, x: Any) -> Any:
     return (top + numerator[-1]) / (bottom + denominator[-1])
 
 
+@in_single
 def _normal_cdf(x: Any) -> Any:
     """erfc(-x / sqrt 2) / 2, from erf near 0 and from erfc(|x| / sqrt 2) elsewhere, so that the tails keep digits."""
-    if np.result_type(x) == np.float16:  # in which the polynomials overflow
-        return _normal_cdf(x.astype(np.float32)).astype(np.float16)
     x = _floating(x)
     z = np.absolute(x * sqrt(1 / 2))
     near = 0.5 + x * sqrt(1 / 8) * _ratio(_NEAR, np.square(np.minimum(z, 1)))
@@ -274,12 +273,13 @@ def gelu(x: Any, approximate: str = "none") -> Any:
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     near = np.clip(x, -32, 32)  # beyond, tanh is 1, and the cube might overflow
     inner = np.multiply(sqrt(2 / pi), near) * (1 + np.multiply(np.multiply(0.044715, near), near))
-    return _gated(x, 0.5 * (1 + np.tanh(inner)))
+    return _gated(x, sigmoid(2 * inner))  # (1 + tanh(inner)) / 2, with digits in the tail
 
 
 # Softmax
 
 
+@in_single
 def _softmax(x: Any, *, axis: int = -1) -> Any:
     """exp(x) / sum exp(x), shifted by the maximum so that no exponential overflows."""
     x = as_operand(x)
@@ -287,6 +287,7 @@ def _softmax(x: Any, *, axis: int = -1) -> Any:
     return powers / powers.sum(axis=axis, keepdims=True)
 
 
+@in_single
 def _log_softmax(x: Any, *, axis: int = -1) -> Any:
     x = as_operand(x)
     shifted = x - largest(x, axis)
@@ -301,14 +302,14 @@ def _softmax_sample(draw: samples.Draw) -> Any:
 softmax = declare(
     "softmax",
     _softmax,
-    lambda g, out, x, axis: out * (g - (g * out).sum(axis=axis, keepdims=True)),
+    in_single(lambda g, out, x, axis: out * (g - (g * out).sum(axis=axis, keepdims=True))),
     sample=_softmax_sample,
     expects="an array and one of its axes, not empty",
 )
 log_softmax = declare(
     "log_softmax",
     _log_softmax,
-    lambda g, out, x, axis: g - np.exp(out) * g.sum(axis=axis, keepdims=True),
+    in_single(lambda g, out, x, axis: g - np.exp(out) * g.sum(axis=axis, keepdims=True)),
     sample=_softmax_sample,
     expects="an array and one of its axes, not empty",
 )

@@ -6,13 +6,29 @@ from typing import Any
 
 import numpy as np
 
+from .. import samples
 from ..recording import drawn
-from ..tensor import beside
+from ..tensor import beside, declare
 from .operands import without_history
 from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
 """Generators whose raw numbers are random in all of their 64 bits: the same as those of ``integers``, and quicker."""
+
+
+def _with_mask(draw: samples.Draw) -> Any:
+    shape = samples.shape(draw)
+    return (samples.reals(draw, shape), samples.reals(draw, shape)), {}
+
+
+_dropped = declare(
+    "dropout",
+    lambda x, mask: x * mask,
+    lambda g, out, x, mask: g * mask,
+    None,
+    sample=_with_mask,
+    expects="a real array and a mask of its shape",
+)
 
 
 def _keep_mask(x: Any, rate: float, rng: np.random.Generator) -> Any:
@@ -60,4 +76,4 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
     mask = _keep_mask(without_history(x), rate, rng)
     if type(mask) is np.ndarray:
         mask.flags.writeable = False  # nobody writes into it, so the history needs no copy
-    return x * mask
+    return _dropped(x, mask)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
+from math import prod
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any
 
@@ -74,9 +76,39 @@ def _einsum_sample(draw: samples.Draw) -> Any:
     return tuple(samples.reals(draw, shape) for shape in shapes), {"subscripts": subscripts, "optimize": optimize}
 
 
+SMALL = 20_000
+"""Multiplications up to which NumPy's loop over all indices is quicker than to plan pairs of products."""
+
+
+def _contracted(*operands: Any, subscripts: str, optimize: Any = False) -> Any:
+    """``np.einsum``; large sums of products are done pair by pair, as products of matrices where they are some.
+
+    All at once, n operands take as many multiplications as all of their labels' lengths give together.
+    """
+    if optimize is False and len(operands) > 1:
+        optimize = _order_of_pairs(subscripts, tuple(x.shape for x in operands))
+    return np.einsum(subscripts, *operands, optimize=optimize)
+
+
+@lru_cache(maxsize=1024)
+def _order_of_pairs(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
+    """The order of contraction for operands of these shapes; False where there is nothing to gain."""
+    lengths: dict[str, int] = {}
+    for own, shape in zip(subscripts.split("->")[0].split(","), shapes):
+        for label, length in zip(own, shape):
+            lengths[label] = max(lengths.get(label, 1), length)
+    if prod(lengths.values()) <= SMALL or (len(shapes) == 2 and not set(lengths) - set(subscripts.split("->")[1])):
+        return False
+    hollow = [np.broadcast_to(np.zeros(()), shape) for shape in shapes]
+    try:
+        return np.einsum_path(subscripts, *hollow, optimize="greedy")[0]
+    except ValueError:  # which NumPy says itself of the operands
+        return False
+
+
 einsum = declare(
     "einsum",
-    lambda *operands, subscripts, optimize=False: np.einsum(subscripts, *operands, optimize=optimize),
+    _contracted,
     _einsum_rule,
     sample=_einsum_sample,
     expects="arrays of as many axes as their subscripts have letters, axes of the same letter being of one length",

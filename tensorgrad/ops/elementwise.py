@@ -8,13 +8,14 @@ infinity it takes the limit. True poles stay: the derivative of ``sqrt``, ``cbrt
 from __future__ import annotations
 
 from functools import partial
-from math import log, pi, sqrt
+from math import isfinite, log, pi, sqrt
 from typing import Any, Callable
 
 import numpy as np
 
 from .. import samples
-from ..tensor import beside, declare, implements
+from ..tensor import OPS, beside, declare, implements
+from .operands import quotient
 
 
 def _typed(value: Any, out: Any) -> Any:
@@ -96,11 +97,38 @@ def _divmod(x: Any, y: Any) -> Any:
 # Powers and roots
 
 
+MOST_FACTORS = 8
+"""Up to this exponent a power is a product: NumPy's own takes 10 to 35 times as long where the base is negative."""
+
+
+def _power(x: Any, y: Any) -> Any:
+    """``np.power``; of floats and a small integer exponent by multiplications, which round by 3.5 ulp at most."""
+    whole = type(y) in (int, float) and y == int(y) if type(y) is not float or isfinite(y) else False
+    if not whole or not 1 <= abs(y) <= MOST_FACTORS or getattr(x, "dtype", np.dtype(int)).kind != "f":
+        return np.power(x, y)
+    base, exponent = (x, int(y)) if y > 0 else (1 / x, int(-y))
+    if exponent == 1:
+        return np.positive(base)
+    square = base * base
+    if exponent == 2:
+        return square
+    if exponent in (4, 5):
+        square = square * square
+        return square * base if exponent == 5 else square
+    cube = square * base
+    if exponent == 3:
+        return cube
+    if exponent == 8:
+        square = square * square
+        return square * square
+    return cube * cube * base if exponent == 7 else cube * cube
+
+
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0 and where infinite exponents give 0, though the formula says 0 times infinity."""
     x = _typed(x, out)
     if isinstance(y, (int, float, complex)) and abs(y) != np.inf:
-        return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
+        return g * (y * OPS["power"](x, y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
     power = np.where((x == 0) & (y == 0), 1, x) ** (y - 1)
     slope = np.where((power == 0) & np.isinf(y), 0, y) * power
@@ -116,12 +144,14 @@ def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
     """x / r; of an infinite x the sign, shared with an infinite y."""
     x = _typed(x, out)
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
     infinite = np.isinf(x)
     limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
     return g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
 
 
-declare("power", np.power, _power_base, _power_exponent, sample=samples.positive_base)
+declare("power", _power, _power_base, _power_exponent, sample=samples.positive_base, numpy=np.power, broadcasts=True)
 declare("float_power", np.float_power, _power_base, _power_exponent, sample=samples.positive_base)
 declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0))
 declare("cbrt", np.cbrt, lambda g, out, x: g / 3 / out / out, sample=samples.unary(avoid=[0]))
@@ -188,7 +218,27 @@ declare("arccos", np.arccos, lambda g, out, x: -g / np.sqrt(_one_minus_square(x)
 declare("arctan", np.arctan, lambda g, out, x: g / (1 + np.square(_finite(x))), sample=samples.unary())
 declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
 declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
-declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
+
+
+def _sech_squared(x: Any) -> Any:
+    """1 / cosh(x)^2, by an exponential that cannot overflow; 1 - tanh(x)^2 has no digits left where tanh is near 1."""
+    power = np.exp(-2 * np.absolute(x))
+    return 4 * power / np.square(1 + power)
+
+
+_sech_squared_op = declare(
+    "sech_squared",
+    _sech_squared,
+    lambda g, out, x: g * (-2 * out * np.tanh(x)),
+    sample=samples.unary(),
+    expects="a real array",
+)
+declare(
+    "tanh",
+    np.tanh,
+    lambda g, out, x: g * (1 - out * out if x.dtype.kind == "c" else _sech_squared_op(x)),
+    sample=samples.unary(),
+)
 declare(  # of real numbers the modulus of x + i, as the square would overflow
     "arcsinh",
     np.arcsinh,
@@ -243,7 +293,13 @@ declare(
 
 # Magnitude and sign: the derivative of |x| at 0 is 0 (np.absolute itself is among the complex functions)
 
-declare("fabs", np.fabs, lambda g, out, x: g * np.sign(x), sample=samples.unary(avoid=[0]))
+
+def _magnitude_rule(g: Any, out: Any, x: Any) -> Any:
+    multiple = quotient(g, out)
+    return g * np.sign(x) if multiple is None else multiple * x
+
+
+declare("fabs", np.fabs, _magnitude_rule, sample=samples.unary(avoid=[0]))
 declare("copysign", np.copysign, lambda g, out, x, y: g * np.sign(x) * np.sign(out), None, sample=_nonzero(2))
 
 # Parts of a number: whole and fractional, mantissa and exponent

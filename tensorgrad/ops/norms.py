@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import samples
 from ..tensor import OPS, declare, implements
 from .decompositions import check_matrices
-from .operands import as_operand
+from .operands import as_operand, quotient
 from .reductions import restored
 
 squared_norm = declare(
@@ -40,6 +40,8 @@ def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool
     In an infinite norm only infinite elements count, as 1 or -1 each, and they share its gradient; but in that of order
     2 theirs is NaN, as this would triple the time of the one norm that is often differentiated.
     """
+    if order == 2 and (multiple := quotient(g, out)) is not None:
+        return x * restored(multiple, x, axis, keepdims)
     g, out = restored(g, x, axis, keepdims), restored(out, x, axis, keepdims)
     if x.dtype.kind != "c" and order != 2:
         infinite, overflown = np.isinf(x), np.isinf(out)

@@ -14,8 +14,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
-from .operands import as_gradient, as_operand, expanded, in_dtype, largest
-from .scans import products_of_others
+from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest, quotient
 
 _NOT_GIVEN = np._NoValue
 
@@ -94,7 +93,7 @@ def _prod_rule(
 ) -> Any:
     """The product of the others, without a division, so that zeros are exact."""
     factors = in_dtype(x if where is True else np.where(where, x, 1), g.dtype)
-    others = from_rows(products_of_others(as_rows(factors, axis)), x, axis)
+    others = from_rows(OPS["products_of_others"](as_rows(factors, axis)), x, axis)
     if _is_given(initial):
         others = others * initial
     return in_dtype(_selected(where, restored(g, x, axis, keepdims) * others), x.dtype)
@@ -133,6 +132,8 @@ def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **setti
     """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
     if x.size == 0:
         return _sum_rule(g, out, x, axis=axis, keepdims=settings["keepdims"])
+    if (multiple := quotient(g, out)) is not None:
+        return _var_rule(multiple * 0.5, out, x, where, axis=axis, **settings)
     constant = (out == 0) | _are_equal(x, where, axis).reshape(out.shape)
     slope = np.where(constant, 0, 0.5 / np.where(constant, 1, out))
     return _var_rule(g * slope, out, x, where, axis=axis, **settings)
@@ -460,6 +461,7 @@ declare(
 # The logarithm of a sum of exponentials
 
 
+@in_single
 def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """Shifted by the maximum, so that no exponential overflows; -inf where nothing is added up."""
     if x.size == 0:
@@ -471,6 +473,7 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return np.where(nothing, -np.inf, np.log(np.where(nothing, 1, total)) + shift.reshape(total.shape))
 
 
+@in_single
 def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """The softmax; 0 where all is -inf, and in equal parts to those that are +inf."""
     out = restored(out, x, axis, keepdims)

@@ -27,13 +27,6 @@ def _delayed(x: Any, axis: int, first: float) -> Any:
     return np.concatenate([start, x[_part(axis, x.ndim, slice(0, -1))]], axis=axis)
 
 
-def products_of_others(x: Any) -> Any:
-    """For each element the product of all others along the last axis: of those before it and of those after it."""
-    before = np.cumprod(_delayed(x, -1, 1), axis=-1)
-    after = backwards(np.cumprod(_delayed(backwards(x, -1), -1, 1), axis=-1), -1)
-    return before * after
-
-
 # Sums
 
 
@@ -114,6 +107,63 @@ declare(
     sample=_scan_sample,
     numpy=np.cumprod,
     expects="an array and one of its axes",
+)
+
+# For each element the product of all others along the last axis: of those before it and of those after it
+
+
+def _before(x: Any) -> Any:
+    return _delayed(x, -1, 1)
+
+
+def _after(x: Any) -> Any:
+    return _delayed(backwards(x, -1), -1, 1)
+
+
+def _products_of_others(x: Any) -> Any:
+    """Where a product might overflow on the way, or underflow, it is built up with exponents of its own."""
+    if x.dtype.kind == "f" and np.abs(np.frexp(x)[1]).sum(axis=-1).max(initial=0) >= np.finfo(x.dtype).maxexp - 2:
+        return _scaled_products(_before(x), backwards(_after(x), -1)).astype(x.dtype)
+    return np.cumprod(_before(x), axis=-1) * backwards(np.cumprod(_after(x), axis=-1), -1)
+
+
+def _scaled_products(before: Any, after: Any) -> Any:
+    """The products of the factors up to each place and from it on, with their exponents kept apart as integers."""
+    fractions, exponents = zip(_scaled_scan(before), _scaled_scan(after[..., ::-1]))
+    exponent = exponents[0] + exponents[1][..., ::-1]
+    return np.ldexp(fractions[0] * fractions[1][..., ::-1], np.clip(exponent, -9999, 9999).astype(np.int32))
+
+
+def _scaled_scan(factors: Any) -> tuple[Any, Any]:
+    """Running products as fractions of a size near 1 and powers of two."""
+    fractions, exponents = np.frexp(factors.astype(np.result_type(factors, np.float32)))
+    exponents = exponents.astype(np.int64)
+    for k in range(1, factors.shape[-1]):
+        fractions[..., k], carry = np.frexp(fractions[..., k - 1] * fractions[..., k])
+        exponents[..., k] += exponents[..., k - 1] + carry
+    return fractions, exponents
+
+
+def _products_of_others_rule(g: Any, out: Any, x: Any) -> Any:
+    """Through the products before and after, each by the rule of a cumulative product."""
+    before, after = np.cumprod(_before(x), axis=-1), np.cumprod(_after(x), axis=-1)
+    by_before = _cumprod_rule(g * backwards(after, -1), before, _before(x), axis=-1, dtype=None)
+    by_after = _cumprod_rule(backwards(g * before, -1), after, _after(x), axis=-1, dtype=None)
+    return _hastened(by_before) + backwards(_hastened(by_after), -1)
+
+
+def _hastened(g: Any) -> Any:
+    """One place earlier along the last axis, with 0 in the last: what :func:`_delayed` does, reversed."""
+    return np.concatenate([g[..., 1:], np.zeros_like(g[..., :1])], axis=-1)
+
+
+declare(
+    "products_of_others",
+    _products_of_others,
+    _products_of_others_rule,
+    sample=lambda draw: ((samples.reals(draw, samples.shape(draw, min_ndim=1)),), {}),
+    expects="an array of one axis at least",
+    opaque=True,
 )
 
 # NumPy's other names for them

@@ -264,7 +264,8 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
         axes[:2] = axes[:2][::-1]
     lengths = [[as_tensor(x).size if a == axis else 1 for a in axes] for axis, x in enumerate(xi)]
     grids = tuple(as_tensor(x).reshape(shape) for x, shape in zip(xi, lengths))
-    return grids if sparse else np.broadcast_arrays(*grids)
+    grids = grids if sparse else np.broadcast_arrays(*grids)
+    return tuple(map(np.copy, grids)) if copy else grids
 
 
 def _astype_rule(g: Any, out: Any, x: Any, dtype: Any) -> Any:

@@ -240,7 +240,7 @@ def _average(
         return average
     if not isinstance(total, Tensor):
         total = Tensor(np.full_like(average.data, total) if np.ndim(total) == 0 else total)
-    return average, np.broadcast_to(total, average.shape)
+    return average, np.copy(np.broadcast_to(total, average.shape))
 
 
 def _fitting_weights(weights: Any, a: Any, axis: Any) -> Any:

@@ -2,15 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from .clipping import clip_gradients
+from .clipping import GradientsNotFinite, clip_gradients
 from .optimisers import SGD, Adam, Optimiser
-from .schedules import Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
+from .schedules import Plateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warm_up
 
 __all__ = [
     "SGD",
     "Adam",
+    "GradientsNotFinite",
     "Optimiser",
     "Plateau",
+    "Schedule",
     "clip_gradients",
     "cosine_decay",
     "inverse_time_decay",

@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from ..files import replacing
+from .text import printable
 
 _PAGE = Template(
     """<!doctype html>
@@ -70,9 +71,9 @@ def save_page(
     sections
         ``(heading, content)``: the content is HTML, as made by the functions of this module.
     """
-    tiles = "".join(f"<div>{escape(label)}<b>{escape(value)}</b></div>" for label, value in figures)
-    parts = "\n".join(f"<section><h2>{escape(heading)}</h2>{content}</section>" for heading, content in sections)
-    page = _PAGE.substitute(title=escape(title), subtitle=escape(subtitle), figures=tiles, sections=parts)
+    tiles = "".join(f"<div>{_shown(label)}<b>{_shown(value)}</b></div>" for label, value in figures)
+    parts = "\n".join(f"<section><h2>{_shown(heading)}</h2>{content}</section>" for heading, content in sections)
+    page = _PAGE.substitute(title=_shown(title), subtitle=_shown(subtitle), figures=tiles, sections=parts)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -80,7 +81,7 @@ def save_page(
 def picture(path: str | Path, description: str) -> str:
     """An image from a PNG file, embedded."""
     content = base64.b64encode(Path(path).read_bytes()).decode()
-    return f'<div class="scroll"><img alt="{escape(description)}" src="data:image/png;base64,{content}"></div>'
+    return f'<div class="scroll"><img alt="{_shown(description)}" src="data:image/png;base64,{content}"></div>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -89,7 +90,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     def cell(tag: str, value: Any) -> str:
         kind = ' class="number"' if isinstance(value, (int, float)) else ""
         text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
-        return f"<{tag}{kind}>{escape(text)}</{tag}>"
+        return f"<{tag}{kind}>{_shown(text)}</{tag}>"
 
     rows = list(rows)
     head = "".join(cell("th", name) for name in header)
@@ -98,8 +99,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Text as it stands, in a box."""
-    return f"<pre>{escape(text)}</pre>"
+    """Text as it stands, in a box, line by line."""
+    return f"<pre>{chr(10).join(map(_shown, text.splitlines()))}</pre>"
+
+
+def _shown(text: str) -> str:
+    """Text for HTML."""
+    return escape(printable(text))
+
+
+def note(text: str) -> str:
+    """A remark in small print."""
+    return f'<p class="note">{_shown(text)}</p>'
 
 
 def side_by_side(*contents: str) -> str:
