@@ -96,7 +96,7 @@ def attributes(value: Any) -> Iterator[tuple[str, Any]]:
     yield from _own(value).items()
     for kind in type(value).__mro__:
         for name, member in vars(kind).items():
-            if isinstance(member, MemberDescriptorType):
+            if isinstance(member, MemberDescriptorType) and name[:2] != "__":  # not those of Python, as __globals__
                 with suppress(AttributeError):  # a slot that has no value
                     yield name, member.__get__(value)
 

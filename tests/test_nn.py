@@ -690,6 +690,24 @@ def test_layers_among_global_variables_of_a_function_are_found():
     }
 
 
+def beside_global_layers(x):
+    return np.tanh(x)
+
+
+def by_another_function(x):
+    return through_global_layer(x)
+
+
+def through_global_layer(x):
+    return GLOBAL_LAYER(x)
+
+
+def test_a_function_beside_global_layers_is_taken_as_it_is_and_one_that_leads_to_them_far_off_is_noticed():
+    assert not nn.Sequential(beside_global_layers, by_another_function).parameters()
+    assert not calls(nn.Sequential(beside_global_layers))
+    assert "Sequential: uses Dense(2 -> 2), which is not found in it" in calls(nn.Sequential(by_another_function))[0]
+
+
 def test_names_of_what_is_held_in_plain_sight_do_not_change():
     layer, other = nn.Dense(2, 2), nn.Dense(2, 2)
 
