@@ -69,8 +69,9 @@ def _sections(run: Run, out: Path, matrix: np.ndarray) -> list[tuple[str, str]]:
     scores = class_scores(matrix, run.dataset.classes)
     score_rows = [(s.name, s.precision, s.recall, s.count) for s in scores]
     parameters = [(name, "x".join(map(str, p.shape)), p.size) for name, p in run.model.named_parameters()]
-    environment = [*run.metrics["environment"].items()]
-    settings = [(name, str(value)) for name, value in run.settings.items() if value is not None]
+    environment = [(name, str(value)) for name, value in run.metrics["environment"].items()]
+    hidden = ("image_ranges",)  # for predictions, nothing to read
+    settings = [(name, _shown(v)) for name, v in run.settings.items() if v is not None and name not in hidden]
     phases = [(name, seconds) for name, seconds in run.seconds.items()]
     return [
         ("Learning", picture(out / "curves.png", "loss and accuracy over the epochs")),
@@ -93,6 +94,15 @@ def _sections(run: Run, out: Path, matrix: np.ndarray) -> list[tuple[str, str]]:
         ("Time", table(["phase", "seconds"], phases)),
         ("To repeat the run", preformatted(_command(run)) + note(REPEAT)),
     ]
+
+
+def _shown(value: Any) -> str:
+    """A setting as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _command(run: Run) -> str:

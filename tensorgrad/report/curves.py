@@ -61,6 +61,6 @@ def save_comparison(histories: Mapping[str, Sequence[Mapping[str, float]]], path
 
 def _dress(axes: Any, label: str) -> None:
     axes.set(xlabel="epoch", ylabel=label)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

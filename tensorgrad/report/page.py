@@ -34,10 +34,13 @@ _PAGE = Template(
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; font-size: .9rem; }
   th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #eceef1; vertical-align: top; }
+  td:not(:first-child) { overflow-wrap: anywhere; }
   td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-  pre { background: #f0f2f5; border-radius: 6px; padding: .7rem; overflow-x: auto; margin: 0; font-size: .85rem; }
+  pre { background: #f0f2f5; border-radius: 6px; padding: .7rem; margin: 0 0 .8rem; font-size: .85rem;
+        white-space: pre-wrap; overflow-wrap: anywhere; }
   .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem; }
   .note { color: #667; font-size: .9rem; }
+  @media (max-width: 600px) { img { max-width: 200%; } }
 </style>
 </head>
 <body><main>
