@@ -6,6 +6,8 @@ from . import nn, optim, samples
 from .anomaly import AnomalyError, detect_anomaly
 from .autodiff import gradients
 from .compiler import CaptureError, Compiled, compile
+from .core import OPS, Op, Tensor, declare, implements
+from .core.context import no_grad
 from .gradcheck import GradientError, gradcheck
 from .ops import random
 from .ops.activations import (
@@ -31,8 +33,6 @@ from .ops.normalisation import batch_norm, layer_norm
 from .ops.pooling import average_pool, max_pool
 from .ops.reductions import logsumexp
 from .recompute import checkpoint
-from .recording import no_grad
-from .tensor import OPS, Op, Tensor, declare, implements
 from .transforms import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"

@@ -21,7 +21,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor
 
 MOST_VALUES = 64
 """Values of a name that are remembered."""

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..tensor import Tensor
+from ..core import Tensor
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
 
 _NUMBERS = (int, float, bool, complex)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tensor
 from ..ops.convolution import conv
 from ..ops.pooling import average_pool, max_pool
 from ..ops.windows import per_axis
-from ..tensor import Tensor
 from .initialisers import he_normal
 from .module import Module
 from .weighted import Weighted, check_sizes, in_dtype

@@ -9,12 +9,12 @@ from typing import Any, Callable
 import numpy as np
 
 from ..containers import attributes
+from ..core import Tensor, describe
+from ..core.context import watched
 from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
 from ..ops.random import normal
-from ..recording import watched
-from ..tensor import Tensor, describe
 from .initialisers import generator, he_normal
 from .module import Module, in_a_line, inside, is_trained
 from .weighted import Weighted, check_sizes, in_dtype

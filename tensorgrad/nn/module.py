@@ -12,9 +12,9 @@ from typing import Any, Callable
 import numpy as np
 
 from ..containers import parts
+from ..core import Tensor, describe
+from ..core.context import Replacements, _recording, unchangeable, watched
 from ..ops.operands import without_history
-from ..recording import Replacements, _recording, unchangeable, watched
-from ..tensor import Tensor, describe
 
 _made = count()
 _first_call: ContextVar[_FirstCall | None] = ContextVar("first_call", default=None)

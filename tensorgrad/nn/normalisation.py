@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tensor
+from ..core.context import is_repeated
 from ..ops.normalisation import batch_norm, layer_norm
-from ..recording import is_repeated
 from ..subnormals import without_subnormals
-from ..tensor import Tensor
 from .module import Module
 from .weighted import check_sizes, in_dtype
 

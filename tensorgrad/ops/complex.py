@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, accept_complex, declare, implements
+from ..core import OPS, accept_complex, declare, implements
 from . import (  # noqa: F401 (they declare these ops)
     choices,
     decompositions,

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..recording import verified
-from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
+from ..core import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
+from ..core.context import verified
 from .operands import as_operand, plain, without_history
 
 Shape = tuple[int, ...]

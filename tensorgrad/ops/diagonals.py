@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, beside, declare, implements
+from ..core import OPS, beside, declare, implements
 from .operands import as_tensor
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..recording import drawn
-from ..tensor import beside, declare
+from ..core import beside, declare
+from ..core.context import drawn
 from .operands import without_history
 from .random import check_generator
 

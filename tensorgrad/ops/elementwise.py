@@ -14,7 +14,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, beside, declare, implements
+from ..core import OPS, beside, declare, implements
 from .operands import quotient
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..recording import verified
-from ..tensor import Tensor, beside, declare, describe
+from ..core import Tensor, beside, declare, describe
+from ..core.context import verified
 from .activations import log_softmax, softmax
 from .operands import as_operand, in_dtype, in_single, largest
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..tensor import OPS, declare, implements
+from ..core import OPS, declare, implements
 from .decompositions import check_matrices
 from .operands import as_operand, in_single, quotient
 from .reductions import restored

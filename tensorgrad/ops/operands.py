@@ -7,9 +7,9 @@ from typing import Any, Callable, TypeVar, cast
 
 import numpy as np
 
+from ..core import Tensor
 from ..core.node import Node
 from ..core.tensor import history
-from ..tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 

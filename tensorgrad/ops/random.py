@@ -6,8 +6,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..recording import drawn, verified
-from ..tensor import beside
+from ..core import beside
+from ..core.context import drawn, verified
 from .operands import as_operand, in_dtype, without_history
 
 

@@ -13,7 +13,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
+from ..core import OPS, Op, Tensor, beside, declare, implements, refuse
 from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest, quotient
 from .scans import products_of_others
 

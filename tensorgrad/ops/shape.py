@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
+from ..core import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
 from .operands import as_tensor, hollow, plain, without_history
 
 # Shapes

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..recording import verified
-from ..tensor import Tensor, describe
+from ..core import Tensor, describe
+from ..core.context import verified
 
 
 class GradientsNotFinite(ArithmeticError):

@@ -11,9 +11,9 @@ from typing import Any, Callable, Union
 import numpy as np
 
 from ..compiler import compile
-from ..recording import Replacements, outside, watched
+from ..core import Tensor, describe
+from ..core.context import Replacements, outside, watched
 from ..subnormals import least, without_subnormals
-from ..tensor import Tensor, describe
 from .schedules import Schedule, as_schedule
 
 Rate = Union[float, Callable[[int], float]]

@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ..core import Tensor
 from ..extras import require
-from ..tensor import Tensor
 from .figure import saved_figure
 from .text import printable
 

@@ -6,9 +6,9 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..core import Tensor
+from ..core.context import no_grad
 from ..nn import Module
-from ..recording import no_grad
-from ..tensor import Tensor
 from .evaluation import EVALUATION_BATCH
 from .examples import not_finite, part_of
 

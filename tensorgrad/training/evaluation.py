@@ -6,9 +6,9 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..core import Tensor
+from ..core.context import no_grad
 from ..nn import Module, softmax_cross_entropy
-from ..recording import no_grad
-from ..tensor import Tensor
 from .examples import Examples, check_count, check_logits, check_numbers, checked_examples, part_of
 
 EVALUATION_BATCH = 1000

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, describe
+from ..core import Tensor, describe
 
 Examples = tuple[np.ndarray, np.ndarray]
 """Inputs and labels, one entry per example along the first axis."""

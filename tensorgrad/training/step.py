@@ -8,10 +8,10 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..core import Op, Tensor
+from ..core.context import verified
 from ..nn import BatchNorm1d, Module, softmax_cross_entropy
 from ..optim import Optimiser, clip_gradients
-from ..recording import verified
-from ..tensor import Op, Tensor
 from .examples import check_logits
 
 Step = Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
