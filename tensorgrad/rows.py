@@ -47,6 +47,14 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
     def __array__(self, *args: Any, **keywords: Any) -> ndarray:
         raise TypeError("a gradient rule must not convert a gradient to an array; use NumPy's functions on it as it is")
 
+    def zeros_kept(self, part: Any) -> Any:
+        """The gradient ``part`` that an elementwise rule made of this one, 0 where this one is: a row has no part in an
+        element that it does not lead to, not even where the derivative there is NaN or infinite.
+        """
+        if not isinstance(part, Rows) or part.shape != self.shape or np.isfinite(part.stack).all():
+            return part
+        return Rows(np.where(self.stack == 0, 0, part.stack).astype(part.dtype))
+
     # NumPy's functions
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:

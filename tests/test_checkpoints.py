@@ -104,10 +104,10 @@ def test_interrupted_at_any_steps_and_resumed_equals_never_interrupted(tmp_path_
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loop, "Interruption", StopAt(stop))
             try:
-                train(folder, resume=True)
+                train(folder, resume="auto")
             except Interrupted as stopped:
                 assert stopped.exit_code == 130
-    same(train(folder, resume=True), straight)
+    same(train(folder, resume="auto"), straight)
     assert sorted(os.listdir(folder)) == [BEST, LAST]
 
 
@@ -116,8 +116,13 @@ def test_resuming_a_finished_training_changes_nothing(tmp_path):
     same(train(tmp_path, resume=True), first)
 
 
-def test_resume_without_a_checkpoint_starts_afresh(tmp_path):
-    same(train(tmp_path, resume=True), train())
+def test_resume_without_a_checkpoint_is_refused_unless_asked_for(tmp_path):
+    (tmp_path / "digits").mkdir()
+    train(tmp_path / "digits")
+    with pytest.raises(CheckpointError, match=r"digts: holds no last\.npz to resume from; did you mean .*digits\?"):
+        train(tmp_path / "digts", resume=True)
+    assert os.listdir(tmp_path) == ["digits"]
+    same(train(tmp_path / "digts", resume="auto"), train())
 
 
 @pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
@@ -733,7 +738,7 @@ folder = Path(sys.argv[2])
 remove_partial(folder)
 print("ready", flush=True)
 try:
-    model, optimiser, history = train(folder, resume=True, epochs=int(sys.argv[3]))
+    model, optimiser, history = train(folder, resume="auto", epochs=int(sys.argv[3]))
 except Interrupted as stopped:
     raise SystemExit(stopped.exit_code)
 print(hashlib.sha256(b"".join(a.tobytes() for a in model.state_dict().values())).hexdigest())

@@ -650,3 +650,68 @@ def test_a_chain_leaves_no_cycle_behind():
 def test_vecdot_along_another_axis():
     check_call(np.vecdot, rng.normal(size=(3, 2)), rng.normal(size=(3, 2)), axis=0)
     check_call(np.vecdot, rng.normal(size=(2, 3, 1)), rng.normal(size=(3, 4)), axis=-2)
+
+
+# Contractions of several operands cost what the best order of pairs costs
+
+
+def work_of_einsum(monkeypatch, function):
+    """The multiplications of each contraction that ``function`` makes, forward and backward."""
+    op, counts = tg.OPS["einsum"], []
+    forward = op.forward
+
+    def counted(*operands, subscripts, optimize=False):
+        inputs = subscripts.split("->")[0].split(",")
+        lengths = {n: length for own, x in zip(inputs, operands) for n, length in zip(own, x.shape)}
+        counts.append(int(np.prod(list(lengths.values()))))
+        return forward(*operands, subscripts=subscripts, optimize=optimize)
+
+    monkeypatch.setattr(op, "forward", counted)
+    function()
+    return counts
+
+
+@pytest.mark.parametrize(
+    "optimize", [False, True, "greedy", "optimal", ("greedy", 10**6), ["einsum_path", (1, 2), (0, 1)]]
+)
+def test_a_chain_of_matrices_in_einsum_takes_no_more_than_its_products(monkeypatch, optimize):
+    n = 10
+    a, b, c = np.random.default_rng(0).standard_normal((3, n, n))
+    found = {}
+
+    def differentiate():
+        found["gradients"] = tg.grad(
+            lambda a, b, c: (np.einsum("ij,jk,kl->il", a, b, c, optimize=optimize) ** 2).sum(), (0, 1, 2)
+        )(a, b, c)
+
+    counts = work_of_einsum(monkeypatch, differentiate)
+    assert max(counts) == n**3
+    assert sum(counts) == 6 * n**3  # two products forward, two gradients for each
+    g = 2 * (a @ b @ c)
+    for gradient, wanted in zip(found["gradients"], (g @ (b @ c).T, a.T @ g @ c.T, (a @ b).T @ g)):
+        np.testing.assert_allclose(gradient, wanted)
+
+
+@pytest.mark.parametrize(
+    "subscripts",
+    ["ij,jk,kl,lm->im", "bij,bjk,k->bi", "ii,ij,j->", "i,i,i->i", "ij,kj,lj->ikl", "...i,ij,j->...", "ab,bc,cd,da"],
+)
+def test_einsum_of_many_operands_is_that_of_numpy(subscripts):
+    rng = np.random.default_rng(0)
+    lengths = dict(zip("abcdbijklm", (2, 3, 4, 5, 3, 4, 4, 2, 3, 5)))
+    inputs = subscripts.split("->")[0].split(",")
+    shapes = [(2,) * own.count("...") + tuple(lengths[n] for n in own.replace("...", "")) for own in inputs]
+    operands = [rng.standard_normal(shape) for shape in shapes]
+    tensors = [tg.Tensor(x, requires_grad=True) for x in operands]
+    result = np.einsum(subscripts, *tensors)
+    np.testing.assert_allclose(result.numpy(), np.einsum(subscripts, *operands), rtol=1e-10, atol=1e-12)
+    tg.gradcheck(lambda *xs: np.einsum(subscripts, *xs), tuple(operands))
+
+
+def test_large_einsum_products_agree_with_small_ones():
+    """From some size on they are done by BLAS."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((3, 40, 50)), rng.standard_normal((3, 50, 45))
+    np.testing.assert_allclose(
+        np.einsum("bij,bjk->bki", tg.Tensor(a), tg.Tensor(b)).numpy(), (a @ b).swapaxes(1, 2), rtol=1e-10, atol=1e-12
+    )

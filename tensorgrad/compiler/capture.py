@@ -33,10 +33,10 @@ class Capture(Recorder):
             return tensor._array
         leaf = self._leaves.get(id(tensor))
         if leaf is None:
-            self._check_leaf(tensor)
             if self._is_made_inside(tensor):  # from arrays that are not traced
                 tensor._array = self.constant(tensor._array)
                 return tensor._array
+            self._check_leaf(tensor)
             leaf = self._new_leaf(tensor)
         return leaf.traced if tensor._array is leaf.data else self.constant(tensor._array)
 
@@ -108,9 +108,10 @@ class Capture(Recorder):
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]
         return self.source(function, function(*examples, **copy.deepcopy(settings)), arrays, **settings)
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any]) -> None:
-        """A check made in every replay, before anything outside is changed."""
-        function(*(x.example if isinstance(x, Traced) else x for x in arrays))
+    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+        """A check made in every replay, before anything outside is changed; and now, if what follows relies on it."""
+        if now:
+            function(*(x.example if isinstance(x, Traced) else x for x in arrays))
         self.emit("check", function, tuple(arrays), {}, np.empty(0))
 
     def watch(self, owner: Any, attribute: str, value: Any) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor
 
 MOST_VALUES = 64
 """Values of a name that are remembered."""
@@ -132,7 +132,8 @@ class _Walk:
 
     def inside(self, name: str, value: Any) -> Inside:
         """The names that a value leads to."""
-        if (wrapped := getattr(value, "__dict__", {}).get("__wrapped__")) is not None:
+        wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
+        if wrapped is not None and not isinstance(wrapped, _WITHOUT_INSIDE):
             yield from self.inside(name, wrapped)
         if isinstance(value, (partial, property, classmethod, staticmethod, MethodType)):
             for part in _parts(value):

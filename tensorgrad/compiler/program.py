@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor
 
 ELEMENTWISE = ("ufunc", "select", "cast")
 """Kinds of instructions whose result has in each place what its operands have there; these can be fused."""

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..tensor import Tensor
+from ..core import Tensor
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
 
 _NUMBERS = (int, float, bool, complex)
@@ -292,7 +292,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         raise self._refuse("if, and, or, while", "choose with np.where, or decide outside the compiled function")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        raise self._refuse("np.asarray", "use NumPy's functions on it as it is, or return it and convert it outside")
+        raise self._refuse(
+            "np.asarray",
+            "use NumPy's functions on it as it is, index a Tensor with it (tensorgrad.Tensor(table)[labels]), or "
+            "return it and convert it outside",
+        )
 
     def __float__(self) -> float:
         raise self._refuse("float", "return it and convert it outside")

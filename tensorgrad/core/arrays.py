@@ -26,6 +26,8 @@ def as_operand(value: Any) -> Any:
         return value
     if hasattr(value, "__array_function__") and not isinstance(value, ndarray):
         return value
+    if hasattr(value, "toarray"):
+        raise TypeError("Tensor: sparse matrices are not differentiated; pass tensorgrad.Tensor(S.toarray())")
     if hasattr(value, "filled"):
         raise TypeError("Tensor: masked arrays are not differentiated; pass array.filled(...) and a mask to np.where")
     if isinstance(value, np.matrix):

@@ -60,6 +60,7 @@ def backward_pass(
         youngest_first.append((-output.order, output))
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     in_place = watcher is None and _capture.get() is None
+    zeros_kept = getattr(type(seed), "zeros_kept", None)  # of many gradients at once: see tensorgrad.rows
     while youngest_first:
         node = heappop(youngest_first)[1]
         gradient = gradients.pop(node)
@@ -98,6 +99,8 @@ def backward_pass(
                     part = rule(gradient, out, *values, **settings)
                 else:
                     continue
+                if zeros_kept is not None and op.broadcasts:
+                    part = zeros_kept(gradient, part)
                 if watcher is not None:
                     watcher.differentiated(node, index, part)
                 if part.shape != operand.shape or part.dtype != operand.dtype:
@@ -188,6 +191,8 @@ def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:
     >>> sum_to_shape(np.ones((2, 3)), (3,))
     array([2., 2., 2.])
     """
+    if gradient.dtype.char == "e":  # half precision does not count beyond 2,048
+        return sum_to_shape(gradient.astype(np.float32), shape).astype(gradient.dtype)
     added = gradient.ndim - len(shape)
     if gradient.shape[added:] == shape:
         return gradient.sum(axis=tuple(range(added)))

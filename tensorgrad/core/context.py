@@ -58,8 +58,8 @@ class Tracer(Protocol):
     def source(self, function: Callable[..., Any], example: Any) -> Any:
         """What stands for ``function()``, an array from Python such as random numbers; ``example`` is one of them."""
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any]) -> None:
-        """``function(*arrays)`` raises if a value is wrong."""
+    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+        """``function(*arrays)`` raises if a value is wrong; it is called at once if ``now``, else in replays only."""
 
     def watch(self, owner: Any, attribute: str, value: Any) -> None:
         """``owner.attribute`` has been read, and is ``value``."""
@@ -158,13 +158,16 @@ def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], An
     return outside(partial(function, rng), lambda: function(copy.deepcopy(rng)))
 
 
-def verified(check: Callable[..., None], *arrays: Any) -> None:
-    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed."""
+def verified(check: Callable[..., None], *arrays: Any, now: bool = True) -> None:
+    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed.
+
+    ``now=False`` if nothing that follows relies on it: the values are then not computed while a step is captured.
+    """
     capture = _capture.get()
     if capture is None:
         check(*arrays)
     else:
-        capture.check(check, arrays)
+        capture.check(check, arrays, now)
 
 
 class Replacements:

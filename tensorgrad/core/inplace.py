@@ -212,7 +212,8 @@ def _positions(op: Op, settings: dict[str, Any], base: Any, dtype: Any, name: st
         )
     if not places.flags.writeable:
         raise ValueError(f"{name}: {op.name} gives a view that is read-only, as in NumPy; change a copy of it (x + 0)")
-    return places.reshape(-1)
+    flat: ndarray = places.reshape(-1)
+    return flat
 
 
 def plain_index(index: Any) -> Any:

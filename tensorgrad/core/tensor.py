@@ -311,8 +311,8 @@ class Tensor(Operators, InPlace):
             raise ConversionError(
                 f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
                 "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
-                "tensorgrad.Tensor(np.zeros(n)) collect them), or call tensor.item() or tensor.numpy() if no gradient "
-                "is meant"
+                "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
+                "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
             )
         return self._read()
 
@@ -402,7 +402,7 @@ def standing_for(node: Node, array: Any) -> Tensor:
 
     For a leaf it is the leaf itself.
     """
-    known = _stand_ins.get(node) if node.leaf is None else node.leaf
+    known = _stand_ins.get(node, node.leaf)
     tensor = known() if known is not None else None
     if tensor is None:
         tensor = _with_node(node, array)
@@ -441,7 +441,7 @@ def as_data(value: Any) -> Array:
         value = np.asarray(value)
     if value.dtype.kind not in "fiubc":
         raise TypeError(f"Tensor: data must be numbers (float, integer, bool or complex), got dtype {value.dtype}")
-    return value
+    return value if getattr(value.dtype, "isnative", True) else value.astype(value.dtype.newbyteorder("="))
 
 
 def beside(array: Any, x: Any) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, accept_complex, declare, implements
+from ..core import OPS, accept_complex, declare, implements
 from . import (  # noqa: F401 (they declare these ops)
     choices,
     decompositions,
@@ -29,6 +29,7 @@ from . import (  # noqa: F401 (they declare these ops)
     signals,
     statistics,
 )
+from .operands import quotient
 
 # The parts of complex numbers
 
@@ -52,10 +53,16 @@ def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
     return g * turned * (180 / np.pi if deg else 1)
 
 
-declare(  # at 0, of a complex number as of a real one, all derivatives are 0; those of (z * z.conj()).real are exact
+def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
+    return g * (_unit(x, out) if _is_complex(x) else np.sign(x))
+
+
+declare(  # at 0, of a complex number as of a real one, all derivatives are 0; those of its square are exact
     "absolute",
     np.absolute,
-    lambda g, out, x: g * (_unit(x, out) if _is_complex(x) else np.sign(x)),
+    _absolute_rule,
     sample=samples.unary(avoid=[0]),
     complex_rules="direct",
 )
@@ -116,7 +123,18 @@ for _name in (
 
 for _name in (
     *("multiply", "divide", "reciprocal", "square", "power", "matmul", "einsum"),
-    *("solve", "inv", "det", "cofactors", "cofactors_along", "prod", "cumprod", "linear_recurrence", "convolve"),
+    *(
+        "solve",
+        "inv",
+        "det",
+        "cofactors",
+        "cofactors_along",
+        "prod",
+        "products_of_others",
+        "cumprod",
+        "linear_recurrence",
+        "convolve",
+    ),
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan"),
     *("arcsin", "arccos", "arcsinh", "arccosh", "arctanh", "one_minus_square"),

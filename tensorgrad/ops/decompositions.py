@@ -19,8 +19,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..recording import verified
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse, refuses
+from ..core import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
+from ..core.context import verified
 from .operands import as_operand, plain, without_history
 
 Shape = tuple[int, ...]
@@ -450,18 +450,34 @@ def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
     return _transposed(OPS["cholesky"](_transposed(a))) if upper else OPS["cholesky"](a)
 
 
+def _undefined_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw))
+    return (x, np.zeros(x.shape, bool)), {}
+
+
+_undefined_where: Op = declare(
+    "undefined_where",
+    lambda x, undefined: x / np.where(undefined, np.nan, 1).astype(np.finfo(x.dtype).dtype),
+    lambda g, out, x, undefined: _undefined_where(g, undefined),
+    None,
+    sample=_undefined_sample,
+    expects="a floating array and a mask that broadcasts to it",
+    complex_rules="direct",
+)
+"""``x`` with NaN in some places. What is linear in a gradient, as forward mode is, gets the NaN too: also that of 0."""
+
+
 def _over_gaps(numerator: Any, values: Any, used: Any) -> Any:
     """numerator_ij / (values_j - values_i) off the diagonal: how eigenvectors and singular vectors turn.
 
     Where two values agree to rounding, their vectors have no derivative: NaN, unless no gradient came for them
-    (``used`` is false), and so none goes on. The NaN is a divisor, so that what is linear in the gradient, as
-    forward mode is, gets it too.
+    (``used`` is false), and so none goes on.
     """
     if values.shape[-1] == 0:
         return numerator
     gap = np.expand_dims(values, -2) - np.expand_dims(values, -1)
     resolved = np.abs(gap) > _scalars(_rounding(values))
-    return numerator / np.where(used & ~resolved & ~_identity(values), np.nan, np.where(resolved, gap, np.inf))
+    return _undefined_where(numerator / np.where(resolved, gap, np.inf), used & ~resolved & ~_identity(values))
 
 
 def _rounding(values: Any) -> Any:
@@ -568,7 +584,7 @@ def _over_values(g: Any, inside: Any, s: Any) -> Any:
     if s.shape[-1] == 0:
         return g
     resolved = np.expand_dims(s > np.expand_dims(_rounding(s), -1), -2)
-    return (g - inside) / np.where(~resolved & (g != 0), np.nan, np.where(resolved, np.expand_dims(s, -2), np.inf))
+    return _undefined_where((g - inside) / np.where(resolved, np.expand_dims(s, -2), np.inf), ~resolved & (g != 0))
 
 
 def _without_complement(u: Any, g: Any, rank: int) -> Any:
@@ -582,7 +598,7 @@ def _without_complement(u: Any, g: Any, rank: int) -> Any:
     turned = _transposed(rest) @ g_rest
     inner, size = (np.abs(x).sum(axis=(-2, -1), keepdims=True) for x in (turned - _transposed(turned), turned))
     undefined = inner > size * (1000 * float(np.finfo(u.dtype).eps))
-    return u, (g - rest @ (_transposed(g_rest) @ u)) / np.where(undefined, np.nan, np.ones_like(size))
+    return u, _undefined_where(g - rest @ (_transposed(g_rest) @ u), undefined)
 
 
 def _svd_sample(draw: samples.Draw) -> Any:

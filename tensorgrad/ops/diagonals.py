@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, beside, declare, implements
+from ..core import OPS, beside, declare, implements
 from .operands import as_tensor
 
 
@@ -21,8 +21,7 @@ def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, n
 
 
 def _diagonal_rule(g: Any, out: Any, x: Any, offset: int) -> Any:
-    rows, columns = x.shape[-2:]
-    return OPS["scatter"](g, index=(..., *_diagonal_index(rows, columns, offset)), shape=x.shape)
+    return OPS["scatter"](g, index=(..., *_diagonal_index(x.shape[-2], x.shape[-1], offset)), shape=x.shape)
 
 
 declare(

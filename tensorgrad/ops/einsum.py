@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
+from math import prod
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import numpy as np
 
 from .. import samples
-from ..tensor import beside, declare, implements, refuse
+from ..core import beside, declare, implements, refuse
 from .operands import as_operand
 
 # The op's subscripts are letters only: "ij,jk->ik". The ellipsis, the implied output and the form of integer lists are
@@ -25,11 +27,11 @@ def _einsum_rule(g: Any, out: Any, *operands: Any, subscripts: str, optimize: An
     for position, x in enumerate(operands, 1):
         others = labels[:position] + labels[position + 1 :]
         values = [g, *operands[: position - 1], *operands[position:]]
-        gradients.append(_gradient_of_one(x, labels[position], values, others, bool(optimize)))
+        gradients.append(_gradient_of_one(x, labels[position], values, others))
     return gradients
 
 
-def _gradient_of_one(x: Any, own: str, values: Sequence[Any], others: Sequence[str], optimize: bool) -> Any:
+def _gradient_of_one(x: Any, own: str, values: Sequence[Any], others: Sequence[str]) -> Any:
     """The product of ``values``, summed to the labels ``own`` of the operand ``x``.
 
     A label of length 1 in ``x`` has been repeated along those of the others, so it is summed over; one that nobody else
@@ -37,7 +39,7 @@ def _gradient_of_one(x: Any, own: str, values: Sequence[Any], others: Sequence[s
     """
     shared = set(chain.from_iterable(others))
     kept = "".join(label for label in dict.fromkeys(own) if label in shared and x.shape[own.index(label)] != 1)
-    g = einsum(*values, subscripts=f"{','.join(others)}->{kept}", optimize=optimize)
+    g = _contracted(f"{','.join(others)}->{kept}", list(values))
     lengths = dict(zip(kept, g.shape))
     first = [own.index(label) == axis for axis, label in enumerate(own)]
     g = g.reshape(tuple(lengths.get(label, 1) if is_first else 1 for label, is_first in zip(own, first)))
@@ -83,6 +85,65 @@ einsum = declare(
 )
 
 
+# Several operands are contracted two by two, in the order of least work, each pair as an op of its own: so the backward
+# pass is as cheap as the forward pass.
+
+LEAST_FOR_BLAS = 2**15
+"""Multiplications from which a matrix product pays for arranging the axes."""
+
+
+def _contracted(subscripts: str, arrays: list[Any], optimize: Any = False) -> Any:
+    """The sum of products, in the order that ``optimize`` names; False: NumPy's greedy one."""
+    order = tuple(optimize) if isinstance(optimize, (list, tuple)) else optimize
+    for places, step, by_blas in _plan(subscripts, tuple(x.shape for x in arrays), order):
+        operands = [arrays.pop(place) for place in places]
+        arrays.append(einsum(*operands, subscripts=step, optimize=by_blas))
+    return arrays[0]
+
+
+@lru_cache(maxsize=1024)
+def _plan(
+    subscripts: str, shapes: tuple[tuple[int, ...], ...], optimize: Any
+) -> tuple[tuple[tuple[int, ...], str, bool], ...]:
+    """Which operands to take out of the list, one after the other, to contract them, and by which subscripts.
+
+    Each result is put at the end of the list. The last part says whether that is a large matrix product.
+    """
+    inputs, output = subscripts.split("->")
+    labels = inputs.split(",")
+    lengths: dict[str, int] = {}
+    for label, length in zip("".join(labels), chain.from_iterable(shapes)):
+        lengths[label] = max(length, lengths.get(label, 1))
+    steps = []
+    for places in _path(subscripts, shapes, optimize):
+        places = tuple(sorted(places, reverse=True))
+        taken = [labels.pop(place) for place in places]
+        needed = set("".join(labels) + output)
+        kept = output if not labels else "".join(n for n in dict.fromkeys("".join(taken)) if n in needed)
+        steps.append((places, f"{','.join(taken)}->{kept}", _is_large_product(taken, kept, lengths)))
+        labels.append(kept)
+    return tuple(steps)
+
+
+def _path(subscripts: str, shapes: tuple[tuple[int, ...], ...], optimize: Any) -> Sequence[tuple[int, ...]]:
+    if len(shapes) < 3:
+        return [tuple(range(len(shapes)))]
+    order = list(optimize) if isinstance(optimize, tuple) else optimize or "greedy"
+    path: Sequence[tuple[int, ...]] = np.einsum_path(
+        subscripts, *(np.broadcast_to(0.0, shape) for shape in shapes), optimize=order
+    )[0][1:]
+    return path
+
+
+def _is_large_product(taken: list[str], kept: str, lengths: dict[str, int]) -> bool:
+    """Whether two operands are multiplied like matrices: both have labels of their own, and some are summed over."""
+    if len(taken) != 2:
+        return False
+    first, second = map(set, taken)
+    is_product = first - second and second - first and (first & second) - set(kept)
+    return bool(is_product) and prod(lengths[label] for label in first | second) >= LEAST_FOR_BLAS
+
+
 @implements(np.einsum)
 def _einsum(*operands: Any, out: Any = None, optimize: Any = False, **keywords: Any) -> Any:
     defaults = {"dtype": None, "order": "K", "casting": "safe"}
@@ -90,7 +151,7 @@ def _einsum(*operands: Any, out: Any = None, optimize: Any = False, **keywords: 
         "np.einsum", out=out, **{name: v for name, v in keywords.items() if name not in defaults or v != defaults[name]}
     )
     subscripts, arrays = _explicit(operands)
-    return einsum(*arrays, subscripts=subscripts, optimize=optimize)
+    return _contracted(subscripts, arrays, optimize)
 
 
 @implements(np.einsum_path, differentiable=False)

@@ -14,7 +14,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import beside, declare, implements
+from ..core import OPS, beside, declare, implements
+from .operands import quotient
 
 
 def _typed(value: Any, out: Any) -> Any:
@@ -96,11 +97,35 @@ def _divmod(x: Any, y: Any) -> Any:
 # Powers and roots
 
 
+_QUICK_POWERS: dict[float, Callable[[Any], Any]] = {
+    -1: np.reciprocal,
+    0: np.ones_like,
+    0.5: np.sqrt,
+    1: np.positive,
+    2: np.square,
+    3: lambda x: x * x * x,
+    4: lambda x: np.square(np.square(x)),
+}
+"""Powers within two units in the last place; further products would round more."""
+
+
+def _power(x: Any, y: Any) -> Any:
+    """NumPy's power takes 50 times as long where the base is negative, so whole exponents are kept away from it."""
+    if type(y) not in (int, float) or getattr(getattr(x, "dtype", None), "kind", "") != "f":
+        return np.power(x, y)
+    if (quick := _QUICK_POWERS.get(y)) is not None:
+        return quick(x)
+    if not float(y).is_integer():
+        return np.power(x, y)
+    size = np.power(np.absolute(x), y)
+    return np.copysign(size, x) if y % 2 else size
+
+
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0 and where infinite exponents give 0, though the formula says 0 times infinity."""
     x = _typed(x, out)
     if isinstance(y, (int, float, complex)) and abs(y) != np.inf:
-        return g * (y * x ** (y - 1)) if y != 0 else g * np.zeros_like(x)
+        return g * (y * OPS["power"](x, y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
     power = np.where((x == 0) & (y == 0), 1, x) ** (y - 1)
     slope = np.where((power == 0) & np.isinf(y), 0, y) * power
@@ -116,12 +141,22 @@ def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
     """x / r; of an infinite x the sign, shared with an infinite y."""
     x = _typed(x, out)
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
     infinite = np.isinf(x)
     limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
     return g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
 
 
-declare("power", np.power, _power_base, _power_exponent, sample=samples.positive_base)
+declare(
+    "power",
+    _power,
+    _power_base,
+    _power_exponent,
+    sample=samples.positive_base,
+    numpy=np.power,
+    broadcasts=True,
+)
 declare("float_power", np.float_power, _power_base, _power_exponent, sample=samples.positive_base)
 declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0))
 declare("cbrt", np.cbrt, lambda g, out, x: g / 3 / out / out, sample=samples.unary(avoid=[0]))
@@ -185,10 +220,40 @@ declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary())
 declare("tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2))
 declare("arcsin", np.arcsin, lambda g, out, x: g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
 declare("arccos", np.arccos, lambda g, out, x: -g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
-declare("arctan", np.arctan, lambda g, out, x: g / (1 + np.square(_finite(x))), sample=samples.unary())
+
+
+def _arctan_rule(g: Any, out: Any, x: Any) -> Any:
+    """1 / (1 + x^2); of real numbers in two divisions, as the square would overflow."""
+    if x.dtype.kind == "c":
+        return g / (1 + x * x)
+    modulus = np.hypot(x, 1)
+    return g / modulus / modulus
+
+
+declare("arctan", np.arctan, _arctan_rule, sample=samples.unary())
 declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
 declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
-declare("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), sample=samples.unary())
+
+
+def _tanh_slope(x: Any) -> Any:
+    """1 / cosh(x)^2 as (2 e^-|x| / (1 + e^-2|x|))^2: 1 - tanh(x)^2 has no digits left where tanh is almost 1."""
+    power = np.exp(-np.absolute(x))
+    return np.square(2 * power / (1 + power * power))
+
+
+_tanh_slope_op = declare(
+    "tanh_slope",
+    _tanh_slope,
+    lambda g, out, x: g * (-2 * out * np.tanh(x)),
+    sample=samples.unary(),
+    expects="a floating array",
+)
+declare(
+    "tanh",
+    np.tanh,
+    lambda g, out, x: g * (1 - out * out if x.dtype.kind == "c" else _tanh_slope_op(x)),
+    sample=samples.unary(),
+)
 declare(  # of real numbers the modulus of x + i, as the square would overflow
     "arcsinh",
     np.arcsinh,
@@ -243,7 +308,13 @@ declare(
 
 # Magnitude and sign: the derivative of |x| at 0 is 0 (np.absolute itself is among the complex functions)
 
-declare("fabs", np.fabs, lambda g, out, x: g * np.sign(x), sample=samples.unary(avoid=[0]))
+
+def _fabs_rule(g: Any, out: Any, x: Any) -> Any:
+    multiple = quotient(g, out)
+    return g * np.sign(x) if multiple is None else multiple * x
+
+
+declare("fabs", np.fabs, _fabs_rule, sample=samples.unary(avoid=[0]))
 declare("copysign", np.copysign, lambda g, out, x, y: g * np.sign(x) * np.sign(out), None, sample=_nonzero(2))
 
 # Parts of a number: whole and fractional, mantissa and exponent

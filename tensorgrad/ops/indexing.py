@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..tensor import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
+from ..core import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
 from .operands import as_operand, as_tensor
 
 

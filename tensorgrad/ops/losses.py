@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..recording import verified
-from ..tensor import Tensor, beside, declare, describe
+from ..core import Tensor, beside, declare, describe
+from ..core.context import verified
 from .activations import log_softmax, softmax
-from .operands import as_operand, in_dtype, largest
+from .operands import as_operand, in_dtype, in_single, largest
 
 MANY = 256
 """Classes from which a table of all one-hot rows would be too large."""
@@ -40,6 +40,7 @@ def _one_hot(labels: Any, logits: Any) -> Any:
     return labels[..., None] == beside(_every(1, count), logits)
 
 
+@in_single
 def _index_cross_entropy(logits: Any, labels: Any) -> Any:
     shifted = logits - largest(logits, -1)
     positions = in_dtype(labels.ravel(), np.intp) + beside(_every(logits.shape[-1], logits.size), logits)
@@ -63,11 +64,13 @@ _cross_entropy_of_indices = declare(
 )
 
 
+@in_single
 def _row_cross_entropy(logits: Any, labels: Any) -> Any:
     logarithms = np.where(labels == 0, 0, log_softmax(logits))  # 0 times -infinity is 0 here
     return -(labels * logarithms).sum(axis=-1).mean()
 
 
+@in_single
 def _row_logits_rule(g: Any, out: Any, logits: Any, labels: Any) -> Any:
     total = labels.sum(axis=-1, keepdims=True)
     return (softmax(logits) * total - labels) * (g * (logits.shape[-1] / logits.size))
@@ -139,6 +142,7 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
     if not isinstance(labels, Tensor):  # a copy: the history keeps it
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
+        labels = in_dtype(labels, labels.dtype.newbyteorder("="))
         if labels.dtype.kind == "f" == (dtype := np.result_type(predictions)).kind:
             labels = in_dtype(labels, dtype)
     shape = predictions.shape if hasattr(predictions, "shape") else np.shape(predictions)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..tensor import OPS, declare, implements
+from ..core import OPS, declare, implements
 from .decompositions import check_matrices
-from .operands import as_operand
+from .operands import as_operand, in_single, quotient
 from .reductions import restored
 
 squared_norm = declare(
@@ -27,6 +27,7 @@ def _squares(x: Any) -> Any:
     return np.square(np.real(x)) + np.square(np.imag(x)) if x.dtype.kind == "c" else x * x
 
 
+@in_single
 def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = False) -> Any:
     if order == 2:
         return np.sqrt(_squares(x).sum(axis=axis, keepdims=keepdims))
@@ -34,12 +35,15 @@ def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = Fals
     return np.power(powers.sum(axis=axis, keepdims=keepdims), 1 / order)
 
 
+@in_single
 def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
     """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0, or the norm overflows.
 
     In an infinite norm only infinite elements count, as 1 or -1 each, and they share its gradient; but in that of order
     2 theirs is NaN, as this would triple the time of the one norm that is often differentiated.
     """
+    if order == 2 and (multiple := quotient(g, out)) is not None:
+        return x * restored(multiple, x, axis, keepdims)
     g, out = restored(g, x, axis, keepdims), restored(out, x, axis, keepdims)
     if x.dtype.kind != "c" and order != 2:
         infinite, overflown = np.isinf(x), np.isinf(out)

@@ -13,8 +13,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
-from .operands import as_gradient, as_operand, expanded, in_dtype, largest
+from ..core import OPS, Op, Tensor, beside, declare, implements, refuse
+from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest, quotient
 from .scans import products_of_others
 
 _NOT_GIVEN = np._NoValue
@@ -105,6 +105,7 @@ def _mean_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdi
     return in_dtype(expanded(_selected(where, share), x.shape), x.dtype)
 
 
+@in_single
 def _var_rule(
     g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, ddof: float, dtype: Any = None
 ) -> Any:
@@ -129,10 +130,13 @@ def _are_equal(x: Any, where: Any, axis: Any) -> Any:
     return lowest.min(axis=axis, keepdims=True) >= highest.max(axis=axis, keepdims=True)
 
 
+@in_single
 def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **settings: Any) -> Any:
     """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
     if x.size == 0:
         return _sum_rule(g, out, x, axis=axis, keepdims=settings["keepdims"])
+    if (multiple := quotient(g, out)) is not None:
+        return _var_rule(multiple * 0.5, out, x, where, axis=axis, **settings)
     constant = (out == 0) | _are_equal(x, where, axis).reshape(out.shape)
     slope = np.where(constant, 0, 0.5 / np.where(constant, 1, out))
     return _var_rule(g * slope, out, x, where, axis=axis, **settings)
@@ -179,6 +183,7 @@ def _of_axes(name: str) -> Callable[..., Any]:
 
 
 def _of_axes_and_freedom(name: str) -> Callable[..., Any]:
+    @in_single
     def reduce(x: Any, *, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return getattr(x, name)(axis=axis, ddof=ddof, keepdims=keepdims)
 
@@ -202,6 +207,7 @@ def _as_mean(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_variance(function: Callable[..., Any]) -> Callable[..., Any]:
+    @in_single
     def reduce(
         x: Any, where: Any, *, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
     ) -> Any:
@@ -460,6 +466,7 @@ declare(
 # The logarithm of a sum of exponentials
 
 
+@in_single
 def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """Shifted by the maximum, so that no exponential overflows; -inf where nothing is added up."""
     if x.size == 0:
@@ -471,6 +478,7 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return np.where(nothing, -np.inf, np.log(np.where(nothing, 1, total)) + shift.reshape(total.shape))
 
 
+@in_single
 def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """The softmax; 0 where all is -inf, and in equal parts to those that are +inf."""
     out = restored(out, x, axis, keepdims)

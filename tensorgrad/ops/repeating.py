@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import samples
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse
+from ..core import OPS, Tensor, beside, declare, implements, refuse
 from .operands import as_tensor, hollow, plain
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, declare, implements, refuse
-from .operands import as_gradient, in_dtype
+from ..core import OPS, declare, implements, refuse
+from .operands import as_gradient, in_dtype, in_single
 
 
 def _part(axis: int, ndim: int, part: Any) -> Any:
@@ -27,13 +28,6 @@ def _delayed(x: Any, axis: int, first: float) -> Any:
     return np.concatenate([start, x[_part(axis, x.ndim, slice(0, -1))]], axis=axis)
 
 
-def products_of_others(x: Any) -> Any:
-    """For each element the product of all others along the last axis: of those before it and of those after it."""
-    before = np.cumprod(_delayed(x, -1, 1), axis=-1)
-    after = backwards(np.cumprod(_delayed(backwards(x, -1), -1, 1), axis=-1), -1)
-    return before * after
-
-
 # Sums
 
 
@@ -43,6 +37,7 @@ def _scan_sample(draw: samples.Draw) -> Any:
     return (x,), {"axis": samples.choice(draw, axes), "dtype": samples.choice(draw, [None, np.dtype(np.float64)])}
 
 
+@in_single
 def _cumsum_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
     """Each element is in the sums from its own place on."""
     along = 0 if axis is None else axis
@@ -72,7 +67,7 @@ def _recurrence(a: Any, b: Any, *, axis: int = -1) -> Any:
     last: Any = 0
     for k in range(b.shape[axis]):
         index = _part(axis, b.ndim, k)
-        last = a[index] * last + b[index]
+        last = a[index] * np.where(a[index] == 0, 0, last) + b[index]  # 0 times what has overflown is 0
         result[index] = last
     return result
 
@@ -104,7 +99,13 @@ def _cumprod_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
     """The product is the recurrence y_k = x_k y_{k-1} from y_{-1} = 1. Nothing is divided by, so zeros are exact."""
     factors, along = (x.reshape(-1), 0) if axis is None else (x, axis)
     factors = in_dtype(factors.reshape(out.shape), g.dtype)
-    return as_gradient((_adjoint(g, factors, along) * _delayed(out, along, 1)).reshape(x.shape), x)
+    previous = _delayed(out, along, 1)
+    following = _adjoint(g, factors, along)
+    if x.dtype.kind == "f":  # what has overflown is finite in truth: times 0 it is 0, not NaN
+        most = np.finfo(following.dtype).max
+        overflown = (previous == 0) & np.isinf(following) & ~np.isinf(x).any()
+        following = np.where(overflown, np.clip(following, -most, most), following)
+    return as_gradient((following * previous).reshape(x.shape), x)
 
 
 declare(
@@ -115,6 +116,61 @@ declare(
     numpy=np.cumprod,
     expects="an array and one of its axes",
 )
+
+# Products of all but one, which are the gradient of a product
+
+
+def _before_and_after(x: Any) -> tuple[Any, Any]:
+    """For each element the product of those before it along the last axis, and of those after it."""
+    before = np.cumprod(_delayed(x, -1, 1), axis=-1)
+    after = backwards(np.cumprod(_delayed(backwards(x, -1), -1, 1), axis=-1), -1)
+    return before, after
+
+
+def _products_of_others(x: Any) -> Any:
+    """Without a division, so that zeros are exact; anew with scaled numbers where a part may be out of range."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        before, after = _before_and_after(x)
+        products = before * after
+    if x.dtype.kind == "f" and np.isfinite(x).all() and not (np.isfinite(products) & (products != 0)).all():
+        return _products_of_scaled_others(x)
+    return products
+
+
+def _products_of_scaled_others(x: Any) -> Any:
+    """The mantissas, from 0.7 to 1.4, are multiplied, the exponents added, and zeros counted."""
+    is_zero = x == 0
+    mantissas, exponents = np.frexp(np.where(is_zero, 1, x).astype(np.result_type(x.dtype, np.float64)))
+    small = np.abs(mantissas) < sqrt(0.5)
+    before, after = _before_and_after(np.where(small, 2 * mantissas, mantissas))
+    exponents = exponents - small
+    with np.errstate(over="ignore"):
+        products = np.ldexp(before * after, exponents.sum(axis=-1, keepdims=True) - exponents).astype(x.dtype)
+    return np.where(is_zero.sum(axis=-1, keepdims=True) - is_zero > 0, 0, products)
+
+
+def _products_of_others_rule(g: Any, out: Any, x: Any) -> Any:
+    """Through the products before and after, which are cumulative products without the last or the first element."""
+    before, after = _before_and_after(x)
+    delayed, following = _delayed(x, -1, 1), _delayed(backwards(x, -1), -1, 1)
+    by_before = _cumprod_rule(g * after, before, delayed, axis=-1, dtype=None)
+    by_after = _cumprod_rule(backwards(g * before, -1), backwards(after, -1), following, axis=-1, dtype=None)
+    return backwards(_delayed(backwards(by_before, -1), -1, 0), -1) + _delayed(backwards(by_after, -1), -1, 0)
+
+
+def _last_axis_sample(draw: samples.Draw) -> Any:
+    return (samples.reals(draw, samples.shape(draw, min_ndim=1)),), {}
+
+
+products_of_others = declare(
+    "products_of_others",
+    _products_of_others,
+    _products_of_others_rule,
+    sample=_last_axis_sample,
+    expects="an array of at least one axis",
+    opaque=True,
+)
+"""For each element the product of all others along the last axis."""
 
 # NumPy's other names for them
 

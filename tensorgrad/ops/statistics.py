@@ -12,8 +12,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..recording import verified
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse
+from ..core import OPS, Tensor, beside, declare, implements, refuse
+from ..core.context import verified
 from .operands import as_operand, in_dtype, without_history
 from .reductions import as_rows, axes_of, equal_shares, from_rows
 
