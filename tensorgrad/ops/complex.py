@@ -29,6 +29,7 @@ from . import (  # noqa: F401 (they declare these ops)
     signals,
     statistics,
 )
+from .kinks import slope_at_kink
 
 # The parts of complex numbers
 
@@ -52,10 +53,17 @@ def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
     return g * turned * (180 / np.pi if deg else 1)
 
 
-declare(  # at 0, of a complex number as of a real one, all derivatives are 0; those of (z * z.conj()).real are exact
+def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
+    """The sign, or the direction of a complex number; 0 at 0."""
+    part = g * (_unit(x, out) if _is_complex(x) else np.sign(x))
+    slope = slope_at_kink(g, out)
+    return part if slope is None else np.where(x == 0, slope * x, part)
+
+
+declare(
     "absolute",
     np.absolute,
-    lambda g, out, x: g * (_unit(x, out) if _is_complex(x) else np.sign(x)),
+    _absolute_rule,
     sample=samples.unary(avoid=[0]),
     complex_rules="direct",
 )

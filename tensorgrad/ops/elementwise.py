@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, beside, declare, implements
+from .kinks import slope_at_kink
 
 
 def _typed(value: Any, out: Any) -> Any:
@@ -139,10 +140,12 @@ def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
     """x / r; of an infinite x the sign, shared with an infinite y."""
+    slope = slope_at_kink(g, out)
     x = _typed(x, out)
     infinite = np.isinf(x)
     limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
-    return g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
+    part = g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
+    return part if slope is None else np.where(out == 0, slope * x, part)
 
 
 declare(
@@ -305,7 +308,13 @@ declare(
 
 # Magnitude and sign: the derivative of |x| at 0 is 0 (np.absolute itself is among the complex functions)
 
-declare("fabs", np.fabs, lambda g, out, x: g * np.sign(x), sample=samples.unary(avoid=[0]))
+
+def _fabs_rule(g: Any, out: Any, x: Any) -> Any:
+    slope = slope_at_kink(g, out)
+    return g * np.sign(x) if slope is None else np.where(x == 0, slope * x, g * np.sign(x))
+
+
+declare("fabs", np.fabs, _fabs_rule, sample=samples.unary(avoid=[0]))
 declare("copysign", np.copysign, lambda g, out, x, y: g * np.sign(x) * np.sign(out), None, sample=_nonzero(2))
 
 # Parts of a number: whole and fractional, mantissa and exponent

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import samples
 from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
+from .kinks import slope_at_kink
 from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest
 from .scans import products_of_others
 
@@ -130,14 +131,16 @@ def _are_equal(x: Any, where: Any, axis: Any) -> Any:
     return lowest.min(axis=axis, keepdims=True) >= highest.max(axis=axis, keepdims=True)
 
 
-@in_single
 def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **settings: Any) -> Any:
     """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
     if x.size == 0:
         return _sum_rule(g, out, x, axis=axis, keepdims=settings["keepdims"])
     constant = (out == 0) | _are_equal(x, where, axis).reshape(out.shape)
-    slope = np.where(constant, 0, 0.5 / np.where(constant, 1, out))
-    return _var_rule(g * slope, out, x, where, axis=axis, **settings)
+    part = g * np.where(constant, 0, 0.5 / np.where(constant, 1, out))
+    slope = slope_at_kink(g, out, constant)
+    if slope is not None:
+        part = np.where(constant, 0.5 * slope, part)
+    return _var_rule(part, out, x, where, axis=axis, **settings)
 
 
 def equal_shares(chosen: Any, others: Any, axis: Any, dtype: Any) -> Any:
@@ -181,7 +184,6 @@ def _of_axes(name: str) -> Callable[..., Any]:
 
 
 def _of_axes_and_freedom(name: str) -> Callable[..., Any]:
-    @in_single
     def reduce(x: Any, *, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return getattr(x, name)(axis=axis, ddof=ddof, keepdims=keepdims)
 
@@ -205,7 +207,6 @@ def _as_mean(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_variance(function: Callable[..., Any]) -> Callable[..., Any]:
-    @in_single
     def reduce(
         x: Any, where: Any, *, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
     ) -> Any:
