@@ -125,7 +125,7 @@ for _name in (
 for _name in (
     *("multiply", "divide", "reciprocal", "square", "power", "matmul", "einsum"),
     *("solve", "inv", "det", "cofactors", "cofactors_along", "prod", "cumprod"),
-    *("products_of_others", "linear_recurrence", "convolve"),
+    *("products_of_others", "linear_recurrence", "convolve", "divided_or_nan"),
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan"),
     *("arcsin", "arccos", "arcsinh", "arccosh", "arctanh", "one_minus_square"),

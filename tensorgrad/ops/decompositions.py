@@ -20,7 +20,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
 from ..recording import verified
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse, refuses
+from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
 from .operands import as_operand, plain, without_history
 
 Shape = tuple[int, ...]
@@ -450,6 +450,17 @@ def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
     return _transposed(OPS["cholesky"](_transposed(a))) if upper else OPS["cholesky"](a)
 
 
+_divided: Op = declare(  # by a keyword, as Rows keep a gradient of 0 at 0 otherwise
+    "divided_or_nan",
+    lambda x, y: np.divide(x, y, casting="same_kind"),
+    lambda g, out, x, y: _divided(g, y),
+    lambda g, out, x, y: -g * out / y,
+    sample=samples.binary(0.3, 2.0),
+    broadcasts=True,
+)
+"""The quotient, whose derivatives are NaN for a divisor of NaN, also in those rows of a Jacobian that have 0 there."""
+
+
 def _over_gaps(numerator: Any, values: Any, used: Any) -> Any:
     """numerator_ij / (values_j - values_i) off the diagonal: how eigenvectors and singular vectors turn.
 
@@ -461,7 +472,7 @@ def _over_gaps(numerator: Any, values: Any, used: Any) -> Any:
         return numerator
     gap = np.expand_dims(values, -2) - np.expand_dims(values, -1)
     resolved = np.abs(gap) > _scalars(_rounding(values))
-    return numerator / np.where(used & ~resolved & ~_identity(values), np.nan, np.where(resolved, gap, np.inf))
+    return _divided(numerator, np.where(used & ~resolved & ~_identity(values), np.nan, np.where(resolved, gap, np.inf)))
 
 
 def _rounding(values: Any) -> Any:
@@ -568,7 +579,8 @@ def _over_values(g: Any, inside: Any, s: Any) -> Any:
     if s.shape[-1] == 0:
         return g
     resolved = np.expand_dims(s > np.expand_dims(_rounding(s), -1), -2)
-    return (g - inside) / np.where(~resolved & (g != 0), np.nan, np.where(resolved, np.expand_dims(s, -2), np.inf))
+    divisor = np.where(~resolved & (g != 0), np.nan, np.where(resolved, np.expand_dims(s, -2), np.inf))
+    return _divided(g - inside, divisor)
 
 
 def _without_complement(u: Any, g: Any, rank: int) -> Any:
@@ -582,7 +594,8 @@ def _without_complement(u: Any, g: Any, rank: int) -> Any:
     turned = _transposed(rest) @ g_rest
     inner, size = (np.abs(x).sum(axis=(-2, -1), keepdims=True) for x in (turned - _transposed(turned), turned))
     undefined = inner > size * (1000 * float(np.finfo(u.dtype).eps))
-    return u, (g - rest @ (_transposed(g_rest) @ u)) / np.where(undefined, np.nan, np.ones_like(size))
+    divisor = np.where(undefined, np.nan, np.ones_like(size))
+    return u, _divided(g - rest @ (_transposed(g_rest) @ u), divisor)
 
 
 def _svd_sample(draw: samples.Draw) -> Any:
