@@ -425,7 +425,7 @@ def as_data(value: Any) -> Array:
         value = np.asarray(value)
     if value.dtype.kind not in "fiubc":
         raise TypeError(f"Tensor: data must be numbers (float, integer, bool or complex), got dtype {value.dtype}")
-    return value
+    return value if getattr(value.dtype, "isnative", True) else value.astype(value.dtype.newbyteorder("="))
 
 
 def _constant(operand: Any) -> Any:
