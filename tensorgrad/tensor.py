@@ -68,6 +68,9 @@ _UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "subok":
 ALWAYS_COPIED = 16384
 """Bytes of a constant that a record keeps a copy of, whatever the size of the result."""
 
+_DENSE = "pass matrix.toarray() in the place of a SciPy sparse matrix"
+"""What to do instead of computing with a sparse matrix."""
+
 _clock = count(1)
 _FREED = ("freed",)
 _PLAIN = frozenset({ndarray, float, int, bool, complex})
@@ -436,6 +439,8 @@ def _constant(operand: Any) -> Any:
         return operand
     if hasattr(operand, "filled"):
         raise TypeError("Tensor: masked arrays are not differentiated; pass array.filled(...) and a mask to np.where")
+    if hasattr(operand, "toarray"):
+        raise TypeError(f"Tensor: sparse matrices are not differentiated, got {type(operand).__name__}; {_DENSE}")
     if isinstance(operand, np.matrix):
         raise TypeError("Tensor: np.matrix multiplies in its own way; pass np.asarray(matrix), and use @ for products")
     return np.asarray(operand)
@@ -796,8 +801,8 @@ class Tensor:
             raise TypeError(
                 f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
                 "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
-                "tensorgrad.Tensor(np.zeros(n)) collect them), or call tensor.item() or tensor.numpy() if no gradient "
-                "is meant"
+                f"tensorgrad.Tensor(np.zeros(n)) collect them), {_DENSE}, or call tensor.item() or tensor.numpy() if "
+                "no gradient is meant"
             )
         return self.data
 

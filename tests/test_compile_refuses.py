@@ -27,7 +27,10 @@ READING_VALUES = {
     "int": (lambda x: int(tg.Tensor(x).sum()), "outside"),
     "asarray": (lambda x: np.asarray(tg.Tensor(x)), "use NumPy's functions on it as it is"),
     "tolist": (lambda x: x.tolist(), "outside"),
-    "range": (lambda x: [x for _ in range(x.astype(int)[0])], "index with the array itself"),
+    "range": (
+        lambda x: [x for _ in range(x.astype(int)[0])],
+        r"index a Tensor with it, as in tensorgrad\.Tensor\(x\)\[i\]",
+    ),
     "writing": (lambda x: x.__setitem__(0, 1.0), "np.where"),
     "out=": (lambda x: np.add(x, 1, out=np.zeros(2)), "compute a new one"),
     "in place": (lambda x: x.__iadd__(1), "compute a new one"),
@@ -224,3 +227,29 @@ def test_an_array_that_is_the_memory_of_what_is_assigned_to():
 
     with pytest.raises(tg.CaptureError, match=r"use tensor\.data inside, or a copy"):
         step()
+
+
+LABELS, WEIGHTS = np.array([1, 0, 1, 2]), np.array([0.5, 1.0, 3.0])
+
+
+@pytest.mark.parametrize("choose", [lambda w, y: w[y], lambda w, y: np.take(w, y), lambda w, y: w.take(y)])
+def test_an_array_indexed_by_what_is_computed(choose):
+    """Class weights, say: NumPy's own arrays ask an index for its values."""
+    with pytest.raises(tg.CaptureError, match=r"look values up in a Tensor, tensorgrad\.Tensor\(values\)\[index\]"):
+        tg.compile(lambda y: choose(WEIGHTS, y))(LABELS)
+    for remedy in (
+        lambda y: tg.Tensor(WEIGHTS)[y],
+        lambda y: np.take(tg.Tensor(WEIGHTS), y),
+        lambda y: np.choose(y, WEIGHTS),
+        lambda y: np.take_along_axis(WEIGHTS, y, 0),
+    ):
+        function = tg.compile(lambda y, remedy=remedy: remedy(y) * 2)
+        for labels in (LABELS, LABELS[::-1].copy()):
+            np.testing.assert_array_equal(np.asarray(function(labels)), 2 * WEIGHTS[labels])
+
+
+def test_an_array_indexed_by_one_number():
+    with pytest.raises(tg.CaptureError, match=r"look values up in a Tensor, tensorgrad\.Tensor\(values\)\[index\]"):
+        tg.compile(lambda y: WEIGHTS[y.sum()])(np.array([1, 1]))
+    function = tg.compile(lambda y: tg.Tensor(WEIGHTS)[y.sum()])
+    assert [float(function(np.array([1, n]))) for n in (0, 1)] == [1.0, 3.0]

@@ -292,6 +292,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         raise self._refuse("if, and, or, while", "choose with np.where, or decide outside the compiled function")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if self.dtype.kind in "iub":  # NumPy's arrays ask an index for its values, and so does np.take
+            raise self._refuse(
+                "np.asarray, or an array indexed by it",
+                "look values up in a Tensor, tensorgrad.Tensor(values)[index], or use np.choose or np.take_along_axis, "
+                "which take the index as it is",
+            )
         raise self._refuse("np.asarray", "use NumPy's functions on it as it is, or return it and convert it outside")
 
     def __float__(self) -> float:
@@ -301,7 +307,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         raise self._refuse("int", "return it and convert it outside")
 
     def __index__(self) -> int:
-        raise self._refuse("index", "index with the array itself: x[i] works with an array i")
+        raise self._refuse("index", "index a Tensor with it, as in tensorgrad.Tensor(x)[i]")
 
     def item(self, *args: Any) -> Any:
         """Refused."""
