@@ -9,13 +9,17 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any, NoReturn
 
 from experiments.experiment import LEAST_STEPS, Experiment
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
-    """Run the script; returns its exit code: 0, 130 or 143 when stopped, 2 with one sentence on what is wrong."""
+    """Run the script; returns its exit code: 0, 130 or 143 when stopped, 2 with one sentence on what is wrong.
+
+    A training that diverged counts as wrong too, after its report has been written.
+    """
     options = parse(experiment, arguments)
     try:
         from experiments.run import run  # not before the options are known to be right: --help is quick
@@ -44,6 +48,7 @@ class reported_errors:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from experiments.records import say
         from tensorgrad.data import DataError
         from tensorgrad.extras import MissingExtra
         from tensorgrad.training import CheckpointError, TrainingError
@@ -54,7 +59,7 @@ class reported_errors:
             sentence = f"{error.filename or 'input/output'}: {error.strerror or error}"
         else:
             return
-        print(f"{self.program}: error: {sentence}", file=sys.stderr)
+        say(f"{self.program}: error: {sentence}", sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -66,10 +71,17 @@ def parse(experiment: Experiment, arguments: list[str] | None = None) -> argpars
     result.set_defaults(**config)
     options = _with_folder(experiment, result.parse_args(arguments))
     settings = options.out / "settings.json"
-    if options.resume and settings.exists():
+    if options.resume and _exists(result, settings):
         result.set_defaults(**{**_read_config(result, settings), **config})
         options = _with_folder(experiment, result.parse_args(arguments))
     return options
+
+
+def _exists(result: argparse.ArgumentParser, path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # such as a name that is too long
+        result.error(f"{path}: {error.strerror}")
 
 
 def _with_folder(experiment: Experiment, options: argparse.Namespace) -> argparse.Namespace:
@@ -91,10 +103,10 @@ def parser(experiment: Experiment) -> argparse.ArgumentParser:
     result.set_defaults(experiment=experiment.name)
     add = result.add_argument
     epochs = f"passes over the data (default: {experiment.epochs}, or as many as make {LEAST_STEPS} steps)"
-    add("--data-dir", type=Path, metavar="DIR", help=experiment.data_help)
+    add("--data-dir", type=_path, metavar="DIR", help=experiment.data_help)
     out = f"folder for the results, an earlier run there gets another name (default: runs/{experiment.name})"
-    add("--out", type=Path, metavar="DIR", help=out)
-    add("--config", type=Path, metavar="FILE", help="JSON file of options, such as settings.json of an earlier run")
+    add("--out", type=_path, metavar="DIR", help=out)
+    add("--config", type=_path, metavar="FILE", help="JSON file of options, such as settings.json of an earlier run")
     add("--epochs", type=_whole(1), metavar="N", help=epochs)
     add("--batch-size", type=_whole(1), default=128, metavar="N", help="images in a step (default: 128)")
     add("--lr", type=_positive, default=experiment.lr, metavar="X", help=f"learning rate (default: {experiment.lr:g})")
@@ -124,7 +136,9 @@ def parser(experiment: Experiment) -> argparse.ArgumentParser:
         help="share of the training images held out to choose the best epoch (default: 0.1)",
     )
     add("--seed", type=_whole(0), default=0, metavar="N", help="of weights, order, dropout and split (default: 0)")
-    add("--resume", action="store_true", help="go on where the run in the folder stopped, with its settings")
+    resume = "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
+    resume += "'--resume auto' starts a run where the folder holds none"
+    add("--resume", nargs="?", choices=["auto"], default=False, const=True, help=resume)
     add(
         "--compile",
         action=argparse.BooleanOptionalAction,
@@ -145,7 +159,7 @@ def _whole(least: int) -> Callable[[str], int]:
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"must be a whole number, got {shown(text)}") from None
         if value < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
         return value
@@ -153,11 +167,20 @@ def _whole(least: int) -> Callable[[str], int]:
     return convert
 
 
+def _path(text: Any) -> Path:
+    """The type of an option: a path that can be printed and written into files."""
+    if not isinstance(text, str) or not text:
+        raise argparse.ArgumentTypeError(f"must be the name of a file or folder, got {shown(text)}")
+    if "\0" in text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"must be a name of printable characters in UTF-8, got {text!a}; rename it")
+    return Path(text)
+
+
 def _positive(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be a number, got {shown(text)}") from None
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be positive and finite, got {text}")
     return value
@@ -172,23 +195,20 @@ def _share(text: str) -> float:
 
 def _read_config(result: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     """The options in a JSON file, each checked as on the command line; a mistake ends the script with code 2."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        result.error(f"{path}: {error.strerror}")
-    except ValueError as error:
-        result.error(f"{path}: not JSON ({error})")
+    content = _json(result, path)
     if not isinstance(content, dict):
         result.error(f'{path}: must hold one object of options, such as {{"epochs": 5}}')
     own = result.get_default("experiment")
     if content.pop("experiment", own) != own:
         result.error(f"{path}: these are the settings of another experiment")
     actions = {action.dest: action for action in result._actions if action.dest not in ("help", "config")}
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in content.items():
         action = actions.get(name.replace("-", "_"))
         if action is None:
-            result.error(f"{path}: unknown option {name!r}; known: {', '.join(actions)}")
+            result.error(f"{path}: unknown option {shown(name)}; known: {', '.join(actions)}")
+        if action.dest in values:
+            result.error(f"{path}: {name} is given twice")
         try:
             values[action.dest] = _converted(action, value)
         except (argparse.ArgumentTypeError, ValueError) as error:
@@ -196,17 +216,42 @@ def _read_config(result: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     return values
 
 
+class _Twice(Exception):
+    """A key that an object in a JSON file has twice."""
+
+
+def _json(result: argparse.ArgumentParser, path: Path) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len({*names}) < len(names):
+            raise _Twice(next(name for i, name in enumerate(names) if name in names[:i]))
+        return dict(pairs)
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+    except OSError as error:
+        result.error(f"{path}: {error.strerror}")
+    except _Twice as error:
+        result.error(f"{path}: {shown(str(error))} is given twice")
+    except RecursionError:
+        result.error(f"{path}: nested too deeply to be options")
+    except ValueError as error:
+        result.error(f"{path}: not JSON ({error})")
+
+
 def _converted(action: argparse.Action, value: Any) -> Any:
     if value is None:
         if action.default is not None:
             raise argparse.ArgumentTypeError("must have a value, got null")
         return None
-    if action.nargs == 0:
+    if action.nargs == 0 or (isinstance(value, bool) and action.const is True):
         if not isinstance(value, bool):
-            raise argparse.ArgumentTypeError(f"must be true or false, got {value!r}")
+            raise argparse.ArgumentTypeError(f"must be true or false, got {shown(value)}")
         return value
     if action.choices is not None and value not in action.choices:
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(action.choices)}, got {value!r}")
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(action.choices)}, got {shown(value)}")
+    if action.type is _path:
+        return _path(value)
     if isinstance(value, (bool, list, dict)):
-        raise argparse.ArgumentTypeError(f"must be a number or text, got {value!r}")
+        raise argparse.ArgumentTypeError(f"must be a number or text, got {shown(value)}")
     return action.type(str(value)) if callable(action.type) else value

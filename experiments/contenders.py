@@ -92,7 +92,7 @@ class TensorGrad(Framework):
     def __init__(self, compiled=False, fast=False):
         import tensorgrad as tg
         from tensorgrad import nn
-        from tensorgrad.compile import kernels
+        from tensorgrad.compiler import kernels
 
         if fast and kernels.numba() is None:
             raise ImportError("numba")

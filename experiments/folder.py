@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from typing import Any
 
 from tensorgrad.data import DataError
 from tensorgrad.files import remove_partial, replacing
-from tensorgrad.training import LAST
+from tensorgrad.training import BEST, LAST, load_checkpoint
+from tensorgrad.training.session import folders_like
 
 try:
     import fcntl
@@ -65,14 +65,26 @@ def _locked(folder: Path) -> Iterator[None]:
 def move_aside(folder: Path) -> Path | None:
     """Give the run that ``folder`` holds the next free name, such as ``runs/mnist-1``; None if it holds none.
 
-    A dry run (``--fast-dev-run``) is not worth keeping and stays where it is, to be written over.
+    A dry run (``--fast-dev-run``) is not worth keeping: its checkpoints are removed, the rest is written over.
     """
-    if not any((folder / name).exists() for name in (LAST, METRICS)) or _is_dry(folder):
+    if not any((folder / name).exists() for name in (LAST, BEST, METRICS)):
         return None
+    if _is_dry(folder):
+        with _locked(folder):
+            for name in (LAST, BEST):
+                (folder / name).unlink(missing_ok=True)
+        return None
+    full = folder.resolve()
+    if full in (here := Path.cwd().resolve(), *here.parents):
+        raise DataError(
+            f"--out {folder}: is the folder that you are in, or one above it, and holds an earlier run, which cannot "
+            "be moved aside; choose another folder"
+        )
+    named = folder if folder.name not in ("", "..") else full
     with _locked(folder):
-        target = next(path for n in count(1) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
+        target = next(path for n in count(1) if not (path := named.with_name(f"{named.name}-{n}")).exists())
         try:
-            os.rename(folder, target)
+            os.rename(named, target)
         except OSError as error:
             raise DataError(
                 f"--out {folder}: holds an earlier run that cannot be moved aside ({error.strerror}); "
@@ -81,15 +93,40 @@ def move_aside(folder: Path) -> Path | None:
     return target
 
 
+def check_resumable(folder: Path) -> None:
+    """Raise unless the folder holds a run."""
+    if any((folder / name).exists() for name in (LAST, SETTINGS)):
+        return
+    like = " or ".join(map(str, folders_like(folder)))
+    raise DataError(
+        f"--resume: {folder} holds no run{f'; did you mean {like}?' if like else ''}; check --out, or start one there "
+        "with --resume auto"
+    )
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The options of the run that a folder holds, as they are in its ``settings.json``; empty without one."""
+    try:
+        content = json.loads((folder / SETTINGS).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def epochs_done(folder: Path) -> int:
+    """How many epochs the run in a folder has finished, by its checkpoint."""
+    if not (folder / LAST).exists():
+        return 0
+    progress = load_checkpoint(folder / LAST)[1].get("progress")
+    return len(progress.get("history", ())) if isinstance(progress, dict) else 0
+
+
 def _holds_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in (SETTINGS, LAST, METRICS))
 
 
 def _is_dry(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / SETTINGS).read_text())["fast_dev_run"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return bool(read_settings(folder).get("fast_dev_run"))
 
 
 def is_complete(folder: Path, settings: dict[str, Any]) -> bool:
@@ -97,7 +134,7 @@ def is_complete(folder: Path, settings: dict[str, Any]) -> bool:
     try:
         metrics = json.loads((folder / METRICS).read_text())
         return metrics["stopped"] is None and metrics["settings"] == json.loads(json.dumps(settings))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -105,9 +142,3 @@ def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """The rows of a run's ``history.csv``."""
-    with (folder / HISTORY).open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

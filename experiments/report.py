@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
+from experiments.command import parser
 from experiments.experiment import Run
 from tensorgrad.nn import Dense
 from tensorgrad.report import (
     class_scores,
     confusion_matrix,
+    note,
     picture,
     preformatted,
     save_augmentation,
@@ -28,6 +31,10 @@ from tensorgrad.report import (
 )
 
 VARIANTS = 5
+NOT_REPEATED = ("help", "config", "resume", "quiet")
+"""Options that the command to repeat a run leaves out: how it was started and what it printed."""
+
+REPEAT = "To change some of the options, pass settings.json of this folder as --config, and those behind it."
 
 
 def write_report(run: Run, probabilities: np.ndarray) -> None:
@@ -62,8 +69,9 @@ def _sections(run: Run, out: Path, matrix: np.ndarray) -> list[tuple[str, str]]:
     scores = class_scores(matrix, run.dataset.classes)
     score_rows = [(s.name, s.precision, s.recall, s.count) for s in scores]
     parameters = [(name, "x".join(map(str, p.shape)), p.size) for name, p in run.model.named_parameters()]
-    environment = [*run.metrics["environment"].items()]
-    settings = [(name, str(value)) for name, value in run.settings.items() if value is not None]
+    environment = [(name, str(value)) for name, value in run.metrics["environment"].items()]
+    hidden = ("image_ranges",)  # for predictions, nothing to read
+    settings = [(name, _shown(v)) for name, v in run.settings.items() if v is not None and name not in hidden]
     phases = [(name, seconds) for name, seconds in run.seconds.items()]
     return [
         ("Learning", picture(out / "curves.png", "loss and accuracy over the epochs")),
@@ -84,20 +92,55 @@ def _sections(run: Run, out: Path, matrix: np.ndarray) -> list[tuple[str, str]]:
         ),
         ("Settings and environment", side_by_side(table(["setting", ""], settings), table(["", ""], environment))),
         ("Time", table(["phase", "seconds"], phases)),
-        ("To repeat the run", preformatted(_command(run))),
+        ("To repeat the run", preformatted(_command(run)) + note(REPEAT)),
     ]
 
 
+def _shown(value: Any) -> str:
+    """A setting as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def _command(run: Run) -> str:
-    """The command that repeats the run, from the file of its settings."""
-    module, out = f"experiments.{run.experiment.name}", run.options.out
-    parts = ["python", "-m", module, "--config", str(out / "settings.json"), "--out", f"{out}-again"]
-    return " ".join(map(shlex.quote, parts))
+    """The command that repeats the run: all options in full, so that it holds wherever the folder is moved to."""
+    values = {**vars(run.options), "epochs": run.epochs, "out": Path(f"{os.path.abspath(run.options.out)}-again")}
+    parts = ["python", "-m", f"experiments.{run.experiment.name}"]
+    for action in parser(run.experiment)._actions:
+        value = values.get(action.dest)
+        if action.dest in NOT_REPEATED or value is None:
+            continue
+        if action.nargs != 0:
+            text = os.path.abspath(value) if isinstance(value, Path) else str(value)
+            parts += (
+                [f"{action.option_strings[0]}={text}"] if text.startswith("-") else [action.option_strings[0], text]
+            )
+        elif value:
+            parts.append(action.option_strings[0])
+        elif len(action.option_strings) > 1:  # the other one is --no-...
+            parts.append(action.option_strings[-1])
+    return " ".join(map(_quoted, parts))
+
+
+def _quoted(part: str) -> str:
+    """An argument for the shell; what cannot be seen is written as its bytes, as bash and zsh read it."""
+    return shlex.quote(part) if part.isprintable() else f"$'{''.join(map(_escaped, part))}'"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() and character not in "'\\":
+        return character
+    is_byte = "\udc80" <= character <= "\udcff"  # of a name that is not UTF-8
+    encoded = character.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in encoded)
 
 
 def _draw_network(run: Run, path: Path) -> None:
     """The graph of the loss of a few training images."""
-    inputs = tg.Tensor(run.standardisation(run.train[0][:2]))
+    inputs = tg.Tensor(run.standardisation(run.train[0][:2]), requires_grad=True)
     modes = [(module, module.rng.bit_generator.state) for module in run.model.modules() if hasattr(module, "rng")]
     run.model.train()
     loss = tg.softmax_cross_entropy(run.model(inputs), run.train[1][:2]) + run.model.penalty()

@@ -6,6 +6,8 @@ import argparse
 import os
 import platform
 import sys
+import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,19 @@ import numpy as np
 import models
 import tensorgrad as tg
 from experiments.experiment import LEAST_STEPS, Experiment, Run
-from experiments.folder import HISTORY, METRICS, SETTINGS, is_complete, move_aside, opened, save_json
+from experiments.folder import (
+    HISTORY,
+    METRICS,
+    SETTINGS,
+    check_resumable,
+    epochs_done,
+    is_complete,
+    move_aside,
+    opened,
+    read_settings,
+    save_json,
+)
+from experiments.outliers import usual_ranges
 from experiments.report import write_report
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.extras import require
@@ -22,6 +36,7 @@ from tensorgrad.nn import Module
 from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
 from tensorgrad.training import (
     LAST,
+    DivergenceWarning,
     Epoch,
     Interrupted,
     TrainingError,
@@ -38,11 +53,19 @@ OVERFIT_STEPS = 1000
 NOT_SETTINGS = ("compile", "config", "data_dir", "out", "quiet", "resume", "strict")
 """Options that do not change what is computed; all others must be equal for a run to be resumed."""
 
+LENGTH = ("epochs", "patience")
+"""But for those that say when it ends: a run may go on beyond its end."""
+
+DEPENDS_ON_EPOCHS = ("cosine", "step")
+"""Schedules that are stretched over all epochs."""
+
 
 def run(experiment: Experiment, options: argparse.Namespace) -> None:
     """The whole run; raises ``Interrupted`` after the report when a signal stopped the training."""
     this = Run(experiment, options)
     require("matplotlib.figure", "the report")  # now, rather than after the training
+    if options.resume is True and not options.overfit_batch:
+        check_resumable(options.out)
     prepare(this)
     if options.overfit_batch:
         _overfit(this)
@@ -55,21 +78,26 @@ def run(experiment: Experiment, options: argparse.Namespace) -> None:
 
 def _train_and_report(this: Run) -> None:
     """All that happens in the run's folder; settings are there from the start."""
-    if this.options.resume:
+    options = this.options
+    if options.resume:
         _say_what_is_resumed(this)
-    if not (this.options.resume and (this.options.out / SETTINGS).exists()):
-        save_json(this.options.out / SETTINGS, _as_config(this))
+    if not (options.resume and (options.out / SETTINGS).exists()):
+        save_json(options.out / SETTINGS, _as_config(this))
     _announce(this)
-    stopped = None
+    stopped = diverged = None
     with this.phase("training"):
         try:
             this.history = _train(this)
         except Interrupted as interruption:
             stopped, this.history = interruption, interruption.history
+        except DivergenceWarning as warning:
+            diverged, this.history = warning, warning.history
     if this.history:
-        _finish(this, stopped)
+        _finish(this, stopped, diverged)
     if stopped is not None:
         raise stopped
+    if diverged is not None:
+        raise TrainingError(f"{diverged}; the report in {options.out} shows how")
 
 
 def prepare(this: Run) -> None:
@@ -80,13 +108,23 @@ def prepare(this: Run) -> None:
 
 
 def _say_what_is_resumed(this: Run) -> None:
-    folder = this.options.out
+    folder, options = this.options.out, this.options
     if is_complete(folder, this.settings):
-        this.say(f"{folder} is complete: testing it again; for a longer run start a new one, without --resume")
+        this.say(f"{folder} is complete: testing it again; for a longer run, give --epochs")
     elif (folder / LAST).exists():
         this.say(f"resuming {folder}")
-    else:  # also where quiet was asked for: the name may be mistyped
-        _warn(f"nothing to resume in {folder}: starting afresh")
+    else:  # also where quiet was asked for
+        _warn(f"{folder} holds no checkpoint yet: the run starts from the beginning")
+    before = read_settings(folder).get("epochs", this.epochs)
+    if before == this.epochs or not (folder / LAST).exists():
+        return
+    if (done := epochs_done(folder)) > this.epochs:
+        raise DataError(f"--epochs {this.epochs}: the run in {folder} has finished {done} already; ask for more")
+    if options.schedule in DEPENDS_ON_EPOCHS:
+        _warn(
+            f"the {options.schedule} schedule spans all epochs: from epoch {done + 1} on it is that of {this.epochs}, "
+            f"until then it was that of {before}, so the result is not that of {this.epochs} epochs from the start"
+        )
 
 
 def _warn(text: str) -> None:
@@ -130,17 +168,17 @@ def _build(this: Run) -> None:
         "image_shape": list(this.dataset.image_shape),
         "mean": list(this.standardisation.mean),
         "deviation": list(this.standardisation.deviation),
+        "image_ranges": usual_ranges(this.train[0]),
     }
 
 
 def _schedule(options: argparse.Namespace, steps: int) -> Any:
     """The learning rate as the options say, over that many steps."""
-    if options.schedule == "plateau":
-        return Plateau(options.lr)
     schedule = {
         "cosine": cosine_decay(options.lr, steps),
         "inverse": inverse_time_decay(options.lr, options.decay),
         "step": step_decay(options.lr, every=max(1, -(-steps // 3))),
+        "plateau": Plateau(options.lr),
         "constant": lambda step: options.lr,
     }[options.schedule]
     return warm_up(schedule, options.warm_up) if options.warm_up else schedule
@@ -155,7 +193,19 @@ def _announce(this: Run) -> None:
 
 
 def _train(this: Run) -> list[Epoch]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DivergenceWarning)
+        return _fit(this)
+
+
+def _fit(this: Run) -> list[Epoch]:
     options = this.options
+
+    def finished(row: Epoch) -> None:
+        if options.resume:
+            _note_length(this)
+        this.say(row)
+
     return fit(
         this.model,
         this.train,
@@ -169,12 +219,20 @@ def _train(this: Run) -> list[Epoch]:
         max_norm=options.clip,
         patience=options.patience,
         folder=options.out,
-        resume=options.resume,
-        settings=this.settings,
-        on_epoch=this.say,
+        resume="auto" if options.resume else False,
+        settings={name: value for name, value in this.settings.items() if name not in LENGTH},
+        on_epoch=finished,
         quiet=options.quiet,
         compiled=options.compile,
     )
+
+
+def _note_length(this: Run) -> None:
+    """Where a resumed run has become longer than it was, its settings say so."""
+    saved = read_settings(this.options.out)
+    longer = {**saved, "epochs": this.epochs, "patience": this.options.patience}
+    if longer != saved:
+        save_json(this.options.out / SETTINGS, longer)
 
 
 def _overfit(this: Run) -> None:
@@ -196,7 +254,7 @@ def _overfit(this: Run) -> None:
     )
 
 
-def _finish(this: Run, stopped: Interrupted | None) -> None:
+def _finish(this: Run, stopped: Interrupted | None, diverged: DivergenceWarning | None) -> None:
     """Test the best network and write everything down."""
     out, dataset = this.options.out, this.dataset
     with this.phase("testing"):
@@ -218,6 +276,8 @@ def _finish(this: Run, stopped: Interrupted | None) -> None:
         "seed": this.options.seed,
         "parameters": this.parameters,
         "stopped": None if stopped is None else str(stopped),
+        "diverged": diverged is not None,
+        "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "settings": this.settings,
         "environment": {
             "python": platform.python_version(),
@@ -232,6 +292,8 @@ def _finish(this: Run, stopped: Interrupted | None) -> None:
         save_history(this.history, out / HISTORY)
         write_report(this, probabilities)
     save_json(out / METRICS, {**this.metrics, "phases": {k: round(v, 2) for k, v in this.seconds.items()}})
+    if len(this.history) < this.epochs and stopped is None:
+        this.say(f"no better validation accuracy for {this.options.patience} epochs: ended before epoch {this.epochs}")
     this.say(f"results in {out}: report.html, metrics.json, history.csv, pictures, checkpoints")
     print(f"test accuracy {test_accuracy:.4f}", flush=True)
 

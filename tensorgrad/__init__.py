@@ -1,10 +1,15 @@
 """tensorgrad: NumPy with gradients. A Tensor remembers how it was computed; everything else is an expression on top."""
 
+from typing import TYPE_CHECKING
+
 from . import nn, optim, samples
 from .anomaly import AnomalyError, detect_anomaly
 from .autodiff import gradients
-from .compile import CaptureError, Compiled, compile
+from .compiler import CaptureError, Compiled, compile
+from .core import OPS, Op, Tensor, declare, implements
+from .core.context import no_grad
 from .gradcheck import GradientError, gradcheck
+from .ops import random
 from .ops.activations import (
     elu,
     gelu,
@@ -28,11 +33,11 @@ from .ops.normalisation import batch_norm, layer_norm
 from .ops.pooling import average_pool, max_pool
 from .ops.reductions import logsumexp
 from .recompute import checkpoint
-from .recording import no_grad
-from .tensor import OPS, Op, Tensor, declare, implements
 from .transforms import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
+
+tensor = Tensor  # as PyTorch writes it
 
 __all__ = [
     "OPS",
@@ -73,6 +78,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "random",
     "relu",
     "samples",
     "selu",
@@ -85,3 +91,10 @@ __all__ = [
     "value_and_grad",
     "vjp",
 ]
+
+if not TYPE_CHECKING:  # to a type checker a name that is missing is missing
+
+    def __getattr__(name):
+        from .hints import missing
+
+        raise missing(__name__, name)

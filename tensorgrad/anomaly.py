@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from contextvars import Token
 from functools import wraps
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, TypeVar, cast
+from typing import Any, Callable, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .recording import Watcher, _recording
-from .tensor import Op, Tensor, describe
+from .core import Tensor, describe
+from .core.context import Watcher, _recording
+from .core.node import Node
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,14 +21,7 @@ _OURS, _NUMPYS = str(Path(__file__).parent), str(Path(np.__file__).parent)
 
 
 class AnomalyError(ArithmeticError):
-    """A value or a gradient that is not finite, or data that was changed before its gradient was computed."""
-
-
-class _Note(NamedTuple):
-    """What is remembered of an op's call until its gradient has been computed."""
-
-    place: str
-    digests: list[bytes]
+    """A value or a gradient that is not finite."""
 
 
 class detect_anomaly(Watcher):
@@ -44,8 +38,7 @@ class detect_anomaly(Watcher):
     Raises
     ------
     AnomalyError
-        At the first recorded op whose result is not finite; in the backward pass, at the first gradient that is not;
-        and where an array that an op used has been written into between forward and backward pass.
+        At the first recorded op whose result is not finite; in the backward pass, at the first gradient that is not.
 
     Examples
     --------
@@ -66,7 +59,7 @@ class detect_anomaly(Watcher):
 
     def __init__(self, infinities: bool = True) -> None:
         self.infinities = infinities
-        self._notes: dict[int, _Note] = {}
+        self._places: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
         self._tokens: list[Token[Any]] = []
 
     def __enter__(self) -> None:
@@ -74,8 +67,6 @@ class detect_anomaly(Watcher):
 
     def __exit__(self, *exception: object) -> None:
         _recording.reset(self._tokens.pop())
-        if not self._tokens:
-            self._notes.clear()
 
     def __call__(self, function: F) -> F:
         @wraps(function)
@@ -87,38 +78,25 @@ class detect_anomaly(Watcher):
 
     # What the engine tells
 
-    def computed(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
+    def computed(self, node: Node) -> None:
         """An op was recorded."""
-        place = _place()
-        if (index := self._first_wrong(out._array)) is not None:
-            came = ", ".join(map(describe, arrays))
-            there = _operands_at(arrays, index, out)
-            raise AnomalyError(f"{op.name}: gave {out._array[index]} at index {index} from ({came}){there}, in {place}")
-        self._notes[out._order] = _Note(place, list(map(_digest, [*arrays, out._array])))
+        place, out = _place(), node.array
+        if (index := self._first_wrong(out)) is not None:
+            came = ", ".join(map(describe, node.arrays))
+            there = _operands_at(node.arrays, index, out.shape)
+            raise AnomalyError(f"{_name(node)}: gave {out[index]} at index {index} from ({came}){there}, in {place}")
+        self._places[node] = place
 
-    def about_to_differentiate(self, op: Op, out: Tensor, arrays: list[Any]) -> None:
-        """The rules of an op are about to be called."""
-        note = self._notes.get(out._order)
-        if note is None:
-            return
-        for position, (array, digest) in enumerate(zip([*arrays, out._array], note.digests)):
-            if _digest(array) != digest:
-                which = f"operand {position}" if position < len(arrays) else "the result"
-                raise AnomalyError(
-                    f"{op.name}: {which} ({describe(array)}) was changed in place after it was used, so its gradient "
-                    f"would be wrong; copy before writing into it, in {note.place}"
-                )
-
-    def differentiated(self, op: Op, out: Tensor, position: int, array: Any, gradient: Any) -> None:
+    def differentiated(self, node: Node, position: int, gradient: Any) -> None:
         """A rule has given the gradient for an operand."""
+        array = node.arrays[position]
         values = gradient.data if isinstance(gradient, Tensor) else gradient
         if (index := self._first_wrong(values)) is not None:
-            note = self._notes.get(out._order)
             operand = f", where the operand is {array[index]}" if getattr(array, "shape", None) == values.shape else ""
-            where = f", in {note.place}" if note is not None else ""
+            where = f", in {place}" if (place := self._places.get(node)) else ""
             raise AnomalyError(
-                f"{op.name}: the gradient for operand {position} is {values[index]} at index {index}{operand}{where}; "
-                "keep its operands where the derivative is finite, say with np.where before the function"
+                f"{_name(node)}: the gradient for operand {position} is {values[index]} at index {index}{operand}"
+                f"{where}; keep its operands where the derivative is finite, say with np.where before the function"
             )
 
     def _first_wrong(self, values: Any) -> tuple[int, ...] | None:
@@ -129,18 +107,17 @@ class detect_anomaly(Watcher):
         return tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
 
 
-def _operands_at(arrays: list[Any], index: tuple[int, ...], out: Tensor) -> str:
+def _operands_at(arrays: list[Any], index: tuple[int, ...], shape: tuple[int, ...]) -> str:
     """The operands' own elements there, for elementwise ops."""
     try:
-        values = [np.broadcast_to(array, out.shape)[index] for array in arrays]
+        values = [np.broadcast_to(array, shape)[index] for array in arrays]
     except ValueError:
         return ""
     return ", there " + ", ".join(map(str, values))
 
 
-def _digest(array: Any) -> bytes:
-    """A fingerprint of the elements."""
-    return blake2b(array.tobytes() if hasattr(array, "tobytes") else repr(array).encode(), digest_size=8).digest()
+def _name(node: Node) -> str:
+    return "source" if node.op is None else node.op.name
 
 
 def _place() -> str:

@@ -1,4 +1,4 @@
-"""Derivatives as values: what is built from the sweep."""
+"""Derivatives as values: what is built on the backward pass."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from .recording import recorded
-from .tensor import Tensor, seed_for, sweep
+from .core import Tensor, backward_pass, seed_for
+from .core.context import recorded
+from .core.tensor import as_used, history
 
 
 @overload
@@ -65,13 +66,14 @@ def gradients(
     >>> first.item(), tg.gradients(first, x).item()
     (12.0, 12.0)
     """
+    origin = history(output)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for position, tensor in enumerate(wanted):
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             raise ValueError(
                 f"gradients: input {position} is not a Tensor that requires gradients (requires_grad=True)"
             )
-        if tensor._order > output._order:
+        if history(tensor).order > origin.order:
             raise RuntimeError(
                 f"gradients: input {position} was made or changed after the output was computed; compute it again"
             )
@@ -84,14 +86,16 @@ def gradients(
 
 def swept(output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: bool, retain_graph: bool) -> list[Tensor]:
     """The gradients of ``wanted`` as Tensors, zeros where ``output`` does not depend on one; nothing is checked."""
+    nodes = [history(tensor) for tensor in wanted]
     if create_graph:
         with recorded():
             seed = seed if isinstance(seed, Tensor) else Tensor(seed)
-            found = [(t, _unshared(part)) for t, part in sweep(output, seed, wanted, retain_graph, create_graph=True)]
+            found = backward_pass(history(output), seed, set(nodes), retain_graph, recorded_as=as_used)
+            gradients = {node: _unshared(part) for node, part in found}
     else:
-        found = sweep(output, seed.data if isinstance(seed, Tensor) else seed, wanted, retain_graph)
-    by_age = {tensor._order: part for tensor, part in found}
-    parts = (by_age.get(tensor._order) for tensor in wanted)
+        seed = seed.data if isinstance(seed, Tensor) else seed
+        gradients = dict(backward_pass(history(output), seed, set(nodes), retain_graph))
+    parts = (gradients.get(node) for node in nodes)
     return [_tensor(np.zeros_like(t._array) if part is None else part) for t, part in zip(wanted, parts)]
 
 

@@ -1,12 +1,15 @@
-"""Files that are whole or absent, never half written."""
+"""Files: atomic writes, reading regular files only, names that can be printed, the user's cache folder."""
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 _PREFIX, _SUFFIX = ".", ".partial"
 
@@ -29,7 +32,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f"{_PREFIX}{path.name}-", suffix=_SUFFIX, dir=path.parent)
+    prefix = f"{_PREFIX}{path.name[:40]}-"  # cut, as a name may have no more than 255 bytes
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -46,6 +50,51 @@ def remove_partial(folder: str | Path) -> None:
     """Remove what a killed process left half written in ``folder``."""
     for path in Path(folder).glob(f"{_PREFIX}*{_SUFFIX}"):
         path.unlink(missing_ok=True)
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading bytes; others, such as a named pipe, from which reading might never return, not.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is a folder, a pipe or a device.
+    """
+    check_regular(path)
+    return open(path, "rb")
+
+
+def check_regular(path: str | Path) -> os.stat_result:
+    """The status of a regular file; an OSError for anything else, or nothing, of that name."""
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(None, "it is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(None, "it is no regular file")
+    return status
+
+
+def printable(name: str | Path) -> str:
+    r"""A name of a file or a text from one for a message: bytes that are not UTF-8 and control characters escaped.
+
+    >>> print(printable("caf\udce9\n"))
+    caf\xe9\x0a
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", _escaped, str(name))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code:02x}"  # such a surrogate stands for a byte
+
+
+def cache_folder() -> Path:
+    """Where files are kept that can be made again: ``$XDG_CACHE_HOME/tensorgrad``, else ``~/.cache/tensorgrad``."""
+    try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a user without a home
+        root = Path(os.devnull)  # in which no file can be made: nothing is kept
+    return root / "tensorgrad"
 
 
 def _flush(path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .autodiff import gradients
-from .recording import recorded
-from .tensor import Tensor
+from .core import Tensor
+from .core.context import recorded
 
 
 class GradientError(AssertionError):

@@ -14,8 +14,10 @@ from numpy import ndarray
 
 from .autodiff import swept
 from .containers import leaves, mapped
-from .recording import _capture, _recording, recorded, repeated
-from .tensor import Op, Tensor, _clock
+from .core import Op, Tensor
+from .core.context import _capture, _recording, recorded, repeated
+from .core.node import Node, clock
+from .core.tensor import history
 from .transforms import Function, from_outside, named, packed, refuse_changed
 
 
@@ -63,19 +65,19 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
     generators = _generators((f, arguments))
     states = [generator.bit_generator.state for generator in generators]
     inputs = [leaf for leaf in leaves(arguments) if _is_live(leaf)]
-    since = next(_clock)
+    since = next(clock)
 
     def run(variables: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
         rest = iter(variables)
         args, keywords = mapped(lambda leaf: next(rest) if _is_live(leaf) else leaf, arguments)
         with recorded():
             value = f(*args, **keywords)
-        return value, [leaf for leaf in leaves(value) if _is_live(leaf) and leaf._order > since]
+        return value, [leaf for leaf in leaves(value) if _is_live(leaf) and history(leaf).order > since]
 
     def gradients(g: Any, out: Any, *operands: Any) -> list[Any]:
         create_graph = isinstance(g, Tensor)
         variables = [+x if _is_live(x) else Tensor(x, requires_grad=True) for x in operands]
-        own = next(_clock)
+        own = next(clock)
         now = [generator.bit_generator.state for generator in generators]
         _set_states(generators, states)
         try:
@@ -91,9 +93,9 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
                 "checkpoint: f gave other values when it was called again; draw random numbers from a generator that f "
                 "is given as an argument, and leave what f depends on as it was until the backward pass"
             )
-        stand_ins = dict(zip((tensor._order for tensor in outside), variables[len(inputs) :]))
-        _stand_in(output, stand_ins, own)
-        if not {tensor._order for tensor in from_outside([output], own)} <= {tensor._order for tensor in variables}:
+        stand_ins = dict(zip(map(history, outside), map(history, variables[len(inputs) :])))
+        _stand_in(history(output), stand_ins, own)
+        if not set(map(history, from_outside([output], own))) <= set(map(history, variables)):
             raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them anew")
         parts = swept(output, variables, g, create_graph, retain_graph=create_graph)
         return parts if create_graph else [part.data for part in parts]
@@ -103,13 +105,16 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
     refuse_changed("checkpoint", leaves(arguments), since)
     outside = list(from_outside(outputs, since))
     for variable, x in zip(variables, inputs):  # met again only by way of what f has kept
-        variable._record = _KEPT, (x,), [x.data], {}
+        node = history(variable)
+        node.op, node.parents, node.arrays, node.array = _KEPT, [history(x)], [x._array], variable._array
     if not outputs:
         return value
     operands = (*inputs, *outside)
     result = Tensor(packed([output.data for output in outputs]))
     result._requires_grad = True
-    result._record = (_operation(gradients), operands, [operand.data for operand in operands], {})
+    result._node = Node(
+        _operation(gradients), list(map(history, operands)), [x._array for x in operands], {}, result._array
+    )
     pieces, start = [], 0
     for output in outputs:
         piece = result[start : start + output.size].reshape(output.shape)
@@ -117,7 +122,7 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
         pieces.append(piece.astype(output.dtype))
         start += output.size
     rest = iter(pieces)
-    return mapped(lambda leaf: next(rest) if _is_live(leaf) and leaf._order > since else leaf, value)
+    return mapped(lambda leaf: next(rest) if _is_live(leaf) and history(leaf).order > since else leaf, value)
 
 
 def _operation(gradients: Function) -> Op:
@@ -132,21 +137,19 @@ def _refuse_kept(g: Any, out: Any, *operands: Any) -> Any:
 _KEPT = _operation(_refuse_kept)
 
 
-def _stand_in(output: Tensor, others: dict[int, Tensor], since: int) -> None:
-    """Put ``others`` in the place of the operands of their key's age, wherever they were used after ``since``.
+def _stand_in(output: Node, others: dict[Node, Node], since: int) -> None:
+    """Put ``others`` in the place of the parents that they stand in for, wherever those were used after ``since``.
 
-    A sweep then stops at them; of two operands from outside, one may have been computed from the other.
+    A backward pass then stops at them; of two operands from outside, one may have been computed from the other.
     """
     met, stack = set(), [output]
     while stack:
-        tensor = stack.pop()
-        if tensor._record is None or tensor._order < since or tensor._order in met:
+        node = stack.pop()
+        if node.order < since or node in met:
             continue
-        met.add(tensor._order)
-        op, operands, arrays, settings = tensor._record
-        operands = tuple(others.get(x._order, x) if isinstance(x, Tensor) else x for x in operands)
-        tensor._record = op, operands, arrays, settings
-        stack.extend(x for x in operands if isinstance(x, Tensor))
+        met.add(node)
+        node.parents = [parent if parent is None else others.get(parent, parent) for parent in node.parents]
+        stack.extend(parent for parent in node.parents if parent is not None)
 
 
 def _is_live(leaf: Any) -> bool:

@@ -10,11 +10,12 @@ from typing import Any, Callable
 import numpy as np
 
 from .autodiff import gradients
-from .compile import compile
+from .compiler import compile
+from .core import Op, Tensor
+from .core.tensor import history
 from .extras import require
 from .gradcheck import GradientError, gradcheck
 from .samples import Shape
-from .tensor import Op, Tensor
 
 try:
     from hypothesis import HealthCheck, given, settings
@@ -214,6 +215,7 @@ def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> N
     """The checks of :func:`check_op` on one case."""
     before = copy.deepcopy(operands)
     _check_value(op, operands, keywords)
+    _check_rules_keep_nothing(op, operands, keywords)
     _check_gradients(op, operands, keywords)
     _check_layouts(op, operands, keywords)
     _check_rewritten_constants(op, operands, keywords)
@@ -304,6 +306,25 @@ def _check_gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]
         gradcheck(of_floats, [operands[i] for i in positions], order=2)
     except GradientError as error:
         raise GradientError(f"{op.name}, operands {positions}: {error}") from None
+
+
+def _check_rules_keep_nothing(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """A rule returns a new array each time, or what it was given: gradients belong to who asks for them."""
+    tensors = _tensors(operands)
+    out = _apply(op, tensors, keywords)
+    if not _differentiable(op, operands):
+        return
+    node, g = history(out), np.asarray(_seed(out))
+    rules: Any = op.rules
+    for position in _differentiable(op, operands):
+        if op.arity is None:
+            first, second = (rules[0](g, node.array, *node.arrays, **node.settings)[position] for _ in range(2))
+        else:
+            first, second = (rules[position](g, node.array, *node.arrays, **node.settings) for _ in range(2))
+        given = any(np.may_share_memory(first, array) for array in (g, node.array, *node.arrays))
+        assert given or not np.may_share_memory(first, second), (
+            f"{op.name}: the rule for operand {position} returned the same array twice; return a new one each time"
+        )
 
 
 def _gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:

@@ -31,9 +31,11 @@ from numpy import ndarray
 
 from .autodiff import swept
 from .containers import leaves, mapped
-from .recording import Watcher, _recording, recorded
+from .core import OPS, Tensor, backward_pass, beside, describe
+from .core.context import Watcher, _recording, recorded
+from .core.node import clock
+from .core.tensor import ConversionError, history
 from .rows import Rows
-from .tensor import OPS, Tensor, _clock, beside, describe, sweep
 
 Function = Callable[..., Any]
 
@@ -63,16 +65,22 @@ class _Call:
         self.with_tensors = any(isinstance(leaf, Tensor) for leaf in given)
         dtypes = [leaf.dtype for leaf in given if _is_floating(leaf) and type(leaf) is not float]
         self._dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
-        since = next(_clock)
+        since = next(clock)
         self.variables: list[Tensor] = []
         full = list(args)
         for position in self.positions:
             full[position] = self._with_variables(position, required=argnums is not None)
         if self.positions and not self.variables:
             self._refuse("the arguments hold", [self.args[position] for position in self.positions])
-        with recorded():
-            returned = f(*full, **keywords)
-        refuse_changed(name, self.variables, since)
+        called = next(clock)
+        try:
+            with recorded():
+                returned = f(*full, **keywords)
+        except ValueError as error:
+            if isinstance(error.__cause__, ConversionError):  # whose remedy NumPy's own words would hide
+                raise error.__cause__ from None
+            raise
+        refuse_changed(name, self.variables, called)
         self.aux = None
         if has_aux:
             if not isinstance(returned, tuple) or len(returned) != 2:
@@ -242,14 +250,15 @@ def _plain(tensor: Tensor) -> Any:
 
 def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
     """The Tensors older than ``since`` that require gradients and that ``roots`` were computed from."""
-    met: set[int] = set()
+    met: set[Any] = set()
     stack = list(roots)
     while stack:
         tensor = stack.pop()
-        if not tensor.requires_grad or tensor._order in met:
+        node = tensor._node
+        if not tensor.requires_grad or node is None or node in met:
             continue
-        met.add(tensor._order)
-        if tensor._order < since:
+        met.add(node)
+        if node.order < since:
             yield tensor
         elif tensor.creator is not None:
             stack.extend(operand for operand in tensor.creator[1] if isinstance(operand, Tensor))
@@ -257,7 +266,8 @@ def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
 
 def refuse_changed(name: str, arguments: Sequence[Any], since: int) -> None:
     """Raise if ``f`` has changed a Tensor that it was given: gradients would be with respect to the new value."""
-    if any(getattr(argument, "_earlier", (None, 0))[1] > since for argument in arguments):
+    nodes = (argument._node for argument in arguments if isinstance(argument, Tensor))
+    if any(node is not None and node.order > since for node in nodes):
         raise TypeError(f"{name}: f changes an argument in place; let it change a copy (x = x + 0) instead")
 
 
@@ -284,19 +294,7 @@ def _pulled(
     else:
         with recorded():
             output, seed = (packed(parts) for parts in zip(*pairs))
-    if create_graph or not _goes_by_rows(output) or np.all(seed.data if isinstance(seed, Tensor) else seed):
-        return swept(output, variables, seed, create_graph, retain_graph)
-    found = swept(output, variables, seed, create_graph, retain_graph=True)
-    if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN
-        row = _stack(output, variables, np.expand_dims(seed.data if isinstance(seed, Tensor) else seed, 0))[0]
-        found = next(_blocks(row.reshape(1, -1), [Tensor(np.zeros(1))], variables))
-        return [block.reshape(variable.shape) for block, variable in zip(found, variables)]
-    return found
-
-
-def _goes_by_rows(output: Tensor) -> bool:
-    """Whether rules can be called with a stack of gradients: of NumPy's arrays, and while nobody watches."""
-    return type(output.data) is ndarray and not isinstance(_recording.get(), Watcher)
+    return swept(output, variables, seed, create_graph, retain_graph)
 
 
 def packed(parts: Sequence[Any]) -> Any:
@@ -663,7 +661,8 @@ def _dummy(output: Tensor) -> Tensor:
 def _gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> Any:
     """A row of gradients of ``wanted`` for each element of ``output``, which has one axis."""
     seeds = np.eye(output.size, dtype=output.dtype)
-    if live or not _goes_by_rows(output):
+    watched = isinstance(_recording.get(), Watcher)
+    if live or watched or type(output.data) is not ndarray:
         rows = [swept(output, wanted, beside(seed, output), create_graph=live, retain_graph=True) for seed in seeds]
         matrix = np.stack([packed(row) for row in rows])
         return matrix if live else matrix.data
@@ -673,11 +672,12 @@ def _gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> A
 
 
 def _stack(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
-    """Several rows of gradients from one sweep."""
-    found = {tensor._order: part for tensor, part in sweep(output, Rows(seeds), wanted, retain_graph=True)}
+    """Several rows of gradients from one backward pass."""
+    nodes = [history(tensor) for tensor in wanted]
+    found = dict(backward_pass(history(output), Rows(seeds), set(nodes), retain_graph=True))
     parts = []
-    for tensor in wanted:
-        part = found.get(tensor._order)
+    for tensor, node in zip(wanted, nodes):
+        part = found.get(node)
         stack = part.stack if isinstance(part, Rows) else np.zeros((len(seeds), tensor.size), tensor.dtype)
         parts.append(stack.reshape(len(seeds), tensor.size))
     return np.concatenate(parts, axis=1)

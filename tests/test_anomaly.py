@@ -60,19 +60,6 @@ def test_infinities_may_be_meant():
         np.where(np.array([True, False]), x, -np.inf)
 
 
-def test_data_changed_between_forward_and_backward_is_noticed():
-    x, constant = tg.Tensor(np.ones(200), requires_grad=True), np.ones((200, 200))  # too large for a copy
-    with tg.detect_anomaly():
-        y = (constant @ x).sum()
-        constant[0] = 5.0
-        with pytest.raises(tg.AnomalyError, match=r"matmul: operand 0 .* was changed in place after it was used"):
-            y.backward()
-        z = (x * x).sum()
-        x.data[0] = 7.0
-        with pytest.raises(tg.AnomalyError, match="multiply: operand 0"):
-            z.backward()
-
-
 def test_it_ends_with_the_block_and_is_local_to_the_thread():
     x, seen = leaf(0.0), []
     with pytest.raises(ValueError, match="mine"), tg.detect_anomaly():

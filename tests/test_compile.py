@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import models
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.compile import kernels
+from tensorgrad.compiler import kernels
 
 BACK_ENDS = [False, *([True] if kernels.numba() else [])]
 """Whether runs are kernels of numba's; the tests install it, so both back ends are tested."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgrad as tg
-from tensorgrad.compile import kernels
+from tensorgrad.compiler import kernels
 
 BACK_ENDS = [False, *([True] if kernels.numba() else [])]
 

@@ -382,3 +382,20 @@ def test_installed_libraries_are_not_looked_into():
     assert outside == {"fraction", "options", "options.scale", "dumps"}
     options.scale = 4.0
     np.testing.assert_array_equal(step(X), 2 * X)
+
+
+class AttrDict(dict):
+    """Settings that are read as attributes; what is missing is a KeyError, not an AttributeError."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+def test_settings_in_a_dict_whose_keys_are_attributes():
+    settings = AttrDict(scale=2.0, inner=AttrDict(shift=1.0))
+    f = tg.compile(lambda x: x * settings.scale + settings.inner.shift)
+    assert [f(np.ones(2)).tolist() for _ in range(3)] == [[3, 3]] * 3
+    settings["scale"] = 3.0
+    assert f(np.ones(2)).tolist() == [4, 4]
+    settings.inner["shift"] = 5.0
+    assert f(np.ones(2)).tolist() == [8, 8]

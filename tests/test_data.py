@@ -1,9 +1,13 @@
 """Datasets, file formats, batches, and where the digits come from."""
 
 import gzip
+import os
 import socket
+import struct
 import threading
 import time
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -23,6 +27,7 @@ from tensorgrad.data import (
 )
 from tensorgrad.data import mnist as mnist_module
 from tensorgrad.data.network import reachable
+from tests.damage import damaged
 
 
 def write_mnist(folder, count=40, size=28, gz=True, **changes):
@@ -93,6 +98,128 @@ def test_truncated_and_missing_files_are_named(tmp_path):
         load_mnist(tmp_path / "nowhere")
 
 
+def idx(code, sides, content=b""):
+    return bytes([0, 0, code, len(sides)]) + b"".join(struct.pack(">I", side) for side in sides) + content
+
+
+def peak_of(action):
+    """The most memory that was taken, in bytes."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("code, name", [(8, "u1"), (9, "i1"), (11, "i2"), (12, "i4"), (13, "f4"), (14, "f8")])
+def test_all_types_of_the_format_are_big_endian(tmp_path, code, name):
+    values = np.array([[1, 2, 100], [-1, -2, -100]]).astype(name)
+    content = idx(code, (2, 3), values.astype(f">{name}").tobytes())
+    for packed in (content, gzip.compress(content), gzip.compress(content[:9]) + gzip.compress(content[9:])):
+        (tmp_path / "a").write_bytes(packed)
+        found = read_idx(tmp_path / "a")
+        assert found.dtype == np.dtype(name) and found.dtype.isnative and found.flags.writeable
+        np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (idx(8, (1,) * 65, b"x"), "has 65 dimensions, more than 64"),
+        (idx(8, (1,) * 255), "has 255 dimensions, more than 64"),
+        (idx(8, (0,) + (2**32 - 1,) * 9), "no array can have the shape"),
+        (idx(14, (2**32 - 1,) * 60, b"abc"), "truncated, 247 bytes where its header says more than any file has"),
+        (idx(8, (2**31,), b"abc"), "truncated, 11 bytes where its header says 2147483656"),  # -2**31 as signed
+        (idx(8, (3,), b"abcd"), "too long, more than 11 bytes where its header says 11"),
+        (idx(8, (3, 4))[:-2], "truncated, 10 bytes where its header says 12"),
+        (idx(10, (3,), b"abc"), "not an IDX file .it begins with 00000a01"),
+        (b"\0\0\x08", "not an IDX file .it begins with 000008"),
+        (b"", "it begins with nothing"),
+        (b"PK\3\4", "not an IDX file"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_headers_that_lie_are_refused_in_bounded_memory(tmp_path, content, message, pack):
+    (tmp_path / "a").write_bytes(pack(content))
+
+    def read():
+        with pytest.raises(DataError, match=message) as caught:
+            read_idx(tmp_path / "a")
+        assert str(caught.value).startswith(f"{tmp_path / 'a'}: ") and "\n" not in str(caught.value)
+
+    assert peak_of(read) < 2_000_000
+
+
+def test_64_dimensions_are_read(tmp_path):
+    (tmp_path / "a").write_bytes(idx(8, (1,) * 63 + (2,), b"ab"))
+    assert read_idx(tmp_path / "a").shape == (1,) * 63 + (2,)
+
+
+@pytest.mark.parametrize("start", [idx(8, (100,)), b"", idx(13, (10, 10)), b"\0\0\x08"])
+def test_a_bomb_is_not_unpacked_beyond_its_header(tmp_path, start):
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(2**20)
+    content = packer.compress(start) + b"".join(packer.compress(zeros) for _ in range(100)) + packer.flush()
+    assert len(content) < 200_000
+    (tmp_path / "a.gz").write_bytes(content)
+
+    def read():
+        with pytest.raises(DataError, match=r"a.gz: (too long, more than|not an IDX file)"):
+            read_idx(tmp_path / "a.gz")
+
+    assert peak_of(read) < 2_000_000
+
+
+def test_reading_takes_the_memory_of_the_array(tmp_path):
+    """Also of another byte order, and without a second copy."""
+    array = np.arange(10**6, dtype=np.float64)
+    write_idx(tmp_path / "a.gz", array)
+    assert peak_of(lambda: read_idx(tmp_path / "a.gz")) < 1.3 * array.nbytes + 2_000_000
+
+
+def test_what_is_no_idx_file_at_all_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in [
+        (tmp_path, "it is a folder"),
+        (tmp_path / "pipe", "no regular file"),
+        ("/dev/zero", "no regular"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            read_idx(path)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_damage_gives_an_array_or_our_error_in_bounded_memory(tmp_path, packed):
+    path = tmp_path / "a"
+    write_idx(path, np.arange(60, dtype=np.int16).reshape(3, 4, 5))
+    content = path.read_bytes() if packed else gzip.decompress(path.read_bytes())
+    rng, refused = np.random.default_rng(0), 0
+
+    def read():
+        nonlocal refused
+        for _ in range(2000):
+            path.write_bytes(damaged(content, rng))
+            try:
+                assert isinstance(read_idx(path), np.ndarray)
+            except DataError as error:
+                refused += 1
+                assert str(error).startswith(f"{path}: ") and str(error).isprintable()
+
+    assert peak_of(read) < 3_000_000
+    assert 1000 < refused < 2000
+
+
+@pytest.mark.parametrize("dtype", [np.int64, bool, complex, "U3", object])
+def test_what_the_format_cannot_hold_is_refused_with_the_remedy(tmp_path, dtype):
+    array = np.ones(3).astype(dtype)
+    with pytest.raises(TypeError, match=r"the format holds uint8, int8, int16, .*astype") as caught:
+        write_idx(tmp_path / "a", array)
+    assert str(array.dtype) in str(caught.value) and not (tmp_path / "a").exists()
+    write_idx(tmp_path / "a", np.ones(3).astype(np.int32))
+    np.testing.assert_array_equal(read_idx(tmp_path / "a"), np.ones(3))
+
+
 @pytest.mark.parametrize("gz", [True, False])
 def test_mnist_from_files(tmp_path, gz):
     dataset = load_mnist(write_mnist(tmp_path, gz=gz))
@@ -146,6 +273,54 @@ def test_batches_hold_every_example_once_and_the_last_is_kept():
         next(batches(inputs, labels[:3], 4))
     with pytest.raises(ValueError, match="at least 1"):
         next(batches(inputs, labels, 0))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 20), st.integers(1, 25), st.none() | st.integers(0, 3))
+def test_batches_of_any_size(count, size, seed):
+    inputs, labels = np.arange(count * 2).reshape(count, 2), np.arange(count)
+    inputs.flags.writeable = labels.flags.writeable = False
+    runs = []
+    for _ in range(2):
+        rng = None if seed is None else np.random.default_rng(seed)
+        parts = list(batches(inputs, labels, size, rng))
+        assert all(len(part) == size for _, part in parts[:-1]) and len(parts) == -(-count // size)
+        for x, y in parts:
+            np.testing.assert_array_equal(x[:, 0], 2 * y)
+        runs.append([label for _, part in parts for label in part])
+    assert runs[0] == runs[1] and sorted(runs[0]) == list(range(count))
+    assert seed is not None or runs[0] == list(range(count))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (([[1.0], [2.0]], np.arange(2), 1), "inputs must be an array .* got list; np.asarray makes one"),
+        ((np.ones((2, 1)), [0, 1], 1), "labels must be an array .* got list"),
+        ((np.float64(1), np.arange(2), 1), "inputs must be an array"),
+        ((np.ones((2, 1)), np.arange(2), 2.5), "size must be an integer and at least 1, got 2.5"),
+        ((np.ones((2, 1)), np.arange(2), "2"), "size must be an integer"),
+        (
+            (np.ones((2, 1)), np.arange(2), 1, 0),
+            r"rng must be a NumPy generator, such as np.random.default_rng\(0\), got 0",
+        ),
+    ],
+)
+def test_batches_refuse_at_once(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=f"batches: {message}"):
+        batches(*arguments)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -1, 1.5, float("nan")])
+def test_a_fraction_that_is_none_is_refused(fraction):
+    with pytest.raises(ValueError, match="fraction must lie between 0 and 1"):
+        stratified_split(np.array([0, 0, 1, 1]), fraction, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("labels", [np.array([], int), np.zeros((2, 2), int), np.array(1)])
+def test_labels_that_cannot_be_split_are_refused(labels):
+    with pytest.raises(DataError, match=r"expected labels of shape \(count,\), one at least"):
+        stratified_split(labels, 0.5, np.random.default_rng(0))
 
 
 @settings(max_examples=50, deadline=None)
@@ -232,5 +407,8 @@ def test_a_cached_openml_file_is_found_without_network(monkeypatch, tmp_path):
     assert not mnist_module._is_cached(sklearn.datasets)
     cached = tmp_path / "openml" / "openml.org" / "data" / "v1" / "download" / "52667" / "mnist_784.arff.gz"
     cached.parent.mkdir(parents=True)
+    cached.symlink_to(tmp_path / "nothing")
+    assert not mnist_module._is_cached(sklearn.datasets)
+    cached.unlink()
     cached.write_bytes(bytes(2_000_000))
     assert mnist_module._is_cached(sklearn.datasets)

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from experiments import benchmark, parity
-from experiments.command import main
+from experiments.command import main, parser
 from experiments.compare import main as compare_main
 from experiments.folder import opened
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
+from experiments.run import _schedule
 from tests.test_checkpoints import heed_signals
 from tests.test_data import write_mnist
 
@@ -161,6 +162,18 @@ def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text())
 
 
+@pytest.mark.parametrize("name", ["cosine", "inverse", "step", "plateau", "constant"])
+def test_every_schedule_is_warmed_up_and_learns_of_losses(name):
+    def made(*arguments):
+        return _schedule(parser(EXPERIMENT).parse_args(["--schedule", name, *arguments]), 100)
+
+    plain, warmed = made(), made("--warm-up", "4")
+    assert [warmed(step) / plain(step) for step in range(6)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    for _ in range(9):
+        warmed.observe(1.0)
+    assert (warmed(4) < plain(4)) == (name == "plateau")
+
+
 def test_options_from_a_file_are_overridden_by_the_command_line(tmp_path, capsys):
     (tmp_path / "c.json").write_text(json.dumps({"epochs": 2, "lr": 0.01, "augment": False, "schedule": "step"}))
     assert run_in(tmp_path, "--config", tmp_path / "c.json", "--lr", "0.02", "--out", tmp_path / "out") == 0
@@ -188,14 +201,34 @@ def test_the_settings_of_a_run_repeat_it(tmp_path):
         ('{"seed": null}', "seed must have a value, got null"),
         ('{"schedule": "sine"}', "must be one of cosine"),
         (None, "No such file"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"epochs": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ('{"epochs": ' + "[" * 400 + "]" * 400 + "}", "must be a number or text"),
+        ('{"epochs": 1, "epochs": 2}', "'epochs' is given twice"),
+        ('{"data-dir": "a", "data_dir": "b"}', "data_dir is given twice"),
+        ('{"data_dir": 5}', "must be the name of a file or folder, got 5"),
+        ('{"out": ["a"]}', "must be the name of a file or folder"),
+        ('{"epochs": 1.5}', "must be a whole number, got '1.5'"),
+        ('{"epochs": "' + "9" * 5000 + '"}', "must be a whole number"),
+        ('{"epochs": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"lr": 1e999}', "must be positive and finite"),
+        ('{"lr": NaN}', "must be positive and finite"),
+        ('{"lr": true}', "must be a number or text"),
+        ('{"quiet": "yes"}', "must be true or false"),
+        ('{"resume": "maybe"}', "must be one of auto"),
+        ('{"schedule": ["cosine"]}', "must be one of cosine"),
+        ('{"' + "x" * 100_000 + '": 1}', "unknown option"),
+        ('{"\\u001b[31m": 1}', r"unknown option '\x1b[31m'"),
+        ('"epochs"', "one object of options"),
+        ("\ufeff{}", "not JSON"),
+        ("", "not JSON"),
     ],
 )
 def test_a_bad_config_is_one_sentence(tmp_path, capsys, content, message):
     if content is not None:
         (tmp_path / "c.json").write_text(content)
-    with pytest.raises(SystemExit) as caught:
-        main(EXPERIMENT, ["--config", str(tmp_path / "c.json")])
-    assert caught.value.code == 2 and message in capsys.readouterr().err
+    said = exits_with_2(capsys, "--config", tmp_path / "c.json")
+    assert message in said and len(said) < 1000
 
 
 def test_quiet_prints_the_final_line_only(tmp_path, capsys):
@@ -214,15 +247,105 @@ def test_overfit_batch_reaches_everything(tmp_path, capsys):
     assert "accuracy 1.0000" in capsys.readouterr().out
 
 
-def test_resume_with_nothing_to_resume_says_so_and_with_other_settings_is_refused(tmp_path, capsys):
-    arguments = ["--out", tmp_path / "out", "--resume"]
-    assert run_in(tmp_path, "--epochs", 1, *arguments) == 0
-    assert "nothing to resume" in capsys.readouterr().err
+def exits_with_2(capsys, *arguments):
+    """Run the script with arguments that are wrong; returns what it says, one sentence."""
+    capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
-        run_in(tmp_path, "--epochs", 2, *arguments)
-    said = capsys.readouterr()
-    assert caught.value.code == 2 and "made with epochs = 1, now epochs = 2" in said.err
-    assert "is complete" not in said.out
+        main(EXPERIMENT, list(map(str, arguments)))
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and said.startswith("experiments.mnist: error: ") and said.count("\n") == 1
+    return said
+
+
+def test_resume_where_there_is_no_run_is_refused_unless_asked_for(tmp_path, capsys):
+    assert run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "first") == 0
+    said = exits_with_2(capsys, "--resume", "--out", tmp_path / "frist")
+    assert f"{tmp_path / 'frist'} holds no run; did you mean {tmp_path / 'first'}?" in said
+    assert "with --resume auto" in said and sorted(os.listdir(tmp_path)) == ["data", "first"]
+    assert run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "frist", "--resume", "auto") == 0
+    assert "starts from the beginning" in capsys.readouterr().err
+    assert metrics_of(tmp_path / "frist")["test_loss"] == metrics_of(tmp_path / "first")["test_loss"]
+
+
+def test_a_run_is_resumed_with_its_settings_only(tmp_path, capsys):
+    assert run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "out") == 0
+    said = exits_with_2(capsys, "--data-dir", tmp_path / "data", "--out", tmp_path / "out", "--resume", "--seed", 7)
+    assert "made with seed = 0, now seed = 7" in said
+
+
+def test_a_finished_run_goes_on_for_more_epochs(tmp_path, capsys):
+    options = ["--schedule", "constant"]
+    assert run_in(tmp_path, "--epochs", 3, *options, "--out", tmp_path / "straight") == 0
+    out = tmp_path / "out"
+    assert run_in(tmp_path, "--epochs", 1, *options, "--out", out) == 0
+    capsys.readouterr()
+    assert run_in(tmp_path, "--epochs", 3, "--out", out, "--resume") == 0
+    assert "is complete" not in capsys.readouterr().out
+    for name in ("test_loss", "epochs", "settings"):
+        assert metrics_of(out)[name] == metrics_of(tmp_path / "straight")[name]
+    assert json.loads((out / "settings.json").read_text())["epochs"] == 3
+    assert run_in(tmp_path, "--out", out, "--resume") == 0
+    assert "is complete" in capsys.readouterr().out
+    said = exits_with_2(capsys, "--epochs", 2, "--out", out, "--resume")
+    assert f"--epochs 2: the run in {out} has finished 3 already; ask for more" in said
+    assert json.loads((out / "settings.json").read_text())["epochs"] == 3
+
+
+def test_a_schedule_over_all_epochs_is_said_to_be_another_one(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run_in(tmp_path, "--epochs", 1, "--out", out) == 0
+    assert run_in(tmp_path, "--epochs", 2, "--out", out, "--resume") == 0
+    assert "the cosine schedule spans all epochs: from epoch 2 on it is that of 2, until" in capsys.readouterr().err
+    assert metrics_of(out)["epochs"] == 2
+
+
+def test_a_run_that_patience_ended_goes_on_with_more_of_it(tmp_path, capsys):
+    arguments = ["--epochs", 8, "--schedule", "constant", "--lr", "1e-9", "--out", tmp_path / "out"]
+    assert run_in(tmp_path, "--patience", 1, *arguments) == 0
+    assert "no better validation accuracy for 1 epochs" in capsys.readouterr().out
+    before = metrics_of(tmp_path / "out")["epochs"]
+    assert before < 8 and run_in(tmp_path, "--patience", 8, "--resume", "--out", tmp_path / "out") == 0
+    assert metrics_of(tmp_path / "out")["epochs"] == 8
+
+
+def test_a_training_that_diverged_ends_with_2_and_a_report(tmp_path, capsys):
+    out = tmp_path / "out"
+    data = write_mnist(tmp_path / "data", count=300)
+    said = exits_with_2(capsys, "--data-dir", data, "--lr", "1e6", "--epochs", 2, "--out", out)
+    assert "the training diverged: its loss is" in said and "lower the learning rate" in said and str(out) in said
+    assert metrics_of(out)["diverged"] is True and sorted(os.listdir(out)) == sorted(FILES)
+    assert run_in(tmp_path, "--epochs", 2, "--out", tmp_path / "lower") == 0
+    assert metrics_of(tmp_path / "lower")["diverged"] is False
+
+
+@pytest.mark.parametrize("name", [".", "../here", ".."])
+def test_a_run_in_the_folder_that_one_is_in_is_not_moved_aside(tmp_path, capsys, monkeypatch, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    data = write_mnist(tmp_path.parent / f"{tmp_path.name}-data", count=100)
+    folder = Path(name).resolve()
+    (folder / "metrics.json").write_text("earlier")
+    said = exits_with_2(capsys, "--data-dir", data, "--epochs", 1, "--out", name)
+    assert "is the folder that you are in, or one above it" in said and "choose another folder" in said
+    assert (folder / "metrics.json").read_text() == "earlier"
+    assert main(EXPERIMENT, ["--data-dir", str(data), "--epochs", "1", "--out", "another"]) == 0
+
+
+@pytest.mark.parametrize("option", ["--out", "--data-dir", "--config"])
+@pytest.mark.parametrize("name", ["runs/\udcff", "", "two\nlines", "\x1b[31m", "a\0b"])
+def test_names_that_cannot_be_printed_are_refused(capsys, tmp_path, option, name):
+    said = exits_with_2(capsys, option, name)
+    assert option in said and "must be" in said and said.isascii()
+    if option != "--config":
+        (tmp_path / "c.json").write_text(json.dumps({option[2:]: name}))
+        assert "must be" in exits_with_2(capsys, "--config", tmp_path / "c.json")
+
+
+def test_a_name_that_is_too_long_is_one_sentence(capsys, tmp_path):
+    data = write_mnist(tmp_path / "data")
+    for resume in ([], ["--resume"]):
+        said = exits_with_2(capsys, "--data-dir", data, "--out", tmp_path / ("a" * 300), *resume)
+        assert "File name too long" in said
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
@@ -244,7 +367,8 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path, capsys):
     for resume in ([], ["--resume"]):
         with pytest.raises(SystemExit) as caught:
             run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "out", *resume)
-        assert caught.value.code == 2 and "holds files that are no run's" in capsys.readouterr().err
+        said = "holds no run" if resume else "holds files that are no run's"
+        assert caught.value.code == 2 and said in capsys.readouterr().err
     assert os.listdir(tmp_path / "out") == ["report.html"]
 
 
@@ -255,6 +379,7 @@ def test_an_earlier_run_in_the_folder_is_kept_under_another_name(tmp_path, capsy
     assert f"the earlier run in {tmp_path / 'out'} is now {tmp_path / 'out-2'}" in capsys.readouterr().err
     for _ in range(2):
         assert run_in(tmp_path, "--fast-dev-run", "--out", tmp_path / "dry") == 0
+    assert sorted(os.listdir(tmp_path / "dry")) == sorted(FILES)
     assert not (tmp_path / "dry-1").exists()
 
 

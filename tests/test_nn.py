@@ -1,9 +1,19 @@
 """Modules, layers, losses and penalties."""
 
+import collections
 import copy
+import dataclasses
+import functools
+import gc
+import pickle
+import types
+import warnings
+import weakref
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tensorgrad as tg
 from models import mnist, simpsons, simpsons_rgb
@@ -69,7 +79,7 @@ def test_load_state_dict_is_all_or_nothing():
         ValueError, match=r"3.bias is float32 of shape \(7,\), the network needs float32 of shape \(3,\)"
     ):
         model.load_state_dict(bad)
-    with pytest.raises(KeyError, match=r"missing: 0.bias, unknown: extra"):
+    with pytest.raises(KeyError, match=r"missing: 0.bias, unknown: 'extra'"):
         model.load_state_dict({**{k: v for k, v in before.items() if k != "0.bias"}, "extra": 1})
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
@@ -137,9 +147,9 @@ def test_penalties_are_the_sums_that_they_say():
 def test_categorical_cross_entropy_of_softmax_is_softmax_cross_entropy():
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
-    for given in (labels, np.eye(4)[labels]):
-        a = nn.categorical_cross_entropy(nn.Softmax()(tg.Tensor(logits)), given)
-        b = nn.softmax_cross_entropy(tg.Tensor(logits), given)
+    for targets in (labels, np.eye(4)[labels]):
+        a = nn.categorical_cross_entropy(nn.Softmax()(tg.Tensor(logits)), targets)
+        b = nn.softmax_cross_entropy(tg.Tensor(logits), targets)
         assert a.item() == pytest.approx(b.item())
     tg.gradcheck(lambda x: nn.categorical_cross_entropy(tg.softmax(x), labels), [logits], order=2)
     assert np.isfinite(nn.categorical_cross_entropy(np.array([[0.0, 1.0]]), [0]))
@@ -460,9 +470,12 @@ def test_strengths_of_penalties_are_attributes():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: nn.Dense(3, 2, 0), "rng must be a NumPy generator, such as .*, or None, got 0"),
-        (lambda: nn.Embedding(3, 2, rng=0), "rng must be a NumPy generator"),
-        (lambda: nn.Dropout(0.5, 1), "rng must be a NumPy generator"),
+        (lambda: nn.Dense(3, 2, 0.5), r"rng must be a NumPy generator, such as .*, an integer .*, or None, got 0\.5"),
+        (lambda: nn.Embedding(3, 2, rng=np.random.PCG64(0)), "rng must be a NumPy generator"),
+        (lambda: nn.Dropout(0.5, True), "rng must be a NumPy generator"),
+        (lambda: nn.Dropout(0.5, -1), "non-negative"),
+        (lambda: nn.GaussianNoise(-1.0), r"GaussianNoise: scale must not be negative, got -1\.0"),
+        (lambda: nn.GaussianNoise(1.0)(np.ones(3, np.uint8)), r"GaussianNoise\(1\): takes floats, got uint8; use x\.a"),
         (lambda: nn.Sequential(nn.Dense(2, 2), nn.ReLU), "layer 1 is the class ReLU"),
         (lambda: tg.optim.SGD(nn.ReLU().parameters()), "made with requires_grad=True"),
         (lambda: tg.optim.Adam(nn.Dense(2, 2).parameters(), lr="0.1"), "lr must be a number .* got '0.1'"),
@@ -490,3 +503,523 @@ def test_the_penalty_of_a_shared_layer_counts_once():
             return 2 * super().penalty()
 
     assert nn.Sequential(Doubled()).penalty().item() == 2 * once
+
+
+# What belongs to a module, wherever it is held
+
+
+@dataclasses.dataclass
+class Pair:
+    first: object
+    second: object = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    only: object
+
+
+@dataclasses.dataclass
+class Record:
+    __slots__ = ("value",)
+    value: object
+
+
+Named = collections.namedtuple("Named", "number item")
+
+
+def as_object(value, shape):
+    array = np.empty(shape, object)
+    array[(-1,) * len(shape)] = value
+    return array
+
+
+def in_function(value):
+    return lambda x: (value, x)
+
+
+HOLDERS = {
+    "list": lambda v: [None, v],
+    "tuple": lambda v: (v, "text"),
+    "dict": lambda v: {"key": v, 2: 3.0},
+    "dict values": lambda v: {"key": v}.values(),
+    "default dict": lambda v: collections.defaultdict(list, key=v),
+    "ordered dict": lambda v: collections.OrderedDict(key=v),
+    "user dict": lambda v: collections.UserDict(key=v),
+    "user list": lambda v: collections.UserList([v]),
+    "chain map": lambda v: collections.ChainMap({}, {"key": v}),
+    "mapping proxy": lambda v: types.MappingProxyType({"key": v}),
+    "named tuple": lambda v: Named(1, v),
+    "deque": lambda v: collections.deque([1, v]),
+    "dataclass": Pair,
+    "frozen dataclass": Frozen,
+    "dataclass with slots": Record,
+    "namespace": lambda v: types.SimpleNamespace(value=v),
+    "array": lambda v: as_object(v, (2, 2)),
+    "0-d array": lambda v: as_object(v, ()),
+    "partial": lambda v: functools.partial(max, v),
+    "partial by keyword": lambda v: functools.partial(max, key=v),
+    "bound method": lambda v: types.MethodType(print, v),
+    "closure": in_function,
+    "default": lambda v: lambda x, value=v: x,
+    "keyword default": lambda v: lambda x, *, value=v: x,
+    "cached": lambda v: functools.lru_cache(maxsize=None)(in_function(v)),
+    "checkpoint": lambda v: tg.checkpoint(in_function(v)),
+    "nested function": lambda v: in_function(in_function(v)),
+    "module": lambda v: Holding(v),
+}
+HASHABLE = {
+    name: HOLDERS[name] for name in ("tuple", "named tuple", "frozen dataclass", "partial", "closure", "module")
+}
+
+
+class Holding(nn.Module):
+    def __init__(self, value):
+        self.value = value
+
+
+class Slotted(nn.Module):
+    __slots__ = ("__hidden", "value")
+
+    def __init__(self, value):
+        self.value, self.__hidden = value, [nn.Dense(2, 1)]
+
+
+def assert_whole(module, layers, tensors=()):
+    """The parameters, modes and state of a module are those of the layers and tensors that are somewhere inside it."""
+    expected = {id(p) for layer in layers for p in layer.parameters()} | {id(tensor) for tensor in tensors}
+    assert {id(p) for p in module.parameters()} == expected
+    module.eval()
+    assert not any(layer.training for layer in layers)
+    assert module.penalty() == 0.0 or module.penalty().item() == pytest.approx(sum(x.penalty().item() for x in layers))
+    state = {name: array + 1 for name, array in module.state_dict().items()}
+    module.load_state_dict(state)
+    assert {name: array.tolist() for name, array in module.state_dict().items()} == {
+        name: array.tolist() for name, array in state.items()
+    }
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(list(HOLDERS)), max_size=4), st.booleans())
+def test_layers_and_tensors_are_found_in_containers_of_any_kind_and_depth(kinds, is_layer):
+    held = nn.Dense(2, 2, weight_l2=0.5) if is_layer else tg.Tensor(np.ones(2), requires_grad=True)
+    value = held
+    for kind in kinds:
+        value = HOLDERS[kind](value)
+    module = Holding(value)
+    assert_whole(module, *(([held], []) if is_layer else ([], [held])))
+    assert [name for name, _ in Holding(value).named_tensors()] == [name for name, _ in module.named_tensors()]
+
+
+@given(
+    st.lists(st.sampled_from(list(HASHABLE)), max_size=3), st.permutations(range(4)), st.sampled_from([set, frozenset])
+)
+def test_modules_in_a_set_are_in_the_order_in_which_they_were_made(kinds, order, kind):
+    layers = [nn.Dense(1, 1) for _ in range(4)]
+    values = layers
+    for name in kinds:
+        values = [HASHABLE[name](value) for value in values]
+    module = Holding(kind(values[i] for i in order) | {"text", 3})
+    assert [id(p) for p in module.parameters()] == [id(p) for layer in layers for p in layer.parameters()]
+    assert pickle.loads(pickle.dumps(layers[0]))._made == layers[0]._made
+
+
+def test_tensors_in_a_set_have_no_order():
+    tensors = [tg.Tensor([1.0], requires_grad=True) for _ in range(2)]
+    assert Holding({tensors[0]}).parameters() == tensors[:1]
+    with pytest.raises(TypeError, match=r"value is a set of several tensors .* hold them in a list or a dict"):
+        Holding(set(tensors)).parameters()
+    assert len(Holding(tensors).parameters()) == 2
+
+
+def test_layers_in_slots_and_class_attributes_are_found():
+    layer = nn.Dense(2, 2)
+    slotted = Slotted({"a": layer})
+    names = [name for name, _ in slotted.named_parameters()]
+    assert sorted(names) == [
+        *("_Slotted__hidden.0.bias", "_Slotted__hidden.0.weight", "value.a.bias", "value.a.weight")
+    ]
+
+    class Common(nn.Module):
+        layer = nn.Dense(2, 2)
+        pair = (3, nn.Dense(2, 2))
+
+    class Own(Common):
+        def __init__(self):
+            self.layer = nn.Dense(3, 3)
+
+    assert len(Common().parameters()) == 4
+    assert [p.shape for p in Own().parameters()] == [(3, 3), (3,), (2, 2), (2,)]
+
+
+GLOBAL_LAYER = nn.Dense(2, 2, np.random.default_rng(0))
+GLOBAL_LAYERS = [nn.Dense(2, 2, np.random.default_rng(0))]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda layer: lambda x: layer(x),
+        lambda layer: lambda x, layer=layer: layer(x),
+        lambda layer: layer.forward,
+        lambda layer: layer.__call__,
+        functools.partial,
+        lambda layer: functools.partial(lambda inner, x: inner(x), layer),
+        lambda layer: functools.partial(lambda x, inner: inner(x), inner=layer),
+        tg.checkpoint,
+        lambda layer: (lambda f: lambda x: f(x))(lambda x: layer(x)),
+        lambda layer: Holding(layer).value,
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_layers_inside_functions_are_trained(wrap, compiled):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 2)).astype(np.float32), rng.integers(0, 2, 40)
+    layer = nn.Dense(2, 2, rng)
+    before = layer.weight.data.copy()
+    model = nn.Sequential(wrap(layer), nn.Dense(2, 2, rng))
+    optimiser = tg.optim.Adam(model.parameters(), lr=0.1)
+    fit(model, (x, y), (x, y), optimiser, epochs=1, batch_size=10, rng=rng, quiet=True, compiled=compiled)
+    assert not np.array_equal(layer.weight.data, before)
+
+
+def test_layers_among_global_variables_of_a_function_are_found():
+    model = nn.Sequential(lambda x: GLOBAL_LAYERS[0](GLOBAL_LAYER(x)))
+    assert {id(p) for p in model.parameters()} == {
+        id(p) for layer in (GLOBAL_LAYER, *GLOBAL_LAYERS) for p in layer.parameters()
+    }
+
+
+def beside_global_layers(x):
+    return np.tanh(x)
+
+
+def by_another_function(x):
+    return through_global_layer(x)
+
+
+def through_global_layer(x):
+    return GLOBAL_LAYER(x)
+
+
+def test_a_function_beside_global_layers_is_taken_as_it_is_and_one_that_leads_to_them_far_off_is_noticed():
+    assert not nn.Sequential(beside_global_layers, by_another_function).parameters()
+    assert not calls(nn.Sequential(beside_global_layers))
+    assert "Sequential: uses Dense(2 -> 2), which is not found in it" in calls(nn.Sequential(by_another_function))[0]
+
+
+def test_names_of_what_is_held_in_plain_sight_do_not_change():
+    layer, other = nn.Dense(2, 2), nn.Dense(2, 2)
+
+    class Both(nn.Module):
+        def __init__(self):
+            self.call = lambda x: layer(other(x))
+            self.also = {layer}
+            self.layers = [layer, (layer,)]
+            self.step = self.run
+            self.rng = [np.random.default_rng(0)]
+            self.draw = self.rng[0].normal
+
+        def run(self, x):
+            return self.call(x)
+
+    model = Both()
+    names = [name for name, _ in model.named_tensors()]
+    assert names == [
+        *("layers.0.weight", "layers.0.bias", "layers.1.0.weight", "layers.1.0.bias"),
+        *("call.other.weight", "call.other.bias"),
+    ]
+    assert [name for name, _ in model.named_generators()] == ["rng.0"]
+    assert len(model.parameters()) == 4
+
+
+def test_cycles_of_modules_and_containers_come_to_an_end():
+    inner = nn.Dense(2, 2)
+    model = Holding([inner])
+    model.value.append(model.value)
+    model.value.append({"self": model, "set": {inner}})
+    inner.parent, inner.function = model, lambda x: model(x)
+    box = as_object(None, (1,))
+    box[0] = box
+    inner.box = box
+
+    def again(x):
+        return again(x), inner
+
+    inner.again = again
+    assert_whole(model, [inner])
+    assert [name for name, _ in model.named_parameters()] == ["value.0.weight", "value.0.bias"]
+
+
+def test_a_weak_reference_owns_nothing():
+    layer = nn.Dense(2, 2)
+    assert not Holding(weakref.ref(layer)).parameters()
+
+
+class Block:
+    def __init__(self, layer):
+        self.layer = layer
+
+    def __call__(self, x):
+        return self.layer(x)
+
+    def apply(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("held", [nn.Dense(2, 2), tg.Tensor([1.0], requires_grad=True), [nn.Dense(2, 2)]])
+@pytest.mark.parametrize("wrap", [lambda block: block, lambda block: block.apply])
+def test_sequential_refuses_objects_that_hide_layers(held, wrap):
+    with pytest.raises(TypeError, match=r"layer 1 is of the class Block, which is no Module.*; derive Block from"):
+        nn.Sequential(nn.ReLU(), wrap(Block(held)))
+    remedy = type("Derived", (Block, nn.Module), {})
+    assert nn.Sequential(nn.ReLU(), wrap(remedy(held))).parameters()
+    assert nn.Sequential(Block(nn.ReLU()))(np.ones((1, 2))).shape == (1, 2)
+
+
+class Calling(nn.Module):
+    """Calls a layer to which it holds a weak reference only."""
+
+    def __init__(self, layer):
+        self.layer = weakref.ref(layer)
+
+    def forward(self, x):
+        return self.layer()(x)
+
+
+def calls(model, count=2):
+    """The warnings in some calls."""
+    x = np.ones((3, 2), np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(count):
+            model(x)
+    return [str(warning.message) for warning in caught]
+
+
+def test_a_module_that_is_called_but_not_found_is_named_once():
+    layer = nn.Dense(2, 2)
+    model = Calling(layer)
+    with tg.no_grad():
+        assert not calls(model)
+    (message,) = calls(nn.Sequential(model, nn.ReLU()))
+    assert message.startswith("Sequential: uses Dense(2 -> 2), which is not found in it")
+    assert "assign it to an attribute" in message and "with tg.no_grad():" in message
+    layer(np.ones((1, 2)))
+    (message,) = calls(Calling(layer))  # also if the layer was called before
+    assert message.startswith("Calling: uses Dense(2 -> 2)")
+
+    class Making(nn.Module):
+        def forward(self, x):
+            return nn.Dense(2, 2)(x)
+
+    assert len(calls(Making(), 1)) == 1
+
+
+def test_modules_that_need_no_training_or_are_known_are_called_in_peace():
+    layer, frozen = nn.Dense(2, 2), nn.Dense(2, 2)
+    for parameter in frozen.parameters():
+        parameter.requires_grad = False
+    known = Calling(layer)
+    known.also = [layer]  # the remedy
+    assert not calls(known) and not calls(Calling(frozen)) and not calls(nn.Sequential(Calling(layer), layer))
+
+    class Teacher(nn.Module):
+        def forward(self, x):
+            with tg.no_grad():
+                return layer(x)
+
+    class Given(nn.Module):
+        def forward(self, x, inner=layer):
+            return inner(x)
+
+    assert (
+        not calls(Teacher()) and not calls(lambda x: Given()(x, layer)) and not calls(lambda x: Given()(x, inner=layer))
+    )
+
+    class Late(nn.Module):
+        def forward(self, x):
+            self.layer = getattr(self, "layer", None) or nn.Dense(x.shape[-1], 2)
+            return self.layer(x)
+
+    assert not calls(nn.Sequential(Late()))
+    outer = nn.Sequential(layer, Calling(layer))
+    assert not calls(outer, 3) and outer.layers[1]._was_called
+
+
+def test_the_first_call_leaves_nothing_behind():
+    model = nn.Sequential(nn.Dense(2, 2), nn.ReLU())
+    with pytest.raises(ValueError, match="must have shape"):
+        model(np.ones((1, 5), np.float32))
+    reference = weakref.ref(model)
+    model(np.ones((1, 2), np.float32))
+    del model
+    gc.collect()
+    assert reference() is None
+    assert pickle.loads(pickle.dumps(nn.Sequential(nn.ReLU())))(np.ones(2)).shape == (2,)
+
+
+# Randomness
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: nn.Dense(3, 2, rng),
+        lambda rng: nn.Embedding(3, 2, rng),
+        lambda rng: nn.Conv2d(1, 2, 3, rng),
+        lambda rng: nn.Dropout(0.5, rng),
+        lambda rng: nn.GaussianNoise(0.5, rng),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, np.int64(7)])
+def test_an_integer_seeds_the_generator_of_a_layer(make, seed):
+    seeded, generated = make(seed), make(np.random.default_rng(seed))
+    assert_same_state([seeded, seeded], [generated, generated])
+    for (_, one), (_, other) in zip(seeded.named_generators(), generated.named_generators()):
+        assert one.bit_generator.state == other.bit_generator.state
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gaussian_noise_is_that_of_numpy_in_training_only(compiled):
+    scale = tg.Tensor(np.array([0.5, 2.0], np.float32), requires_grad=True)
+    layer = nn.GaussianNoise(scale, rng=3)
+    x = tg.Tensor(np.ones((4, 2), np.float32), requires_grad=True)
+
+    def step(x):
+        layer.zero_grad()
+        out = layer(x)
+        out.sum().backward()
+        return out.detach()
+
+    step, rng = tg.compile(step) if compiled else step, np.random.default_rng(3)
+    for _ in range(3):
+        noise = rng.standard_normal((4, 2), dtype=np.float32)
+        np.testing.assert_allclose(step(x).data, 1 + scale.data * noise, rtol=1e-6)
+        np.testing.assert_allclose(scale.grad, noise.sum(axis=0), rtol=1e-5)
+    assert layer.eval()(x) is x
+    assert repr(layer) == "GaussianNoise(float32 of shape (2,))" and repr(nn.GaussianNoise(0.5)) == "GaussianNoise(0.5)"
+    assert layer.parameters() == [scale]
+
+
+def test_a_network_with_noise_resumes_bit_for_bit(tmp_path):
+    def run(epochs, folder=None, resume=False):
+        rng = np.random.default_rng(0)
+        model = nn.Sequential(nn.GaussianNoise(0.1, 1), nn.Dense(2, 2, rng))
+        optimiser = tg.optim.SGD(model.parameters(), lr=0.1)
+        x, y = rng.standard_normal((20, 2)).astype(np.float32), rng.integers(0, 2, 20)
+        settings = {"batch_size": 5, "rng": rng, "quiet": True, "folder": folder, "resume": resume}
+        fit(model, (x, y), (x, y), optimiser, epochs=epochs, **settings)
+        return model, optimiser
+
+    run(1, tmp_path)
+    assert_same_state(run(3, tmp_path, resume=True), run(3))
+
+
+def test_the_remedies_for_a_last_batch_of_one_work():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((101, 3)).astype(np.float32), rng.integers(0, 2, 101)
+    model = nn.Sequential(nn.Dense(3, 4, rng), nn.BatchNorm1d(4), nn.Dense(4, 2, rng))
+    with pytest.raises(
+        ValueError, match=r"leave it out \(drop_last\) or choose a batch size that leaves no remainder of 1"
+    ):
+        model(x[100:])
+    for size, count in ((10, 100), (11, 101)):  # without the last one, and with a remainder of 2
+        for start in range(0, count, size):
+            assert model(x[start : start + size]).shape[1] == 2
+    assert model.eval()(x[100:]).shape == (1, 2)
+    mean, var = np.zeros(4, np.float32), np.ones(4, np.float32)
+    assert tg.batch_norm(np.ones((1, 4), np.float32), mean=mean, var=var).shape == (1, 4)
+    optimiser = tg.optim.SGD(model.parameters(), 0.1)
+    fit(model, (x, y), (x, y), optimiser, epochs=1, batch_size=11, rng=rng, quiet=True)
+
+
+# Copies, states and odd attributes
+
+EVERY_LAYER = [
+    *(nn.Dense(2, 2, weight_l2=0.5), nn.Embedding(3, 2), nn.Dropout(0.5), nn.GaussianNoise(0.5), nn.Flatten()),
+    *(nn.Conv1d(1, 1, 2), nn.Conv2d(1, 1, 2), nn.Conv3d(1, 1, 2), nn.MaxPool2d(2), nn.AvgPool2d(2)),
+    *(nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.LayerNorm(2)),
+    *(nn.ELU(), nn.GELU(), nn.LeakyReLU(), nn.ReLU(), nn.SELU(), nn.Sigmoid(), nn.SiLU()),
+    *(nn.Softmax(), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Sequential(nn.Dense(2, 2), np.tanh)),
+    Holding({"deque": collections.deque([nn.Dense(2, 2)]), "set": {nn.Dense(2, 2), nn.Dense(2, 2)}}),
+    Slotted(nn.Dense(2, 2)),
+]
+
+
+@pytest.mark.parametrize("layer", EVERY_LAYER, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_are_equal_and_independent(layer, copied):
+    other = copied(nn.Sequential(layer, layer))
+    assert other[0] is other[1] is not layer  # sharing is kept
+    assert repr(other[0]) == repr(layer)
+    before, state = layer.state_dict(), other[0].state_dict()
+    assert list(state) == list(before) and all(np.array_equal(state[name], before[name]) for name in before)
+    for (name, one), (_, twin) in zip(layer.named_generators(), other[0].named_generators()):
+        assert one is not twin and one.bit_generator.state == twin.bit_generator.state, name
+    for tensor in other.parameters():
+        tensor.data += 1
+    assert all(np.array_equal(array, before[name]) for name, array in layer.state_dict().items())
+    other.eval()
+    assert layer.training
+
+
+def test_a_shared_layer_is_loaded_from_equal_arrays_only():
+    layer = nn.Dense(2, 2)
+    shared, apart = nn.Sequential(layer, layer), nn.Sequential(nn.Dense(2, 2), nn.Dense(2, 2))
+    apart.load_state_dict(shared.state_dict())
+    assert_same_state([shared, shared], [apart, apart])
+    apart[1].bias.data += 1
+    before = shared.state_dict()
+    with pytest.raises(
+        ValueError, match=r"0\.bias and 1\.bias are one tensor of this network, but differ in the state"
+    ):
+        shared.load_state_dict(apart.state_dict())
+    assert all(np.array_equal(array, before[name]) for name, array in shared.state_dict().items())
+    layer.weight.data[0, 0] = np.nan
+    shared.load_state_dict(shared.state_dict())
+
+
+def test_a_state_of_tensors_or_with_odd_keys():
+    one, other = nn.Dense(2, 2), nn.Dense(2, 2)
+    other.load_state_dict(dict(one.named_tensors()))
+    assert_same_state([one, one], [other, other])
+    other.weight.data += 1
+    assert not np.array_equal(one.weight.data, other.weight.data)
+    with pytest.raises(KeyError, match="missing: bias, weight, unknown: 'x', 0"):
+        other.load_state_dict({0: one.weight, "x": one.bias})
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "parameters", "modules", "state_dict", "training", "_members"])
+@pytest.mark.parametrize("value", [nn.ReLU(), tg.Tensor([1.0])])
+def test_an_attribute_does_not_hide_a_method(name, value):
+    with pytest.raises(
+        AttributeError, match=f"Module: an attribute named '{name}' would hide what Module has .* such as"
+    ):
+        setattr(nn.Module(), name, value)
+    setattr(nn.Module(), name.strip("_") + "_layer", value)  # the remedy
+    delegating = nn.Module()
+    delegating.forward = nn.Dense(2, 3)
+    assert delegating(np.ones((1, 2))).shape == (1, 3) and len(delegating.parameters()) == 2
+
+
+def test_an_empty_network_and_empty_batches():
+    empty, x = nn.Sequential(), tg.Tensor(np.ones((0, 2), np.float32))
+    assert empty(x) is x and len(empty) == 0 and list(empty) == [] and repr(empty) == "Sequential()"
+    model = nn.Sequential(nn.Dense(2, 3), nn.LayerNorm(3), nn.Dropout(0.5), nn.GaussianNoise(), nn.Dense(3, 1))
+    out = model(x)
+    out.sum().backward()
+    assert out.shape == (0, 1) and all(not p.grad.any() for p in model.parameters())
+
+
+def test_modules_that_are_dataclasses():
+    @dataclasses.dataclass
+    class Both(nn.Module):
+        first: nn.Module
+        second: nn.Module
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    model = nn.Sequential(Both(nn.Dense(2, 3), nn.ReLU()))
+    assert len(model.parameters()) == 2 and not calls(model) and not model.eval()[0].first.training

@@ -84,7 +84,7 @@ def test_the_checker_fails_on_a_wrong_value_and_on_changed_operands():
             check_op(wrong_value)
     finally:
         del tg.OPS["mistaken"]
-        tg.tensor._NUMPY[np.positive] = tg.OPS["positive"]
+        tg.core.NUMPY[np.positive] = tg.OPS["positive"]
     spoils = tg.declare("mistaken", spoil, lambda g, out, x: 0 * g, sample=tg.samples.unary())
     try:
         with pytest.raises((AssertionError, ValueError, tg.CaptureError)):

@@ -708,7 +708,7 @@ def test_every_ufunc_is_in_the_table_or_refused():
     for name in dir(np):
         ufunc = getattr(np, name)
         if isinstance(ufunc, np.ufunc) and ufunc not in known:
-            assert tg.tensor.status(ufunc) != "refused", name
+            assert tg.core.status(ufunc) != "refused", name
 
 
 def test_compiled_choices_follow_the_values():

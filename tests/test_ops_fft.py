@@ -511,7 +511,7 @@ def test_mistakes_are_numpys_errors_with_the_name(call, error, message):
 
 
 def test_a_composition_refuses_complex_arguments_unless_it_says_that_it_is_right_for_them():
-    before = tg.tensor._NUMPY[np.ediff1d]
+    before = tg.core.NUMPY[np.ediff1d]
 
     @tg.implements(np.ediff1d)
     def difference(ary, to_end=None):
@@ -529,7 +529,7 @@ def test_a_composition_refuses_complex_arguments_unless_it_says_that_it_is_right
         tg.implements(np.ediff1d, on_complex=True)(difference)
         assert np.ediff1d(tg.Tensor(Z))[0].item() == -1 + 1j
     finally:
-        tg.tensor._NUMPY[np.ediff1d] = before
+        tg.core.NUMPY[np.ediff1d] = before
 
 
 # Around it

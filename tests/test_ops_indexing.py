@@ -485,13 +485,11 @@ REFUSED = [
     (lambda x: x["a"], IndexError, "getitem got"),
     (lambda x: x.__setitem__(0, 1), TypeError, r"leaf that requires gradients.*x = x \+ 0"),
     (lambda x: x.__iadd__(1), TypeError, "leaf that requires gradients"),
-    (lambda x: (x + 0)[0].__setitem__(1, 2.0), TypeError, r"x\[i, j\] = v"),
+    (lambda x: x[0].__setitem__(1, 2.0), TypeError, r"assignment: .* view of a leaf that requires.*y = x\[i\] \+ 0"),
+    (lambda x: x.T.__iadd__(1), TypeError, r"add in place: .* view of a leaf.*inside tensorgrad\.no_grad"),
+    (lambda x: np.broadcast_to(x + 0, (2, 3, 4)).__iadd__(1), ValueError, "read-only.*change a copy"),
     (lambda x: x.sort(), TypeError, "sort: a leaf that requires gradients"),
-    (lambda x: (x + 0).T.partition(1), TypeError, r"partition: .* view of another, .*np.partition\(x"),
     (lambda x: (x + 0).sort(axis=None), TypeError, r"sort: takes an axis, got None"),
-    (lambda x: (x + 0).T.__setitem__(1, 2.0), TypeError, "view of another"),
-    (lambda x: (x + 0).squeeze().__setitem__(1, 2.0), TypeError, "view of another"),
-    (lambda x: (x + 0).real.__setitem__(1, 2.0), TypeError, "view of another"),
     (lambda x: (x + 0).__setitem__(0, [1, 2]), ValueError, "setitem got"),
     (lambda x: (x + 0).__setitem__((0, 0), [x[0, 0]]), TypeError, "np.asarray: this tensor requires"),
     (lambda x: (x[0] + 0).__iadd__(x), ValueError, r"add in place: the result has shape \(3, 4\)"),
@@ -608,8 +606,12 @@ def test_a_leaf_is_changed_without_recording_only():
     loss.backward()
     np.testing.assert_array_equal(w.grad, 2 * w.data)
     x = w * 2
-    with tg.no_grad(), pytest.raises(RuntimeError, match="result of recorded ops"):
+    with tg.no_grad(), pytest.raises(RuntimeError, match=r"result of recorded ops .*x = x\.detach\(\)"):
         x[0] = 1
+    with tg.no_grad():
+        x = x.detach()
+        x[0] = 1
+    assert x.data[0] == 1
     y = w * w
     with tg.no_grad():
         w *= 2
@@ -645,16 +647,6 @@ def test_a_change_after_the_history_is_freed():
     x[0] = 1
     with pytest.raises(RuntimeError, match="freed"):
         x.sum().backward()
-
-
-def test_an_age_given_anew_is_not_taken_for_a_change_in_place():
-    w, _ = weights()
-    x = w * 2
-    x[0] = 1
-    y = x * x
-    x.requires_grad = True
-    with pytest.raises(RuntimeError, match="was changed after it was used"):
-        y.sum().backward()
 
 
 def test_the_creator_of_an_earlier_result():
@@ -837,6 +829,9 @@ def test_changes_in_place_in_a_replay():
         y[i] = x[0] * w[2]
         y[0] += before[1]
         y *= 2
+        y[0:2][1] = 3.0
+        row = y.reshape(3, 1)[2]
+        row += x[1]
         new = tg.Tensor(np.zeros(3))
         new[1:] = y[:2]
         new[i] += 1
@@ -873,15 +868,10 @@ def test_refused_in_a_compiled_function():
     def leaf(x):
         w[0] = 1.0
 
-    def chained(x):
-        y = tg.Tensor(x) * w
-        y[0:2][1] = 3.0
-
     for function, argument, kind, message in (
         (keeps_history, np.ones(3), tg.CaptureError, "is given a history"),
         (of_an_argument, tg.Tensor(np.ones(3)), tg.CaptureError, "argument is changed inside"),
         (leaf, np.ones(3), TypeError, "leaf that requires gradients"),
-        (chained, np.ones(3), TypeError, "view of another"),
         (lambda x: w[x.astype(int)[0] : 2].detach(), np.ones(3), tg.CaptureError, "index"),
     ):
         with pytest.raises(kind, match=message):
@@ -940,19 +930,112 @@ def through_a_function(x):
     operator.iadd(x[0], 1)
 
 
+def copied(x):
+    y = x.flatten()
+    y += 1
+    y = x[[0, 1]]
+    y -= 1
+
+
+def of_a_view_of_a_view(x):
+    y = x[1:].T[::-1]
+    y[0, 1] = 5
+    y[1] *= y[0]
+    x[2] += y[2, 1]
+    y += x[0, :3].reshape(3, 1)
+
+
+def sorted_in_part(x):
+    x[::-1, 1].sort()
+    x[0].partition(1)
+
+
 VIEWS = [held, iterated, turned, flattened, diagonal, in_a_function, in_an_attribute, in_a_list, of_parts]
+VIEWS += [through_a_function, copied, of_a_view_of_a_view, sorted_in_part]
 
 
-@pytest.mark.parametrize("change", [*VIEWS, through_a_function])
-@pytest.mark.parametrize("requires_grad", [True, False])
-def test_a_view_that_somebody_holds_is_not_changed_in_place(change, requires_grad):
-    """NumPy would change the array that is viewed; a Tensor cannot, and says so."""
-    array = np.arange(1.0, 10).reshape(3, 3)
-    before = array.copy()
-    change(array)
-    assert (array != before).any()
-    with pytest.raises(TypeError, match="in place: this tensor is a view of another"):
-        change(tg.Tensor(before, requires_grad=requires_grad) * 1)
+@pytest.mark.parametrize("change", VIEWS)
+def test_a_view_is_changed_as_in_numpy(change):
+    start = rng.permutation(np.arange(1.0, 10)).reshape(3, 3)
+    expected = start.copy()
+    change(expected)
+    constant = tg.Tensor(start)
+    change(constant)
+    np.testing.assert_allclose(constant.data, expected)
+
+    def f(x):
+        x = x * 1
+        change(x)
+        return x * x
+
+    assert tg.gradcheck(f, [start])
+    w = tg.Tensor(start, requires_grad=True)
+    with tg.no_grad():
+        change(w)
+    np.testing.assert_allclose(w.data, expected)
+
+
+VIEWING = {
+    "item": lambda x, part: x[part],
+    "turned": lambda x, part: x.T,
+    "flat": lambda x, part: x.reshape(-1),
+    "deeper": lambda x, part: x[None],
+}
+VIEW_PROGRAMS = st.lists(
+    st.one_of(
+        st.tuples(st.just("view"), NAMES, NAMES, st.sampled_from(sorted(VIEWING)), PART),
+        st.tuples(st.just("assign"), NAMES, NAMES, PART),
+        st.tuples(st.just("add"), NAMES, NAMES),
+        st.tuples(st.just("add to a part"), NAMES, NAMES, PART),
+        st.tuples(st.just("use"), NAMES),
+    ),
+    min_size=1,
+    max_size=10,
+)
+
+
+def run_views(program, a, b):
+    """The loss of a program of views and changes, of arrays as of Tensors; other shapes than broadcast are left out."""
+    objects = [a * 2, b * a, np.tanh(b), a + b]
+    total = 0.0
+    for kind, target, *rest in program:
+        x = objects[target]
+        part = rest[-1] if rest and not isinstance(rest[-1], int) else None
+        part = np.array(part) if isinstance(part, list) else part
+        if part is not None and not x.ndim:
+            continue
+        try:
+            if kind == "view":
+                objects[target] = VIEWING[rest[1]](objects[rest[0]], part)
+            elif kind == "use":
+                total = total + (x * x).sum() * (1 + target)
+            else:
+                value = objects[rest[0]].mean() if np.size(objects[rest[0]]) != np.size(x) else 0.5
+                if kind == "assign":
+                    x[part] = value
+                elif kind == "add to a part":
+                    x[part] += value
+                elif x.ndim:
+                    x += value
+        except IndexError:
+            continue
+    return total + sum(((x * x).sum() * (0.3 * i + 0.1) for i, x in enumerate(objects)), 0.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(VIEW_PROGRAMS)
+def test_programs_of_views(program):
+    a, b = np.linspace(-0.6, 0.7, 9).reshape(3, 3), np.linspace(0.9, -0.4, 9).reshape(3, 3)
+    t, u = tg.Tensor(a, requires_grad=True), tg.Tensor(b, requires_grad=True)
+    loss = run_views(program, t, u)
+    np.testing.assert_allclose(loss.item(), run_views(program, a, b), rtol=1e-12)
+    np.testing.assert_allclose(run_views(program, tg.Tensor(a), tg.Tensor(b)).item(), loss.item(), rtol=1e-12)
+    found = tg.gradients(loss, [t, u])
+    direction = np.cos(np.arange(9.0)).reshape(3, 3)
+    step = 1e-5 * direction
+    for g, (plus, minus) in zip(found, [((a + step, b), (a - step, b)), ((a, b + step), (a, b - step))]):
+        slope = (run_views(program, *plus) - run_views(program, *minus)) / 2e-5
+        np.testing.assert_allclose((g.data * direction).sum(), slope, rtol=1e-6, atol=1e-7)
 
 
 def test_items_are_changed_in_place_wherever_the_tensor_is():

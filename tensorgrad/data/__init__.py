@@ -4,8 +4,9 @@ from .augment import Augmentation
 from .batches import batches, index_batches
 from .cartoons import draw_faces
 from .dataset import DataError, Dataset, Standardisation, stratified_split
-from .folders import load_image_folders, read_image
+from .folders import load_image_folders
 from .idx import read_idx, write_idx
+from .images import read_image
 from .mnist import load_mnist
 from .simpsons import load_simpsons
 

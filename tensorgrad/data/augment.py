@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,12 @@ class Augmentation:
         Largest relative change of the pixel values, and of their distance from the image's mean.
     cutout
         Side in pixels of a square that is filled with the image's mean.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative or not finite, zoom is not below 1, brightness or contrast are above 1, or cutout is no
+        integer.
     """
 
     flip: bool = False
@@ -37,8 +45,28 @@ class Augmentation:
     contrast: float = 0.0
     cutout: int = 0
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            largest = {"flip": 1, "zoom": 1, "brightness": 1, "contrast": 1}.get(name, math.inf)
+            if not 0 <= value <= largest or math.isinf(value) or (name == "zoom" and value == 1):
+                limit = (
+                    "be finite" if largest == math.inf else f"be {'below' if name == 'zoom' else 'at most'} {largest}"
+                )
+                raise ValueError(f"Augmentation: {name} must not be negative and must {limit}, got {value!r}")
+        if self.cutout != int(self.cutout):
+            raise ValueError(f"Augmentation: cutout must be a whole number of pixels, got {self.cutout!r}")
+
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Changed copies of ``images`` of shape (count, height, width[, channels]), values 0..255, as float32."""
+        """Changed copies of ``images`` of shape (count, height, width[, channels]), values 0..255, as float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no array of that shape, or ``rng`` is no generator.
+        """
+        _check(images, rng)
+        if not images.size:
+            return images.astype(np.float32)
         changed = self._moved(images, rng)
         if self.brightness or self.contrast:
             changed = self._relit(changed, rng)
@@ -98,6 +126,20 @@ class Augmentation:
         np.copyto(images, mean, where=square.reshape(square.shape + (1,) * (images.ndim - 3)))
 
 
+def _check(images: Any, rng: Any) -> None:
+    if not isinstance(images, np.ndarray):
+        raise TypeError(
+            f"Augmentation: takes an array of images, got {type(images).__name__}; np.stack makes one of many"
+        )
+    if images.ndim not in (3, 4):
+        raise ValueError(
+            f"Augmentation: takes images of shape (count, height, width[, channels]), got {images.shape}; of one image "
+            "pass image[None]"
+        )
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"Augmentation: takes a NumPy generator, such as np.random.default_rng(0), got {rng!r}")
+
+
 def _sampled(images: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Bilinear values of each image at its own (y, x), the border repeated."""
     count, height, width = images.shape[:3]
@@ -106,11 +148,12 @@ def _sampled(images: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     left = np.minimum(x.astype(np.int32), max(0, width - 2))
     below, beside = y - top.astype(np.float32), x - left.astype(np.float32)
     pixels = images.reshape(count * height * width, *images.shape[3:])
-    first = (np.arange(count, dtype=np.int32) * (height * width))[:, None, None] + top * width + left
+    index = np.int32 if len(pixels) < 2**31 else np.int64  # the smaller is the faster
+    first = (np.arange(count, dtype=index) * (height * width))[:, None, None] + top * width + left
     if images.ndim == 4:
         below, beside = below[..., None], beside[..., None]
     right, down = int(width > 1), width if height > 1 else 0  # where there is only one, it is its own neighbour
     upper = pixels[first] * (1 - beside) + pixels[first + right] * beside
     lower = pixels[first + down] * (1 - beside) + pixels[first + down + right] * beside
     result: np.ndarray = upper * (1 - below) + lower * below
-    return result
+    return result.astype(np.float32, copy=False)

@@ -26,14 +26,26 @@ def batches(
     >>> import numpy as np
     >>> [labels.tolist() for _, labels in batches(np.zeros((5, 1)), np.arange(5), 2)]
     [[0, 1], [2, 3], [4]]
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no arrays of one length, size is no integer of at least 1, or ``rng`` is no generator.
     """
+    for name, array in (("inputs", inputs), ("labels", labels)):
+        if not isinstance(array, np.ndarray) or not array.ndim:
+            raise TypeError(
+                f"batches: {name} must be an array with an entry per example, got {type(array).__name__}; np.asarray "
+                "makes one of a list"
+            )
     if len(inputs) != len(labels):
         raise ValueError(f"batches: {len(inputs)} inputs but {len(labels)} labels; each input needs one label")
-    if size < 1:
-        raise ValueError(f"batches: size must be at least 1, got {size}")
+    if not isinstance(size, (int, np.integer)) or size < 1:
+        raise ValueError(f"batches: size must be an integer and at least 1, got {size!r}")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"batches: rng must be a NumPy generator, such as np.random.default_rng(0), got {rng!r}")
     order = np.arange(len(inputs)) if rng is None else rng.permutation(len(inputs))
-    for chosen in index_batches(order, size):
-        yield inputs[chosen], labels[chosen]
+    return ((inputs[chosen], labels[chosen]) for chosen in index_batches(order, size))
 
 
 def index_batches(order: np.ndarray, size: int, start: int = 0) -> Iterator[np.ndarray]:

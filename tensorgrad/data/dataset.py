@@ -150,9 +150,16 @@ def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generat
 
     Raises
     ------
+    ValueError
+        If the fraction does not lie between 0 and 1.
     DataError
-        If a class has fewer than two examples.
+        If there are no labels, or a class has fewer than two examples.
     """
+    if not 0 < fraction < 1:
+        raise ValueError(f"stratified_split: fraction must lie between 0 and 1, got {fraction!r}")
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not len(labels):
+        raise DataError(f"stratified_split: expected labels of shape (count,), one at least, got {labels.shape}")
     held_out = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

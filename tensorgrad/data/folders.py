@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..archive import read_arrays, write_arrays
 from ..extras import require
-from ..files import replacing
+from ..files import cache_folder, open_regular, printable, replacing
 from .dataset import DataError, Dataset
-
-MODES = {1: "L", 3: "RGB"}
-"""Pillow's name for images of that many channels."""
-
-LARGEST_FILE = 64 * 2**20
-LARGEST_IMAGE = 50_000_000
-"""Bytes and pixels beyond which a file is not opened: no picture of ours is near, and decoding takes memory."""
+from .images import MODES, CannotBeRead, check_shape, is_in_colour, read_image
 
 PARTS = ("train", "test")
-CACHE_VERSION = 1
+ARRAYS = tuple(f"{part}_{kind}" for part in PARTS for kind in ("images", "labels"))
+NOT_DATA = {"__MACOSX", "__pycache__", "@eaDir"}
+"""Folders that archives, Python and network drives leave behind; those that begin with a dot are left out anyway."""
+
+CACHE_VERSION = 2
+
+Files = dict[str, dict[str, list[Path]]]
+"""For ``train`` and ``test``, the files of each class."""
 
 
 def load_image_folders(
@@ -41,7 +42,8 @@ def load_image_folders(
     Parameters
     ----------
     folder
-        Holds ``train/CLASS/*`` and ``test/CLASS/*``; both must have the same classes.
+        Holds ``train/CLASS/**`` and ``test/CLASS/**``; both must have the same classes. Images in folders within that
+        of a class belong to it too; files that begin with a dot are left out.
     channels
         1 for gray, 3 for RGB.
     size
@@ -51,7 +53,7 @@ def load_image_folders(
     cache
         Folder for the decoded images. Default: ``tensorgrad`` in the user's cache folder.
     say
-        Called with a sentence on what was skipped.
+        Called with a sentence on what was skipped or left out, and on classes without images.
 
     Returns
     -------
@@ -62,189 +64,221 @@ def load_image_folders(
     ------
     DataError
         If the folders are missing or empty, classes differ, or, with ``strict``, a file cannot be used.
+    ValueError
+        If channels or size are not possible.
     MissingExtra
         If Pillow is not installed.
     """
+    check_shape("load_image_folders", channels, size)
+    require("PIL.Image", "reading images")
     folder = Path(folder)
-    files = {part: _files_by_class(folder, part) for part in PARTS}
-    if files["train"].keys() != files["test"].keys():
-        different = ", ".join(sorted(files["train"].keys() ^ files["test"].keys()))
-        raise DataError(
-            f"{folder}: train and test differ in the classes {different}; each class needs a folder in both"
-        )
+    files = {part: _files_by_class(folder, part, say) for part in PARTS}
+    _check_classes(folder, files["train"], files["test"])
     classes = tuple(files["train"])
     _tell_colours(folder, next(iter(files["train"].values()), []), channels, say)
     target = _cache_file(cache, _fingerprint(folder, files, channels, size))
-    arrays = _read_cache(target)
-    if arrays is None:
-        arrays, skipped = _decode(files, channels, size)
-        if skipped:
-            _complain(skipped, strict, say)
-        else:
-            _write_cache(target, arrays)
-    return Dataset(name=f"{folder.name} ({MODES[channels]}, {len(classes)} classes)", classes=classes, **arrays)
+    cached = _read_cache(target, _image_shape(channels, size))
+    if cached is not None:
+        arrays, skipped = cached
+    else:
+        arrays, skipped, final = _decode(folder, files, channels, size)
+        if final:
+            _write_cache(target, arrays, skipped)
+    if skipped:
+        _complain(skipped, strict, say)
+    _tell_empty_classes(folder, classes, arrays, say)
+    name = printable(folder.name or folder.resolve().name)
+    return Dataset(name=f"{name} ({MODES[channels]}, {len(classes)} classes)", classes=classes, **arrays)
 
 
-def read_image(path: str | Path, channels: int, size: int) -> np.ndarray:
-    """One image as bytes of shape (size, size) or (size, size, 3).
-
-    Turned upright by its EXIF orientation, transparent parts on white, 16-bit gray scaled to 8, resized to the square.
-
-    Raises
-    ------
-    DataError
-        If it is no image, empty, damaged or too large; the message names the file and the reason.
-    """
-    image_module = require("PIL.Image", "reading images")
-    path = Path(path)
-    try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path}: the file is empty")
-        if path.stat().st_size > LARGEST_FILE:
-            raise DataError(f"{path}: the file is larger than {LARGEST_FILE // 2**20} MiB")
-        with _without_warnings(), image_module.open(path) as image:
-            if image.width * image.height > LARGEST_IMAGE:
-                raise DataError(f"{path}: {image.width}x{image.height} pixels, more than {LARGEST_IMAGE:,}")
-            upright = require("PIL.ImageOps", "reading images").exif_transpose(image)
-            plain = _flat(image_module, upright, MODES[channels])
-            resized = (
-                plain if plain.size == (size, size) else plain.resize((size, size), image_module.Resampling.LANCZOS)
-            )
-            return np.asarray(resized, dtype=np.uint8)
-    except DataError:
-        raise
-    except (FileNotFoundError, IsADirectoryError):
-        raise DataError(f"{path}: {'is a folder, not an image' if path.is_dir() else 'no such file'}") from None
-    except image_module.UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that can be read") from None
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise DataError(f"{path}: damaged or unreadable ({type(error).__name__}: {error})") from None
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Pillow warns of what is checked here anyway."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _flat(image_module: Any, image: Any, mode: str) -> Any:
-    """An 8-bit image without transparency or palette."""
-    if image.mode.startswith("I;16") or image.mode == "I":  # convert() would cut off at 255 instead of scaling
-        values = np.asarray(image).astype(np.int64).clip(0, 65535)
-        wide = image.mode != "I" or values.max() > 255  # 32-bit files hold 8 bits as often as 16
-        image = image_module.fromarray((values >> 8 if wide else values).astype(np.uint8))
-    elif image.mode == "F":
-        image = image_module.fromarray(np.nan_to_num(np.asarray(image)).clip(0, 255).astype(np.uint8))
-    if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = image_module.new("RGBA", image.size, "white")
-        image = image_module.alpha_composite(white, image)
-    return image.convert(mode)
-
-
-def _files_by_class(folder: Path, part: str) -> dict[str, list[Path]]:
+def _files_by_class(folder: Path, part: str, say: Callable[[str], Any]) -> dict[str, list[Path]]:
     """Files of every class of ``train`` or ``test``, sorted; hidden ones left out."""
     root = folder / part
-    if not root.is_dir():
-        inner = [str(path) for path in sorted(folder.glob("*")) if all((path / name).is_dir() for name in PARTS)]
-        remedy = f"pass {' or '.join(inner)}" if inner else f"expected {part}/CLASS/* with one folder per class"
-        raise DataError(f"{folder}: has no folder {part}; {remedy}")
-    found = {}
-    for entry in sorted(root.iterdir()):
-        if entry.is_dir() and not entry.name.startswith("."):
-            found[entry.name] = sorted(p for p in entry.iterdir() if p.is_file() and not p.name.startswith("."))
+    where = printable(root)
+    if not os.path.isdir(root):
+        raise DataError(f"{printable(folder)}: {_missing(folder, part)}")
+    found: dict[str, list[Path]] = {}
+    stray = []
+    for entry in _visible(root):
+        if os.path.isdir(entry):  # the same text in Unicode's two forms is one class
+            name = unicodedata.normalize("NFC", printable(entry.name))
+            found[name] = sorted(found.get(name, []) + _files_below(entry))
+        else:
+            stray.append(entry.name)
     if len(found) < 2:
-        raise DataError(f"{root}: {len(found)} class folders; expected one folder per class, two at least")
-    return found
+        files = f" and {len(stray)} file(s) outside of them" if stray else ""
+        raise DataError(
+            f"{where}: {len(found)} class folders{files}; expected one folder per class, two at least, each with its "
+            "images"
+        )
+    if stray:
+        say(
+            f"{where}: {len(stray)} file(s) outside of the class folders are left out; the first: {printable(stray[0])}"
+        )
+    return dict(sorted(found.items()))
+
+
+def _missing(folder: Path, part: str) -> str:
+    """What is there instead of ``folder/part``, and what to do."""
+    if not os.path.exists(folder):
+        return "no such folder"
+    if not os.path.isdir(folder):
+        return f"is a file, not a folder; pass the folder that holds {' and '.join(PARTS)}"
+    inner = [printable(path) for path in sorted(folder.glob("*")) if all(os.path.isdir(path / name) for name in PARTS)]
+    remedy = f"pass {' or '.join(inner)}" if inner else f"expected {part}/CLASS/* with one folder per class"
+    return f"has no folder {part}; {remedy}"
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder, sorted, without what a file manager hides or leaves behind."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f"{printable(folder)}: cannot be read ({error.strerror}); allow it or remove it") from None
+    return [folder / name for name in names if not name.startswith(".") and name not in NOT_DATA]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Files in a class folder and the folders in it, each folder once, whatever links lead to it."""
+    files: list[Path] = []
+    folders, seen = [folder], set()
+    while folders:
+        current = folders.pop()
+        status = current.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in _visible(current):
+            (folders if os.path.isdir(entry) else files).append(entry)
+    return files
+
+
+def _check_classes(folder: Path, train: Collection[str], test: Collection[str]) -> None:
+    different = sorted(set(train) ^ set(test))
+    if different:
+        alike = len({name.casefold() for name in different}) < len(different)
+        raise DataError(
+            f"{printable(folder)}: train and test differ in the classes {', '.join(different)}; each class needs a "
+            f"folder in both{', with capital letters in the same places' if alike else ''}"
+        )
 
 
 def _tell_colours(folder: Path, paths: list[Path], channels: int, say: Callable[[str], Any]) -> None:
     """Say so where colour is lost, or there is none: that is allowed, but may be the wrong folder."""
-    image_module = require("PIL.Image", "reading images")
-    try:
-        with image_module.open(paths[0]) as image:
-            bands = image.getbands()
-    except Exception:  # none, or damaged: reported when all are read
-        return
-    colour = bands[:3] == ("R", "G", "B")
-    if channels == 1 and colour:
-        say(f"{folder}: the images are in colour, they are turned gray")
-    elif channels == 3 and bands in (("L",), ("L", "A")):
-        say(f"{folder}: the images are gray, the network for colour sees three equal channels")
+    colour = is_in_colour(paths[0]) if paths else None
+    if channels == 1 and colour is True:
+        say(f"{printable(folder)}: the images are in colour, they are turned gray")
+    elif channels == 3 and colour is False:
+        say(f"{printable(folder)}: the images are gray, the network for colour sees three equal channels")
+
+
+def _tell_empty_classes(
+    folder: Path, classes: tuple[str, ...], arrays: dict[str, np.ndarray], say: Callable[[str], Any]
+) -> None:
+    """Say so where a class has nothing to learn from, or to be tested with."""
+    for part in PARTS:
+        counts = np.bincount(arrays[f"{part}_labels"], minlength=len(classes))
+        empty = [name for name, count in zip(classes, counts) if not count]
+        if empty:
+            say(f"{printable(folder / part)}: no image of the class {', '.join(empty)}")
 
 
 def _decode(
-    files: dict[str, dict[str, list[Path]]], channels: int, size: int
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of a Dataset, and the complaints about files that were skipped."""
-    require("PIL.Image", "reading images")
+    folder: Path, files: Files, channels: int, size: int
+) -> tuple[dict[str, np.ndarray], list[tuple[str, str]], bool]:
+    """The arrays of a Dataset, which files were skipped and why, and whether it would be so another time."""
     total = sum(len(paths) for by_class in files.values() for paths in by_class.values())
     arrays: dict[str, np.ndarray] = {}
-    skipped: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    final = True
     with require("tqdm", "the progress bar").tqdm(total=total, desc="decoding", disable=None, leave=False) as bar:
         for part, by_class in files.items():
-            images, labels = [], []
+            labels: list[int] = []
+            images = _room_for(folder / part, sum(map(len, by_class.values())), channels, size)
             for label, paths in enumerate(by_class.values()):
                 for path in paths:
                     bar.update()
                     try:
-                        images.append(read_image(path, channels, size))
+                        images[len(labels)] = read_image(path, channels, size)
                         labels.append(label)
                     except DataError as error:
-                        skipped.append(str(error))
-            if not images:
-                raise DataError(
-                    f"{next(iter(by_class))} and the other {part} folders hold no usable image; {skipped[:1]}"
-                )
-            arrays[f"{part}_images"] = np.stack(images)
+                        name = printable(path)
+                        skipped.append((name, str(error)[len(f"{name}: ") :]))
+                        final = final and not isinstance(error, CannotBeRead)
+            if not labels:
+                first = f"; the first of {len(skipped)} unusable ones: {': '.join(skipped[0])}" if skipped else ""
+                raise DataError(f"{printable(folder / part)}: no usable image in the folders of the classes{first}")
+            arrays[f"{part}_images"] = images[: len(labels)]
             arrays[f"{part}_labels"] = np.array(labels, dtype=np.int64)
-    return arrays, skipped
+    return arrays, skipped, final
 
 
-def _complain(skipped: list[str], strict: bool, say: Callable[[str], Any]) -> None:
+def _room_for(root: Path, count: int, channels: int, size: int) -> np.ndarray:
+    shape = (count, *_image_shape(channels, size))
+    try:
+        return np.empty(shape, np.uint8)
+    except (MemoryError, ValueError):
+        raise DataError(
+            f"{printable(root)}: {count} images of {size}x{size} pixels do not fit into memory; take a smaller size"
+        ) from None
+
+
+def _image_shape(channels: int, size: int) -> tuple[int, ...]:
+    return (size, size) if channels == 1 else (size, size, channels)
+
+
+def _complain(skipped: list[tuple[str, str]], strict: bool, say: Callable[[str], Any]) -> None:
+    first = ": ".join(skipped[0])
     if strict:
-        raise DataError(f"{skipped[0]} ({len(skipped)} such file(s)); remove it, or leave out --strict to skip it")
-    kinds = Counter(complaint.rsplit(": ", 1)[-1].split(" (")[0] for complaint in skipped)
+        raise DataError(f"{first} ({len(skipped)} such file(s)); without --strict it is skipped")
+    kinds = Counter(reason.split(" (")[0].split(";")[0] for _, reason in skipped)
     summary = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    say(f"skipped {len(skipped)} file(s): {summary}; the first: {skipped[0]}")
+    say(f"skipped {len(skipped)} file(s): {summary}; the first: {first}")
 
 
 # The cache
 
 
-def _fingerprint(folder: Path, files: dict[str, dict[str, list[Path]]], channels: int, size: int) -> str:
-    """Changes when any file is added, removed, renamed or written, or the decoding differs."""
-    digest = hashlib.sha256(f"{CACHE_VERSION} {channels} {size} {folder.resolve()}".encode())
+def _fingerprint(folder: Path, files: Files, channels: int, size: int) -> str:
+    """Changes when any file is added, removed, renamed, written or allowed, or the decoding differs."""
+    digest = hashlib.sha256(f"{CACHE_VERSION} {channels} {size} ".encode() + os.fsencode(folder.resolve()))
     for by_class in files.values():
         digest.update(f"{list(by_class)}\n".encode())
         for paths in by_class.values():
             for path in paths:
-                status = path.stat()
-                digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+                try:
+                    status = path.stat()
+                    state = f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_mode}\n"
+                except OSError:  # a link to nothing
+                    state = "absent\n"
+                digest.update(os.fsencode(path) + f"\0{state}".encode())
     return digest.hexdigest()
 
 
 def _cache_file(cache: str | Path | None, fingerprint: str) -> Path:
-    root = Path(cache) if cache else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tensorgrad"
-    return root / f"images-{fingerprint[:24]}.npz"
+    return (Path(cache) if cache else cache_folder()) / f"images-{fingerprint[:24]}.npz"
 
 
-def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays, or None where there are none that can be read: then they are decoded again."""
+def _read_cache(path: Path, shape: tuple[int, ...]) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]] | None:
+    """The arrays and what was skipped, or None where there are none that can be used: then all is decoded again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except Exception:  # missing, cut, not a zip file: a cache that cannot be read is none
+        with open_regular(path) as file:
+            arrays = read_arrays(file)
+        skipped = [(str(name), str(reason)) for name, reason in arrays.pop("skipped")]
+        for part in PARTS:
+            images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+            if images.dtype != np.uint8 or labels.dtype != np.int64 or images.shape != (*labels.shape, *shape):
+                return None
+        return ({name: arrays[name] for name in ARRAYS}, skipped) if len(arrays) == len(ARRAYS) else None
+    except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, of other code
         return None
 
 
-def _write_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _write_cache(path: Path, arrays: dict[str, np.ndarray], skipped: list[tuple[str, str]]) -> None:
     """Keep the arrays; a cache folder that cannot be written costs time at the next start, nothing else."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            write_arrays(file, {**arrays, "skipped": np.array(skipped, np.str_).reshape(-1, 2)})
     except OSError:
         pass

@@ -98,6 +98,6 @@ def _is_cached(datasets: Any) -> bool:
     """Whether scikit-learn's folder holds the images already (the description alone is not enough)."""
     try:
         folder = Path(datasets.get_data_home()) / "openml"
-    except OSError:  # a home that cannot be written
+        return any(path.stat().st_size > 1_000_000 for path in folder.rglob("*.gz") if "/data/" in path.as_posix())
+    except OSError:  # a home that cannot be written, a link to nothing
         return False
-    return any(path.stat().st_size > 1_000_000 for path in folder.rglob("*.gz") if "/data/" in path.as_posix())

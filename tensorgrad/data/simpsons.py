@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..extras import MissingExtra, require
+from ..files import cache_folder
 from .cartoons import NAME, draw_faces
 from .dataset import DataError, Dataset
 from .folders import load_image_folders
@@ -24,6 +27,9 @@ CONTENT = {
     3: "60cf71b842d9d7673cb5fe42730822a830a20263399eb59f17aa27418d2d6a74",
 }
 """SHA-256 over the names and bytes of the files, not of the archive, which can be packed anew."""
+
+LARGEST_CONTENT = 2**28
+"""Bytes, several times those of the published files: an archive of more is not unpacked."""
 
 SECONDS_TO_DECIDE = 4.0
 
@@ -63,8 +69,7 @@ def load_simpsons(
 
 
 def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "tensorgrad" / f"simpsons-{COMMIT[:8]}"
+    return cache_folder() / f"simpsons-{COMMIT[:8]}"
 
 
 def _download(folder: Path, channels: int, say: Callable[[str], Any]) -> str | None:
@@ -77,14 +82,36 @@ def _download(folder: Path, channels: int, say: Callable[[str], Any]) -> str | N
         return "The published images cannot be reached"
     say(f"Fetching the Simpsons images (30 MB, CC BY-NC-SA 4.0) to {folder.parent} ...")
     try:
-        files = pooch.retrieve(URL, known_hash=None, path=folder.parent, processor=pooch.Unzip())
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as work:  # what fails leaves nothing behind
+            archive = pooch.retrieve(URL, known_hash=None, path=work, fname="images.zip")
+            _keep_published(_unpacked(Path(archive)), folder, channels)
+    except DataError:
+        raise
     except Exception as error:  # whatever the network may raise: the drawn faces still work
         return f"The download failed ({type(error).__name__}: {error})"
-    roots = {path for name in files for path in Path(name).parents if path.name == FOLDERS[channels]}
-    if len(roots) != 1 or content_digest(root := roots.pop()) != CONTENT[channels]:
-        raise DataError(f"{URL}: not the images that were published; delete {folder.parent} and pass --data-dir")
-    os.replace(root, folder)
     return None
+
+
+def _unpacked(archive: Path) -> Path:
+    """The folder into which an archive is unpacked beside it; names that lead out of the folder are kept within it."""
+    with zipfile.ZipFile(archive) as files:
+        if sum(member.file_size for member in files.infolist()) > LARGEST_CONTENT:
+            raise DataError(f"{URL}: larger than the images that were published; pass --data-dir")
+        files.extractall(archive.with_suffix(""))
+    return archive.with_suffix("")
+
+
+def _keep_published(unpacked: Path, folder: Path, channels: int) -> None:
+    """Move the images to their place, those of the other network too, if they are what was published."""
+    for number, name in FOLDERS.items():
+        roots = [path for path in unpacked.rglob(name) if path.is_dir()]
+        target = folder.with_name(name)
+        if len(roots) == 1 and content_digest(roots[0]) == CONTENT[number]:
+            if not target.exists():  # another process may have been faster
+                os.replace(roots[0], target)
+        elif number == channels:
+            raise DataError(f"{URL}: not the images that were published; pass --data-dir")
 
 
 def content_digest(folder: Path) -> str:
@@ -92,5 +119,5 @@ def content_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix()):
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
+        digest.update(os.fsencode(path.relative_to(folder).as_posix()) + f"\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

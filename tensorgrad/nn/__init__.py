@@ -1,5 +1,7 @@
 """Layers, losses and penalties: expressions on top of the engine."""
 
+from typing import TYPE_CHECKING
+
 from .activations import ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh
 from .convolution import (
     AvgPool1d,
@@ -12,7 +14,7 @@ from .convolution import (
     MaxPool2d,
     MaxPool3d,
 )
-from .layers import Dense, Dropout, Embedding, Flatten, Sequential
+from .layers import Dense, Dropout, Embedding, Flatten, GaussianNoise, Sequential
 from .losses import (
     binary_cross_entropy_with_logits,
     categorical_cross_entropy,
@@ -45,6 +47,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GaussianNoise",
     "LayerNorm",
     "LeakyReLU",
     "MaxPool1d",
@@ -70,3 +73,10 @@ __all__ = [
     "mse",
     "softmax_cross_entropy",
 ]
+
+if not TYPE_CHECKING:  # to a type checker a name that is missing is missing
+
+    def __getattr__(name):
+        from ..hints import missing
+
+        raise missing(__name__, name)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tensor
 from ..ops.activations import elu, gelu, leaky_relu, relu, selu, sigmoid, silu, softmax, softplus, softsign
-from ..tensor import Tensor
 from .module import Module
 
 

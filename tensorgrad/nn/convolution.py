@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tensor
 from ..ops.convolution import conv
 from ..ops.pooling import average_pool, max_pool
 from ..ops.windows import per_axis
-from ..tensor import Tensor
 from .initialisers import he_normal
 from .module import Module
 from .weighted import Weighted, check_sizes, in_dtype
@@ -29,7 +29,7 @@ class Conv(Weighted):
     kernel_size
         Length of the kernel along each spatial axis: an integer, or one for each.
     rng
-        NumPy random generator for the initial weights; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
     stride, padding, dilation, groups
         Those of :func:`tensorgrad.conv`.
     bias
@@ -57,7 +57,7 @@ class Conv(Weighted):
         in_channels: int,
         out_channels: int,
         kernel_size: Any,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         *,
         stride: Any = 1,
         padding: Any = 0,

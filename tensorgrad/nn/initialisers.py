@@ -8,17 +8,27 @@ import numpy as np
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """``rng`` itself, or a fresh one for None."""
-    if rng is None:
-        return np.random.default_rng()
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a NumPy generator, such as np.random.default_rng(0), or None, got {rng!r}")
-    return rng
+    """``rng`` itself, one seeded with it where it is an integer, or a fresh one for None.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError
+        If the integer is negative.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is None or (isinstance(rng, (int, np.integer)) and not isinstance(rng, bool)):
+        return np.random.default_rng(rng)
+    raise TypeError(
+        f"rng must be a NumPy generator, such as np.random.default_rng(0), an integer to seed one, or None, got {rng!r}"
+    )
 
 
 def he_normal(
     shape: tuple[int, ...],
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
     dtype: Any = np.float32,
     fan_in: int | None = None,
 ) -> np.ndarray:

@@ -1,19 +1,22 @@
-"""Layers: Dense, Embedding, Dropout, Flatten, and Sequential, which chains them."""
+"""Layers: Dense, Embedding, Dropout, GaussianNoise, Flatten, and Sequential, which chains them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MethodType
 from typing import Any, Callable
 
 import numpy as np
 
+from ..containers import attributes
+from ..core import Tensor, describe
+from ..core.context import watched
 from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
-from ..recording import watched
-from ..tensor import Tensor
+from ..ops.random import normal
 from .initialisers import generator, he_normal
-from .module import Module
+from .module import Module, in_a_line, inside, is_trained
 from .weighted import Weighted, check_sizes, in_dtype
 
 
@@ -27,7 +30,7 @@ class Dense(Weighted):
     in_features, out_features
         Lengths of the last axis of the input and of the output.
     rng
-        NumPy random generator for the initial weights; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
     weight_l1, weight_l2, bias_l1, bias_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
@@ -47,7 +50,7 @@ class Dense(Weighted):
         self,
         in_features: int,
         out_features: int,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         *,
         weight_l1: float = 0.0,
         weight_l2: float = 0.0,
@@ -85,7 +88,7 @@ class Embedding(Weighted):
     features
         Length of each row.
     rng
-        NumPy random generator for the initial weights; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
     weight_l1, weight_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
@@ -105,7 +108,7 @@ class Embedding(Weighted):
         self,
         rows: int,
         features: int,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         *,
         weight_l1: float = 0.0,
         weight_l2: float = 0.0,
@@ -144,7 +147,7 @@ class Dropout(Module):
     rate
         Probability of dropping, 0 <= rate < 1.
     rng
-        NumPy random generator that draws the masks; None takes a fresh one.
+        NumPy random generator that draws the masks, or an integer to seed one; None takes a fresh one.
 
     Examples
     --------
@@ -156,7 +159,7 @@ class Dropout(Module):
     Tensor([1., 1., 1., 1., 1., 1.])
     """
 
-    def __init__(self, rate: float, rng: np.random.Generator | None = None) -> None:
+    def __init__(self, rate: float, rng: np.random.Generator | int | None = None) -> None:
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate must satisfy 0 <= rate < 1, got {rate}")
         self.rate = rate
@@ -172,8 +175,49 @@ class Dropout(Module):
         return f"Dropout({self.rate:g})"
 
 
+class GaussianNoise(Module):
+    """In training, add normal random numbers of mean 0; see :func:`tensorgrad.random.normal`.
+
+    Parameters
+    ----------
+    scale
+        Standard deviation: a number, or an array or Tensor that broadcasts against the input.
+    rng
+        NumPy random generator that draws the noise, or an integer to seed one; None takes a fresh one.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> layer = tg.nn.GaussianNoise(0.5, rng=0)
+    >>> layer(tg.Tensor(np.ones(3)))
+    Tensor([1.06286511, 0.93394757, 1.32021133])
+    >>> layer.eval()(tg.Tensor(np.ones(3)))
+    Tensor([1., 1., 1.])
+    """
+
+    def __init__(self, scale: Any = 1.0, rng: np.random.Generator | int | None = None) -> None:
+        self.scale = scale if isinstance(scale, Tensor) else Tensor(scale) if np.ndim(scale) else float(scale)
+        if not np.all(np.greater_equal(self.scale, 0)):
+            raise ValueError(f"GaussianNoise: scale must not be negative, got {scale}")
+        self.rng = generator(rng)
+
+    def forward(self, x: Any) -> Tensor:
+        """``x`` plus noise of its shape and dtype in training mode; ``x`` itself in evaluation mode."""
+        if np.dtype(x.dtype).kind != "f":
+            raise TypeError(f"{self!r}: takes floats, got {x.dtype}; use x.astype(np.float32)")
+        scale = self.scale if isinstance(self.scale, Tensor) else watched(self, "scale")
+        rng = watched(self, "rng")
+        return normal(x, scale, x.shape, rng=rng, dtype=x.dtype) if self.training else x  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"GaussianNoise({describe(self.scale) if isinstance(self.scale, Tensor) else f'{self.scale:g}'})"
+
+
 class Sequential(Module):
     """Modules, or any functions of Tensors such as ``np.tanh``, applied one after the other.
+
+    Layers that a function finds in its variables, as in ``lambda x: x + layer(x)``, are trained with the others; but
+    ``copy.deepcopy`` copies no functions, so that a copy shares them: for one of its own, write a Module.
 
     >>> import numpy as np, tensorgrad as tg
     >>> network = tg.nn.Sequential(tg.nn.Dense(4, 3), tg.nn.ReLU(), tg.nn.Dense(3, 2))
@@ -189,6 +233,8 @@ class Sequential(Module):
     (3, Dense(3 -> 2), (5, 3))
     """
 
+    _unnamed = "layers"
+
     def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
         for i, layer in enumerate(layers):
             if not callable(layer) or isinstance(layer, type):
@@ -196,6 +242,15 @@ class Sequential(Module):
                 raise TypeError(
                     f"Sequential: layer {i} is {kind}, not a module or function; pass the layers one by one, as in "
                     "Sequential(Dense(2, 3), ReLU())"
+                )
+            owner = layer.__self__ if isinstance(layer, MethodType) else layer
+            hidden = [] if inside(owner) else [x for _, x, _ in inside(dict(attributes(owner))) if is_trained(x)]
+            if hidden:
+                kind = type(owner).__name__
+                raise TypeError(
+                    f"Sequential: layer {i} is of the class {kind}, which is no Module, and holds "
+                    f"{in_a_line(hidden[0])}, whose parameters would not be found; derive {kind} from "
+                    "tensorgrad.nn.Module"
                 )
         self.layers = layers
 
@@ -208,12 +263,6 @@ class Sequential(Module):
     def __getitem__(self, index: int | slice) -> Any:
         """A layer, or for a slice a network of those layers, which has the same parameters."""
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
-
-    def _members(self) -> Iterator[tuple[str, Any]]:
-        return (
-            (name[len("layers.") :] if name.startswith("layers.") else name, value)
-            for name, value in super()._members()
-        )
 
     def _parts(self) -> Iterator[tuple[str, str]]:
         return ((str(i), getattr(layer, "__name__", repr(layer))) for i, layer in enumerate(self.layers))

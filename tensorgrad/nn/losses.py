@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tensor, beside
+from ..core.context import verified
 from ..ops.activations import relu, softplus
 from ..ops.losses import check_labels, softmax_cross_entropy
 from ..ops.norms import squared_norm
 from ..ops.operands import as_operand
-from ..recording import verified
-from ..tensor import Tensor, beside
 
 __all__ = [
     "binary_cross_entropy_with_logits",

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from contextvars import ContextVar
+from itertools import count
+from types import FunctionType, MemberDescriptorType
+from typing import Any, Callable
 
 import numpy as np
 
-from ..recording import Replacements, unchangeable, watched
-from ..tensor import Tensor, describe
+from ..containers import parts
+from ..core import Tensor, describe
+from ..core.context import Replacements, _recording, unchangeable, watched
+from ..ops.operands import without_history
+
+_made = count()
+_first_call: ContextVar[_FirstCall | None] = ContextVar("first_call", default=None)
 
 
 class Module:
     """A function of Tensors with parameters; subclasses write :meth:`forward`.
 
-    Every attribute that is a Tensor or a Module, also inside lists, tuples and dicts, belongs to the module. Tensors
-    that require gradients are its parameters; the others (say, running means) are saved and loaded with them.
+    Every attribute that is a Tensor or a Module belongs to the module, and so do those inside containers of any kind
+    and depth (lists, dicts, sets, dataclasses, namespaces, arrays of objects), in slots and class attributes, in the
+    object of a bound method, the arguments of a partial and the variables of a function. Tensors that require gradients
+    are its parameters; the others (say, running means) are saved and loaded with them. A weak reference, or an object
+    of any other class, keeps what it holds to itself; where the first call uses a module that is not found, a warning
+    says so.
 
     Examples
     --------
@@ -33,6 +46,8 @@ class Module:
     """
 
     _training: bool = True
+    _unnamed: str = ""  # an attribute whose items are named without it
+    _was_called: bool = False  # with gradients, so that :class:`_FirstCall` has looked at it
 
     @property
     def training(self) -> bool:
@@ -46,6 +61,12 @@ class Module:
         self._training = value
 
     def __setattr__(self, name: str, value: Any) -> None:
+        vars(self).setdefault("_made", next(_made))  # by which the modules in a set are ordered
+        if isinstance(value, (Module, Tensor)) and name in vars(Module) and name != "forward":
+            raise AttributeError(
+                f"{type(self).__name__}: an attribute named {name!r} would hide what Module has under that name; "
+                f"choose another one, such as {name.strip('_')}_layer"
+            )
         if name not in ("training", "_training"):  # a compiled step watches these
             Replacements.note(self, name, value)
         super().__setattr__(name, value)
@@ -55,6 +76,24 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward method; write forward(self, x)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        if self._was_called and _first_call.get() is None:
+            return self.forward(*args, **kwargs)
+        return self._call_watched(args, kwargs)
+
+    def _call_watched(self, args: Any, kwargs: Any) -> Tensor:
+        """The call, noticing modules whose parameters this one, or the one around it, does not know."""
+        outer = _first_call.get()
+        if outer is not None:
+            outer.meet(self)
+        elif _recording.get():
+            token = _first_call.set(_FirstCall(self, (args, kwargs)))
+            try:
+                result = self.forward(*args, **kwargs)
+            finally:
+                _first_call.reset(token)
+            for module in self.modules():
+                vars(module)["_was_called"] = True
+            return result
         return self.forward(*args, **kwargs)
 
     def penalty(self) -> Any:
@@ -62,16 +101,15 @@ class Module:
 
         A layer that is shared counts once. A module with a ``penalty`` of its own answers for what is inside it.
         """
-        found = {id(self): self}
-        _collect_modules(vars(self).values(), found)
+        found = {id(module): module for _, module in self._tree(lambda module: not _has_penalty(module))}
         del found[id(self)]
-        return total([module.penalty() for module in found.values() if type(module).penalty is not Module.penalty])
+        return total([module.penalty() for module in found.values() if _has_penalty(module)])
 
     # What belongs to it
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly inside, with their names."""
-        return ((name, value) for name, value in self._members() if isinstance(value, Module))
+        return ((name, value) for name, value, _ in self._members() if isinstance(value, Module))
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules inside it."""
@@ -79,10 +117,8 @@ class Module:
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """All tensors, parameters and others, with dotted names."""
-        for path, module in self.named_modules():
-            for name, value in module._members():
-                if isinstance(value, Tensor) and value._record is None:  # results of a call are not part of the module
-                    yield f"{path}.{name}" if path else name, value
+        found = self._named(Tensor)
+        return ((name, tensor) for name, tensor in found if tensor.is_leaf)  # a result of a call is no part
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The parameters with dotted names, such as ``hidden.weight``; one that is shared comes once."""
@@ -96,23 +132,74 @@ class Module:
         """The parameters: every tensor inside that requires gradients, once."""
         return [tensor for _, tensor in self.named_parameters()]
 
-    def named_modules(self, name: str = "", above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, with dotted names; a reference back to one ``above`` is not followed."""
-        yield name, self
-        for inner, child in self.named_children():
-            if child is not self and not any(child is module for module in above):
-                yield from child.named_modules(f"{name}.{inner}" if name else inner, (*above, self))
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, with dotted names."""
+        return iter(self._tree(lambda module: True))
 
     def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
         """The random generators among the attributes of this module and of those inside it, with dotted names."""
-        for path, module in self.named_modules():
-            for attribute, held in vars(module).items():
-                for name, rng in _flattened(attribute, held, np.random.Generator):
-                    yield f"{path}.{name}" if path else name, rng
+        return self._named(np.random.Generator)
 
-    def _members(self) -> Iterator[tuple[str, Any]]:
-        for name, value in vars(self).items():
-            yield from _flattened(name, value, (Tensor, Module))
+    def _named(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        """The objects of one kind in all modules; those not in plain sight last, and only if they are new."""
+        known, hidden = set(), []
+        for path, module in self.named_modules():
+            for inner, value, plain in module._members():
+                if isinstance(value, kind):
+                    name = f"{path}.{inner}" if path else inner
+                    if plain:
+                        known.add(id(value))
+                        yield name, value
+                    else:
+                        hidden.append((name, value))
+        for name, value in hidden:
+            if id(value) not in known:
+                known.add(id(value))
+                yield name, value
+
+    def _tree(self, enters: Callable[[Module], bool]) -> list[tuple[str, Module]]:
+        """This module and all inside it, and inside those that ``enters`` allows.
+
+        A module in plain sight comes once for each name that it has, but a reference back to one around it is not
+        followed. Those that are not come last, and only if they are new: what was saved before they were found, or
+        beside which they are just another way to the same layer, keeps its names.
+        """
+        found: list[tuple[str, Module]] = []
+        hidden: list[tuple[str, Module]] = []
+
+        def enter(name: str, module: Module, above: tuple[int, ...]) -> None:
+            found.append((name, module))
+            if not above or enters(module):
+                around = (*above, id(module))
+                for inner, child, plain in module._members():
+                    if isinstance(child, Module) and id(child) not in around:
+                        path = f"{name}.{inner}" if name else inner
+                        if plain:
+                            enter(path, child, around)
+                        else:
+                            hidden.append((path, child))
+
+        enter("", self, ())
+        known = {id(module) for _, module in found}
+        for path, child in hidden:  # which grows on the way
+            if id(child) not in known:
+                start = len(found)
+                enter(path, child, (id(self),))
+                found[start:] = [(name, module) for name, module in found[start:] if id(module) not in known]
+                known.update(id(module) for _, module in found[start:])
+        return found
+
+    def _members(self) -> list[_Found]:
+        """The tensors, modules and generators that this module holds itself."""
+        found: list[_Found] = []
+        own = self.__dict__
+        for name, value in own.items():
+            if type(value) not in _NOTHING_INSIDE:
+                _look_into(value, "" if name == self._unnamed and not isinstance(value, _KINDS) else name, found)
+        for name, value in _of_class(self).items():
+            if name not in own:
+                _look_into(value, name, found, plain=False)
+        return found
 
     # What is done to all of it
 
@@ -149,7 +236,7 @@ class Module:
         KeyError
             If a name is missing or unknown.
         ValueError
-            If a shape or the kind of a dtype differs.
+            If a shape or the kind of a dtype differs, or what is one tensor here are two in the state.
         """
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -157,17 +244,24 @@ class Module:
                 f"{type(state).__name__}"
             )
         tensors = dict(self.named_tensors())
-        missing, unknown = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
+        missing, unknown = sorted(tensors.keys() - state.keys()), sorted(map(repr, state.keys() - tensors.keys()))
         if missing or unknown:
             raise KeyError(
                 f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
                 f"unknown: {', '.join(unknown) or 'nothing'}"
             )
-        arrays = {name: np.asarray(state[name]) for name in tensors}
+        arrays = {name: np.asarray(without_history(state[name])) for name in tensors}
+        names: dict[int, str] = {}
         for name, array in arrays.items():
             if array.shape != tensors[name].shape or array.dtype.kind != tensors[name].dtype.kind:
                 raise ValueError(
                     f"load_state_dict: {name} is {describe(array)}, the network needs {describe(tensors[name])}"
+                )
+            same = names.setdefault(id(tensors[name]), name)
+            if same != name and not np.array_equal(array, arrays[same], equal_nan=True):
+                raise ValueError(
+                    f"load_state_dict: {same} and {name} are one tensor of this network, but differ in the state, "
+                    "which is of a network that does not share it"
                 )
         for name, array in arrays.items():
             tensors[name].data = array.astype(tensors[name].dtype, copy=False)
@@ -188,27 +282,111 @@ def total(penalties: Iterable[Any]) -> Any:
     return sum(tensors[1:], start=tensors[0]) if tensors else 0.0
 
 
-def _collect_modules(values: Iterable[Any], found: dict[int, Module]) -> None:
-    """Add the modules among attributes, also inside lists, tuples, dicts and modules without a penalty of their own."""
-    for value in values:
-        if isinstance(value, Module):
-            if id(value) not in found:
-                found[id(value)] = value
-                if type(value).penalty is Module.penalty:
-                    _collect_modules(vars(value).values(), found)
-        elif isinstance(value, (list, tuple)):
-            _collect_modules(value, found)
-        elif isinstance(value, dict):
-            _collect_modules(value.values(), found)
+def is_trained(value: Any) -> bool:
+    """Whether it is a tensor that requires gradients, or a module with such parameters."""
+    return bool(value.parameters()) if isinstance(value, Module) else getattr(value, "requires_grad", False)
 
 
-def _flattened(name: str, value: Any, kinds: Any) -> Iterator[tuple[str, Any]]:
-    """The objects of some kinds in an attribute, with the keys that lead to them."""
-    if isinstance(value, kinds):
-        yield name, value
-    elif isinstance(value, (list, tuple)):
-        for i, item in enumerate(value):
-            yield from _flattened(f"{name}.{i}", item, kinds)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flattened(f"{name}.{key}", item, kinds)
+def in_a_line(module: Any) -> str:
+    """``repr(module)`` for the middle of a sentence."""
+    return " ".join(repr(module).split())
+
+
+def _has_penalty(module: Module) -> bool:
+    """Whether it answers for the penalties of all that is inside it."""
+    return type(module).penalty is not Module.penalty
+
+
+_NOTHING_INSIDE = frozenset((bool, int, float, complex, str, bytes, type(None), np.ufunc, type))
+_Found = tuple[str, Any, bool]
+"""The name of a tensor, module or generator, itself, and whether it is in plain sight."""
+
+_KINDS = (Tensor, Module, np.random.Generator)
+
+
+def inside(value: Any) -> list[_Found]:
+    """The tensors, modules and generators in a value, or itself if it is one."""
+    found: list[_Found] = []
+    _look_into(value, "", found)
+    return found
+
+
+def _look_into(value: Any, name: str, found: list[_Found], plain: bool = True, around: tuple[int, ...] = ()) -> None:
+    """Add the tensors, modules and generators in a value, named by the keys that lead to them.
+
+    They are in plain sight where lists, tuples and dicts alone lead to them. ``around`` are the containers on the way.
+    """
+    if isinstance(value, _KINDS):
+        found.append((name, value, plain))
+    elif id(value) not in around:
+        plain, around = plain and isinstance(value, (list, tuple, dict)), (*around, id(value))
+        items = enumerate(_in_order(name, value)) if isinstance(value, (set, frozenset)) else parts(value)
+        for key, item in items:
+            if type(item) not in _NOTHING_INSIDE:
+                path = name if key is None else f"{name}.{key}" if name else str(key)
+                _look_into(item, path, found, plain, around)
+
+
+def _in_order(name: str, items: Iterable[Any]) -> list[Any]:
+    """What holds modules or tensors in a set, ordered by when these modules were made, which is always the same."""
+    held = [(found[0][1], item) for item in items if (found := inside(item))]
+    if len(held) > 1 and not all(isinstance(first, Module) for first, _ in held):
+        raise TypeError(
+            f"Module: {name} is a set of several tensors or generators, which has no order by which a saved state "
+            "could tell them apart; hold them in a list or a dict"
+        )
+    return [item for _, item in sorted(held, key=lambda pair: getattr(pair[0], "_made", 0))]
+
+
+def _of_class(module: Module) -> dict[str, Any]:
+    """What is in the slots and class attributes of a module."""
+    found: dict[str, Any] = {}
+    if type(module).__module__.startswith(_HERE):  # our own layers keep nothing there
+        return found
+    for kind in type(module).__mro__:
+        if kind not in Module.__mro__:
+            for name, value in vars(kind).items():
+                if name[:2] != "__" and type(value) not in _NO_STATE:
+                    found.setdefault(
+                        name, getattr(module, name, None) if type(value) is MemberDescriptorType else value
+                    )
+    return found
+
+
+_HERE = __name__.rpartition(".")[0]
+_NO_STATE = frozenset((FunctionType, property, classmethod, staticmethod, *_NOTHING_INSIDE))
+
+
+class _FirstCall:
+    """The first call of a module with gradients: notices the modules that it uses and does not know."""
+
+    def __init__(self, outer: Module, arguments: Any) -> None:
+        self._outer = outer
+        self._given = [value for _, value, _ in inside(arguments) if isinstance(value, Module)]
+        self._known: dict[int, Module] = {}  # which it also keeps alive
+        self._tensors: set[int] = set()
+        self._look_again()
+
+    def _look_again(self) -> None:
+        modules = [inner for module in (self._outer, *self._given) for inner in module.modules()]
+        self._known.update((id(module), module) for module in modules)
+        self._tensors |= {id(x) for module in modules for _, x, _ in module._members() if isinstance(x, Tensor)}
+
+    def meet(self, module: Module) -> None:
+        """Warn, once, of a module with parameters that are not those of the outer one."""
+        if id(module) in self._known or not _recording.get():
+            return
+        self._look_again()  # it may have been made in this call
+        if id(module) in self._known:
+            return
+        self._known[id(module)] = module
+        if any(id(parameter) not in self._tensors for parameter in module.parameters()):
+            kind = type(self._outer).__name__
+            warnings.warn(
+                f"{kind}: uses {in_a_line(module)}, which is not found in it, so that neither an optimiser of its "
+                "parameters() nor train(), eval() and state_dict() reach that module; assign it to an attribute of "
+                f"{kind}, also in a list or a dict, in __init__; or, if it is not to be trained, call it in "
+                "`with tg.no_grad():`",
+                RuntimeWarning,
+                stacklevel=4,
+            )

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tensor
+from ..core.context import is_repeated
 from ..ops.normalisation import batch_norm, layer_norm
-from ..recording import is_repeated
-from ..tensor import Tensor
+from ..subnormals import without_subnormals
 from .module import Module
 from .weighted import check_sizes, in_dtype
 
@@ -81,7 +82,8 @@ class BatchNorm(Module):
         centred = x - (mean := x.mean(axis=axes, keepdims=True))
         var = (centred * centred).mean(axis=axes, keepdims=True) * (count / (count - 1))
         for running, value in ((self.running_mean, mean), (self.running_var, var)):
-            running.data = (1 - momentum) * running.data + momentum * value.reshape(running.shape)
+            moved = (1 - momentum) * running.data + momentum * value.reshape(running.shape)
+            running.data = without_subnormals(moved)
 
     def __repr__(self) -> str:
         settings = (("momentum", self.momentum, 0.1), ("eps", self.eps, 1e-5))

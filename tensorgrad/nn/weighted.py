@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor
 from .losses import l1_penalty, l2_penalty
 from .module import Module, total
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import declare
+from ..core import declare
 from .operands import as_operand, in_single, largest
 
 

@@ -11,8 +11,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..recording import verified
-from ..tensor import OPS, declare, implements, plain_index, refuse
+from ..core import OPS, declare, implements, plain_index, refuse
+from ..core.context import verified
 from .operands import as_operand, as_tensor, in_dtype, without_history
 
 # Extremes: where both sides are equal each gets half of the gradient. Where one is NaN, so is the result of maximum and

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, accept_complex, declare, implements
+from ..core import OPS, accept_complex, declare, implements
 from . import (  # noqa: F401 (they declare these ops)
     choices,
     decompositions,
@@ -29,7 +29,7 @@ from . import (  # noqa: F401 (they declare these ops)
     signals,
     statistics,
 )
-from .kinks import slope_at_kink
+from .kinks import quotient, slope_at_kink
 
 # The parts of complex numbers
 
@@ -54,13 +54,13 @@ def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
 
 
 def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
-    """The sign, or the direction of a complex number; 0 at 0."""
-    part = g * (_unit(x, out) if _is_complex(x) else np.sign(x))
-    slope = slope_at_kink(g, out)
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
+    slope, part = slope_at_kink(g, out), g * (_unit(x, out) if _is_complex(x) else np.sign(x))
     return part if slope is None else np.where(x == 0, slope * x, part)
 
 
-declare(
+declare(  # at 0, of a complex number as of a real one, all derivatives are 0; those of its square are exact
     "absolute",
     np.absolute,
     _absolute_rule,
@@ -115,8 +115,8 @@ def _iscomplex(x: Any) -> Any:
 for _name in (
     *("add", "subtract", "negative", "positive", "where", "getitem", "scatter"),
     *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "astype"),
-    *("flip", "roll", "rot90", "repeat", "trace", "setitem", "take_along_axis", "scatter_along_axis"),
-    *("sum", "mean", "cumsum", "masked_sum", "pad", "var", "std", "norm"),
+    *("flip", "roll", "rot90", "repeat", "trace", "diagonal", "setitem", "take_along_axis"),
+    *("scatter_along_axis", "sum", "mean", "cumsum", "masked_sum", "pad", "var", "std", "norm"),
 ):
     OPS[_name].accept_complex("direct")
 
@@ -124,8 +124,18 @@ for _name in (
 
 for _name in (
     *("multiply", "divide", "reciprocal", "square", "power", "matmul", "einsum"),
-    *("solve", "inv", "det", "cofactors", "cofactors_along", "prod", "cumprod"),
-    *("products_of_others", "linear_recurrence", "convolve", "divided_or_nan"),
+    *(
+        "solve",
+        "inv",
+        "det",
+        "cofactors",
+        "cofactors_along",
+        "prod",
+        "products_of_others",
+        "cumprod",
+        "linear_recurrence",
+        "convolve",
+    ),
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan"),
     *("arcsin", "arccos", "arcsinh", "arccosh", "arctanh", "one_minus_square"),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, declare
+from ..core import OPS, declare
 from .windows import Lengths, Pairs, overlap_add, pairs, per_axis, reach, sliding_windows, windows_sample
 
 MOST_ELEMENTS = 2**21

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..recording import verified
-from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
+from ..core import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
+from ..core.context import verified
 from .operands import as_operand, plain, without_history
 
 Shape = tuple[int, ...]
@@ -450,29 +450,34 @@ def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
     return _transposed(OPS["cholesky"](_transposed(a))) if upper else OPS["cholesky"](a)
 
 
-_divided: Op = declare(  # by a keyword, as Rows keep a gradient of 0 at 0 otherwise
-    "divided_or_nan",
-    lambda x, y: np.divide(x, y, casting="same_kind"),
-    lambda g, out, x, y: _divided(g, y),
-    lambda g, out, x, y: -g * out / y,
-    sample=samples.binary(0.3, 2.0),
-    broadcasts=True,
+def _undefined_sample(draw: samples.Draw) -> Any:
+    x = samples.reals(draw, samples.shape(draw))
+    return (x, np.zeros(x.shape, bool)), {}
+
+
+_undefined_where: Op = declare(
+    "undefined_where",
+    lambda x, undefined: x / np.where(undefined, np.nan, 1).astype(np.finfo(x.dtype).dtype),
+    lambda g, out, x, undefined: _undefined_where(g, undefined),
+    None,
+    sample=_undefined_sample,
+    expects="a floating array and a mask that broadcasts to it",
+    complex_rules="direct",
 )
-"""The quotient, whose derivatives are NaN for a divisor of NaN, also in those rows of a Jacobian that have 0 there."""
+"""``x`` with NaN in some places. What is linear in a gradient, as forward mode is, gets the NaN too: also that of 0."""
 
 
 def _over_gaps(numerator: Any, values: Any, used: Any) -> Any:
     """numerator_ij / (values_j - values_i) off the diagonal: how eigenvectors and singular vectors turn.
 
     Where two values agree to rounding, their vectors have no derivative: NaN, unless no gradient came for them
-    (``used`` is false), and so none goes on. The NaN is a divisor, so that what is linear in the gradient, as
-    forward mode is, gets it too.
+    (``used`` is false), and so none goes on.
     """
     if values.shape[-1] == 0:
         return numerator
     gap = np.expand_dims(values, -2) - np.expand_dims(values, -1)
     resolved = np.abs(gap) > _scalars(_rounding(values))
-    return _divided(numerator, np.where(used & ~resolved & ~_identity(values), np.nan, np.where(resolved, gap, np.inf)))
+    return _undefined_where(numerator / np.where(resolved, gap, np.inf), used & ~resolved & ~_identity(values))
 
 
 def _rounding(values: Any) -> Any:
@@ -579,8 +584,7 @@ def _over_values(g: Any, inside: Any, s: Any) -> Any:
     if s.shape[-1] == 0:
         return g
     resolved = np.expand_dims(s > np.expand_dims(_rounding(s), -1), -2)
-    divisor = np.where(~resolved & (g != 0), np.nan, np.where(resolved, np.expand_dims(s, -2), np.inf))
-    return _divided(g - inside, divisor)
+    return _undefined_where((g - inside) / np.where(resolved, np.expand_dims(s, -2), np.inf), ~resolved & (g != 0))
 
 
 def _without_complement(u: Any, g: Any, rank: int) -> Any:
@@ -594,8 +598,7 @@ def _without_complement(u: Any, g: Any, rank: int) -> Any:
     turned = _transposed(rest) @ g_rest
     inner, size = (np.abs(x).sum(axis=(-2, -1), keepdims=True) for x in (turned - _transposed(turned), turned))
     undefined = inner > size * (1000 * float(np.finfo(u.dtype).eps))
-    divisor = np.where(undefined, np.nan, np.ones_like(size))
-    return u, _divided(g - rest @ (_transposed(g_rest) @ u), divisor)
+    return u, _undefined_where(g - rest @ (_transposed(g_rest) @ u), undefined)
 
 
 def _svd_sample(draw: samples.Draw) -> Any:

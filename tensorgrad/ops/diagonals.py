@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import OPS, beside, implements
+from .. import samples
+from ..core import OPS, beside, declare, implements
 from .operands import as_tensor
 
 
@@ -19,13 +20,27 @@ def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, n
     return row, row + offset
 
 
+def _diagonal_rule(g: Any, out: Any, x: Any, offset: int) -> Any:
+    return OPS["scatter"](g, index=(..., *_diagonal_index(x.shape[-2], x.shape[-1], offset)), shape=x.shape)
+
+
+declare(
+    "diagonal",
+    lambda x, *, offset=0: np.diagonal(x, offset, -2, -1),
+    _diagonal_rule,
+    sample=lambda draw: (
+        (samples.reals(draw, samples.shape(draw, min_ndim=2)),),
+        {"offset": draw.integer(-2, 2)},
+    ),
+    expects="an array of at least two dimensions",
+)
+
+
 @implements(np.diagonal)
 def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     if a.ndim < 2:
         raise ValueError(f"diagonal takes an array of at least two dimensions, got shape {a.shape}")
-    matrices = np.moveaxis(a, (axis1, axis2), (-2, -1))
-    rows, columns = matrices.shape[-2:]
-    return OPS["getitem"](matrices, index=(..., *_diagonal_index(rows, columns, offset)))
+    return OPS["diagonal"](np.moveaxis(a, (axis1, axis2), (-2, -1)), offset=index(offset))
 
 
 @implements(np.diag)

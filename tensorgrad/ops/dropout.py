@@ -6,12 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from ..recording import drawn
-from ..tensor import beside
+from .. import samples
+from ..core import beside, declare
+from ..core.context import drawn
 from .operands import without_history
+from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
 """Generators whose raw numbers are random in all of their 64 bits: the same as those of ``integers``, and quicker."""
+
+
+def _with_mask(draw: samples.Draw) -> Any:
+    shape = samples.shape(draw)
+    return (samples.reals(draw, shape), samples.reals(draw, shape)), {}
+
+
+_dropped = declare(
+    "dropout",
+    lambda x, mask: x * mask,
+    lambda g, out, x, mask: g * mask,
+    None,
+    sample=_with_mask,
+    expects="a real array and a mask of its shape",
+)
 
 
 def _keep_mask(x: Any, rate: float, rng: np.random.Generator) -> Any:
@@ -53,9 +70,10 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must satisfy 0 <= rate < 1, got {rate}")
+    check_generator("dropout", rng)
     if np.dtype(x.dtype).kind != "f":
         raise TypeError(f"dropout: takes floats, got {x.dtype}; use x.astype(np.float32)")
     mask = _keep_mask(without_history(x), rate, rng)
     if type(mask) is np.ndarray:
         mask.flags.writeable = False  # nobody writes into it, so the history needs no copy
-    return x * mask
+    return _dropped(x, mask)

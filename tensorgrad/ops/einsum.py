@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import beside, declare, implements, refuse
+from ..core import beside, declare, implements, refuse
 from .operands import as_operand
 
 # The op's subscripts are letters only: "ij,jk->ik". The ellipsis, the implied output and the form of integer lists are

@@ -14,8 +14,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, beside, declare, implements
-from .kinks import slope_at_kink
+from ..core import OPS, beside, declare, implements
+from .kinks import quotient, slope_at_kink
 
 
 def _typed(value: Any, out: Any) -> Any:
@@ -140,11 +140,12 @@ def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
     """x / r; of an infinite x the sign, shared with an infinite y."""
-    slope = slope_at_kink(g, out)
     x = _typed(x, out)
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
     infinite = np.isinf(x)
     limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
-    part = g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
+    slope, part = slope_at_kink(g, out), g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
     return part if slope is None else np.where(out == 0, slope * x, part)
 
 
@@ -310,6 +311,8 @@ declare(
 
 
 def _fabs_rule(g: Any, out: Any, x: Any) -> Any:
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
     slope = slope_at_kink(g, out)
     return g * np.sign(x) if slope is None else np.where(x == 0, slope * x, g * np.sign(x))
 

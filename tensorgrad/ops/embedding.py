@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..recording import verified
-from ..tensor import Tensor, describe
+from ..core import Tensor, describe
+from ..core.context import verified
 
 
 def embedding(indices: Any, weight: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, beside, declare, implements, refuse
+from ..core import OPS, beside, declare, implements, refuse
 
 _SWAPPED: dict[Any, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 """The ``norm`` with which the inverse transform is the adjoint of one with the given ``norm``."""

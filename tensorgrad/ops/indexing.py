@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..tensor import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
+from ..core import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
 from .operands import as_operand, as_tensor
 
 
@@ -64,11 +64,16 @@ def _selects_once(index: Any) -> bool:
 def _scatter(g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape`` with ``g`` added at ``index``; an element selected twice gets both."""
     result = np.zeros_like(g, shape=shape)
-    if _selects_once(index):
-        result[index] = g
-    else:
-        np.add.at(result, index, g)
+    _add_at(result, g, index=index)
     return result
+
+
+def _add_at(total: Any, g: Any, *, index: Any) -> None:
+    """Add ``g`` to an array at ``index``, in place; an element selected twice gets both."""
+    if _selects_once(index):
+        total[index] += g
+    else:
+        np.add.at(total, index, g)
 
 
 def _scatter_sample(draw: samples.Draw) -> Any:
@@ -82,6 +87,7 @@ declare(
     lambda g, out, x, index: OPS["scatter"](g, index=index, shape=x.shape),
     sample=_index_sample,
     expects="an array and an index that fits its shape",
+    accumulate=_add_at,
 )
 declare(
     "scatter",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, plain_index, refuse
+from ..core import OPS, Tensor, declare, implements, plain_index, refuse
 from .operands import as_tensor, plain
 
 

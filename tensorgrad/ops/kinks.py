@@ -1,20 +1,50 @@
-"""What lies behind a kink: functions such as ``norm(x)**2`` are smooth where the norm itself is not."""
+"""What lies behind a kink: functions such as ``norm(x)**2`` are smooth where the norm itself is not.
+
+The gradient of f(|x|) is x f'(|x|) / |x|. Where x is 0 its value is taken to be 0, but its derivative is f''(0).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from .. import samples
-from ..tensor import Op, Tensor, declare, sweep
+from ..core import Op, Tensor, backward_pass, declare
+from ..core.node import Node
+from ..core.tensor import as_used, history
+
+
+def quotient(g: Any, out: Any) -> Any:
+    """``g / out``, read off the history of ``g`` where that is a multiple of ``out``; else None, as for arrays.
+
+    The gradient of ``out**2`` is one, so the rule of a function that is not smooth at 0, such as a norm, can be exact
+    for its square, which is: at 0 too, and in the derivatives that follow.
+    """
+    op, operands = (g.creator if isinstance(g, Tensor) else None) or (None, ())
+    if op is None or not isinstance(out, Tensor):
+        return None
+    if _is_same(g, out):
+        return np.ones_like(out)
+    if op.name == "multiply":
+        for factor, other in (operands, operands[::-1]):
+            if (part := quotient(factor, out)) is not None:
+                return part * other
+    elif op.name in ("add", "subtract"):
+        parts = [quotient(term, out) for term in operands]
+        return None if any(part is None for part in parts) else op(*parts)
+    elif op.name in ("negative", "divide") and (part := quotient(operands[0], out)) is not None:
+        return op(part, *operands[1:])
+    elif op.name == "power" and _is_same(operands[0], out) and type(operands[1]) in (int, float) and operands[1] >= 1:
+        return out ** (operands[1] - 1)
+    elif op.name == "square" and _is_same(operands[0], out):
+        return out
+    return None
 
 
 def slope_at_kink(g: Any, out: Any, at_kink: Any = None) -> Any:
-    """What ``g / out`` tends to where ``out``, the modulus of some x, is 0: the derivative of ``g`` with respect to it.
-
-    The gradient of f(|x|) is x f'(|x|) / |x|. At 0 its value is taken to be 0, but its derivative is f''(0), and not 0.
-    ``g`` is that f'(|x|), and has been recorded where a second derivative is possible.
+    """What ``g / out`` tends to where both are 0, whatever ``g`` is: the derivative of ``g`` with respect to ``out``.
 
     Parameters
     ----------
@@ -35,15 +65,15 @@ def slope_at_kink(g: Any, out: Any, at_kink: Any = None) -> Any:
     at_kink = out.data == 0 if at_kink is None else at_kink.data
     if isinstance(at_kink, (np.ndarray, np.generic)) and not at_kink.any():
         return None
-    history = _history(g)
-    twins = [out, *(tensor for tensor in history if tensor is not out and _are_alike(tensor, out))]
+    nodes = _before(history(g))
+    twins = {history(out), *(node for node in nodes if _are_same(node, history(out)))}
     try:
         slope = _derivative(g, twins, np.ones(out.shape, out.dtype))
     except RuntimeError:  # the history has been freed on the way, so there is no second derivative to be had
         return None
     if slope is None:
         return None
-    if any(_op_of(tensor) is _slope for tensor in history):
+    if any(node.op is _slope for node in nodes):
         return slope * np.nan
     if out.size == 1:
         return _slope(slope)
@@ -58,36 +88,42 @@ _slope: Op = declare("slope_at_kink", lambda slope: +slope, lambda g, out, slope
 the limit of g(r) / r, but the second derivatives of the two differ."""
 
 
-def _history(g: Tensor) -> list[Tensor]:
-    """``g`` and all results that it was computed from."""
-    found, stack, met = [], [g], set()
+def _derivative(g: Tensor, twins: Collection[Node], seed: Any) -> Any:
+    """The derivative of ``g``, weighted by ``seed`` and added up, with respect to all ``twins`` together."""
+    found = backward_pass(history(g), Tensor(seed), twins, retain_graph=True, recorded_as=as_used)
+    parts = [part for node, part in found if node in twins]
+    return sum(parts[1:], parts[0]) if parts else None
+
+
+def _before(node: Node) -> set[Node]:
+    """The node and all that it was computed from."""
+    found, stack = {node}, [node]
     while stack:
-        tensor = stack.pop()
-        if tensor._order in met or (creator := tensor.creator) is None:
-            continue
-        met.add(tensor._order)
-        found.append(tensor)
-        stack.extend(operand for operand in creator[1] if isinstance(operand, Tensor) and operand.requires_grad)
+        new = {parent for parent in stack.pop().parents if parent is not None and parent not in found}
+        found |= new
+        stack.extend(new)
     return found
 
 
-def _are_alike(first: Any, second: Any) -> bool:
-    """Whether two operands were computed by the same expression: the norm of one vector may be taken twice."""
+def _is_same(x: Any, out: Tensor) -> bool:
+    """Whether ``x`` is ``out``, or was computed in the same way from the same values."""
+    return isinstance(x, Tensor) and x.requires_grad and _are_same(history(x), history(out))
+
+
+def _are_same(first: Node | None, second: Node | None) -> bool:
     pairs = [(first, second)]
     while pairs:
         one, other = pairs.pop()
         if one is other:
             continue
-        if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
-            if isinstance(one, Tensor) or isinstance(other, Tensor) or not _are_equal(one, other):
+        if one is None or other is None or one.op is None or one.op is not other.op or one.is_freed or other.is_freed:
+            return False
+        if len(one.parents) != len(other.parents) or not _are_equal(one.settings, other.settings):
+            return False
+        for p, q, a, b in zip(one.parents, other.parents, one.arrays, other.arrays):
+            if (p is None or q is None) and not (p is q and _are_equal(a, b)):
                 return False
-            continue
-        if _op_of(one) is None or _op_of(one) is not _op_of(other):
-            return False
-        (_, operands, _, settings), (_, others, _, set_otherwise) = one._record or (), other._record or ()
-        if len(operands) != len(others) or not _are_equal(settings, set_otherwise):
-            return False
-        pairs.extend(zip(operands, others))
+            pairs.append((p, q))
     return True
 
 
@@ -97,22 +133,6 @@ def _are_equal(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_are_equal(value, other[name]) for name, value in one.items())
     if isinstance(one, (tuple, list)):
         return type(one) is type(other) and len(one) == len(other) and all(map(_are_equal, one, other))
-    return (
-        np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(type(one) is type(other) and one == other)
-    )
-
-
-def _op_of(tensor: Tensor) -> Any:
-    creator = tensor.creator
-    return None if creator is None else creator[0]
-
-
-def _derivative(g: Tensor, twins: list[Tensor], seed: Any) -> Any:
-    """The derivative of ``g``, weighted by ``seed`` and added up, with respect to all ``twins`` together."""
-    orders = {tensor._order for tensor in twins}
-    parts = [
-        part
-        for tensor, part in sweep(g, Tensor(seed), twins, retain_graph=True, create_graph=True)
-        if tensor._order in orders
-    ]
-    return sum(parts[1:], parts[0]) if parts else None
+    if isinstance(one, np.ndarray):
+        return one is other or (isinstance(other, np.ndarray) and np.array_equal(one, other))
+    return type(one) is type(other) and bool(one == other)

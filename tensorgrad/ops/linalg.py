@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..tensor import OPS, beside, declare, implements, refuse
+from ..core import OPS, beside, declare, implements, refuse
 from .operands import as_operand, conjugate
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..recording import verified
-from ..tensor import Tensor, beside, declare, describe
+from ..core import Tensor, beside, declare, describe
+from ..core.context import verified
 from .activations import log_softmax, softmax
 from .operands import as_operand, in_dtype, in_single, largest
 
@@ -142,6 +142,7 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
     if not isinstance(labels, Tensor):  # a copy: the history keeps it
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
+        labels = in_dtype(labels, labels.dtype.newbyteorder("="))
         if labels.dtype.kind == "f" == (dtype := np.result_type(predictions)).kind:
             labels = in_dtype(labels, dtype)
     shape = predictions.shape if hasattr(predictions, "shape") else np.shape(predictions)
@@ -151,9 +152,8 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     if values.dtype.kind in "iu" and values.shape == shape[:-1]:
 
         def check_range(values: Any) -> None:
-            if (
-                values.view(values.dtype.str.replace("i", "u")).max() >= shape[-1]
-            ):  # as unsigned, negative ones are huge
+            unsigned = values.view(values.dtype.str.replace("i", "u"))  # in which negative ones are huge
+            if unsigned.max() >= shape[-1]:
                 wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
                 raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
 

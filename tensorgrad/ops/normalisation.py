@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import declare
+from ..core import declare
 from .operands import as_operand, in_dtype
 
 
@@ -121,7 +121,8 @@ def batch_norm(
     if x.size <= x.shape[1]:
         raise ValueError(
             f"batch_norm: a batch of shape {x.shape} has not more than one element for each channel, which has no "
-            "variance; take larger batches, or evaluate with mean= and var="
+            "variance; if it is the last batch, smaller than the others, leave it out (drop_last) or choose a batch "
+            "size that leaves no remainder of 1; for inference call model.eval() first, or give mean= and var="
         )
     return _scaled(standardise(x, axis=(0, *range(2, x.ndim)), eps=eps), weight, bias)
 

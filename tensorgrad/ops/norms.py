@@ -8,9 +8,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..tensor import OPS, declare, implements
+from ..core import OPS, declare, implements
 from .decompositions import check_matrices
-from .kinks import slope_at_kink
+from .kinks import quotient, slope_at_kink
 from .operands import as_operand, in_single
 from .reductions import restored
 
@@ -37,8 +37,11 @@ def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = Fals
 
 
 def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
-    slope = slope_at_kink(g, out) if order == 2 else None  # other norms have no smooth functions but polynomials
-    return _norm_gradient(g, out, x, slope, order=order, axis=axis, keepdims=keepdims)
+    if order != 2:
+        return _norm_gradient(g, out, x, None, order=order, axis=axis, keepdims=keepdims)
+    if (multiple := quotient(g, out)) is not None:
+        return x * restored(multiple, x, axis, keepdims)
+    return _norm_gradient(g, out, x, slope_at_kink(g, out), order=order, axis=axis, keepdims=keepdims)
 
 
 @in_single

@@ -7,7 +7,7 @@ from typing import Any, Callable, TypeVar, cast
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..recording import verified
-from ..tensor import Tensor, beside, implements, refuse, refuses
+from ..core import Tensor, beside, implements, refuse, refuses
+from ..core.context import verified
 from .operands import as_operand, as_tensor, without_history
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import OPS, beside
+from ..core import OPS, beside
 from .windows import Lengths, is_padded, pairs, per_axis, reach
 
 

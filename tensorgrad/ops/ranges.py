@@ -6,8 +6,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..recording import verified
-from ..tensor import Tensor, beside, implements, refuse
+from ..core import Tensor, beside, implements, refuse
+from ..core.context import verified
 from .operands import as_operand, in_dtype, without_history
 
 

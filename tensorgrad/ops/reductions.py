@@ -13,8 +13,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Op, Tensor, beside, declare, implements, refuse
-from .kinks import slope_at_kink
+from ..core import OPS, Op, Tensor, beside, declare, implements, refuse
+from .kinks import quotient, slope_at_kink
 from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest
 from .scans import products_of_others
 
@@ -135,10 +135,11 @@ def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **setti
     """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
     if x.size == 0:
         return _sum_rule(g, out, x, axis=axis, keepdims=settings["keepdims"])
+    if (multiple := quotient(g, out)) is not None:
+        return _var_rule(multiple * 0.5, out, x, where, axis=axis, **settings)
     constant = (out == 0) | _are_equal(x, where, axis).reshape(out.shape)
     part = g * np.where(constant, 0, 0.5 / np.where(constant, 1, out))
-    slope = slope_at_kink(g, out, constant)
-    if slope is not None:
+    if (slope := slope_at_kink(g, out, constant)) is not None:
         part = np.where(constant, 0.5 * slope, part)
     return _var_rule(part, out, x, where, axis=axis, **settings)
 
@@ -184,6 +185,7 @@ def _of_axes(name: str) -> Callable[..., Any]:
 
 
 def _of_axes_and_freedom(name: str) -> Callable[..., Any]:
+    @in_single
     def reduce(x: Any, *, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return getattr(x, name)(axis=axis, ddof=ddof, keepdims=keepdims)
 
@@ -207,6 +209,7 @@ def _as_mean(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_variance(function: Callable[..., Any]) -> Callable[..., Any]:
+    @in_single
     def reduce(
         x: Any, where: Any, *, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
     ) -> Any:

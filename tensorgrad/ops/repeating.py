@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import samples
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse
+from ..core import OPS, Tensor, beside, declare, implements, refuse
 from .operands import as_tensor, hollow, plain
 
 
@@ -63,7 +63,7 @@ def _tile(A: Any, reps: Any) -> Any:
     reps = [1] * (ndim - len(reps)) + reps
     apart = [length for n in shape for length in (1, n)]
     tiled = [length for rep, n in zip(reps, shape) for length in (rep, n)]
-    return np.broadcast_to(np.reshape(A, apart), tiled).reshape([rep * n for rep, n in zip(reps, shape)])
+    return np.copy(np.broadcast_to(np.reshape(A, apart), tiled)).reshape([rep * n for rep, n in zip(reps, shape)])
 
 
 @implements(np.resize)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, declare, implements, refuse
+from ..core import OPS, declare, implements, refuse
 from .operands import as_gradient, in_dtype, in_single
 
 

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
+from ..core import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
 from .operands import as_tensor, hollow, plain, without_history
 
 # Shapes
@@ -263,8 +263,9 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
     if indexing == "xy":
         axes[:2] = axes[:2][::-1]
     lengths = [[as_tensor(x).size if a == axis else 1 for a in axes] for axis, x in enumerate(xi)]
-    grids = tuple(as_tensor(x).reshape(shape) for x, shape in zip(xi, lengths))
-    return grids if sparse else np.broadcast_arrays(*grids)
+    open_grids = tuple(as_tensor(x).reshape(shape) for x, shape in zip(xi, lengths))
+    grids: Any = open_grids if sparse else np.broadcast_arrays(*open_grids)
+    return tuple(map(np.copy, grids)) if copy else grids
 
 
 def _astype_rule(g: Any, out: Any, x: Any, dtype: Any) -> Any:

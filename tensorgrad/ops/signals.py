@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse
+from ..core import OPS, Tensor, beside, declare, implements, refuse
 from .operands import as_operand, conjugate
 
 

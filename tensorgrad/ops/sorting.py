@@ -11,7 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, Tensor, declare, implements, refuse, refuses
+from ..core import OPS, Tensor, declare, implements, refuse, refuses
 from .operands import as_tensor, in_dtype
 
 

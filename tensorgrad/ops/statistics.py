@@ -12,8 +12,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..recording import verified
-from ..tensor import OPS, Tensor, beside, declare, implements, refuse
+from ..core import OPS, Tensor, beside, declare, implements, refuse
+from ..core.context import verified
 from .operands import as_operand, in_dtype, without_history
 from .reductions import as_rows, axes_of, equal_shares, from_rows
 
@@ -240,7 +240,7 @@ def _average(
         return average
     if not isinstance(total, Tensor):
         total = Tensor(np.full_like(average.data, total) if np.ndim(total) == 0 else total)
-    return average, np.broadcast_to(total, average.shape)
+    return average, np.copy(np.broadcast_to(total, average.shape))
 
 
 def _fitting_weights(weights: Any, a: Any, axis: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import _NUMPY, implements, refuse
+from ..core import NUMPY, implements, refuse
 
 # Importing these rooms first has their ufuncs in the table
 from . import choices, elementwise  # noqa: F401
@@ -25,7 +25,7 @@ def _along_axis(
     refuse(name, out=out)
     if axis is None and name.endswith("accumulate") and np.ndim(array) > 1:
         raise ValueError(f"{name} goes along one axis, got axis=None for an array of shape {np.shape(array)}")
-    return _NUMPY[function](array, axis=axis, **keywords)
+    return NUMPY[function](array, axis=axis, **keywords)
 
 
 for _ufunc, _reduction in (
@@ -48,6 +48,6 @@ def _outer(ufunc: np.ufunc, x: Any, y: Any, **keywords: Any) -> Any:
     return ufunc(x.reshape(x.shape + (1,) * y.ndim), y)
 
 
-for _function in list(_NUMPY):
+for _function in list(NUMPY):
     if isinstance(_function, np.ufunc) and _function.nin == 2 and _function.signature is None:
         implements(_function.outer)(partial(_outer, _function))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..tensor import OPS, declare
+from ..core import OPS, declare
 
 Lengths = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]

@@ -8,14 +8,38 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor, describe
+from ..core.context import verified
 
 
-def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
+class GradientsNotFinite(ArithmeticError):
+    """Raised by :func:`clip_gradients` where the gradients' norm is infinite or NaN; no gradient has been changed."""
+
+
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = True) -> Any:
     """Scale all gradients so that their joint Euclidean norm is at most ``max_norm``; returns the norm before.
 
-    Pascanu et al. 2013, algorithm 1. Parameters without a gradient are left out.
+    Pascanu et al. 2013, algorithm 1. Parameters without a gradient are left out. The norm is computed in float64.
 
+    Parameters
+    ----------
+    parameters
+        Tensors, such as ``model.parameters()``.
+    max_norm
+        Positive and finite.
+    error_if_nonfinite
+        Whether a norm that is infinite or NaN is an error. Else gradients are scaled all the same: after an infinite
+        norm they are 0, and NaN where they were infinite; after NaN they are NaN.
+
+    Raises
+    ------
+    GradientsNotFinite
+        If the norm is infinite or NaN, unless told otherwise. No gradient has been changed.
+    TypeError, ValueError
+        If ``parameters`` or ``max_norm`` do not fit, or gradients are complex.
+
+    Examples
+    --------
     >>> import numpy as np, tensorgrad as tg
     >>> x = tg.Tensor([0.0, 0.0], requires_grad=True)
     >>> x.grad = np.array([3.0, 4.0])
@@ -32,13 +56,38 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Any:
             )
     found = {id(parameter): (parameter, parameter.grad) for parameter in parameters}
     given = [(parameter, gradient) for parameter, gradient in found.values() if gradient is not None]
+    for parameter, gradient in given:
+        if not hasattr(gradient, "dtype"):
+            raise TypeError(
+                f"clip_gradients: takes gradients that are arrays of their parameter's shape, here {parameter.shape}, "
+                f"got {describe(gradient)}; set .grad to such an array, or to None"
+            )
     if any(gradient.dtype.kind == "c" for _, gradient in given):
         raise TypeError("clip_gradients: takes real gradients, got complex ones; keep real and imaginary parts as two")
-    norm = np.sqrt(sum(np.square(gradient, dtype=np.float64).sum() for _, gradient in given))
+    norm = np.sqrt(sum(np.square(gradient.astype(np.float64, copy=False)).sum() for _, gradient in given))
+    if error_if_nonfinite:
+        verified(_check_finite, norm, *(gradient for _, gradient in given), now=False)
     scale = np.minimum(1, max_norm / np.maximum(norm, max_norm))
     for parameter, gradient in given:
-        parameter.grad = gradient * scale.astype(gradient.dtype)
+        dtype = gradient.dtype if gradient.dtype.kind == "f" else parameter.dtype
+        parameter.grad = (gradient * scale.astype(np.result_type(dtype, np.float32))).astype(dtype, copy=False)
     return norm
+
+
+def _check_finite(norm: Any, *gradients: Any) -> None:
+    if np.isfinite(norm):
+        return
+    found = [(i, gradient) for i, gradient in enumerate(gradients) if not np.isfinite(gradient).all()]
+    where = (
+        f"gradient {found[0][0]}, {describe(found[0][1])}, has {np.sum(~np.isfinite(found[0][1]))} elements that are "
+        "infinite or NaN"
+        if found
+        else "all are finite, but their squares overflow"
+    )
+    raise GradientsNotFinite(
+        f"clip_gradients: the norm of the gradients is {norm}: {where}; lower the learning rate or scale the loss, "
+        "find the op with tg.detect_anomaly(), or pass error_if_nonfinite=False to clip all the same"
+    )
 
 
 def check_max_norm(function: str, max_norm: Any) -> None:

@@ -1,64 +1,162 @@
-"""Learning-rate schedules: functions from the number of steps taken to the rate, passed to an optimiser as ``lr``."""
+"""Learning-rate schedules: from the number of steps taken to the rate, passed to an optimiser as ``lr``."""
 
 from __future__ import annotations
 
-from math import cos, pi
-from typing import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import cos, inf, isfinite, pi
+from numbers import Real
+from typing import Any, Callable
 
-Schedule = Callable[[int], float]
+import numpy as np
 
 
-def inverse_time_decay(lr: float, decay: float) -> Schedule:
+class Schedule(ABC):
+    """A learning rate that changes: ``schedule(steps)`` is the rate of the update after that many steps.
+
+    The optimiser calls it before each update, and saves and loads what it remembers with its own state; ``fit`` tells
+    it the validation loss of each epoch. Schedules can be pickled and copied. A subclass defines ``__call__``; one that
+    learns from losses also :meth:`observe`, :meth:`state_dict` and :meth:`load_state_dict`; one that wraps another
+    passes all of them on.
+    """
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """The rate after ``step`` steps."""
+
+    def observe(self, loss: float) -> None:  # noqa: B027 - most schedules have nothing to do here
+        """Take note of the validation loss of an epoch."""
+
+    def state_dict(self) -> dict[str, float]:
+        """What has been observed so far, as numbers by name."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - nor here
+        """Continue from ``state``, as returned by :meth:`state_dict`."""
+
+
+@dataclass(eq=False)
+class inverse_time_decay(Schedule):
     """``lr / (1 + decay * step)``.
 
     >>> inverse_time_decay(0.1, 0.5)(2)
     0.05
     """
-    return lambda step: lr / (1 + decay * step)
+
+    lr: float
+    decay: float
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, lr=self.lr, decay=self.decay)
+
+    def __call__(self, step: int) -> float:
+        return self.lr / (1 + self.decay * step)
 
 
-def cosine_decay(lr: float, steps: int, final: float = 0.0) -> Schedule:
+@dataclass(eq=False)
+class cosine_decay(Schedule):
     """From ``lr`` to ``final`` along half a cosine in ``steps`` steps (Loshchilov & Hutter 2017, equation 5).
 
     >>> schedule = cosine_decay(0.1, 100)
     >>> schedule(0), round(schedule(50), 3), schedule(100)
     (0.1, 0.05, 0.0)
     """
-    return lambda step: final + (lr - final) * (1 + cos(pi * min(step / max(steps, 1), 1))) / 2
+
+    lr: float
+    steps: float
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, lr=self.lr, final=self.final)
+        _check_numbers(self, 1, steps=self.steps)
+
+    def __call__(self, step: int) -> float:
+        return self.final + (self.lr - self.final) * (1 + cos(pi * min(step / self.steps, 1))) / 2
 
 
-def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+@dataclass(eq=False)
+class step_decay(Schedule):
     """``lr`` multiplied by ``factor`` once more after every ``every`` steps.
 
     >>> schedule = step_decay(1.0, every=10, factor=0.5)
     >>> schedule(9), schedule(10), schedule(20)
     (1.0, 0.5, 0.25)
     """
-    _check_steps("step_decay", "every", every)
-    return lambda step: lr * factor ** (step // every)
+
+    lr: float
+    every: float
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, lr=self.lr, factor=self.factor)
+        _check_numbers(self, 1, every=self.every)
+
+    def __call__(self, step: int) -> float:
+        return float(self.lr * self.factor ** (step // self.every))
 
 
-def warm_up(schedule: Schedule, steps: int) -> Schedule:
+@dataclass(eq=False)
+class warm_up(Schedule):
     """``schedule``, its first ``steps`` steps scaled by a rate that rises linearly.
+
+    The schedule may be a number, a function from steps to the rate, or any :class:`Schedule`; one that learns from
+    losses is told of them.
 
     >>> schedule = warm_up(cosine_decay(1.0, 100), 4)
     >>> schedule(0), schedule(4) == cosine_decay(1.0, 100)(4)
     (0.25, True)
+    >>> warm_up(Plateau(0.1), 10)
+    warm_up(schedule=Plateau(lr=0.1, factor=0.5, patience=3, min_lr=0.0, threshold=0.0, cooldown=0), steps=10)
     """
-    _check_steps("warm_up", "steps", steps)
-    return lambda step: schedule(step) * min(1.0, (step + 1) / steps)
+
+    schedule: Any
+    steps: float
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, 1, steps=self.steps)
+        self.schedule = as_schedule("warm_up", "schedule", self.schedule)
+
+    def __call__(self, step: int) -> float:
+        return float(self.schedule(step) * min(1.0, (step + 1) / self.steps))
+
+    def observe(self, loss: float) -> None:
+        """Pass it on."""
+        self.schedule.observe(loss)
+
+    def state_dict(self) -> dict[str, float]:
+        """That of the schedule."""
+        state: dict[str, float] = self.schedule.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self.schedule.load_state_dict(state)
 
 
-def _check_steps(schedule: str, name: str, steps: int) -> None:
-    if not steps >= 1:
-        raise ValueError(f"{schedule}: {name} must be at least 1, got {steps}")
-
-
-class Plateau:
+@dataclass(eq=False)
+class Plateau(Schedule):
     """``lr`` multiplied by ``factor`` whenever the validation loss has not improved for ``patience`` epochs.
 
-    The training loop calls :meth:`observe` after each epoch.
+    ``fit`` calls :meth:`observe` after each epoch; in a loop of your own do so yourself.
 
+    Parameters
+    ----------
+    lr
+        The rate at first.
+    factor
+        Between 0 and 1.
+    patience
+        Epochs without improvement after which the rate is lowered, 1 at least.
+    min_lr
+        The rate is never lowered further than to this.
+    threshold
+        Share of the lowest loss by which another must be lower to be an improvement.
+    cooldown
+        Epochs after a reduction that are not counted as epochs without improvement.
+
+    Examples
+    --------
     >>> schedule = Plateau(1.0, factor=0.5, patience=2)
     >>> for loss in (3.0, 2.0, 2.5, 2.1):
     ...     schedule.observe(loss)
@@ -66,24 +164,108 @@ class Plateau:
     0.5
     """
 
-    def __init__(self, lr: float, factor: float = 0.5, patience: int = 3) -> None:
-        self.lr, self.factor, self.patience = lr, factor, patience
-        self.scale, self.lowest, self.waited = 1.0, float("inf"), 0
+    lr: float
+    factor: float = 0.5
+    patience: int = 3
+    min_lr: float = 0.0
+    threshold: float = 0.0
+    cooldown: int = 0
+    scale: float = field(default=1.0, init=False, repr=False)
+    lowest: float = field(default=inf, init=False, repr=False)
+    waited: int = field(default=0, init=False, repr=False)
+    cooling: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, lr=self.lr, factor=self.factor, min_lr=self.min_lr, threshold=self.threshold)
+        _check_numbers(self, cooldown=self.cooldown)
+        _check_numbers(self, 1, patience=self.patience)
+        if not self.factor < 1 or not self.min_lr <= self.lr or not self.threshold < 1:
+            raise ValueError(
+                "Plateau: factor and threshold must be less than 1, and min_lr not more than lr, got "
+                f"factor={self.factor}, threshold={self.threshold}, min_lr={self.min_lr}, lr={self.lr}"
+            )
 
     def __call__(self, step: int) -> float:
-        return self.lr * self.scale
+        return max(self.lr * self.scale, self.min_lr)
 
     def observe(self, loss: float) -> None:
-        """Take note of the validation loss of an epoch."""
-        self.waited = 0 if loss < self.lowest else self.waited + 1
-        self.lowest = min(loss, self.lowest)
+        """Take note of the validation loss of an epoch; NaN is no improvement."""
+        loss = float(loss)
+        if loss < self.lowest and (self.lowest == inf or loss < self.lowest - self.threshold * abs(self.lowest)):
+            self.lowest, self.waited = loss, 0
+        else:
+            self.waited += 1
+        if self.cooling:
+            self.cooling, self.waited = self.cooling - 1, 0
         if self.waited >= self.patience:
-            self.scale, self.waited = self.scale * self.factor, 0
+            self.scale, self.waited, self.cooling = self.scale * self.factor, 0, self.cooldown
 
     def state_dict(self) -> dict[str, float]:
         """What has been observed so far."""
-        return {"scale": self.scale, "lowest": self.lowest, "waited": self.waited}
+        state = {"scale": self.scale, "lowest": self.lowest, "waited": self.waited}
+        return {**state, "cooling": self.cooling} if self.cooldown else state
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state``, as returned by :meth:`state_dict`."""
-        self.scale, self.lowest, self.waited = float(state["scale"]), float(state["lowest"]), int(state["waited"])
+        scale, lowest, waited = float(state["scale"]), float(state["lowest"]), int(state["waited"])
+        cooling = int(state["cooling"]) if self.cooldown else 0
+        self.scale, self.lowest, self.waited, self.cooling = scale, lowest, waited, cooling
+
+
+@dataclass(eq=False)
+class _Constant(Schedule):
+    lr: float
+
+    def __call__(self, step: int) -> float:
+        return float(self.lr)
+
+    def __repr__(self) -> str:
+        return repr(self.lr)
+
+
+@dataclass(eq=False)
+class _Function(Schedule):
+    """A user's function; if it is an object that observes losses or has state, so does this."""
+
+    function: Callable[[int], float]
+
+    def __call__(self, step: int) -> float:
+        return self.function(step)
+
+    def observe(self, loss: float) -> None:
+        getattr(self.function, "observe", super().observe)(loss)
+
+    def state_dict(self) -> dict[str, float]:
+        state: dict[str, float] = getattr(self.function, "state_dict", super().state_dict)()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        getattr(self.function, "load_state_dict", super().load_state_dict)(state)
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__qualname__", repr(self.function))
+
+
+def as_schedule(owner: str, name: str, rate: Any) -> Schedule:
+    """``rate`` as a schedule: a number, a function from steps to the rate, or a schedule already."""
+    if isinstance(rate, Schedule):
+        return rate
+    if callable(rate) and not isinstance(rate, type):
+        return _Function(rate)
+    is_number = isinstance(rate, Real) or (isinstance(rate, np.ndarray) and rate.ndim == 0)
+    if not is_number or not 0 <= rate < inf:
+        raise (ValueError if is_number else TypeError)(
+            f"{owner}: {name} must be a number that is not negative and finite, or a schedule, got {rate!r}"
+        )
+    return _Constant(rate)
+
+
+def _check_numbers(schedule: Schedule, minimum: int = 0, **numbers: Any) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, Real):
+            raise TypeError(f"{type(schedule).__name__}: {name} must be a number, got {number!r}")
+        if not isfinite(number):
+            raise ValueError(f"{type(schedule).__name__}: {name} must be finite, got {number}")
+        if number < minimum:
+            bound = f"be at least {minimum}" if minimum else "not be negative"
+            raise ValueError(f"{type(schedule).__name__}: {name} must {bound}, got {number}")

@@ -4,14 +4,17 @@ from .classes import class_scores, confusion_matrix, save_confusion
 from .curves import save_comparison, save_curves
 from .galleries import most_confident_mistakes, save_augmentation, save_mistakes, save_weights
 from .network import save_network
-from .page import picture, preformatted, save_page, side_by_side, table
+from .page import note, picture, preformatted, save_page, side_by_side, table
+from .text import printable
 
 __all__ = [
     "class_scores",
     "confusion_matrix",
     "most_confident_mistakes",
+    "note",
     "picture",
     "preformatted",
+    "printable",
     "save_augmentation",
     "save_comparison",
     "save_confusion",

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..training import Epoch
 from .figure import saved_figure
+from .text import printable
 
 TRAINING, VALIDATION = "#4477aa", "#ee6677"
 
@@ -24,7 +25,7 @@ def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> 
             axes.plot([best.epoch], [value], "o", color=VALIDATION)
         right.set_title(f"best: epoch {best.epoch}, validation accuracy {best.validation_accuracy:.4f}", fontsize=10)
         left.legend(frameon=False)
-        figure.suptitle(title)
+        figure.suptitle(printable(title, 90), fontsize=11)
 
 
 def _draw(axes: Any, history: Sequence[Epoch], name: str, label: str) -> None:
@@ -37,20 +38,29 @@ def _draw(axes: Any, history: Sequence[Epoch], name: str, label: str) -> None:
 
 
 def save_comparison(histories: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
-    """Draw validation loss and accuracy of several runs, rows of ``history.csv`` by the run's name, into a PNG file."""
-    with saved_figure(path, 10, 4 + 0.2 * len(histories)) as figure:
+    """Draw validation loss and accuracy of several runs, rows of ``history.csv`` by what the legend says of a run.
+
+    Numbers that are not finite leave a gap.
+    """
+    with saved_figure(path, 10, 4.2 + 0.2 * len(histories)) as figure:
         left, right = figure.subplots(1, 2)
-        for name, rows in histories.items():
-            epochs = [row["epoch"] for row in rows]
-            left.plot(epochs, [row["validation_loss"] for row in rows], label=name)
-            right.plot(epochs, [row["validation_accuracy"] for row in rows], label=name)
+        lines = []
+        for i, rows in enumerate(histories.values()):
+            style = {"color": f"C{i % 10}", "linestyle": ["-", "--", ":", "-."][i // 10 % 4]}
+            marker = "." if len(rows) < 40 else None
+            for axes, name in ((left, "validation_loss"), (right, "validation_accuracy")):
+                line = axes.plot([row["epoch"] for row in rows], [row[name] for row in rows], marker=marker, **style)
+            lines += line
         _dress(left, "validation cross-entropy [nats]")
         _dress(right, "validation accuracy")
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+        place = {"loc": "outside lower left", "frameon": False, "fontsize": 8.5}
+        legend = figure.legend(lines, [str(i) for i in range(len(lines))], **place)
+        for text, name in zip(legend.get_texts(), histories):  # as labels, names that begin with _ are left out
+            text.set_text(printable(name, 150))
 
 
 def _dress(axes: Any, label: str) -> None:
     axes.set(xlabel="epoch", ylabel=label)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

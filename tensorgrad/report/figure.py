@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +12,17 @@ from typing import Any
 from ..extras import require
 from ..files import replacing
 
+DPI = 120
+LARGEST = 40e6
+"""Pixels beyond which a picture is drawn in a lower resolution, so that every viewer opens it."""
+
 
 @contextmanager
 def saved_figure(path: str | Path, width: float, height: float) -> Iterator[Any]:
     """A figure of that size in inches, saved as PNG when the block ends without an error.
 
-    Made without pyplot, whose import takes half a second and whose figures are global.
+    Made without pyplot, whose import takes half a second and whose figures are global. Text is drawn as it stands:
+    a ``$`` in it begins no formula, and a character that the font lacks is a box, not a warning.
 
     Raises
     ------
@@ -24,5 +31,9 @@ def saved_figure(path: str | Path, width: float, height: float) -> Iterator[Any]
     """
     figure = require("matplotlib.figure", "drawing").Figure(figsize=(width, height), layout="constrained")
     yield figure
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    for text in figure.findobj(require("matplotlib.text", "drawing").Text):
+        if text.get_text():  # ticks that are numbered when drawn have none yet
+            text.set(parse_math=False, usetex=False)
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing|Matplotlib currently does not support", UserWarning)
+        figure.savefig(temporary, format="png", dpi=min(DPI, (LARGEST / math.prod(figure.get_size_inches())) ** 0.5))

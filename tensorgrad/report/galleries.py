@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .figure import saved_figure
+from .text import printable
 
 
 def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
@@ -77,4 +78,4 @@ def _show(axes: Any, image: np.ndarray) -> None:
 
 def _short(name: str) -> str:
     """A class name that fits above a thumbnail: the first word of it."""
-    return name.split("_")[0]
+    return printable(next(filter(None, name.split("_")), name), 12)

@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from ..files import replacing
+from .text import printable
 
 _PAGE = Template(
     """<!doctype html>
@@ -33,10 +34,13 @@ _PAGE = Template(
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; font-size: .9rem; }
   th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #eceef1; vertical-align: top; }
+  td:not(:first-child) { overflow-wrap: anywhere; }
   td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-  pre { background: #f0f2f5; border-radius: 6px; padding: .7rem; overflow-x: auto; margin: 0; font-size: .85rem; }
+  pre { background: #f0f2f5; border-radius: 6px; padding: .7rem; margin: 0 0 .8rem; font-size: .85rem;
+        white-space: pre-wrap; overflow-wrap: anywhere; }
   .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem; }
   .note { color: #667; font-size: .9rem; }
+  @media (max-width: 600px) { img { max-width: 200%; } }
 </style>
 </head>
 <body><main>
@@ -70,9 +74,9 @@ def save_page(
     sections
         ``(heading, content)``: the content is HTML, as made by the functions of this module.
     """
-    tiles = "".join(f"<div>{escape(label)}<b>{escape(value)}</b></div>" for label, value in figures)
-    parts = "\n".join(f"<section><h2>{escape(heading)}</h2>{content}</section>" for heading, content in sections)
-    page = _PAGE.substitute(title=escape(title), subtitle=escape(subtitle), figures=tiles, sections=parts)
+    tiles = "".join(f"<div>{_shown(label)}<b>{_shown(value)}</b></div>" for label, value in figures)
+    parts = "\n".join(f"<section><h2>{_shown(heading)}</h2>{content}</section>" for heading, content in sections)
+    page = _PAGE.substitute(title=_shown(title), subtitle=_shown(subtitle), figures=tiles, sections=parts)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -80,7 +84,7 @@ def save_page(
 def picture(path: str | Path, description: str) -> str:
     """An image from a PNG file, embedded."""
     content = base64.b64encode(Path(path).read_bytes()).decode()
-    return f'<div class="scroll"><img alt="{escape(description)}" src="data:image/png;base64,{content}"></div>'
+    return f'<div class="scroll"><img alt="{_shown(description)}" src="data:image/png;base64,{content}"></div>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -89,7 +93,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     def cell(tag: str, value: Any) -> str:
         kind = ' class="number"' if isinstance(value, (int, float)) else ""
         text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
-        return f"<{tag}{kind}>{escape(text)}</{tag}>"
+        return f"<{tag}{kind}>{_shown(text)}</{tag}>"
 
     rows = list(rows)
     head = "".join(cell("th", name) for name in header)
@@ -98,8 +102,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Text as it stands, in a box."""
-    return f"<pre>{escape(text)}</pre>"
+    """Text as it stands, in a box, line by line."""
+    return f"<pre>{chr(10).join(map(_shown, text.splitlines()))}</pre>"
+
+
+def _shown(text: str) -> str:
+    """Text for HTML."""
+    return escape(printable(text))
+
+
+def note(text: str) -> str:
+    """A remark in small print."""
+    return f'<p class="note">{_shown(text)}</p>'
 
 
 def side_by_side(*contents: str) -> str:

@@ -1,15 +1,18 @@
 """Training: the loop, its history, checkpoints, evaluation."""
 
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .evaluation import evaluate, predict
 from .history import Epoch, save_history
 from .interruption import Interrupted
-from .loop import TrainingError, evaluate, fit, predict, training_step
+from .loop import DivergenceWarning, TrainingError, fit
 from .session import BEST, LAST, load_weights
+from .step import training_step
 
 __all__ = [
     "BEST",
     "LAST",
     "CheckpointError",
+    "DivergenceWarning",
     "Epoch",
     "Interrupted",
     "TrainingError",

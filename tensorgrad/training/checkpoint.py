@@ -1,7 +1,8 @@
 """Checkpoints: arrays and a description in one ordinary ``.npz`` file that proves its own integrity.
 
 The zip comment of the file holds the SHA-256 of all bytes before it, so a file that was changed, cut or grown is told
-from a good one before anything in it is looked at. No pickle is written or read.
+from a good one before anything in it is looked at. No pickle is written or read, and a file takes no more memory than
+it is long.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..files import replacing
+from ..archive import ArchiveError, read_arrays, write_arrays
+from ..files import open_regular, printable, replacing
 
 DESCRIPTION = "description"
 _KIND = "tensorgrad checkpoint"
-_VERSION = 1
+_VERSION = 2
+"""Version 1 had the entries of the description beside kind and version, and the names of arrays as they are."""
+_ALIAS = "%"
+_LONGEST_NAME = 200
 _DIGEST_LENGTH = 64
 _PIECE = 2**20
 
@@ -35,23 +40,28 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], descript
     path
         The file, by custom ending in ``.npz``; ``numpy.load`` opens it too.
     arrays
-        By name, of any shape; not of dtype object.
+        By name, any text, of any shape; not of dtype object.
     description
         Whatever JSON can hold; integers of any size and floats come back exactly.
 
     Raises
     ------
+    TypeError
+        If a name is not text, or an array cannot be stored without pickle.
     CheckpointError
         If the file cannot be written, for example on a full disk.
     """
-    text = json.dumps({"kind": _KIND, "version": _VERSION, **description})
+    members, aliases = _named_for_zip(arrays)
+    header = {"kind": _KIND, "version": _VERSION, "names": aliases, "description": dict(description)}
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
-            np.savez(file, **{DESCRIPTION: np.array(text)}, **arrays)  # type: ignore[arg-type]
+            write_arrays(file, {DESCRIPTION: np.array(json.dumps(header)), **members})
             _seal(file)
+    except TypeError as error:
+        raise TypeError(f"save_checkpoint: {error}") from None
     except OSError as error:
         raise CheckpointError(
-            f"{path}: cannot be saved ({error.strerror or error}); the earlier one is intact"
+            f"{printable(path)}: cannot be saved ({error.strerror or error}); the earlier one is intact"
         ) from None
 
 
@@ -73,23 +83,58 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     >>> arrays["weight"], description["epoch"]
     (array([0, 1, 2]), 7)
     """
-    path = Path(path)
+    where = printable(path)
     try:
-        with path.open("rb") as file:
-            _verify(path, file)
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        description = json.loads(str(arrays.pop(DESCRIPTION)))
+        with open_regular(path) as file:
+            _verify(where, file)
+            arrays = read_arrays(file)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if description.get("kind") != _KIND or description.get("version") != _VERSION:
+        raise CheckpointError(f"{where}: no such file") from None
+    except ArchiveError as error:
+        raise CheckpointError(f"{where}: not a checkpoint, {error}; use another one") from None
+    except (OSError, ValueError) as error:  # a ValueError for a path with a null character
+        raise CheckpointError(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    return _described(where, arrays)
+
+
+def _named_for_zip(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays by names that a zip file keeps as they are, and what those that had to change stand for."""
+    members: dict[str, np.ndarray] = {}
+    aliases: dict[str, str] = {}
+    for name, array in arrays.items():
+        if not isinstance(name, str):
+            raise TypeError(f"save_checkpoint: names of arrays must be text, got {name!r}; take str({name!r})")
+        plain = name.isprintable() and "\\" not in name and len(name) <= _LONGEST_NAME
+        member = name
+        if not plain or name == DESCRIPTION or name.startswith(_ALIAS):
+            member = f"{_ALIAS}{len(aliases)}"
+            aliases[member] = name
+        members[member] = array
+    return members, aliases
+
+
+def _described(where: str, members: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays by their own names, and the description, from the members of a file."""
+    try:
+        header = json.loads(str(members.pop(DESCRIPTION)))
+        if header["kind"] != _KIND:
+            raise ValueError("of another kind")
+        version = header["version"]
+        if version == 1:
+            return members, header
+        if version == _VERSION:
+            arrays = {header["names"].get(member, member): array for member, array in members.items()}
+            if len(arrays) == len(members) and all(isinstance(name, str) for name in arrays):
+                return arrays, dict(header["description"])
+            raise ValueError("names that are no names")
+    except Exception:  # whatever a crafted description may hold
         raise CheckpointError(
-            f"{path}: made by another version ({description.get('version')}); this one reads {_VERSION}"
-        )
-    return arrays, description
+            f"{where}: not a checkpoint, its description is not one of a checkpoint; use another one"
+        ) from None
+    raise CheckpointError(
+        f"{where}: made by another version ({printable(str(version))[:20]}); this one reads 1 and {_VERSION}, use the "
+        "tensorgrad that made it"
+    )
 
 
 def _seal(file: BinaryIO) -> None:
@@ -99,7 +144,7 @@ def _seal(file: BinaryIO) -> None:
     file.write(_DIGEST_LENGTH.to_bytes(2, "little") + digest.encode())
 
 
-def _verify(path: Path, file: BinaryIO) -> None:
+def _verify(path: str, file: BinaryIO) -> None:
     """Check the digest; nothing else in the file is trusted before."""
     length = file.seek(0, 2)
     file.seek(0)

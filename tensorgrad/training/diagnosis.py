@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
+from ..core import Tensor
+from ..core.context import no_grad
 from ..nn import Module
-from ..recording import no_grad
-from ..tensor import Tensor
+from .evaluation import EVALUATION_BATCH
+from .examples import not_finite, part_of
 
 _REMEDY = "lower the learning rate or clip the gradients"
 
@@ -38,6 +40,34 @@ def diagnose(model: Module, inputs: Any) -> str:
         for _, module in watched:
             module.__dict__.pop("forward", None)
     return f"{found[0] if found else 'the loss alone'} is not finite; {_REMEDY}"
+
+
+def not_finite_inputs(kind: str, inputs: Any, indices: np.ndarray, prepared: Any) -> str:
+    """In words, which example of a batch is not finite, after ``prepare``, and where; nothing if all are."""
+    found = not_finite(prepared)
+    if found is None or np.shape(prepared)[:1] != indices.shape:  # no longer an entry for each example
+        return ""
+    (row, *position), value = found
+    example = indices[row]
+    at = f" at position {position[0] if len(position) == 1 else tuple(position)}" if position else ""
+    given = np.asarray(inputs[example])
+    if given.dtype.kind in "fc" and not np.isfinite(given).all():
+        return f"the inputs are not finite: {kind} example {example} holds {value}{at}; clean the data"
+    return f"the inputs are not finite: augment= or prepare= makes {value}{at} of {kind} example {example}; correct it"
+
+
+def diagnose_validation(model: Module, inputs: Any, prepare: Callable[[np.ndarray], Any]) -> str:
+    """In words, why the loss of validation examples is not finite, and what to do; leaves evaluation mode on."""
+    model.eval()
+    prepared = None
+    for start in range(0, len(inputs), EVALUATION_BATCH):
+        prepared = prepare(part_of(inputs, start, EVALUATION_BATCH))
+        indices = np.arange(start, min(start + EVALUATION_BATCH, len(inputs)))
+        if found := not_finite_inputs("validation", inputs, indices, prepared):
+            return found
+        if "the loss alone" not in (found := diagnose(model, prepared)):
+            return found
+    return diagnose(model, prepared)
 
 
 def _watch(module: Module, title: str, found: list[str]) -> None:

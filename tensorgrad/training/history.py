@@ -12,7 +12,7 @@ from ..files import replacing
 
 @dataclass(frozen=True)
 class Epoch:
-    """Figures of one pass over the training data; losses in nats without penalties, the learning rate at its end."""
+    """Figures of one pass over the training data; losses in nats, no penalties; the rate its last step took."""
 
     epoch: int
     loss: float

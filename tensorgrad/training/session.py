@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..files import printable
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import Epoch
+from .monitor import Monitor
 
 LAST, BEST = "last.npz", "best.npz"
+_LONGEST_REASON = 300
 OVERHEAD = 0.1
 """Share of the time that may go into saving the last state."""
 
@@ -33,22 +39,36 @@ class Progress:
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
+    initial_loss: float | None = None
 
     @property
     def best(self) -> Epoch | None:
-        """The epoch of the best validation accuracy, the lower loss where that is equal."""
+        """The epoch whose weights are kept as the best."""
         return next((row for row in self.history if row.epoch == self.best_epoch), None)
 
-    def finish_epoch(self, row: Epoch) -> bool:
+    def finish_epoch(self, row: Epoch, monitor: Monitor) -> bool:
         """Add a finished epoch and move on to the next; whether it is the best so far."""
         best = self.best
-        improved = best is None or row.rank() > best.rank()
+        improved = best is None or monitor.rank(row) > monitor.rank(best)
         self.history.append(row)
         if improved:
             self.best_epoch = row.epoch
         self.epoch, self.order, self.position = row.epoch + 1, None, 0
         self.loss_sum, self.correct, self.seconds = 0.0, 0, 0.0
         return improved
+
+    def check(self) -> None:
+        """A ValueError or TypeError for what no training can have saved."""
+        integers = [self.epoch, self.position, self.correct, self.best_epoch, *(row.epoch for row in self.history)]
+        numbers = [self.loss_sum, self.seconds, *(number for row in self.history for number in vars(row).values())]
+        numbers += [] if self.initial_loss is None else [self.initial_loss]
+        if not all(type(number) is int and number >= 0 for number in integers) or not all(map(math.isfinite, numbers)):
+            raise ValueError("its progress holds what are no counts or losses")
+        order = np.arange(0) if self.order is None else self.order
+        if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order, axis=None), np.arange(len(order))):
+            raise ValueError("its order of the examples is none")
+        if self.position > len(order):
+            raise ValueError("its position lies behind the last example")
 
 
 class Session:
@@ -61,7 +81,8 @@ class Session:
     rng
         The generator of order and augmentation; those inside the model are found there.
     folder
-        For ``last.npz`` and ``best.npz``. None: nothing is written, the best weights stay in memory.
+        For ``last.npz`` and ``best.npz``; those of an earlier training are renamed before anything is written. None:
+        nothing is written, the best weights stay in memory.
     settings
         What must be equal for a session to go on: a checkpoint of other settings is refused.
     """
@@ -80,6 +101,7 @@ class Session:
         self.progress = Progress()
         self._best_weights: dict[str, np.ndarray] = {}
         self._saved_at, self._save_took = time.perf_counter(), 0.0
+        self._owns_files = folder is None
 
     # The best weights
 
@@ -89,6 +111,7 @@ class Session:
         if self.folder is not None:
             best = self.progress.best
             description = {"settings": self.settings, "best": None if best is None else asdict(best)}
+            self._keep_earlier_files(self.folder)
             save_checkpoint(self.folder / BEST, _prefixed("model/", self._best_weights), description)
 
     def load_best(self) -> None:
@@ -116,17 +139,41 @@ class Session:
             arrays["order"] = order
         generators = {name: rng.bit_generator.state for name, rng in self.generators.items()}
         description = {"settings": self.settings, "progress": progress, "generators": _as_json(generators)}
+        self._keep_earlier_files(self.folder)
         save_checkpoint(self.folder / LAST, arrays, description)
         self._saved_at = time.perf_counter()
         self._save_took = self._saved_at - started
+
+    def _keep_earlier_files(self, folder: Path) -> None:
+        """Before the first write: give the checkpoints of another training in the folder the next free names."""
+        if self._owns_files:
+            return
+        self._owns_files = True
+        earlier = [folder / name for name in (BEST, LAST) if (folder / name).exists()]
+        if not earlier:
+            return
+        number = next(n for n in count(1) if not any((folder / _numbered(name, n)).exists() for name in (BEST, LAST)))
+        try:
+            renamed = [path.rename(folder / _numbered(path.name, number)) for path in earlier]
+        except OSError as error:
+            raise CheckpointError(
+                f"{folder}: holds checkpoints of an earlier training that cannot be renamed ({error.strerror}); choose "
+                "another folder"
+            ) from None
+        warnings.warn(
+            f"fit: the checkpoints of an earlier training in {folder} are now {' and '.join(p.name for p in renamed)}; "
+            "resume=True goes on with them instead",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def _is_finite(self) -> bool:
         """Whether that holds of the network, running means included, and of the optimiser."""
         moments = (tensor.data for tensors in self.optimiser.state.values() for tensor in tensors)
         return all(np.isfinite(array).all() for array in (*self.model.state_dict(copy=False).values(), *moments))
 
-    def restore(self, count: int | None = None) -> bool:
-        """Go on from ``last.npz``; False if there is none. ``count`` is the number of training examples, to be checked.
+    def restore(self, examples: int | None = None) -> bool:
+        """Go on from ``last.npz``; False if there is none. ``examples``: how many there are to train on, to be checked.
 
         Raises
         ------
@@ -137,25 +184,30 @@ class Session:
             return False
         path = self.folder / LAST
         arrays, description = load_checkpoint(path)
-        self._check_settings(path, description.get("settings", {}))
         model, optimiser = _without_prefix("model/", arrays), _without_prefix("optimiser/", arrays)
+        best = _without_prefix("best/", arrays)
         before, optimiser_before = self.model.state_dict(), self.optimiser.state_dict()
         try:
+            self._check_settings(path, description.get("settings", {}))
             progress = dict(description["progress"])
             progress["history"] = [Epoch(**row) for row in progress["history"]]
             states = {name: description["generators"][name] for name in self.generators}
+            if best:
+                self.model.load_state_dict(best)  # to be checked as well
             self.model.load_state_dict(model)
             self.optimiser.load_state_dict(optimiser)
             for name, rng in self.generators.items():
                 rng.bit_generator.state = _from_json(states[name])
             restored = Progress(**progress, order=arrays.get("order"))
-            if count is not None and restored.order is not None and len(restored.order) != count:
-                raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {count}")
-        except (KeyError, ValueError, TypeError) as error:
+            restored.check()
+            if examples is not None and restored.order is not None and len(restored.order) != examples:
+                raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {examples}")
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             self.model.load_state_dict(before)
             self.optimiser.load_state_dict(optimiser_before)
-            raise CheckpointError(f"{path}: does not fit this training ({error})") from None
-        self.progress, self._best_weights = restored, _without_prefix("best/", arrays)
+            raise CheckpointError(f"{path}: does not fit this training ({_shortened(error)})") from None
+        self.progress, self._best_weights = restored, best
+        self._owns_files = True
         return True
 
     def _check_settings(self, path: Path, saved: Mapping[str, Any]) -> None:
@@ -166,6 +218,21 @@ class Session:
                 f"{path}: made with {name} = {saved.get(name)!r}, now {name} = {self.settings.get(name)!r}; "
                 "resume with the same settings, or train into another folder"
             )
+
+
+def folders_like(folder: Path) -> list[Path]:
+    """The folders beside it that hold a training and have a name like it, for one that may be mistyped."""
+    from difflib import get_close_matches
+
+    try:
+        names = [path.name for path in folder.absolute().parent.iterdir() if (path / LAST).exists()]
+    except OSError:
+        return []
+    return [folder.with_name(name) for name in get_close_matches(folder.absolute().name, names)]
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{Path(name).stem}-{number}{Path(name).suffix}"
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -183,14 +250,23 @@ def load_weights(model: Module, path: str | Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If the file is damaged or of another network.
+        If the file is missing, damaged, no checkpoint or of another network, which is then as it was.
     """
     arrays, description = load_checkpoint(path)
+    settings = description.get("settings", {})
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path}: its settings are {type(settings).__name__}, not names with values")
     try:
         model.load_state_dict(_without_prefix("model/", arrays))
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: of another network ({error})") from None
-    return dict(description.get("settings", {}))
+        raise CheckpointError(f"{path}: of another network ({_shortened(error)})") from None
+    return settings
+
+
+def _shortened(error: Exception) -> str:
+    """The message of an error for another message, where it may quote names from a file."""
+    text = printable(str(error.args[0] if error.args else error))
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
 
 
 def _as_json(value: Any) -> Any:

@@ -1,8 +1,8 @@
-"""What goes on around the ops: whether they are recorded, by whom they are watched, and what a capture must be told.
+"""What goes on around the ops: whether they are recorded, by whom they are watched, and who traces them.
 
-While a step is captured (see :mod:`tensorgrad.compile`), arrays are stood in for by objects that note down what NumPy
-does to them. What else a step does must be told to the capture, through the functions at the end of this file; when
-nothing is captured they do nothing special. All of this is local to the thread and to the async task.
+While a function is traced, say to be compiled, a :class:`Tracer` lets arrays be stood in for by objects that note down
+what NumPy does to them. What else the function does is told to it through the functions at the end of this file; when
+nothing is traced they do nothing special. All of this is local to the thread and to the async task.
 """
 
 from __future__ import annotations
@@ -13,28 +13,65 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import partial, wraps
-from typing import Any, Callable, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar, cast
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .node import Node
+    from .tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _recording: ContextVar[bool | Watcher] = ContextVar("recording", default=True)
-_capture: ContextVar[Any] = ContextVar("capture", default=None)
+_capture: ContextVar[Tracer | None] = ContextVar("capture", default=None)
 _repeating: ContextVar[bool] = ContextVar("repeating", default=False)
 
 
 class Watcher:
     """Is told of everything that is recorded and differentiated while it is the value of ``_recording``."""
 
-    def computed(self, op: Any, out: Any, arrays: list[Any]) -> None:
+    def computed(self, node: Node) -> None:
         """An op was recorded."""
 
-    def about_to_differentiate(self, op: Any, out: Any, arrays: list[Any]) -> None:
-        """The rules of an op are about to be called."""
-
-    def differentiated(self, op: Any, out: Any, position: int, array: Any, gradient: Any) -> None:
+    def differentiated(self, node: Node, position: int, gradient: Any) -> None:
         """A rule has given the gradient for an operand."""
+
+
+class Tracer(Protocol):
+    """What is told of everything that a traced function does, and gives the values that it computes with."""
+
+    def lift(self, tensor: Tensor) -> Any:
+        """What stands for the data of a Tensor."""
+
+    def gradient(self, tensor: Tensor) -> Any:
+        """What stands for the ``.grad`` of a Tensor."""
+
+    def set_gradient(self, tensor: Tensor) -> None:
+        """``.grad`` is about to be set."""
+
+    def opaque(self, function: Callable[..., Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """The result of a function that works on real arrays only."""
+
+    def source(self, function: Callable[..., Any], example: Any) -> Any:
+        """What stands for ``function()``, an array from Python such as random numbers; ``example`` is one of them."""
+
+    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+        """``function(*arrays)`` raises if a value is wrong; it is called at once if ``now``, else in replays only."""
+
+    def watch(self, owner: Any, attribute: str, value: Any) -> None:
+        """``owner.attribute`` has been read, and is ``value``."""
+
+    def refuse_to_set(self, owner: Any, attribute: str) -> None:
+        """``owner.attribute`` is about to be set, to a value of Python's."""
+
+    def refuse_to_keep(self, owner: Any, attribute: str, value: Any) -> None:
+        """``owner.attribute`` is about to be replaced."""
+
+    def refuse_if_outside(self, tensor: Tensor) -> None:
+        """A Tensor is about to get a history by a change in place."""
 
 
 class no_grad:
@@ -121,13 +158,16 @@ def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], An
     return outside(partial(function, rng), lambda: function(copy.deepcopy(rng)))
 
 
-def verified(check: Callable[..., None], *arrays: Any) -> None:
-    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed."""
+def verified(check: Callable[..., None], *arrays: Any, now: bool = True) -> None:
+    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed.
+
+    ``now=False`` if nothing that follows relies on it: the values are then not computed while a step is captured.
+    """
     capture = _capture.get()
     if capture is None:
         check(*arrays)
     else:
-        capture.check(check, arrays)
+        capture.check(check, arrays, now)
 
 
 class Replacements:

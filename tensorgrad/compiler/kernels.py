@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import os
+import pickle
 import sys
-import tempfile
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Callable
 
 import numpy as np
@@ -239,31 +243,122 @@ def _literal(number: Any) -> str:
     return f"float.fromhex('{float(number).hex()}')" if np.isfinite(number) else f"float('{float(number)}')"
 
 
-# Compiling, once for each text, and keeping the result on disk
+# Compiling, once for each text, and keeping the result on disk as far as the disk allows it
 
-_loaded: dict[str, Callable[..., None]] = {}
+FORMAT = 2
+"""Of what is kept on disk: files of another one are not looked at."""
+
+_functions: dict[str, Callable[..., None]] = {}
+_dispatchers: dict[Callable[..., None], Any] = {}
 
 
 def compiled(source: str, arrays: Sequence[tuple[np.dtype[Any], int]]) -> Callable[..., None]:
-    """The compiled kernel for arrays of these dtypes and ranks; from disk where an earlier process has compiled it."""
+    """The kernel of that text, compiled for arrays of these dtypes and ranks."""
+    if source not in _functions:
+        _functions[source] = _function(source)
+    return jitted(_functions[source], arrays)
+
+
+def jitted(function: Callable[..., None], arrays: Sequence[tuple[np.dtype[Any], int]]) -> Callable[..., None]:
+    """``function`` compiled for arrays of these dtypes and ranks; from disk where an earlier process has done it."""
     library = numba()
-    if source not in _loaded:
-        text = f"{library.__version__} {sys.version_info[:2]} {np.__version__}\n{source}"
-        name = f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        path = _folder() / f"{name}.py"
-        if not path.exists():
-            _announce()
-            with replacing(path) as temporary:
-                temporary.write_text(source)
-        specification = importlib.util.spec_from_file_location(name, path)
-        assert specification is not None and specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[name] = module
-        specification.loader.exec_module(module)
-        _loaded[source] = library.njit(cache=True, error_model="numpy", nogil=True)(module.kernel)
-    signature = tuple(library.types.Array(library.from_dtype(dtype), rank, "C") for dtype, rank in arrays)
-    _loaded[source].compile(signature)  # type: ignore[attr-defined]
-    return _loaded[source]
+    if function not in _dispatchers:
+        _dispatchers[function] = library.njit(error_model="numpy", nogil=True)(function)
+        try:
+            _dispatchers[function]._cache = _cache_class()(function)
+        except (OSError, RuntimeError) as error:  # there is no file, or numba finds no folder that it could write to
+            _warn_of(function.__code__.co_filename, error)
+    dispatcher: Any = _dispatchers[function]
+    dispatcher.compile(tuple(library.types.Array(library.from_dtype(dtype), rank, "C") for dtype, rank in arrays))
+    return dispatcher  # type: ignore[no-any-return]
+
+
+@cache
+def _cache_class() -> Any:
+    """numba's cache of machine code, without its errors: what cannot be read is compiled, what cannot be saved is not.
+
+    With a digest, as a processor would run whatever a damaged file holds.
+    """
+    caching: Any = importlib.import_module("numba.core.caching")
+
+    class WithDigest(caching.CompileResultCacheImpl):  # type: ignore[misc]
+        def reduce(self, result: Any) -> tuple[bytes, bytes]:
+            content = pickle.dumps(super().reduce(result))
+            return hashlib.sha256(content).digest(), content
+
+        def rebuild(self, target: Any, data: tuple[bytes, bytes]) -> Any:
+            digest, content = data
+            if hashlib.sha256(content).digest() != digest:
+                raise ValueError("the file is damaged")
+            return super().rebuild(target, pickle.loads(content))
+
+    class Cache(caching.FunctionCache):  # type: ignore[misc]
+        _impl_class = WithDigest
+
+        def load_overload(self, signature: Any, target: Any) -> Any:
+            try:
+                return super().load_overload(signature, target)
+            except Exception as error:  # unpickling damaged files raises anything
+                files = sorted(Path(self.cache_path).glob(f"{self._impl.filename_base}.*"))
+                _warn_of(getattr(error, "filename", None) or (files or [self.cache_path])[0], error)
+                for file in files:  # so that they are written anew
+                    with suppress(OSError):
+                        file.unlink()
+
+        def save_overload(self, signature: Any, result: Any) -> None:
+            try:
+                super().save_overload(signature, result)
+            except Exception as error:  # also of reading what is there already
+                _warn_of(getattr(error, "filename", None) or self.cache_path, error)
+
+    return Cache
+
+
+def _function(source: str) -> Callable[..., None]:
+    """The Python function; its text is beside the machine code, as numba wants it to be."""
+    text = f"{FORMAT} {numba().__version__} {sys.version_info[:2]} {np.__version__}\n{source}"
+    module = ModuleType(f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}")
+    path = _folder() / f"{module.__name__}.py"
+    try:
+        _write(path, source.encode())
+    except OSError as error:
+        _warn_of(path, error)
+    exec(compile(source, path, "exec"), vars(module))
+    sys.modules[module.__name__] = module  # where numba looks for it when it loads machine code
+    function: Callable[..., None] = module.kernel
+    return function
+
+
+def _write(path: Path, source: bytes) -> None:
+    """Write the file unless it is there already."""
+    if path.exists():
+        if path.read_bytes() == source:
+            return
+        _warn_of(path, ValueError("the file is damaged"))
+    else:
+        if not path.is_absolute():  # of a user without a home: ~ stays as it is
+            raise FileNotFoundError("not an absolute path")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _announce()
+    with replacing(path) as temporary:
+        temporary.write_bytes(source)
+
+
+_warned: list[Any] = []
+"""What has been warned of."""
+
+
+def _warn_of(path: Any, error: Exception) -> None:
+    """Say once in a process that the cache does not work."""
+    if not _warned:
+        _warned.append(path)
+        warnings.warn(
+            f"compile: the cache of kernels fails at {path} ({error or type(error).__name__}); kernels that cannot be "
+            "kept are compiled in each process, which takes seconds: make room for the file or remove it, or set "
+            "XDG_CACHE_HOME to a folder that can be written",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 @cache
@@ -273,15 +368,7 @@ def _announce() -> None:
         print(f"tensorgrad: compiling kernels, once; they are kept in {_folder()}", file=sys.stderr, flush=True)
 
 
-@cache
 def _folder() -> Path:
-    """Where kernels are kept: the user's cache, or, where that cannot be written, a folder for this process."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(root) / "tensorgrad" / "kernels"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / ".writable") as temporary:
-            temporary.write_text("")
-        return folder
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="tensorgrad-kernels-"))
+    """Where kernels are kept: the user's cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(root) / "tensorgrad" / "kernels"

@@ -11,8 +11,9 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..core.arrays import OWNED
+from ..core.node import clock
 from ..ops.operands import FEW
-from ..tensor import _clock
 from . import reductions
 from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
@@ -62,7 +63,7 @@ class Executable:
             "asarray": np.asarray,
             "array": np.array,
             "clock": time.perf_counter,
-            "tick": _clock,
+            "tick": clock,
             "seconds": self.seconds,
             "bind": self._bind,
         }
@@ -150,26 +151,25 @@ class Executable:
     def _bind(self) -> None:
         stored = {leaf for leaf, _ in self.program.stores}
         for index, tensor in enumerate(self.program.leaves):
-            if index in stored and not (getattr(tensor, "_owned", False) and tensor._array.flags.c_contiguous):
-                tensor._array, tensor._owned = tensor._array.copy(), True
+            if index in stored and not (tensor._memory is OWNED and tensor._array.flags.c_contiguous):
+                tensor._take(tensor._array.copy())
         for leaves in self.memory.side_by_side.values():
             self._data_of(leaves)
         for index, tensor in enumerate(self.program.leaves):
             self._space[f"p{index}"] = tensor._array
-        self._note_written(stored)
+        self._note_written()
         for name, make in self._static:
             self._space[name] = make()
 
-    def _note_written(self, stored: set[int]) -> None:
-        owners = [_owner(self.program.leaves[index]._array) for index in stored]
+    def _note_written(self) -> None:
         gradients = [value for _, value in self.program.gradients if isinstance(value, Value)]
-        owners += [_owner(self.memory.arrays[value]) for value in gradients if value in self.memory.arrays]
+        owners = [_owner(self.memory.arrays[value]) for value in gradients if value in self.memory.arrays]
         self._written = set(map(id, owners))
         for value in {v for i in self.program.instructions for v in i.values}:
             if value.array is not None and id(_owner(value.array)) in self._written:
                 raise CaptureError(
-                    f"compile: an array of shape {value.shape} from outside is the memory of a tensor that is assigned "
-                    "to; use tensor.data inside, or a copy of the array"
+                    f"compile: an array of shape {value.shape} from outside is the .grad of a tensor that is assigned "
+                    "to; use tensor.grad inside, or a copy of the array"
                 )
 
     # Text
@@ -179,6 +179,7 @@ class Executable:
         lines = []
         for index, tensor in enumerate(program.leaves):
             self._space[f"P{index}"], self._space[f"p{index}"] = tensor, None
+        lines += [f"P{i}._current()" for i, tensor in enumerate(program.leaves) if tensor._view is not None]
         changed = " or ".join(f"P{i}._array is not p{i}" for i in range(len(program.leaves)))
         if changed:
             lines += [f"if {changed}:", "    bind()"]
@@ -473,13 +474,14 @@ class Executable:
         for leaf, value in program.gradients:
             if not isinstance(value, Value):
                 lines.append(f"P{leaf}._grad = {'None' if value is None else f'array({self._constant(value)})'}")
+                lines.append(f"P{leaf}._grad_is_lent = False")
                 continue
             own = value.root is value and value.kind == "result" and value not in self.memory.in_place
             if own and value not in taken and not (read & old):
                 taken.add(value)
-                lines.append(f"P{leaf}._grad = {self._name(value)}")
+                lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = {self._name(value)}, True")
             else:
-                lines.append(f"P{leaf}._grad = array({self._name(value)})")
+                lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = array({self._name(value)}), False")
         late = []
         for leaf, value in program.stores:
             if isinstance(value, Value) and value in self.memory.in_place:
@@ -491,7 +493,7 @@ class Executable:
                 late.append(f"copyto(p{leaf}, {self._constant(value)})")
         if program.stores:
             self._space["changed"] = [program.leaves[leaf] for leaf, _ in program.stores]
-            late += ["for tensor in changed:", "    tensor._order = next(tick)"]
+            late += ["for tensor in changed:", "    tensor._node.order = next(tick)"]
         return [*lines, *late, "return result"]
 
 

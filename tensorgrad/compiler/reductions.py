@@ -6,12 +6,11 @@ Sums are added up in NumPy's own order, so that results are the same to the last
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Callable
 
 import numpy as np
 
-from .kernels import numba
+from .kernels import jitted
 from .program import Instruction
 
 LARGEST = 65536
@@ -44,9 +43,9 @@ def find(instruction: Instruction) -> Reduction | None:
     if axes[0] % len(x.shape) == len(x.shape) - 1:
         if name == "sum" and length > PAIRWISE:
             return None
-        return Reduction(_compiled(f"{name}_rows"), ((x.size // length, length), (x.size // length,)))
+        return Reduction(_compiled(f"{name}_rows", x.dtype), ((x.size // length, length), (x.size // length,)))
     if axes[0] == 0:
-        return Reduction(_compiled(f"{name}_columns"), ((length, x.size // length), (x.size // length,)))
+        return Reduction(_compiled(f"{name}_columns", x.dtype), ((length, x.size // length), (x.size // length,)))
     return None
 
 
@@ -105,7 +104,5 @@ def max_columns(x: Any, out: Any) -> None:
                 out[j] = x[i, j]
 
 
-@cache
-def _compiled(name: str) -> Callable[..., None]:
-    compiled: Callable[..., None] = numba().njit(cache=True, error_model="numpy", nogil=True)(globals()[name])
-    return compiled
+def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
+    return jitted(globals()[name], [(dtype, 2), (dtype, 1)])

@@ -8,8 +8,9 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..recording import _capture
-from ..tensor import Tensor, _clock
+from ..core import Tensor
+from ..core.context import _capture
+from ..core.node import clock
 from .program import Program, TensorOutput, Value
 from .traced import CaptureError, Recorder, Traced
 
@@ -22,7 +23,7 @@ class Capture(Recorder):
         self._leaves: dict[int, _Leaf] = {}
         self._wrappers: list[tuple[Tensor, Any]] = []
         self._watched: set[tuple[int, str]] = set()
-        self._started = next(_clock)
+        self._started = next(clock)
 
     # What the engine asks for while the function runs
 
@@ -32,15 +33,18 @@ class Capture(Recorder):
             return tensor._array
         leaf = self._leaves.get(id(tensor))
         if leaf is None:
-            self._check_leaf(tensor)
-            if tensor._order > self._started:  # made inside, from arrays that are not traced
+            if self._is_made_inside(tensor):  # from arrays that are not traced
                 tensor._array = self.constant(tensor._array)
                 return tensor._array
+            self._check_leaf(tensor)
             leaf = self._new_leaf(tensor)
         return leaf.traced if tensor._array is leaf.data else self.constant(tensor._array)
 
+    def _is_made_inside(self, tensor: Tensor) -> bool:
+        return tensor._node is not None and tensor._node.order > self._started
+
     def _check_leaf(self, tensor: Tensor) -> None:
-        if tensor._record is not None:
+        if tensor._node is not None and tensor._node.op is not None:
             raise CaptureError(
                 f"compile: a tensor of shape {tensor.shape} was computed outside the compiled function and still has "
                 "its history; compute it inside, or pass tensor.detach()"
@@ -104,9 +108,10 @@ class Capture(Recorder):
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]
         return self.source(function, function(*examples, **copy.deepcopy(settings)), arrays, **settings)
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any]) -> None:
-        """A check made in every replay, before anything outside is changed."""
-        function(*(x.example if isinstance(x, Traced) else x for x in arrays))
+    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+        """A check made in every replay, before anything outside is changed; and now, if what follows relies on it."""
+        if now:
+            function(*(x.example if isinstance(x, Traced) else x for x in arrays))
         self.emit("check", function, tuple(arrays), {}, np.empty(0))
 
     def watch(self, owner: Any, attribute: str, value: Any) -> None:
@@ -173,16 +178,17 @@ class Capture(Recorder):
         if isinstance(result, Traced):
             return result.value
         if isinstance(result, Tensor):
-            if result._record is not None and len(result._record) > 1:
+            node = result._node
+            if node is not None and node.arrays is not None:
                 raise CaptureError(
                     "compile: a returned tensor still has its history, which a replay does not have; call backward "
                     "inside the compiled function, compile the derivative itself, as in tg.compile(tg.grad(f)), return "
                     "tensor.detach(), or compile under no_grad"
                 )
-            if id(result) in self._leaves or (result._order < self._started and type(result._array) is not Traced):
+            if id(result) in self._leaves or not (self._is_made_inside(result) or type(result._array) is Traced):
                 return result
             data, grad = self.lift(result).value, _plain(result._grad)
-            return TensorOutput((data, grad), result._record, result._requires_grad)
+            return TensorOutput((data, grad), None if result.is_leaf else node, result._requires_grad)
         if isinstance(result, (list, tuple)):
             items = [self._output(item) for item in result]
             return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
@@ -199,13 +205,17 @@ class _Leaf:
     def __init__(self, tensor: Tensor, index: int) -> None:
         self.tensor, self.index = tensor, index
         self.grad_is_known = self.grad_is_set = False
-        self.data, self.grad, self.order = tensor._array, tensor._grad, tensor._order
-        self.owned = getattr(tensor, "_owned", False)
+        self.data, self.grad, self.memory = tensor._array, tensor._grad, tensor._memory
+        self.grad_is_lent = getattr(tensor, "_grad_is_lent", False)
+        self.node, self.order = tensor._node, tensor._node.order if tensor._node is not None else 0
 
     def restore(self) -> None:
         """Make it as it was."""
         tensor = self.tensor
-        tensor._array, tensor._grad, tensor._order, tensor._owned = self.data, self.grad, self.order, self.owned
+        tensor._array, tensor._grad, tensor._memory, tensor._node = self.data, self.grad, self.memory, self.node
+        tensor._grad_is_lent = self.grad_is_lent
+        if tensor._node is not None:
+            tensor._node.order = self.order
 
 
 def _plain(x: Any) -> Any:
@@ -231,7 +241,10 @@ def replayed_output(tree: Any, arrays: dict[Value, Any]) -> Any:
         return np.array(arrays[tree])
     if isinstance(tree, TensorOutput):
         tensor = Tensor(arrays[tree[0]])
-        tensor._requires_grad, tensor._record = tree.requires_grad, tree.record
+        if tree.requires_grad:
+            tensor.requires_grad = True
+        if tree.node is not None:
+            tensor._node = tree.node
         tensor._grad = replayed_output(tree[1], arrays)
         return tensor
     if isinstance(tree, np.ndarray):

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..tensor import Tensor
+from ..core import Tensor
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
 
 _NUMBERS = (int, float, bool, complex)
@@ -292,13 +292,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         raise self._refuse("if, and, or, while", "choose with np.where, or decide outside the compiled function")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        if self.dtype.kind in "iub":  # NumPy's arrays ask an index for its values, and so does np.take
-            raise self._refuse(
-                "np.asarray, or an array indexed by it",
-                "look values up in a Tensor, tensorgrad.Tensor(values)[index], or use np.choose or np.take_along_axis, "
-                "which take the index as it is",
-            )
-        raise self._refuse("np.asarray", "use NumPy's functions on it as it is, or return it and convert it outside")
+        raise self._refuse(
+            "np.asarray",
+            "use NumPy's functions on it as it is, index a Tensor with it (tensorgrad.Tensor(table)[labels]), or "
+            "return it and convert it outside",
+        )
 
     def __float__(self) -> float:
         raise self._refuse("float", "return it and convert it outside")
@@ -307,7 +305,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         raise self._refuse("int", "return it and convert it outside")
 
     def __index__(self) -> int:
-        raise self._refuse("index", "index a Tensor with it, as in tensorgrad.Tensor(x)[i]")
+        raise self._refuse("index", "index with the array itself: x[i] works with an array i")
 
     def item(self, *args: Any) -> Any:
         """Refused."""

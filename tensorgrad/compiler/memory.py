@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor
 from .lanes import Column
 from .program import Instruction, Program, Value
 from .schedule import Step

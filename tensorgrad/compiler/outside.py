@@ -21,7 +21,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor
 
 MOST_VALUES = 64
 """Values of a name that are remembered."""
@@ -132,7 +132,8 @@ class _Walk:
 
     def inside(self, name: str, value: Any) -> Inside:
         """The names that a value leads to."""
-        if (wrapped := getattr(value, "__dict__", {}).get("__wrapped__")) is not None:
+        wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
+        if wrapped is not None and not isinstance(wrapped, _WITHOUT_INSIDE):
             yield from self.inside(name, wrapped)
         if isinstance(value, (partial, property, classmethod, staticmethod, MethodType)):
             for part in _parts(value):
@@ -176,7 +177,7 @@ class _Walk:
     def _inside_own(self, name: str, value: Any) -> Inside:
         """What a user has put into a network, whose attributes themselves are watched."""
         kind: Any = type(value)
-        for key, item in _attributes(value).items() if hasattr(value, "forward") else ():
+        for key, item in _attributes(value).items() if hasattr(kind, "forward") else ():
             if not isinstance(item, _WITHOUT_INSIDE) and (self._counts(key) or key in _names_of_own(kind)):
                 may_change = not isinstance(item, tuple) and not any(map(_is_own, type(item).__mro__))
                 yield f"{name}.{key}", partial(getattr, value, key), may_change
@@ -277,7 +278,8 @@ def _content(cell: CellType) -> Any:
 
 def _generator(value: Any) -> Any:
     """The random generator that a value is, or a method of which; None for others."""
-    for x in (value, getattr(value, "__self__", None)):
+    owner = value.__self__ if isinstance(value, (MethodType, BuiltinFunctionType)) else None
+    for x in (value, owner):
         if isinstance(x, _RANDOM) or x is random or x is np.random:
             return x
     return None

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core import Tensor
 
 ELEMENTWISE = ("ufunc", "select", "cast")
 """Kinds of instructions whose result has in each place what its operands have there; these can be fused."""
@@ -186,14 +186,14 @@ class Program:
 
 
 class TensorOutput(tuple):  # type: ignore[type-arg]
-    """A returned Tensor: the Values of its data and its gradient, and its record, which is none or has been freed."""
+    """A returned Tensor: the Values of its data and its gradient, and its node, if that is one of a freed history."""
 
-    record: Any
+    node: Any
     requires_grad: bool
 
-    def __new__(cls, content: tuple[Any, Any], record: Any, requires_grad: bool) -> TensorOutput:
+    def __new__(cls, content: tuple[Any, Any], node: Any, requires_grad: bool) -> TensorOutput:
         made = super().__new__(cls, content)
-        made.record, made.requires_grad = record, requires_grad
+        made.node, made.requires_grad = node, requires_grad
         return made
 
 

@@ -13,9 +13,9 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..core import Tensor, as_data
+from ..core.context import Replacements, Watcher, _capture, _recording
 from ..extras import MissingExtra
-from ..recording import Replacements, Watcher, _capture, _recording
-from ..tensor import Tensor, as_data
 from .capture import Capture
 from .emit import Executable
 from .kernels import numba
@@ -61,8 +61,8 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
     Returns
     -------
     Compiled
-        Called as ``function`` is; ``explain()`` shows the programs. Arrays that it returns are the caller's; data that
-        it assigns to a Tensor, and ``.grad``, are written in place, also by the next call.
+        Called as ``function`` is; ``explain()`` shows the programs. Arrays that it returns, and those that ``.data``
+        and ``.grad`` give afterwards, are the caller's: the next call leaves them as they are.
 
     Raises
     ------
@@ -208,8 +208,8 @@ class Compiled:
         if changed:
             raise CaptureError(
                 f"{self.name}: changes {changed[0]}, which a replay would not do; keep what changes in Tensors, draw "
-                "random numbers with ops that take rng (such as tg.dropout), or change it outside of the compiled "
-                "function"
+                "random numbers with ops that take rng, such as tg.random.normal, tg.random.uniform and tg.dropout, or "
+                "change it outside of the compiled function"
             )
         program.outside, program.recorded_in = names, time.perf_counter() - started
         return program
@@ -228,8 +228,9 @@ class Compiled:
         if different is not None:
             raise CaptureError(
                 f"{self.name}: recorded again it is another program ({different} is different), so it depends on "
-                "something that Python computes anew in each call: draw random numbers with ops that take rng (such as "
-                "tg.dropout), keep changing state in Tensors, pass what varies as arguments"
+                "something that Python computes anew in each call: draw random numbers with ops that take rng, such as "
+                "tg.random.normal, tg.random.uniform and tg.dropout, keep changing state in Tensors, pass what varies "
+                "as arguments"
             )
         variant.verified = True
 

@@ -1,0 +1,96 @@
+"""Arrays that are no Tensors: what operands may be, and copies that nobody else writes into."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy import ndarray
+
+Array = Any
+"""An array of any library that speaks NumPy's protocols (or a scalar), where a Tensor is not meant."""
+
+RESULT, OWNED, SHARED = "result", "owned", "shared"
+"""Who may write into a Tensor's array: nobody, as an op made it; the Tensor, a compiled step in its name; anybody."""
+
+SMALL = 65536
+"""Bytes of an array whose copies are not worth sharing."""
+
+_copies: WeakValueDictionary[Any, ndarray] = WeakValueDictionary()
+
+
+def as_operand(value: Any) -> Any:
+    """An operand that is no Tensor: NumPy scalars and other libraries' arrays as they are, sequences as arrays."""
+    if type(value) is ndarray or isinstance(value, np.generic) or value is None:
+        return value
+    if hasattr(value, "__array_function__") and not isinstance(value, ndarray):
+        return value
+    if hasattr(value, "toarray"):
+        raise TypeError("Tensor: sparse matrices are not differentiated; pass tensorgrad.Tensor(S.toarray())")
+    if hasattr(value, "filled"):
+        raise TypeError("Tensor: masked arrays are not differentiated; pass array.filled(...) and a mask to np.where")
+    if isinstance(value, np.matrix):
+        raise TypeError("Tensor: np.matrix multiplies in its own way; pass np.asarray(matrix), and use @ for products")
+    return np.asarray(value)
+
+
+def unchanging(array: Any) -> Any:
+    """The values of ``array`` now, whoever writes into it later: a copy, unless nobody can.
+
+    A large array that is used again and has not changed in between is copied once, as long as a history holds the copy:
+    a matrix that takes part in a thousand products is kept once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(10_000.0)
+    >>> first, second = unchanging(x), unchanging(x)
+    >>> x[0] = 1
+    >>> first is second, unchanging(x) is first, first[0].item()
+    (True, False, 0.0)
+    """
+    if type(array) is not ndarray or not (array.flags.writeable or _may_change(array)):
+        return array
+    if array.nbytes <= SMALL or array.dtype.itemsize > 8:
+        return array.copy()
+    key = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype)
+    copy = _copies.get(key)
+    if copy is None or not np.array_equal(_bits(copy), _bits(array)):
+        copy = _copies[key] = array.copy()
+    return copy
+
+
+def _may_change(array: ndarray) -> bool:
+    """Whether a read-only array can be written into all the same, by way of one that it is a view of."""
+    owner: Any = array.base
+    while isinstance(owner, ndarray):
+        if owner.flags.writeable:
+            return True
+        owner = owner.base
+    return owner is not None and not isinstance(owner, bytes)
+
+
+def _bits(array: ndarray) -> ndarray:
+    """The elements as integers: equal where no bit differs, which -0.0 and NaN do not say of themselves."""
+    return array.view(f"u{array.dtype.itemsize}")
+
+
+def is_view(result: Any, operand: Any) -> bool:
+    """Whether what an op made of an operand shares its memory."""
+    base = getattr(result, "base", None)
+    if base is None or base is operand or base is getattr(operand, "base", None):
+        return base is not None
+    return not isinstance(base, ndarray) and type(result) is ndarray and np.may_share_memory(result, operand)
+
+
+def describe(value: Any) -> str:
+    """An operand in the words of an error message: shape and dtype, or the scalar itself.
+
+    >>> import numpy as np
+    >>> describe(np.zeros((2, 3), np.float32))
+    'float32 of shape (2, 3)'
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype} of shape {value.shape}"
+    return repr(value)

@@ -1,0 +1,130 @@
+"""The registry: every op by name, and what stands in for each NumPy function when an argument is a Tensor."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
+
+import numpy as np
+
+from .arrays import describe
+
+if TYPE_CHECKING:
+    from .op import Op
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OPS: dict[str, Op] = {}
+"""Every op there is, by name. The property tests walk this table, so no op escapes them."""
+
+NUMPY: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""What stands in for a NumPy function when one of its arguments is a Tensor."""
+
+_PLAIN_ANSWERS: set[Callable[..., Any]] = set()
+"""Those among them through which no gradient flows."""
+
+_REMEDIES: dict[Callable[..., Any], str] = {}
+"""What to do instead of calling a NumPy function that Tensors refuse, where there is more to say than usual."""
+
+_UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "subok": True}
+"""What ufuncs take their keywords to be; those who give them so change nothing."""
+
+
+def implements(function: Callable[..., Any], differentiable: bool = True, on_complex: bool = False) -> Callable[[F], F]:
+    """Register a composition of ops, with NumPy's own parameters, as what ``function`` does to Tensors.
+
+    ``differentiable=False`` is for answers that no gradient flows through, such as shapes and truth values;
+    ``on_complex=True`` for a composition that is right for complex arguments too, which are refused otherwise.
+    """
+
+    def register(composition: F) -> F:
+        NUMPY[function] = composition if on_complex or not differentiable else _of_reals(function, composition)
+        (_PLAIN_ANSWERS.discard if differentiable else _PLAIN_ANSWERS.add)(function)
+        return composition
+
+    return register
+
+
+def accept_complex(function: Callable[..., Any]) -> None:
+    """Let what stands in for a NumPy function, registered with :func:`implements`, be called with complex arguments."""
+    NUMPY[function] = getattr(NUMPY[function], "of_reals", NUMPY[function])
+
+
+def _of_reals(function: Callable[..., Any], composition: F) -> F:
+    """The composition, refusing complex arguments."""
+
+    @wraps(composition)
+    def of_reals(*args: Any, **keywords: Any) -> Any:
+        refuse_complex(numpy_name(function), (*args, *keywords.values()))
+        return composition(*args, **keywords)
+
+    of_reals.of_reals = composition  # type: ignore[attr-defined]
+    return cast(F, of_reals)
+
+
+def refuse_complex(name: str, values: Any) -> None:
+    """Raise if there are complex numbers among ``values``, or in lists and tuples among them."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            refuse_complex(name, value)
+        elif getattr(getattr(value, "dtype", None), "kind", "") == "c" or type(value) is complex:
+            raise TypeError(
+                f"{name} is differentiated for real numbers only, got {describe(value)}; "
+                "compute with the parts, .real and .imag"
+            )
+
+
+def refuses(function: Callable[..., Any], remedy: str) -> None:
+    """Have ``function`` refused on Tensors with a remedy of its own: a clause that ends the sentence."""
+    _REMEDIES[function] = remedy
+
+
+def status(function: Callable[..., Any]) -> str:
+    """What a NumPy function does to Tensors: ``differentiable`` (``complex too``), ``no derivative`` or ``refused``.
+
+    >>> import numpy as np, tensorgrad
+    >>> status(np.exp), status(np.hypot), status(np.argmax), status(np.roots)
+    ('differentiable, complex too', 'differentiable', 'no derivative', 'refused')
+    """
+    found = NUMPY.get(function)
+    if found is None:
+        return "refused"
+    op: Any = getattr(found, "op", found)
+    is_op = op in OPS.values()
+    flows = op.differentiable if is_op else function not in _PLAIN_ANSWERS
+    if not flows:
+        return "no derivative"
+    of_complex = op.on_complex is not None if is_op else not hasattr(found, "of_reals")
+    return "differentiable, complex too" if of_complex else "differentiable"
+
+
+def refuse(function: str, **arguments: Any) -> None:
+    """Raise a TypeError that names the first argument given that ``function`` does not handle on Tensors."""
+    for name, value in arguments.items():
+        if value is not None and value is not np._NoValue:
+            raise TypeError(
+                f"{function}: {name}= is not differentiated by tensorgrad; "
+                f"leave it out, or call {function} on tensor.numpy() if no gradient is needed"
+            )
+
+
+def is_default(keyword: str, value: Any) -> bool:
+    default = _UFUNC_DEFAULTS.get(keyword)
+    return type(value) is type(default) and bool(value == default)
+
+
+def numpy_name(function: Callable[..., Any]) -> str:
+    """``np.linalg.norm``, say; a ufunc of another library by its name alone."""
+    if isinstance(function, np.ufunc) and getattr(np, function.__name__, None) is not function:
+        return str(function.__name__)
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    return f"{module}.{function.__name__}"
+
+
+def no_rule(name: str, function: Callable[..., Any]) -> TypeError:
+    remedy = _REMEDIES.get(
+        function,
+        "declare it with tensorgrad.declare, compose it from functions that have one, or call it on tensor.numpy() "
+        "if no gradient is needed",
+    )
+    return TypeError(f"{name} has no gradient rule in tensorgrad; {remedy}")

@@ -1,0 +1,487 @@
+"""Tensor: an array that remembers how it was computed.
+
+A real loss may be computed by way of complex numbers. Its gradient with respect to a complex z is dL/dRe(z) +
+i dL/dIm(z), the direction of steepest ascent; ops whose rules have not been shown to hold for it refuse complex data.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+from numpy import ndarray
+
+from .arrays import OWNED, RESULT, SHARED, Array, as_operand, describe
+from .backward import backward_pass
+from .context import _capture, no_grad
+from .inplace import InPlace, View, plain_index
+from .node import Node, Source, clock
+from .operators import Operators
+from .registry import NUMPY, OPS, is_default, no_rule, numpy_name, refuse
+
+if TYPE_CHECKING:
+    from .op import Op
+
+_adding_up = threading.Lock()
+_stand_ins: WeakKeyDictionary[Node, ref[Tensor]] = WeakKeyDictionary()
+
+
+class ConversionError(TypeError):
+    """A Tensor that requires gradients where an array or a number is needed, which cannot carry them."""
+
+
+class Tensor(Operators, InPlace):
+    """An array that remembers how it was computed.
+
+    Parameters
+    ----------
+    data
+        Array, scalar or nested sequence of numbers; an array is copied. Arrays used in operations with Tensors may be
+        written into as well: the history keeps copies, except of those that nobody can write into.
+    requires_grad
+        Whether :meth:`backward` collects a gradient for it; only floating and complex dtypes can.
+    dtype
+        Converts the data first; default: NumPy's own choice.
+
+    Raises
+    ------
+    TypeError
+        If the data is not numeric, or integer with ``requires_grad=True``.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> x = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = np.sum(x * x)
+    >>> y.backward()
+    >>> x.grad
+    array([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "_array", "_grad", "_grad_is_lent", "_memory", "_node", "_requires_grad", "_view")
+    __hash__ = object.__hash__
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("Tensor is final; hold one in a class of your own (see tensorgrad.nn.Module) instead")
+
+    _array: Array
+    _grad: Array | None
+    _grad_is_lent: bool  # set with a gradient by a compiled step, which writes into that array again in its next call
+    _memory: str
+    _node: Node | None
+    _requires_grad: bool
+    _view: View | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        array = as_data(data)
+        array = array if dtype is None else array.astype(dtype, copy=False)
+        self._array = array if isinstance(data, (list, tuple, int, float, complex)) else array.copy()
+        self._memory = OWNED
+        self._view = self._grad = None
+        self._requires_grad = False
+        self._node = Source()
+        if requires_grad:
+            self.requires_grad = requires_grad
+
+    # What it holds
+
+    @property
+    def data(self) -> Array:
+        """The array itself, not recorded; read-only while a gradient of its own history may need it.
+
+        What is written into it changes the tensor, and no gradient of what was computed before: histories keep the
+        values that they used. Assigning another array copies it; ``t.data -= step`` counts as a change too.
+        """
+        if (capture := _capture.get()) is not None:
+            return capture.lift(self)
+        array = self._current()
+        if type(array) is not ndarray:
+            return array
+        if self._is_in_use():
+            view = array.view()
+            view.flags.writeable = False
+            return view
+        if self._memory is not SHARED:
+            self._share()
+        return self._array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Tensor.data: a result of recorded ops cannot be changed; use tensor.detach() for a copy"
+            )
+        if isinstance(value, Tensor):
+            raise TypeError("Tensor.data: takes an array, got a Tensor; assign its data, as in t.data = other.data")
+        array = as_data(value)
+        if array.shape != self._array.shape or array.dtype != self._array.dtype:
+            raise ValueError(
+                f"Tensor.data: expected {describe(self._array)}, got {describe(array)}; "
+                "make a new Tensor for other data"
+            )
+        if (capture := _capture.get()) is not None:
+            capture.lift(self)
+        if array is not self._array and self._view is not None:
+            with no_grad():
+                self._change(lambda x, _: Tensor(array), None, "Tensor.data")
+        elif array is not self._array:
+            self._take(array.copy())
+        elif self._node is not None:
+            self._node.order = next(clock)
+
+    def _current(self) -> Array:
+        """The array, to be read only; of a view, as its base is now."""
+        if self._view is not None:
+            self._follow_base()
+        return self._array
+
+    def _is_in_use(self) -> bool:
+        """Whether it, or what it is a view of, is a result whose own gradient may need it as it is."""
+        while True:
+            if self._node is not None and self._node.arrays is not None:
+                return True
+            if self._view is None:
+                return False
+            self = self._view.base
+
+    def _share(self) -> None:
+        """Let somebody outside write into the array: a copy of it, as histories may hold the one so far."""
+        owner = self if self._view is None else self._view.root
+        owner._array, owner._memory = owner._array.copy(order="K"), SHARED
+        self._current()
+
+    def _own(self) -> None:
+        """Be no view any more, but a tensor of its own."""
+        if self._view is not None:
+            array, root = self._current().copy(), self._view.root
+            self._view, self._array, self._memory = None, array, OWNED
+            root._array = root._array.view()  # so that views of this tensor find that they have another root
+
+    def _take(self, array: Array) -> None:
+        """Let a new array, which nobody else holds, be the data from now on."""
+        self._array, self._memory = array, OWNED
+        if self._node is None:
+            self._node = Source()
+        self._node.order = next(clock)
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that :meth:`backward` has collected: an array of the tensor's shape and dtype, or None.
+
+        It is collected for leaves, those made with ``requires_grad=True``.
+        """
+        if (capture := _capture.get()) is not None:
+            return capture.gradient(self)
+        if self._grad is None and not self.is_leaf:
+            warnings.warn(
+                "Tensor.grad: this is a result, and gradients are collected in leaves; tensorgrad.gradients(loss, "
+                "tensor) gives the gradient of a result",
+                stacklevel=2,
+            )
+        if self._grad is not None and getattr(self, "_grad_is_lent", False):
+            self._grad, self._grad_is_lent = self._grad.copy(), False
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if (capture := _capture.get()) is not None:
+            capture.set_gradient(self)
+        self._grad, self._grad_is_lent = value, False
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor; a view that is made a leaf becomes a tensor of its own."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self._array.dtype.kind not in "fc":
+            raise TypeError(
+                f"Tensor: only floating and complex tensors can require gradients, got {self._array.dtype}; "
+                "pass floats, or dtype=np.float32"
+            )
+        if not value and not self.is_leaf:
+            raise RuntimeError(
+                "Tensor: the result of recorded ops requires gradients; use tensor.detach() to cut it off"
+            )
+        if value and self.is_leaf:
+            self._own()
+            self._node = Source(ref(self))  # a new node: what was computed from it before does not lead back to it
+        elif isinstance(self._node, Source):
+            self._node.requires_grad = bool(value)
+        self._requires_grad = bool(value)
+
+    shape = property(lambda self: self._array.shape, doc="Tuple of the lengths of the axes.")
+    dtype = property(lambda self: self._array.dtype, doc="NumPy dtype of the data.")
+    ndim = property(lambda self: self._array.ndim, doc="Number of axes.")
+    size = property(lambda self: self._array.size, doc="Number of elements.")
+    nbytes = property(lambda self: self._array.nbytes, doc="Bytes of the data.")
+    itemsize = property(lambda self: self._array.itemsize, doc="Bytes of one element.")
+    T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
+    mT = property(lambda self: self.swapaxes(-1, -2), doc="The tensor with its last two axes swapped.")
+    real = property(lambda self: OPS["real"](self), doc="The real part, recorded.")
+    imag = property(lambda self: OPS["imag"](self), doc="The imaginary part, recorded; zeros for a real tensor.")
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is no result of recorded ops: made from data, or computed without a gradient."""
+        return self._node is None or self._node.op is None
+
+    @property
+    def creator(self) -> tuple[Op, tuple[Any, ...]] | None:
+        """The op and the operands that it was computed from; None for a leaf, and once the history has been freed."""
+        node = self._node
+        if node is None or node.op is None or node.is_freed:
+            return None
+        return node.op, tuple(
+            array if parent is None else standing_for(parent, array) for parent, array in zip(node.parents, node.arrays)
+        )
+
+    def detach(self) -> Tensor:
+        """A copy of the data without history: gradients stop here."""
+        return Tensor(self.data if _capture.get() is not None else self._current())
+
+    def numpy(self) -> Array:
+        """The array itself, shared with the tensor; nothing done to it is recorded. See :attr:`data`."""
+        return self.data
+
+    def item(self) -> Any:
+        """The only element as a Python number. Raises ValueError if there is not exactly one."""
+        if self._array.size != 1:
+            raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
+        return self._read().item()
+
+    def _read(self) -> Array:
+        """The array as numbers are taken from it: not to be written into, and not in a captured step."""
+        return self.data if _capture.get() is not None else self._current()
+
+    def zero_grad(self) -> None:
+        """Forget the collected gradient: ``grad`` is None again."""
+        self.grad = None
+
+    def __repr__(self) -> str:
+        body = repr(self._current()).replace("\n", "\n ")
+        return f"Tensor({body[len('array(') : -1] if body.startswith('array(') else body}" + (
+            ", requires_grad=True)" if self._requires_grad else ")"
+        )
+
+    def __format__(self, specification: str) -> str:
+        return format(self.item(), specification) if specification else repr(self)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration: a 0-d tensor has no elements to iterate over; use tensor.item()")
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            raise ValueError(
+                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use np.where to choose by element, "
+                "or np.any / np.all to reduce"
+            )
+        return bool(self._read().reshape(()))
+
+    def __float__(self) -> float:
+        return float(self._only_without_gradient("float").item())
+
+    def __complex__(self) -> complex:
+        return complex(self._only_without_gradient("complex").item())
+
+    def __int__(self) -> int:
+        return int(self._only_without_gradient("int").item())
+
+    def __index__(self) -> int:
+        return self._only_without_gradient("index").__index__()  # type: ignore[no-any-return]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self._only_without_gradient("np.asarray")
+        if _capture.get() is None and copy is None and (dtype is None or dtype == array.dtype):
+            return self.data
+        return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
+
+    def _only_without_gradient(self, conversion: str) -> Array:
+        if self._requires_grad and _capture.get() is None:  # a capture says it in its own way
+            raise ConversionError(
+                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
+                "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
+                "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
+                "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
+            )
+        return self._read()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise TypeError("copy: a tensor with history cannot be copied or pickled; use tensor.detach() first")
+        return _rebuilt, (self._current(), self._requires_grad, self._grad)
+
+    # Going back
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to ``.grad`` of every leaf that it was computed from.
+
+        Parameters
+        ----------
+        gradient
+            Gradient of the loss with respect to this tensor, of its shape. Default: 1, for a tensor of one element.
+        retain_graph
+            Keep the history for another backward; by default it is freed on the way.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was recorded, the history has been freed, or data was changed since it was used.
+        ValueError
+            If ``gradient`` is missing for a tensor of several elements, or of another shape.
+        TypeError
+            If it is missing for a complex tensor, or complex for a real one.
+        """
+        seed = seed_for(self, gradient)
+        seed = seed.data if isinstance(seed, Tensor) else seed
+        capture = _capture.get()
+        for node, collected in backward_pass(history(self), seed, retain_graph=retain_graph):
+            leaf = node.leaf() if node.leaf is not None else None
+            if leaf is not None:
+                with _adding_up:
+                    so_far = leaf._grad if capture is None else capture.gradient(leaf)
+                    leaf.grad = collected if so_far is None else so_far + collected
+
+    # NumPy's functions on Tensors
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+        op = NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
+        if op is not None and method == "__call__" and not settings:
+            return op(*inputs)
+        name = numpy_name(ufunc) if method == "__call__" else f"{numpy_name(ufunc)}.{method}"
+        if op is None:
+            raise no_rule(name, ufunc)
+        if any(array is x and type(x) is ndarray for array in settings.get("out") or () for x in inputs):
+            raise TypeError(
+                f"{name} in place: an array cannot become a Tensor; write a = {name}(a, tensor), or start from a "
+                "Tensor (np.zeros_like(tensor), tensorgrad.Tensor(a))"
+            )
+        if method == "__call__" and (ufunc.signature is None or hasattr(op, "rules")):
+            refuse(name, **{key: value for key, value in settings.items() if not is_default(key, value)})
+            return op(*inputs)
+        return op(*inputs, **settings)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        op = NUMPY.get(function)
+        if op is None:
+            raise no_rule(numpy_name(function), function)
+        return op(*args, **kwargs)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        result: Tensor = OPS["getitem"](self, index=plain_index(index))
+        return result
+
+    def tolist(self) -> Any:
+        """The data as nested lists of Python numbers; not of a tensor that requires gradients."""
+        return self._only_without_gradient("tolist").tolist()
+
+
+def history(tensor: Tensor) -> Node:
+    """The node of a tensor that requires gradients, or an error."""
+    if tensor._view is not None:
+        tensor._follow_base()
+    if not tensor._requires_grad or tensor._node is None:
+        raise RuntimeError(
+            "backward: nothing was recorded for this tensor; make an input with requires_grad=True, outside of no_grad"
+        )
+    return tensor._node
+
+
+def standing_for(node: Node, array: Any) -> Tensor:
+    """A Tensor for the value of a node, which was ``array`` when it was used: always the same, while somebody holds it.
+
+    For a leaf it is the leaf itself.
+    """
+    known = _stand_ins.get(node, node.leaf)
+    tensor = known() if known is not None else None
+    if tensor is None:
+        tensor = _with_node(node, array)
+        _stand_ins[node] = ref(tensor)
+    return tensor
+
+
+def as_used(node: Node, array: Any) -> Tensor:
+    """A Tensor that leads to a node and holds ``array``, as the leaf itself may not: it may be written into."""
+    tensor = standing_for(node, array)
+    return tensor if tensor._array is array else _with_node(node, array)
+
+
+def _with_node(node: Node, array: Any) -> Tensor:
+    tensor = Tensor.__new__(Tensor)
+    tensor._array, tensor._node, tensor._requires_grad = array, node, node.requires_grad
+    tensor._grad = tensor._view = None
+    tensor._memory = RESULT
+    return tensor
+
+
+def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
+    """A copied or unpickled tensor: a value of its own, so with an age of its own."""
+    tensor = Tensor(data, requires_grad)
+    tensor.grad = grad
+    return tensor
+
+
+def as_data(value: Any) -> Array:
+    """``value`` as a numeric array: arrays of any library unchanged, anything else through ``np.asarray``."""
+    if isinstance(value, Tensor):
+        raise TypeError(
+            "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
+        )
+    if isinstance(value, np.generic) or not hasattr(value := as_operand(value), "dtype"):
+        value = np.asarray(value)
+    if value.dtype.kind not in "fiubc":
+        raise TypeError(f"Tensor: data must be numbers (float, integer, bool or complex), got dtype {value.dtype}")
+    return value if getattr(value.dtype, "isnative", True) else value.astype(value.dtype.newbyteorder("="))
+
+
+def beside(array: Any, x: Any) -> Array:
+    """A NumPy array that was made anew, as an array of the library that ``x`` belongs to."""
+    x = x.data if isinstance(x, Tensor) else x
+    return array if isinstance(x, ndarray) else np.asarray(array, like=x)
+
+
+def seed_for(output: Tensor, gradient: Any) -> Array:
+    """The gradient to start from: 1 for an output of one element, else the one given, checked."""
+    if gradient is None:
+        if output._array.dtype.kind == "c":
+            raise TypeError(
+                f"backward: a loss is a real number, got {describe(output)}; take its .real, .imag or np.abs first"
+            )
+        if output._array.size != 1:
+            raise ValueError(
+                f"backward: an output of shape {output.shape} needs gradient= of that shape, or .sum() first"
+            )
+        array = output._array
+        if array.ndim == 0 and (type(array) is ndarray or _capture.get() is not None):
+            return array.dtype.type(1)  # cheaper than an array, and a capture computes with it at once
+        return np.ones_like(array)
+    if not isinstance(gradient, Tensor):
+        gradient = as_data(gradient)
+    if gradient.shape != output.shape:
+        raise ValueError(f"backward: gradient= has shape {gradient.shape}, the output {output.shape}; they must agree")
+    if gradient.dtype.kind == "c" != output.dtype.kind:
+        raise TypeError(f"backward: gradient= is {gradient.dtype}, the output {output.dtype}; pass a real gradient")
+    return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
+
+
+def _keep_freed_memory() -> None:
+    """Make the C library keep freed arrays of up to 32 MB for the next step.
+
+    glibc hands a large block back to the system when it is freed, and each step pays for the same pages again, until a
+    block as large has been freed once. Measured: a step on 784-512-10 takes 1.8 ms instead of 4.3, on
+    2352-2048-512-10 26 instead of 33. The block is never written to, so it costs nothing.
+    """
+    np.empty(2**25 - 2**13, np.uint8)
+
+
+_keep_freed_memory()

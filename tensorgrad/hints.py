@@ -1,0 +1,145 @@
+"""What stands in for names that users of other libraries type: read only when a name is missing."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+
+import numpy as np
+
+from .core import status
+
+INSTEAD = {
+    "tensorgrad": {
+        "Parameter": "tg.Tensor(array, requires_grad=True)",
+        "Variable": "tg.Tensor(array, requires_grad=True)",
+        "as_tensor": "tg.Tensor(array)",
+        "asarray": "tg.Tensor(array)",
+        "from_numpy": "tg.Tensor(array)",
+        "numpy": "NumPy itself, whose functions work on Tensors",
+        "empty": "tg.Tensor(np.empty((2, 3)))",
+        "eye": "tg.Tensor(np.eye(3))",
+        "full": "tg.Tensor(np.full((2, 3), 1.0))",
+        "arange": "tg.Tensor(np.arange(3.0))",
+        "linspace": "tg.Tensor(np.linspace(0.0, 1.0, 5))",
+        "ones": "tg.Tensor(np.ones((2, 3)))",
+        "zeros": "tg.Tensor(np.zeros((2, 3)))",
+        "rand": "tg.random.uniform(size=(2, 3), rng=rng)",
+        "rand_like": "tg.random.uniform(size=x.shape, rng=rng)",
+        "randn": "tg.random.normal(size=(2, 3), rng=rng)",
+        "randn_like": "tg.random.normal(size=x.shape, rng=rng)",
+        "normal": "tg.random.normal(size=(2, 3), rng=rng)",
+        "randint": "rng.integers(0, 10, (2, 3))",
+        "randperm": "tg.random.permutation(10, rng=rng)",
+        "manual_seed": "rng = np.random.default_rng(0)",
+        "seed": "rng = np.random.default_rng(0)",
+        "PRNGKey": "rng = np.random.default_rng(0)",
+        "cat": "np.concatenate([x, x])",
+        "clamp": "np.clip(x, 0.0, 1.0)",
+        "bmm": "x @ x.T",
+        "mm": "x @ x.T",
+        "mv": "x @ x[0]",
+        "permute": "np.transpose(x, (1, 0))",
+        "unsqueeze": "np.expand_dims(x, 0)",
+        "view": "x.reshape(-1)",
+        "gather": "np.take_along_axis(x, indices, axis=1)",
+        "index_select": "np.take(x, [0, 1], axis=0)",
+        "masked_fill": "np.where(x > 0, 0.0, x)",
+        "rsqrt": "1 / np.sqrt(x)",
+        "cross_entropy": "tg.softmax_cross_entropy(x, labels)",
+        "mse_loss": "tg.nn.mse(x, x)",
+        "one_hot": "np.eye(3)[labels]",
+        "jit": "tg.compile(f)",
+        "function": "tg.compile(f)",
+        "stop_gradient": "x.detach()",
+        "inference_mode": "tg.no_grad()",
+        "set_grad_enabled": "tg.no_grad()",
+        "GradientTape": "tg.value_and_grad(f)",
+        "autograd": "tg.gradients",
+        "vmap": "axes that broadcast",
+        "training": "import tensorgrad.training",
+        "data": "import tensorgrad.data",
+        "report": "import tensorgrad.report",
+        "testing": "import tensorgrad.testing",
+        "fit": "from tensorgrad.training import fit",
+        "evaluate": "from tensorgrad.training import evaluate",
+        "predict": "from tensorgrad.training import predict",
+        "jacrev": "tg.jacobian(f)",
+        "jacfwd": "tg.jacobian(f)",
+        "linear": "x @ x.T",
+        "is_tensor": "isinstance(x, tg.Tensor)",
+        "save": "np.savez(path, **model.state_dict())",
+        "load": "model.load_state_dict(np.load(path))",
+        "device": "nothing in its place, as NumPy computes on the CPU",
+        "cuda": "nothing in its place, as NumPy computes on the CPU",
+    },
+    "tensorgrad.nn": {
+        "Linear": "tg.nn.Dense(3, 2)",
+        "Parameter": "tg.Tensor(array, requires_grad=True)",
+        "ModuleList": "a list of modules",
+        "ParameterList": "a list of Tensors",
+        "ModuleDict": "a dict of modules",
+        "ParameterDict": "a dict of Tensors",
+        "functional": "tensorgrad itself, as in tg.relu(x)",
+        "Identity": "lambda x: x",
+        "LogSoftmax": "tg.log_softmax",
+        "CrossEntropyLoss": "tg.nn.softmax_cross_entropy(x, labels)",
+        "NLLLoss": "tg.nn.softmax_cross_entropy(x, labels)",
+        "BCEWithLogitsLoss": "tg.nn.binary_cross_entropy_with_logits(x, x > 0)",
+        "MSELoss": "tg.nn.mse(x, x)",
+        "L1Loss": "tg.nn.mae(x, x)",
+        "HuberLoss": "tg.nn.huber(x, x)",
+        "SmoothL1Loss": "tg.nn.huber(x, x)",
+        "KLDivLoss": "tg.nn.kl_divergence(x, tg.softmax(x))",
+        "BatchNorm": "tg.nn.BatchNorm2d(3)",
+        "Conv": "tg.nn.Conv2d(1, 8, 3)",
+        "Swish": "tg.nn.SiLU()",
+        "init": "layer.weight.data = array",
+        "utils": "tg.optim.clip_gradients(model.parameters(), 1.0)",
+    },
+    "tensorgrad.optim": {
+        "AdamW": "tg.optim.Adam(model.parameters())",
+        "Momentum": "tg.optim.SGD(model.parameters(), 0.1, momentum=0.9)",
+        "StepLR": "tg.optim.step_decay",
+        "ExponentialLR": "tg.optim.step_decay",
+        "CosineAnnealingLR": "tg.optim.cosine_decay",
+        "ReduceLROnPlateau": "tg.optim.Plateau",
+        "LinearLR": "tg.optim.warm_up",
+        "lr_scheduler": "tg.optim.cosine_decay",
+        "clip_grad_norm_": "tg.optim.clip_gradients(model.parameters(), 1.0)",
+    },
+}
+"""For each package the names that others have, and the expression, statement or thing to use here."""
+
+SHORT = {"tensorgrad": "tg", "tensorgrad.nn": "tg.nn", "tensorgrad.optim": "tg.optim"}
+
+
+def missing(package: str, name: str) -> AttributeError:
+    """The error for a name that a package does not have.
+
+    >>> import tensorgrad as tg
+    >>> tg.exp
+    Traceback (most recent call last):
+    AttributeError: module 'tensorgrad' has no attribute 'exp'; NumPy's functions work on Tensors: use np.exp
+    >>> tg.nn.Linear
+    Traceback (most recent call last):
+    AttributeError: module 'tensorgrad.nn' has no attribute 'Linear'; use tg.nn.Dense(3, 2)
+    """
+    hint = "" if name[:1] == "_" else _hint(package, name)
+    return AttributeError(f"module {package!r} has no attribute {name!r}{hint and '; ' + hint}")
+
+
+def _hint(package: str, name: str) -> str:
+    if name in INSTEAD[package]:
+        return f"use {INSTEAD[package][name]}"
+    for other, short in SHORT.items():
+        if name in getattr(sys.modules[other], "__all__", ()):
+            return f"use {short}.{name}"
+    of_numpy = getattr(np, name, None)
+    if isinstance(of_numpy, (type, float)):
+        return f"use np.{name}"
+    if name in ("linalg", "fft") or (callable(of_numpy) and status(of_numpy) != "refused"):
+        return f"NumPy's functions work on Tensors: use np.{name}"
+    known = {each.lower(): each for each in sys.modules[package].__all__}
+    similar = get_close_matches(name.lower(), known, 1, cutoff=0.75)
+    return f"did you mean {known[similar[0]]!r}?" if similar else ""

@@ -1,0 +1,179 @@
+"""Random numbers, drawn anew in every call, compiled or not: normal and uniform ones, and permutations."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import numpy as np
+
+from ..core import beside
+from ..core.context import drawn, verified
+from .operands import as_operand, in_dtype, without_history
+
+
+def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:
+    """Normal random numbers ``loc + scale * noise``, differentiable in ``loc`` and ``scale``.
+
+    In float64 they are those of ``rng.normal(loc, scale, size)``, in lower precision the noise is drawn in float32.
+
+    Parameters
+    ----------
+    loc, scale
+        Mean and standard deviation: numbers, arrays or Tensors that broadcast together; ``scale`` not negative.
+    size
+        Shape of the result, an integer or a tuple; None takes that of ``loc`` and ``scale``.
+    rng
+        NumPy random generator that draws the noise.
+    dtype
+        Of the result, a floating one; None takes that of ``loc`` and ``scale``, for Python numbers float64.
+
+    Returns
+    -------
+    Tensor or array
+        A Tensor if ``loc`` or ``scale`` is one.
+
+    Raises
+    ------
+    TypeError
+        If ``rng`` is no generator, or the numbers are not real.
+    ValueError
+        If a ``scale`` is negative or ``size`` does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> scale = tg.Tensor([1.0, 10.0], requires_grad=True)
+    >>> noise = tg.random.normal(0.0, scale, rng=np.random.default_rng(0))
+    >>> noise
+    Tensor([ 0.12573022, -1.32104863], requires_grad=True)
+    >>> noise.sum().backward()
+    >>> scale.grad
+    array([ 0.12573022, -0.13210486])
+    >>> tg.random.normal(size=(2, 3), rng=np.random.default_rng(0), dtype=np.float32).dtype
+    dtype('float32')
+    """
+    loc, scale, shape, dtype = _settled("normal", {"loc": loc, "scale": scale}, size, rng, dtype)
+    verified(_check_scale, without_history(scale))
+    return loc + scale * _noise(rng, np.random.Generator.standard_normal, shape, dtype, loc, scale)
+
+
+def uniform(low: Any = 0.0, high: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:
+    """Uniform random numbers ``low + (high - low) * noise``, differentiable in ``low`` and ``high``.
+
+    In float64 they are those of ``rng.uniform(low, high, size)``, in lower precision the noise is drawn in float32.
+
+    Parameters
+    ----------
+    low, high
+        Limits, the upper one excluded but for rounding: numbers, arrays or Tensors that broadcast together.
+    size, rng, dtype
+        As for :func:`normal`.
+
+    Returns
+    -------
+    Tensor or array
+        A Tensor if ``low`` or ``high`` is one.
+
+    Raises
+    ------
+    TypeError
+        If ``rng`` is no generator, or the limits are not real.
+    ValueError
+        If a ``high`` is below its ``low`` or ``size`` does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.random.uniform(-1.0, 1.0, 3, rng=np.random.default_rng(0)).round(3)
+    array([ 0.274, -0.46 , -0.918])
+    """
+    low, high, shape, dtype = _settled("uniform", {"low": low, "high": high}, size, rng, dtype)
+    width = high - low
+    verified(_check_width, without_history(width))
+    return low + width * _noise(rng, np.random.Generator.random, shape, dtype, low, high)
+
+
+def permutation(x: Any, axis: int = 0, *, rng: np.random.Generator) -> Any:
+    """The integers below ``x`` in random order; or ``x`` itself, an array or a Tensor, in random order along an axis.
+
+    Parameters
+    ----------
+    x
+        An integer, or an array or Tensor of at least one dimension.
+    axis
+        Along which ``x`` is reordered.
+    rng
+        NumPy random generator that draws the order.
+
+    Raises
+    ------
+    TypeError
+        If ``rng`` is no generator.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.random.permutation(4, rng=np.random.default_rng(0))
+    array([2, 0, 1, 3])
+    >>> tg.random.permutation(tg.Tensor([1.0, 2.0, 3.0, 4.0]), rng=np.random.default_rng(0))
+    Tensor([3., 1., 2., 4.])
+    """
+    check_generator("random.permutation", rng)
+    if isinstance(x, (int, np.integer)):
+        return drawn(rng, lambda rng: rng.permutation(x))
+    x = as_operand(x)
+    return np.take(x, drawn(rng, lambda rng: rng.permutation(x.shape[axis])), axis=axis)
+
+
+def check_generator(name: str, rng: Any) -> None:
+    """Raise unless ``rng`` is a generator; a seed would draw the same numbers in every call."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"{name}: rng must be a NumPy generator, made once outside of the function, such as "
+            f"rng = np.random.default_rng(0), got {rng!r}"
+        )
+
+
+def _settled(name: str, bounds: dict[str, Any], size: Any, rng: Any, dtype: Any) -> tuple[Any, Any, Any, Any]:
+    """Both bounds in the dtype of the result, its shape and its dtype."""
+    check_generator(f"random.{name}", rng)
+    arrays: list[Any] = [x if isinstance(x, (int, float)) else as_operand(x) for x in bounds.values()]
+    for bound, x in zip(bounds, arrays):
+        if getattr(x, "dtype", np.dtype(float)).kind not in "fiub":
+            raise TypeError(f"random.{name}: {bound} must be real, got {x.dtype}")
+    dtype = np.dtype(np.result_type(0.0, *(x.dtype for x in arrays if hasattr(x, "dtype"))) if dtype is None else dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"random.{name}: dtype must be a floating one, such as np.float32, got {dtype}")
+    shapes = [np.shape(x) for x in arrays]
+    shape = np.broadcast_shapes(*shapes) if size is None else np.broadcast_shapes(size)
+    if not all(_broadcasts(own, shape) for own in shapes):
+        raise ValueError(
+            f"random.{name}: {' and '.join(bounds)} of shapes {' and '.join(map(str, shapes))} must broadcast to the "
+            f"size {shape}"
+        )
+    numbers = (int, float, np.generic)
+    first, second = (np.asarray(x, dtype) if isinstance(x, numbers) else in_dtype(x, dtype) for x in arrays)
+    return first, second, shape, dtype
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
+
+
+def _noise(rng: np.random.Generator, draw: Callable[..., Any], shape: Any, dtype: Any, *beside_these: Any) -> Any:
+    """Random numbers of a method of the generator, from the library of arrays that the others are of."""
+    precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64
+    noise = in_dtype(drawn(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)
+    for x in beside_these:
+        noise = beside(noise, x)
+    return noise
+
+
+def _check_scale(scale: Any) -> None:
+    if (scale < 0).any():
+        raise ValueError(f"random.normal: scale must not be negative, got {scale.min()}; np.exp of it is positive")
+
+
+def _check_width(width: Any) -> None:
+    if (width < 0).any():
+        raise ValueError(f"random.uniform: high must not be below low, got high - low = {width.min()}")

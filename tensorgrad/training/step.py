@@ -1,0 +1,191 @@
+"""One training step, and what is looked at in the first one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
+
+import numpy as np
+
+from ..core import Op, Tensor
+from ..core.context import verified
+from ..nn import BatchNorm1d, Module, softmax_cross_entropy
+from ..optim import Optimiser, clip_gradients
+from .examples import check_logits
+
+Step = Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
+"""A function of inputs and labels that updates parameters and returns the loss and the logits."""
+
+_SHOWN = 3
+
+
+class LossNotFinite(ArithmeticError):
+    """Raised by a training step whose loss is infinite or NaN; nothing has been updated."""
+
+    def __init__(self, loss: float) -> None:
+        super().__init__(f"the loss became {loss}")
+        self.loss = loss
+
+
+def training_step(
+    model: Module, optimiser: Optimiser, max_norm: float | None = None, first: FirstStep | None = None
+) -> Step:
+    """The function that does one update and returns the batch's cross-entropy, without penalties, and its logits.
+
+    It can be compiled: ``tensorgrad.compile(training_step(model, optimiser))``. ``first`` is shown what the first call
+    computes, before anything is updated.
+
+    Raises
+    ------
+    LossNotFinite
+        By the function, before anything is updated.
+    """
+
+    def step(inputs: Any, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+        optimiser.zero_grad()
+        logits = model(inputs)
+        if first is not None:
+            first.see_logits(logits)
+        loss: Tensor = softmax_cross_entropy(logits, labels)
+        verified(_check_finite, loss.numpy(), now=False)
+        total = loss + model.penalty()
+        if first is not None:
+            first.see_loss(total)
+        total.backward()
+        if max_norm is not None:
+            clip_gradients(optimiser.parameters, max_norm)
+        optimiser.step()
+        return loss, logits
+
+    return step
+
+
+def _check_finite(loss: np.ndarray) -> None:
+    if not math.isfinite(loss):
+        raise LossNotFinite(float(loss))
+
+
+class FirstStep:
+    """Checks the first step of a training: that labels fit the logits, and that what is computed with is optimised.
+
+    Attributes
+    ----------
+    warning
+        What is wrong with the parameters, in a sentence; empty where nothing is.
+    """
+
+    def __init__(self, model: Module, optimiser: Optimiser, labels: Mapping[str, np.ndarray]) -> None:
+        self.warning = ""
+        self._model, self._optimiser, self._labels, self._done = model, optimiser, labels, False
+
+    def see_logits(self, logits: Any) -> None:
+        """Raise if the labels do not fit."""
+        if self._done:
+            return
+        if isinstance(logits, np.ndarray):
+            raise TypeError("fit: the network gives logits without a history, as an array; let it compute with Tensors")
+        for name, labels in self._labels.items():
+            check_logits("fit", name, logits, labels)
+
+    def see_loss(self, loss: Tensor) -> None:
+        """Raise if no parameter takes part in it; note those that are not optimised."""
+        if self._done:
+            return
+        self._done = True
+        used = _leaves(loss)
+        optimised = {id(parameter) for parameter in self._optimiser.parameters}
+        if not any(id(leaf) in optimised for leaf in used):
+            raise ValueError(
+                "fit: the loss depends on none of the optimiser's parameters, so there is nothing to train; compute "
+                "the output of the network with them, as Tensors"
+            )
+        left_out = [leaf for leaf in used if id(leaf) not in optimised]
+        self.warning = _of_left_out(self._model, left_out) if left_out else ""
+
+
+def _leaves(loss: Tensor) -> list[Tensor]:
+    """The Tensors that gradients of a loss are collected for."""
+    met: dict[int, Tensor] = {}  # keeps them, so that no identity is taken twice
+    stack = [loss]
+    while stack:
+        tensor = stack.pop()
+        if tensor.requires_grad and id(tensor) not in met:
+            met[id(tensor)] = tensor
+            operands = tensor.creator[1] if tensor.creator is not None else ()
+            stack.extend(operand for operand in operands if isinstance(operand, Tensor))
+    return [tensor for tensor in met.values() if tensor.creator is None]
+
+
+def _of_left_out(model: Module, parameters: list[Tensor]) -> str:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    known = [names[id(parameter)] for parameter in parameters if id(parameter) in names]
+    if known:
+        return (
+            f"fit: not among the optimiser's parameters, so not trained, though part of the loss: {_listed(known)}; "
+            "make the optimiser of model.parameters(), or freeze what is to stay with requires_grad = False"
+        )
+    shapes = _listed(str(parameter.shape) for parameter in parameters)
+    return (
+        f"fit: not found by model.parameters(), so not trained, though part of the loss: tensors of shape {shapes}; "
+        "hold them, or the layers they belong to, in attributes of a Module, or freeze them with requires_grad = False"
+    )
+
+
+def warning_of_unused(model: Module, optimiser: Optimiser) -> str:
+    """In a sentence, which parameters have never been updated, because the loss does not depend on them; or nothing."""
+    counts = list(zip(optimiser.parameters, optimiser.updates))
+    unused = {id(parameter) for parameter, count in counts if not count and parameter.requires_grad}
+    if not unused or len(unused) == len(counts):  # all: an optimiser of another kind, which does not count
+        return ""
+    names = _listed(name for name, parameter in model.named_parameters() if id(parameter) in unused)
+    return (
+        f"fit: no gradient in a whole epoch, as the loss does not depend on it: {names}; use it in forward, or leave "
+        "it out of the model"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+# What kind of network it is
+
+
+def takes_no_single_example(model: Module) -> bool:
+    """Whether a batch of one example is too small for it: one value for each channel has no variance."""
+    return any(isinstance(module, BatchNorm1d) for module in model.modules())
+
+
+def is_from_library(model: Module, optimiser: Optimiser) -> bool:
+    """Whether all code that a step runs is of this library, or a ufunc: nothing counts, or asks for types, in Python.
+
+    >>> import numpy as np, tensorgrad as tg
+    >>> network = tg.nn.Sequential(tg.nn.Dense(2, 3), np.tanh)
+    >>> is_from_library(network, tg.optim.SGD(network.parameters()))
+    True
+    """
+    held = [value for name, value in vars(optimiser).items() if name != "lr"]  # which is called in each step as it is
+    for module in model.modules():
+        held += vars(module).values()
+    return all(_is_own(type(part)) for part in (optimiser, *model.modules())) and all(map(_is_known, held))
+
+
+def _is_known(value: Any) -> bool:
+    """Whether there is no function of the user's in what a network or an optimiser holds."""
+    if isinstance(value, dict):
+        return all(map(_is_known, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_known, value))
+    if isinstance(value, Op):
+        return _is_known(value.forward)
+    if isinstance(value, (Module, np.ufunc)) or not callable(value):
+        return True
+    return _is_own(value)
+
+
+def _is_own(definition: Any) -> bool:
+    """Whether a class or function is of this library."""
+    return str(getattr(definition, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]

@@ -1,0 +1,80 @@
+"""Names of other libraries: each is answered with something here that works."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import hints
+
+PROSE = {"NumPy itself,", "axes that", "nothing in", "a list", "a dict", "tensorgrad itself,"}
+NAMES = [(package, name) for package, names in hints.INSTEAD.items() for name in names]
+
+
+def instead(package, name):
+    start, _, hint = str(hints.missing(package, name)).partition("; ")
+    assert start == f"module '{package}' has no attribute '{name}'"
+    return hint
+
+
+@pytest.mark.parametrize("package, name", NAMES)
+def test_what_is_named_instead_works(package, name, tmp_path):
+    hint = instead(package, name)
+    assert hint.startswith("use ")
+    code = hint[len("use ") :]
+    if " ".join(code.split()[:2]) in PROSE:
+        return
+    model = tg.nn.Sequential(tg.nn.Dense(3, 2))
+    np.savez(tmp_path / "w.npz", **model.state_dict())
+    model(np.ones((2, 3))).sum().backward()
+    names = {
+        "tg": tg,
+        "np": np,
+        "x": tg.Tensor(np.arange(1.0, 10).reshape(3, 3), requires_grad=True),
+        "array": np.ones((3, 2), np.float32),
+        "indices": np.zeros((3, 1), int),
+        "labels": np.array([0, 2, 1]),
+        "rng": np.random.default_rng(0),
+        "f": np.sum,
+        "model": model,
+        "layer": model[0],
+        "path": tmp_path / "w.npz",
+    }
+    exec(code, names)
+
+
+@pytest.mark.parametrize(
+    "package, name, hint",
+    [
+        ("tensorgrad", "exp", "NumPy's functions work on Tensors: use np.exp"),
+        ("tensorgrad", "sum", "NumPy's functions work on Tensors: use np.sum"),
+        ("tensorgrad", "linalg", "NumPy's functions work on Tensors: use np.linalg"),
+        ("tensorgrad", "float32", "use np.float32"),
+        ("tensorgrad", "pi", "use np.pi"),
+        ("tensorgrad", "Dense", "use tg.nn.Dense"),
+        ("tensorgrad", "Adam", "use tg.optim.Adam"),
+        ("tensorgrad.nn", "Adam", "use tg.optim.Adam"),
+        ("tensorgrad.nn", "relu", "use tg.relu"),
+        ("tensorgrad", "sofmax", "did you mean 'softmax'?"),
+        ("tensorgrad.nn", "Relu", "did you mean 'ReLU'?"),
+        ("tensorgrad", "roots", ""),
+        ("tensorgrad", "quux", ""),
+        ("tensorgrad.optim", "_private", ""),
+    ],
+)
+def test_other_names(package, name, hint):
+    assert instead(package, name) == hint
+    with pytest.raises(AttributeError, match=f"^module '{package}' has no attribute '{name}'"):
+        getattr(sys.modules[package], name)
+
+
+def test_no_name_that_exists_has_a_hint():
+    for package, name in NAMES:
+        assert name not in sys.modules[package].__all__, f"{package}.{name} exists"
+
+
+def test_the_lower_case_tensor_of_pytorch():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    assert isinstance(x, tg.Tensor) and x.requires_grad
+    assert tg.tensor([1, 2], dtype=np.float32).dtype == np.float32
