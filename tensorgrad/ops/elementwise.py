@@ -109,8 +109,14 @@ _QUICK_POWERS: dict[float, Callable[[Any], Any]] = {
 """Powers within two units in the last place; further products would round more."""
 
 
+def _as_number(y: Any, x: Any) -> Any:
+    """A NumPy scalar as a Python number, where beside ``x`` it counts for no more than that."""
+    return y.item() if isinstance(y, np.generic) and np.result_type(x, y) == getattr(x, "dtype", None) else y
+
+
 def _power(x: Any, y: Any) -> Any:
     """NumPy's power takes 50 times as long where the base is negative, so whole exponents are kept away from it."""
+    y = _as_number(y, x)
     if type(y) not in (int, float) or getattr(getattr(x, "dtype", None), "kind", "") != "f":
         return np.power(x, y)
     if (quick := _QUICK_POWERS.get(y)) is not None:
@@ -123,7 +129,7 @@ def _power(x: Any, y: Any) -> Any:
 
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0 and where infinite exponents give 0, though the formula says 0 times infinity."""
-    x = _typed(x, out)
+    y, x = _as_number(y, x), _typed(x, out)
     if isinstance(y, (int, float, complex)) and abs(y) != np.inf:
         return g * (y * OPS["power"](x, y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
