@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from string import ascii_letters
 from typing import Any, Callable
 
 import numpy as np
@@ -47,20 +48,15 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
     def __array__(self, *args: Any, **keywords: Any) -> ndarray:
         raise TypeError("a gradient rule must not convert a gradient to an array; use NumPy's functions on it as it is")
 
-    def zeros_kept(self, part: Any) -> Any:
-        """The gradient ``part`` that an elementwise rule made of this one, 0 where this one is: a row has no part in an
-        element that it does not lead to, not even where the derivative there is NaN or infinite.
-        """
-        if not isinstance(part, Rows) or part.shape != self.shape or np.isfinite(part.stack).all():
-            return part
-        return Rows(np.where(self.stack == 0, 0, part.stack).astype(part.dtype))
-
     # NumPy's functions
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         of_matrices = ufunc is np.matmul and all(np.ndim(x) >= 2 for x in inputs)
         if method == "__call__" and not settings and ufunc.nout == 1 and (ufunc.signature is None or of_matrices):
-            return Rows(ufunc(*_aligned(inputs)))
+            operands = _aligned(inputs)
+            if ufunc in (np.multiply, np.divide, np.matmul) and not all(_is_harmless(ufunc, x) for x in inputs):
+                return Rows(_zero_kept(ufunc, operands, inputs))
+            return Rows(ufunc(*operands))
         return _each(getattr(ufunc, method), inputs, settings)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, settings: Any) -> Any:
@@ -68,6 +64,8 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
             return args[0]
         if function is np.where and len(args) == 3:
             return Rows(np.where(*_aligned(args)))
+        if function is np.einsum and len(args) == 3 and "->" in args[0]:
+            return _einsum(*args, **settings)
         method = _METHODS.get(function)
         if method is not None and isinstance(args[0], Rows):
             return method(*args, **settings)
@@ -140,6 +138,51 @@ def _aligned(operands: Any, ndim: int = 0) -> list[Any]:
     return [
         x.stack.reshape(len(x.stack), *(1,) * (ndim - x.ndim), *x.shape) if isinstance(x, Rows) else x for x in operands
     ]
+
+
+def _is_harmless(ufunc: np.ufunc, x: Any) -> bool:
+    """Whether 0 times an operand, or 0 divided by it, is 0."""
+    return isinstance(x, Rows) or bool(np.isfinite(x).all() and (ufunc is not np.divide or np.all(x)))
+
+
+def _zero_kept(ufunc: np.ufunc, operands: list[Any], inputs: Any) -> Any:
+    """A product or quotient in which a gradient of 0 times NaN or infinity is 0.
+
+    A row of a Jacobian has zeros where its output does not depend on an element; so it has none of that one's NaN.
+    """
+    with np.errstate(invalid="ignore"):
+        result = ufunc(*operands)
+    rows = [isinstance(x, Rows) for x in inputs]
+    if all(rows) or (ufunc is np.divide and not rows[0]):
+        return result
+    if ufunc is not np.matmul:
+        return np.where(operands[rows.index(True)] == 0, 0, result)
+    return _zero_kept_in_sums(ufunc, operands, rows, result)
+
+
+def _zero_kept_in_sums(function: Callable[..., Any], operands: Any, rows: list[bool], result: Any) -> Any:
+    """``result``, a sum of products, without what 0 times NaN or infinity has added."""
+    counts = function(*(x != 0 if is_row else ~np.isfinite(x) for x, is_row in zip(operands, rows)))
+    rest = function(*(x if is_row else np.where(np.isfinite(x), x, 0) for x, is_row in zip(operands, rows)))
+    return np.where(counts, result, rest)
+
+
+def _einsum(subscripts: str, first: Any, second: Any, optimize: Any = False) -> Rows:
+    """Of two operands, for all rows at once: their number is one more label."""
+    inputs, output = subscripts.split("->")
+    label = next(letter for letter in ascii_letters if letter not in subscripts)
+    rows = [isinstance(x, Rows) for x in (first, second)]
+    operands = [x.stack if is_row else x for x, is_row in zip((first, second), rows)]
+    labels = [label + own if is_row else own for own, is_row in zip(inputs.split(","), rows)]
+
+    def summed(*arrays: Any) -> Any:
+        return np.einsum(f"{','.join(labels)}->{label}{output}", *arrays, optimize=optimize)
+
+    with np.errstate(invalid="ignore"):
+        result = summed(*operands)
+    if all(rows) or all(np.isfinite(x).all() for x, is_row in zip(operands, rows) if not is_row):
+        return Rows(result)
+    return Rows(_zero_kept_in_sums(summed, operands, rows, result))
 
 
 def _row(tree: Any, i: int) -> Any:

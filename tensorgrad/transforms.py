@@ -294,7 +294,19 @@ def _pulled(
     else:
         with recorded():
             output, seed = (packed(parts) for parts in zip(*pairs))
-    return swept(output, variables, seed, create_graph, retain_graph)
+    if create_graph or not _goes_by_rows(output) or np.all(seed.data if isinstance(seed, Tensor) else seed):
+        return swept(output, variables, seed, create_graph, retain_graph)
+    found = swept(output, variables, seed, create_graph, retain_graph=True)
+    if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which Rows keep at 0
+        row = _stack(output, variables, np.expand_dims(seed.data if isinstance(seed, Tensor) else seed, 0))
+        blocks = next(_blocks(row, [Tensor(np.zeros(1))], variables))
+        return [block.reshape(variable.shape) for block, variable in zip(blocks, variables)]
+    return found
+
+
+def _goes_by_rows(output: Tensor) -> bool:
+    """Whether rules can be called with a stack of gradients: of NumPy's arrays, and while nobody watches."""
+    return type(output.data) is ndarray and not isinstance(_recording.get(), Watcher)
 
 
 def packed(parts: Sequence[Any]) -> Any:
@@ -661,8 +673,7 @@ def _dummy(output: Tensor) -> Tensor:
 def _gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> Any:
     """A row of gradients of ``wanted`` for each element of ``output``, which has one axis."""
     seeds = np.eye(output.size, dtype=output.dtype)
-    watched = isinstance(_recording.get(), Watcher)
-    if live or watched or type(output.data) is not ndarray:
+    if live or not _goes_by_rows(output):
         rows = [swept(output, wanted, beside(seed, output), create_graph=live, retain_graph=True) for seed in seeds]
         matrix = np.stack([packed(row) for row in rows])
         return matrix if live else matrix.data

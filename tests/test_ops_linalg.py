@@ -715,3 +715,32 @@ def test_large_einsum_products_agree_with_small_ones():
     np.testing.assert_allclose(
         np.einsum("bij,bjk->bki", tg.Tensor(a), tg.Tensor(b)).numpy(), (a @ b).swapaxes(1, 2), rtol=1e-10, atol=1e-12
     )
+
+
+# Sparse matrices are refused in one sentence, on either side, whoever is asked first
+
+PRODUCTS = {
+    "S @ x": lambda s, x: s @ x,
+    "x @ S": lambda s, x: x @ s,
+    "S * x": lambda s, x: s * x,
+    "x * S": lambda s, x: x * s,
+    "S + x": lambda s, x: s + x,
+    "x - S": lambda s, x: x - s,
+    "np.dot": np.dot,
+    "np.matmul": lambda s, x: np.matmul(x, s),
+    "np.einsum": lambda s, x: np.einsum("ij,j->i", s, x),
+    "a Tensor of it": lambda s, x: tg.Tensor(s) @ x,
+}
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "csc_array", "coo_array", "dia_matrix"])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_sparse_matrices_are_refused_with_a_remedy_that_works(name, kind):
+    product = PRODUCTS[name]
+    dense = np.array([[2.0, 0.0], [1.0, 3.0]])
+    sparse = getattr(pytest.importorskip("scipy.sparse"), kind)(dense)
+    variable = tg.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match=r"tensorgrad\.Tensor\(S\.toarray\(\)\)"):
+        product(sparse, variable)
+    product(sparse.toarray(), variable).sum().backward()
+    assert np.isfinite(variable.grad).all()

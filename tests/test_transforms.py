@@ -1100,3 +1100,55 @@ def test_assigning_results_to_a_plain_array_names_what_collects_them(transform):
     transform(lambda b: f(b, lambda b: tg.Tensor(np.zeros(2))))(b)
     with pytest.raises(ValueError, match="setting an array element with a sequence"):
         transform(lambda b: b[0] * np.array([[1.0, 2.0], [3.0]], float).sum())(b)
+
+
+# A bad element concerns those rows of a Jacobian alone that depend on it
+
+NAN, BAD_ROW = np.nan, np.array([[1.0, np.nan], [3.0, 4.0]])
+ROWS_WITH_A_BAD_ONE = {
+    "outside of the domain": (lambda x: x * np.log(np.cos(x)), np.array([6.0, 8.0, 7.0]), [1]),
+    "NaN": (lambda x: x * x, np.array([1.0, NAN, 3.0]), [1]),
+    "a pole": (lambda x: 1 / x, np.array([0.0, 2.0, 3.0]), [0]),
+    "0 / 0": (lambda x: np.sin(x) / x, np.array([0.0, 2.0, 3.0]), [0]),
+    "a vertical tangent": (np.sqrt, np.array([4.0, 0.0, 9.0]), [1]),
+    "more rows than columns": (lambda x: np.stack([np.log(x), x, np.sqrt(x)]), np.array([-1.0, 2.0]), [4]),
+    "not chosen": (lambda x: np.where(x > 1, np.log(x - 2), x), np.array([2.0, 2.5, 3.0]), [0]),
+    "a matrix product": (lambda w: (BAD_ROW @ w).sum(axis=1), np.ones((2, 2)), [0]),
+    "the other product": (lambda w: (w @ BAD_ROW.T).sum(axis=0), np.ones((2, 2)), [0]),
+    "einsum": (lambda w: np.einsum("ij,jk->i", BAD_ROW, w), np.ones((2, 2)), [0]),
+    "einsum of three": (lambda w: np.einsum("ij,jk,kl->i", BAD_ROW, w, np.ones((2, 3))), np.ones((2, 2)), [0]),
+    "norms": (lambda x: np.linalg.norm(x, axis=1), BAD_ROW, [0]),
+    "products": (lambda x: np.prod(x, axis=1), BAD_ROW, [0]),
+    "standard deviations": (lambda x: np.std(x, axis=1), BAD_ROW, [0]),
+    "softmax": (tg.softmax, BAD_ROW, [0, 1]),
+}
+
+
+@pytest.mark.parametrize("name", ROWS_WITH_A_BAD_ONE)
+def test_a_bad_element_concerns_only_the_rows_that_depend_on_it(name):
+    f, x, bad = ROWS_WITH_A_BAD_ONE[name]
+    with np.errstate(all="ignore"):
+        matrix = tg.jacobian(f)(x).reshape(-1, x.size)
+        value, pullback = tg.vjp(f, x)
+        rows = [pullback(seed.reshape(value.shape))[0].reshape(-1) for seed in np.eye(value.size)]
+    others = [row for row in range(len(matrix)) if row not in bad]
+    assert not np.isfinite(matrix[bad]).all(axis=1).any()  # the others are not finite because nothing is reported
+    assert np.isfinite(matrix[others]).all()
+    np.testing.assert_array_equal(np.array(rows)[others], matrix[others])
+
+
+def test_a_bad_element_concerns_only_its_own_second_derivatives():
+    x, unit = np.array([6.0, 8.0, 7.0]), np.array([1.0, 0.0, 1.0])
+
+    def f(x):
+        return x**3 * np.log(np.cos(x))
+
+    with np.errstate(all="ignore"):
+        matrix = tg.hessian(lambda x: f(x).sum())(x)
+        product = tg.hvp(lambda x: f(x).sum(), x, unit)
+        _, tangent = tg.jvp(f, (x,), (unit,))
+        apart = np.array([tg.grad(tg.grad(f))(element) for element in x])
+    assert np.isnan(matrix[1, 1])
+    np.testing.assert_allclose(matrix, np.diag(np.where([True, False, True], apart, np.nan)), rtol=1e-12)
+    np.testing.assert_allclose(product, np.where(unit > 0, apart, 0))
+    assert np.isfinite(tangent[[0, 2]]).all()

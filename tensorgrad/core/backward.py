@@ -60,7 +60,6 @@ def backward_pass(
         youngest_first.append((-output.order, output))
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     in_place = watcher is None and _capture.get() is None
-    zeros_kept = getattr(type(seed), "zeros_kept", None)  # of many gradients at once: see tensorgrad.rows
     while youngest_first:
         node = heappop(youngest_first)[1]
         gradient = gradients.pop(node)
@@ -99,8 +98,6 @@ def backward_pass(
                     part = rule(gradient, out, *values, **settings)
                 else:
                     continue
-                if zeros_kept is not None and op.broadcasts:
-                    part = zeros_kept(gradient, part)
                 if watcher is not None:
                     watcher.differentiated(node, index, part)
                 if part.shape != operand.shape or part.dtype != operand.dtype:

@@ -29,7 +29,7 @@ from . import (  # noqa: F401 (they declare these ops)
     signals,
     statistics,
 )
-from .operands import quotient
+from .kinks import quotient, slope_at_kink
 
 # The parts of complex numbers
 
@@ -56,7 +56,8 @@ def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
 def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
     if (multiple := quotient(g, out)) is not None:
         return multiple * x
-    return g * (_unit(x, out) if _is_complex(x) else np.sign(x))
+    slope, part = slope_at_kink(g, out), g * (_unit(x, out) if _is_complex(x) else np.sign(x))
+    return part if slope is None else np.where(x == 0, slope * x, part)
 
 
 declare(  # at 0, of a complex number as of a real one, all derivatives are 0; those of its square are exact

@@ -457,7 +457,9 @@ def _undefined_sample(draw: samples.Draw) -> Any:
 
 _undefined_where: Op = declare(
     "undefined_where",
-    lambda x, undefined: x / np.where(undefined, np.nan, 1).astype(np.finfo(x.dtype).dtype),
+    lambda x, undefined: np.divide(  # with a keyword, as Rows of gradients leave 0 / NaN at 0 otherwise
+        x, np.where(undefined, np.nan, 1).astype(np.finfo(x.dtype).dtype), casting="same_kind"
+    ),
     lambda g, out, x, undefined: _undefined_where(g, undefined),
     None,
     sample=_undefined_sample,

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, beside, declare, implements
-from .operands import quotient
+from .kinks import quotient, slope_at_kink
 
 
 def _typed(value: Any, out: Any) -> Any:
@@ -109,8 +109,14 @@ _QUICK_POWERS: dict[float, Callable[[Any], Any]] = {
 """Powers within two units in the last place; further products would round more."""
 
 
+def _as_number(y: Any, x: Any) -> Any:
+    """A NumPy scalar as a Python number, where beside ``x`` it counts for no more than that."""
+    return y.item() if isinstance(y, np.generic) and np.result_type(x, y) == getattr(x, "dtype", None) else y
+
+
 def _power(x: Any, y: Any) -> Any:
     """NumPy's power takes 50 times as long where the base is negative, so whole exponents are kept away from it."""
+    y = _as_number(y, x)
     if type(y) not in (int, float) or getattr(getattr(x, "dtype", None), "kind", "") != "f":
         return np.power(x, y)
     if (quick := _QUICK_POWERS.get(y)) is not None:
@@ -123,7 +129,7 @@ def _power(x: Any, y: Any) -> Any:
 
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1); 0 for 0^0 and where infinite exponents give 0, though the formula says 0 times infinity."""
-    x = _typed(x, out)
+    y, x = _as_number(y, x), _typed(x, out)
     if isinstance(y, (int, float, complex)) and abs(y) != np.inf:
         return g * (y * OPS["power"](x, y - 1)) if y != 0 else g * np.zeros_like(x)
     y = _typed(y, out)
@@ -145,7 +151,8 @@ def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
         return multiple * x
     infinite = np.isinf(x)
     limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
-    return g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
+    slope, part = slope_at_kink(g, out), g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
+    return part if slope is None else np.where(out == 0, slope * x, part)
 
 
 declare(
@@ -310,8 +317,10 @@ declare(
 
 
 def _fabs_rule(g: Any, out: Any, x: Any) -> Any:
-    multiple = quotient(g, out)
-    return g * np.sign(x) if multiple is None else multiple * x
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
+    slope = slope_at_kink(g, out)
+    return g * np.sign(x) if slope is None else np.where(x == 0, slope * x, g * np.sign(x))
 
 
 declare("fabs", np.fabs, _fabs_rule, sample=samples.unary(avoid=[0]))

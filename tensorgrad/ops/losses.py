@@ -152,7 +152,8 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     if values.dtype.kind in "iu" and values.shape == shape[:-1]:
 
         def check_range(values: Any) -> None:
-            if values.view(f"u{values.itemsize}").max() >= shape[-1]:  # as unsigned, negative ones are huge
+            unsigned = values.view(values.dtype.str.replace("i", "u"))  # in which negative ones are huge
+            if unsigned.max() >= shape[-1]:
                 wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
                 raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
 

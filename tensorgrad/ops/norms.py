@@ -10,7 +10,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import samples
 from ..core import OPS, declare, implements
 from .decompositions import check_matrices
-from .operands import as_operand, in_single, quotient
+from .kinks import quotient, slope_at_kink
+from .operands import as_operand, in_single
 from .reductions import restored
 
 squared_norm = declare(
@@ -35,15 +36,21 @@ def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = Fals
     return np.power(powers.sum(axis=axis, keepdims=keepdims), 1 / order)
 
 
-@in_single
 def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
+    if order != 2:
+        return _norm_gradient(g, out, x, None, order=order, axis=axis, keepdims=keepdims)
+    if (multiple := quotient(g, out)) is not None:
+        return x * restored(multiple, x, axis, keepdims)
+    return _norm_gradient(g, out, x, slope_at_kink(g, out), order=order, axis=axis, keepdims=keepdims)
+
+
+@in_single
+def _norm_gradient(g: Any, out: Any, x: Any, slope: Any, order: float, axis: Any, keepdims: bool) -> Any:
     """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0, or the norm overflows.
 
     In an infinite norm only infinite elements count, as 1 or -1 each, and they share its gradient; but in that of order
     2 theirs is NaN, as this would triple the time of the one norm that is often differentiated.
     """
-    if order == 2 and (multiple := quotient(g, out)) is not None:
-        return x * restored(multiple, x, axis, keepdims)
     g, out = restored(g, x, axis, keepdims), restored(out, x, axis, keepdims)
     if x.dtype.kind != "c" and order != 2:
         infinite, overflown = np.isinf(x), np.isinf(out)
@@ -61,7 +68,8 @@ def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool
         powers = np.where(x == 0, 0, x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 2)
     else:
         powers = np.sign(x) * np.power(np.where(x == 0, 1, np.abs(x)), order - 1)
-    return powers * (g * np.where(flat, 0, np.power(np.where(flat, 1, out), 1 - order)))
+    factor = g * np.where(flat, 0, np.power(np.where(flat, 1, out), 1 - order))
+    return powers * (factor if slope is None else np.where(out == 0, restored(slope, x, axis, keepdims), factor))
 
 
 def _norm_sample(draw: samples.Draw) -> Any:
@@ -88,13 +96,18 @@ def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
         return (x != 0).astype(np.finfo(x.dtype).dtype).sum(axis=axis, keepdims=keepdims)
     if order == 1:
         return np.abs(x).sum(axis=axis, keepdims=keepdims)
-    return OPS["norm"](x, order=order, axis=axis, keepdims=keepdims)
+    return _norm_of_order(x, order, axis, keepdims)
+
+
+def _norm_of_order(x: Any, order: float, axes: Any, keepdims: bool) -> Any:
+    """The op, with one way of writing all axes: so the rule knows the same norm again."""
+    return OPS["norm"](x, order=order, axis=None if axes is None or len(axes) == x.ndim else axes, keepdims=keepdims)
 
 
 def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     rows, columns = axes
     if order in (None, "fro", "f"):
-        return OPS["norm"](x, axis=axes, keepdims=keepdims)
+        return _norm_of_order(x, 2.0, axes, keepdims)
     if order in (1, -1, np.inf, -np.inf):
         summed, rest = (rows, columns) if abs(order) == 1 else (columns, rows)
         sums = np.abs(x).sum(axis=summed, keepdims=True)

@@ -8,8 +8,6 @@ from typing import Any, Callable, TypeVar, cast
 import numpy as np
 
 from ..core import Tensor
-from ..core.node import Node
-from ..core.tensor import history
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,49 +82,6 @@ def largest(x: Any, axis: Any) -> Any:
     if type(x) is np.ndarray and x.ndim == 2 and axis in (1, -1) and x.shape[1] <= FEW < len(x):
         return x.T.copy().max(axis=0).reshape(-1, 1)
     return x.max(axis=axis, keepdims=True)
-
-
-def quotient(g: Any, out: Any) -> Any:
-    """``g / out``, read off the history of ``g`` where that is a multiple of ``out``; else None, as for arrays.
-
-    The gradient of ``out**2`` is one, so the rule of a function that is not smooth at 0, such as a norm, can be exact
-    for its square, which is: at 0 too, and in the derivatives that follow.
-    """
-    op, operands = (g.creator if isinstance(g, Tensor) else None) or (None, ())
-    if op is None or not isinstance(out, Tensor):
-        return None
-    if _is_same(g, out):
-        return np.ones_like(out)
-    if op.name == "multiply":
-        for factor, other in (operands, operands[::-1]):
-            if (part := quotient(factor, out)) is not None:
-                return part * other
-    elif op.name in ("add", "subtract"):
-        parts = [quotient(term, out) for term in operands]
-        return None if any(part is None for part in parts) else op(*parts)
-    elif op.name in ("negative", "divide") and (part := quotient(operands[0], out)) is not None:
-        return op(part, *operands[1:])
-    elif op.name == "power" and _is_same(operands[0], out) and type(operands[1]) in (int, float) and operands[1] >= 1:
-        return out ** (operands[1] - 1)
-    elif op.name == "square" and _is_same(operands[0], out):
-        return out
-    return None
-
-
-def _is_same(x: Any, out: Tensor) -> bool:
-    """Whether ``x`` is ``out``, or was computed in the same way from the same values."""
-    return isinstance(x, Tensor) and x.requires_grad and _are_same(history(x), history(out), depth=8)
-
-
-def _are_same(one: Node | None, other: Node | None, depth: int) -> bool:
-    if one is other or one is None or other is None or depth == 0:
-        return one is other
-    if one.op is None or one.op is not other.op or one.is_freed or other.is_freed or one.settings != other.settings:
-        return False
-    pairs = zip(one.parents, other.parents, one.arrays, other.arrays)
-    return len(one.parents) == len(other.parents) and all(
-        _are_same(p, q, depth - 1) and (p is not None or np.array_equal(a, b)) for p, q, a, b in pairs
-    )
 
 
 def as_gradient(part: Any, x: Any) -> Any:

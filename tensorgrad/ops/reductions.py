@@ -14,7 +14,8 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, Op, Tensor, beside, declare, implements, refuse
-from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest, quotient
+from .kinks import quotient, slope_at_kink
+from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest
 from .scans import products_of_others
 
 _NOT_GIVEN = np._NoValue
@@ -130,7 +131,6 @@ def _are_equal(x: Any, where: Any, axis: Any) -> Any:
     return lowest.min(axis=axis, keepdims=True) >= highest.max(axis=axis, keepdims=True)
 
 
-@in_single
 def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **settings: Any) -> Any:
     """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
     if x.size == 0:
@@ -138,8 +138,10 @@ def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **setti
     if (multiple := quotient(g, out)) is not None:
         return _var_rule(multiple * 0.5, out, x, where, axis=axis, **settings)
     constant = (out == 0) | _are_equal(x, where, axis).reshape(out.shape)
-    slope = np.where(constant, 0, 0.5 / np.where(constant, 1, out))
-    return _var_rule(g * slope, out, x, where, axis=axis, **settings)
+    part = g * np.where(constant, 0, 0.5 / np.where(constant, 1, out))
+    if (slope := slope_at_kink(g, out, constant)) is not None:
+        part = np.where(constant, 0.5 * slope, part)
+    return _var_rule(part, out, x, where, axis=axis, **settings)
 
 
 def equal_shares(chosen: Any, others: Any, axis: Any, dtype: Any) -> Any:

@@ -101,7 +101,7 @@ def _cumprod_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
     factors = in_dtype(factors.reshape(out.shape), g.dtype)
     previous = _delayed(out, along, 1)
     following = _adjoint(g, factors, along)
-    if x.dtype.kind == "f":  # what has overflown is finite in truth: times 0 it is 0, not NaN
+    if following.dtype.kind == x.dtype.kind == "f":  # what has overflown is finite in truth: times 0 it is 0, not NaN
         most = np.finfo(following.dtype).max
         overflown = (previous == 0) & np.isinf(following) & ~np.isinf(x).any()
         following = np.where(overflown, np.clip(following, -most, most), following)
