@@ -114,7 +114,7 @@ def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     Every floating or complex array among the arguments, also in lists, tuples and dictionaries, is differentiated;
     lists and scalars are passed on as they are. Checked are the values and dtypes against the call with arrays, first
     and second derivatives against finite differences, the same with each array alone a Tensor, float32 kept in results
-    and gradients, and operands left unchanged.
+    and gradients, operands left unchanged, and that results are views of the operands where those of arrays are.
 
     Parameters
     ----------
@@ -143,6 +143,7 @@ def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 
     expected = call(*(array.copy() for array in arrays))
     _check_results(expected, call(*map(_as_it_lies, arrays)), function.__name__)
+    _check_sharing(call, arrays, function.__name__)
     gradcheck(call, arrays, order=2)
     whole = _first_derivatives(call, arrays, range(len(arrays)))
     for i in range(len(arrays)) if len(arrays) > 1 else ():
@@ -195,6 +196,18 @@ def _check_results(expected: Any, found: Any, message: str) -> None:
         assert other.dtype == one.dtype, f"{message} gave {other.dtype} instead of {one.dtype}"
         tolerance = 1e-12 if one.dtype in (np.float64, np.complex128) else 1e-5
         np.testing.assert_allclose(other.data, one, rtol=tolerance, atol=tolerance, err_msg=message, strict=True)
+
+
+def _check_sharing(call: Callable[..., Any], arrays: Sequence[np.ndarray], name: str) -> None:
+    """Results see a later change of the operands where those of arrays do, and are copies where those are."""
+    plain = [array.copy() for array in arrays]
+    tensors = list(map(Tensor, arrays))
+    expected, found = _outputs(call(*plain)), _outputs(call(*tensors))
+    for operand in (*plain, *tensors):
+        operand += 1
+    for one, other in zip(expected, found):
+        if not any(one is operand for operand in plain):  # as NumPy's fftn gives over no axes
+            np.testing.assert_allclose(other.numpy(), one, err_msg=f"{name}, after a change of its operands")
 
 
 def _first_derivatives(call: Callable[..., Any], arrays: Sequence[np.ndarray], wanted: Sequence[int]) -> list[Any]:

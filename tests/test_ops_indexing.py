@@ -1049,3 +1049,124 @@ def test_items_are_changed_in_place_wherever_the_tensor_is():
         return x * 1
 
     check_call(lambda x: change(x * 1.0), np.arange(1.0, 10).reshape(3, 3) + 0.5)
+
+
+def array_index(x):
+    row = x[0, :]
+    x[np.array([1, 2]), :] = row
+
+
+def array_of_no_axes(x):
+    row = x[np.array(1)]
+    row += 1
+    x[np.array([0, 2])] = row
+
+
+def true_is_not_one(x):
+    row = x[1, :]
+    x[True, :] = row
+
+
+@pytest.mark.parametrize("change", [array_index, array_of_no_axes, true_is_not_one])
+def test_assigning_a_view_elsewhere(change):
+    start = np.arange(9.0).reshape(3, 3)
+    expected, found = start.copy(), tg.Tensor(start)
+    change(expected)
+    change(found)
+    np.testing.assert_array_equal(found.data, expected)
+
+
+def test_an_item_read_without_gradient_is_a_constant_when_it_is_assigned():
+    def f(x):
+        y = x * 2
+        with tg.no_grad():
+            row = y[0]
+        y[0] = row
+        return (y * y).sum()
+
+    np.testing.assert_array_equal(tg.grad(f)(np.ones((2, 2))), [[0, 0], [8, 8]])
+
+
+@pytest.mark.parametrize("shift", [operator.ilshift, operator.irshift])
+def test_shifts_in_place(shift):
+    expected = np.arange(1, 7).reshape(2, 3)
+    found = tg.Tensor(expected)
+    shift(expected[0], 1)
+    shift(found[0], 1)
+    np.testing.assert_array_equal(found.data, expected)
+
+
+def columns_in_order(x, y):
+    x = x.T * 2
+    for i in range(3):
+        x.T.reshape(-1)[i] = i
+    return x
+
+
+def mixed(x, y):
+    x = x.T * 2
+    x += y
+    x.reshape(-1)[0] = 100
+    return x
+
+
+def sorted_columns(x, y):
+    x = x.T * 2
+    x.sort(axis=0)
+    x.ravel()[0] = 100
+    x[:, 0].sort()
+    x.T.ravel()[1] = 200
+    return x
+
+
+@pytest.mark.parametrize("change", [columns_in_order, mixed, sorted_columns])
+def test_a_change_in_place_leaves_the_order_in_memory(change):
+    """On which depends whether ``reshape`` gives a view or a copy."""
+    x, y = np.arange(9.0).reshape(3, 3), np.ones((3, 3))
+    expected = change(x, y)
+    np.testing.assert_array_equal(change(tg.Tensor(x), tg.Tensor(y)).data, expected)
+    np.testing.assert_array_equal(change(tg.Tensor(x, requires_grad=True), y).data, expected)
+
+
+def test_views_made_without_recording():
+    w, y = tg.Tensor(np.ones(3), requires_grad=True), tg.Tensor(2.0, requires_grad=True)
+    x, constant = w * 2, tg.Tensor(np.ones(3))
+    with tg.no_grad():
+        part, of_constant = x[:2], constant[:2]
+    with pytest.raises(RuntimeError, match=r"made inside no_grad.*make the view outside"):
+        part += 1
+    x[:2] += 1  # the remedy
+    of_constant *= y
+    assert tg.gradients(of_constant.sum() + constant.sum() + x.sum(), [w, y])[1].item() == 4
+
+
+@pytest.mark.parametrize(
+    "view", [np.diagonal, np.diag, lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, 0), lambda x: x[None]]
+)
+def test_views_that_numpy_makes_read_only_see_changes(view):
+    x = tg.Tensor(np.arange(9.0).reshape(3, 3))
+    seen = view(x)
+    x *= 2
+    np.testing.assert_array_equal(seen.data, view(np.arange(9.0).reshape(3, 3) * 2))
+    if not view(np.ones((3, 3))).flags.writeable:
+        with pytest.raises(ValueError, match="read-only, as in NumPy; change a copy"):
+            seen += 1
+        seen = seen + 0
+        seen += 1
+
+
+def test_copies_in_a_compiled_function_are_copies():
+    w = tg.Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
+
+    def swapped():
+        x = w * 1
+        x[0], x[1] = x[1].copy(), x[0].copy()
+        y = x.flatten()
+        z = np.copy(x)
+        x[0] = 0.0
+        return x.detach(), y.detach(), z.detach()
+
+    compiled = tg.compile(swapped)
+    for _ in range(3):
+        for found, expected in zip(compiled(), swapped()):
+            np.testing.assert_array_equal(found.data, expected.data)

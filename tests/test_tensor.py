@@ -893,6 +893,147 @@ def test_a_leaf_written_into_through_its_data_keeps_earlier_gradients():
     assert tg.gradients(first, v).data.tolist() == [1, 2] and tg.gradients(second, v).data.tolist() == [10, 2]
 
 
+def test_a_leaf_written_into_through_its_data_keeps_the_values_used_in_higher_derivatives():
+    w = leaf(1.0, 2.0)
+    alias, view = w.data, w[:1]
+    loss = (w**3).sum() + (view**3).sum()
+    alias[...] = 100.0
+    loss = loss + (view**3).sum()
+    first = tg.gradients(loss, w, create_graph=True)
+    assert first.data.tolist() == [3 + 3 + 3 * 100.0**2, 12]
+    alias[...] = 7.0
+    assert tg.gradients(first.sum(), w).data.tolist() == [6 + 6 + 600, 12]
+
+
+def trained(w, steps=3):
+    """Steps of an optimiser, which soon writes into the array of its parameter."""
+    optimiser = tg.optim.SGD([w], lr=0.5)
+    for _ in range(steps):
+        w.grad = np.ones(w.shape)
+        optimiser.step()
+    return optimiser
+
+
+def unrecorded(view):
+    def of(w):
+        with tg.no_grad():
+            return view(w)
+
+    return of
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("view", [lambda w: w, lambda w: w.T, lambda w: w.T[::-1][0]])
+@pytest.mark.parametrize("record", [unrecorded, lambda view: view])
+def test_a_view_of_a_parameter_that_is_updated_after_its_use(view, record, steps):
+    """Also where the gradient that is asked for is not that of the parameter."""
+    w, v = tg.Tensor(np.arange(4.0).reshape(2, 2), requires_grad=True), leaf(1.0, 1.0)
+    trained(w, steps)
+    optimiser = trained(w, 2)
+    seen = record(view)(w)
+    product = v * seen
+    optimiser.step()
+    with pytest.raises(RuntimeError, match=r"multiply was changed after it was used.*call backward before"):
+        tg.gradients(product.sum(), v)
+    product = v * record(view)(w)
+    values = product.detach().numpy()
+    gradient = tg.gradients(product.sum(), v)
+    optimiser.step()
+    np.testing.assert_array_equal(gradient.data, values.sum(axis=0) if values.ndim > 1 else values)
+
+
+def test_a_view_that_is_kept_follows_the_optimiser():
+    def train(of):
+        w, v = tg.Tensor(np.arange(4.0).reshape(2, 2), requires_grad=True), leaf(1.0, 2.0)
+        optimiser = tg.optim.SGD([w, v], lr=0.1)
+        turned = w.T
+        for _ in range(5):
+            optimiser.zero_grad()
+            ((of(w, turned) @ v) ** 2).sum().backward()
+            optimiser.step()
+        return w.data, v.data
+
+    for kept, new in zip(train(lambda w, turned: turned), train(lambda w, turned: w.T)):
+        np.testing.assert_array_equal(kept, new)
+
+
+def test_a_view_of_a_constant_that_a_compiled_step_changes():
+    x, w = tg.Tensor(np.ones(3)), leaf(1.0, 1.0)
+
+    @tg.compile
+    def double():
+        x[0] = x[0] * 2
+        return x.sum()
+
+    for _ in range(3):
+        double()
+    part = x[:2]
+    loss = (part * w).sum()
+    double()
+    assert part.tolist() == [16, 1]
+    with pytest.raises(RuntimeError, match="multiply was changed after it was used"):
+        loss.backward()
+    (part * w).sum().backward()
+    assert w.grad.tolist() == [16, 1]
+
+
+def test_views_of_views_by_the_thousand():
+    x = tg.Tensor(np.arange(5000.0))
+    rest = x
+    while len(rest) > 1:
+        rest = rest[1:]
+    x += 1
+    assert rest.tolist() == [5000]
+    w = leaf(3.0)
+    for _ in range(20_000):
+        w = w[::-1]
+    (w * w).sum().backward()
+
+
+def test_a_view_that_is_made_a_leaf_is_a_tensor_of_its_own():
+    x = tg.Tensor(np.ones(3))
+    w = x[:2]
+    first = w[:1]
+    w.requires_grad = True
+    x[0] = 5.0
+    (w * w).sum().backward()
+    assert w.grad.tolist() == [2, 2]
+    with tg.no_grad():
+        w[0] = 7.0
+    assert x.tolist() == [5, 1, 1] and first.data.tolist() == [7]
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_data_that_was_handed_out_goes_on_sharing_memory(requires_grad):
+    x = tg.Tensor(np.asfortranarray(np.zeros((2, 3))), requires_grad)
+    alias = x.data
+    with tg.no_grad():
+        turned = x.T.data
+        x += 1
+        x[0] = 2.0
+    alias[0, 0] = 7.0
+    turned[1, 0] += 1
+    assert x.data.tolist() == alias.tolist() == turned.T.tolist() == [[7, 3, 2], [1, 1, 1]]
+
+
+def test_assigning_the_data_of_a_view_changes_what_it_is_a_view_of():
+    x = tg.Tensor(np.zeros((2, 2)))
+    row = x[0]
+    row.data = np.ones(2)
+    row.data += 1
+    assert x.tolist() == [[2, 2], [0, 0]] and row.tolist() == [2, 2]
+    with pytest.raises(ValueError, match=r"Tensor\.data: expected"):
+        row.data = np.ones(3)
+
+
+def test_flatten_is_a_copy_whoever_writes():
+    x = tg.Tensor(np.zeros(2), requires_grad=True)
+    alias, flat = x.data, x.flatten()
+    alias[0] = 1.0
+    trained(x)
+    assert flat.detach().tolist() == [0, 0]
+
+
 def test_backward_in_threads_adds_up():
     w = leaf(1.0)
 

@@ -39,8 +39,8 @@ class View(NamedTuple):
 
 def view_of(op: Op, operands: Any, arrays: list[Any], settings: dict[str, Any], data: Any) -> View | None:
     """What there is to know if ``data``, an op's result, is a view of its operand."""
-    if len(operands) != 1 or (type(data) is ndarray and not is_view(data, arrays[0])):
-        return None
+    if len(operands) != 1 or data is arrays[0] or (type(data) is ndarray and not is_view(data, arrays[0])):
+        return None  # what is traced is handed on where arrays are copied
     base = operands[0]
     root = base if base._view is None else base._view.root
     return View(base, op, settings, root, root._array, bool(_recording.get()) or not base._requires_grad)

@@ -72,8 +72,8 @@ class Source(Node):
         self.leaf, self.requires_grad = leaf, leaf is not None
 
 
-class Outlook(Node):
-    """Where a computation starts with a view of a leaf that no gradient flows through, as it was made in ``no_grad``.
+class UnrecordedView(Node):
+    """Where a computation starts that uses a view of a leaf made inside ``no_grad``: no gradient flows through it.
 
     Attributes
     ----------

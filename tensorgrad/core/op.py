@@ -13,7 +13,7 @@ from numpy import ndarray
 from .arrays import OWNED, RESULT, SHARED, as_operand, describe, unchanging
 from .context import _capture, _recording
 from .inplace import View, view_of
-from .node import Node, Outlook, Source, clock
+from .node import Node, Source, UnrecordedView, clock
 from .registry import NUMPY, OPS, refuse, refuse_complex
 from .tensor import Tensor, as_data
 
@@ -321,7 +321,7 @@ def _start(view: View | None) -> Node | None:
     if view is None or view.root._memory is not OWNED:
         return None
     node: Any = view.root._node
-    return Outlook(node) if node.requires_grad else node
+    return UnrecordedView(node) if node.requires_grad else node
 
 
 _new_tensor, _new_node = Tensor.__new__, Node.__new__

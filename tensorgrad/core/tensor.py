@@ -96,9 +96,9 @@ class Tensor(Operators, InPlace):
         What is written into it changes the tensor, and no gradient of what was computed before: histories keep the
         values that they used. Assigning another array copies it; ``t.data -= step`` counts as a change too.
         """
+        array = self._current()
         if (capture := _capture.get()) is not None:
             return capture.lift(self)
-        array = self._current()
         if type(array) is not ndarray:
             return array
         if self._is_in_use():
