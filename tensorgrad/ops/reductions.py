@@ -185,7 +185,6 @@ def _of_axes(name: str) -> Callable[..., Any]:
 
 
 def _of_axes_and_freedom(name: str) -> Callable[..., Any]:
-    @in_single
     def reduce(x: Any, *, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return getattr(x, name)(axis=axis, ddof=ddof, keepdims=keepdims)
 
@@ -209,7 +208,6 @@ def _as_mean(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_variance(function: Callable[..., Any]) -> Callable[..., Any]:
-    @in_single
     def reduce(
         x: Any, where: Any, *, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
     ) -> Any:
