@@ -333,10 +333,16 @@ def test_the_command_repeats_the_run_wherever_its_folder_is(tmp_path):
 def test_the_command_is_quoted_for_the_shell(tmp_path, name):
     page = report_of(tmp_path, ["a", "b"], data_dir=Path(f"/data/{name}"), fast_dev_run=True)
     line = command_in(page).replace("python", "printf '%s\\0'", 1)
-    arguments = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout.split(b"\0")
-    options = parse(EXPERIMENT, [os.fsdecode(argument) for argument in arguments[2:-1]])
-    assert os.fsencode(options.data_dir) == os.fsencode(f"/data/{name}") and options.fast_dev_run
-    assert options.epochs == 3 and options.out == Path(f"{tmp_path}-again")
+    printed = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout.split(b"\0")
+    arguments = [os.fsdecode(argument) for argument in printed[2:-1]]
+    assert (
+        arguments[arguments.index("--data-dir") + 1 :][:1] == [f"/data/{name}"]
+        or f"--data-dir=/data/{name}" in arguments
+    )
+    if name.isprintable():  # others are refused on the command line, though a configuration of older runs may hold them
+        options = parse(EXPERIMENT, arguments)
+        assert options.data_dir == Path(f"/data/{name}") and options.fast_dev_run
+        assert options.epochs == 3 and options.out == Path(f"{tmp_path}-again")
 
 
 CHROMIUM = next(
