@@ -1023,3 +1023,20 @@ def test_modules_that_are_dataclasses():
 
     model = nn.Sequential(Both(nn.Dense(2, 3), nn.ReLU()))
     assert len(model.parameters()) == 2 and not calls(model) and not model.eval()[0].first.training
+
+
+def test_walks_through_a_network_leave_nothing_to_the_garbage_collector():
+    """Each step of a training walks: what it leaves would be there until the collector runs."""
+    network = nn.Sequential(
+        nn.Dense(4, 3, 0, weight_l2=0.1), nn.ReLU(), nn.Sequential(nn.Dense(3, 2, 0), nn.Dropout(0.1, 0))
+    )
+    network.penalty()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            network.penalty(), network.parameters(), list(network.named_generators()), network.state_dict()
+            network.train(), network.eval(), list(network.modules()), repr(network), network(np.ones((2, 4)))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

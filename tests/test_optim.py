@@ -668,3 +668,14 @@ def test_a_copy_of_an_optimiser_goes_on_alone(make, lr, copied):
     assert other.learning_rate == pytest.approx(float(lr(2) if callable(lr) else lr))
     if copied is not copy.copy:  # which shares parameters and state, as copies of lists do
         assert not np.array_equal(other.parameters[0].data, x.data)
+
+
+def test_clipping_nothing_is_a_mistake():
+    parameter = tg.Tensor([3.0, 4.0], requires_grad=True)
+    parameter.grad = np.array([3.0, 4.0])
+    used_up = iter([parameter])
+    list(used_up)
+    for nothing in ([], used_up):
+        with pytest.raises(ValueError, match=r"got no parameters.*pass a list"):
+            tg.optim.clip_gradients(nothing, 1.0)
+    assert tg.optim.clip_gradients([parameter], 1.0) == 5.0

@@ -166,28 +166,35 @@ class Module:
         """
         found: list[tuple[str, Module]] = []
         hidden: list[tuple[str, Module]] = []
-
-        def enter(name: str, module: Module, above: tuple[int, ...]) -> None:
-            found.append((name, module))
-            if not above or enters(module):
-                around = (*above, id(module))
-                for inner, child, plain in module._members():
-                    if isinstance(child, Module) and id(child) not in around:
-                        path = f"{name}.{inner}" if name else inner
-                        if plain:
-                            enter(path, child, around)
-                        else:
-                            hidden.append((path, child))
-
-        enter("", self, ())
+        self._enter("", (), enters, found, hidden)
         known = {id(module) for _, module in found}
         for path, child in hidden:  # which grows on the way
             if id(child) not in known:
                 start = len(found)
-                enter(path, child, (id(self),))
+                child._enter(path, (id(self),), enters, found, hidden)
                 found[start:] = [(name, module) for name, module in found[start:] if id(module) not in known]
                 known.update(id(module) for _, module in found[start:])
         return found
+
+    def _enter(
+        self,
+        name: str,
+        above: tuple[int, ...],
+        enters: Callable[[Module], bool],
+        found: list[tuple[str, Module]],
+        hidden: list[tuple[str, Module]],
+    ) -> None:
+        """Add this module and those inside it that are in plain sight to ``found``, the others to ``hidden``."""
+        found.append((name, self))
+        if not above or enters(self):
+            around = (*above, id(self))
+            for inner, child, plain in self._members():
+                if isinstance(child, Module) and id(child) not in around:
+                    path = f"{name}.{inner}" if name else inner
+                    if plain:
+                        child._enter(path, around, enters, found, hidden)
+                    else:
+                        hidden.append((path, child))
 
     def _members(self) -> list[_Found]:
         """The tensors, modules and generators that this module holds itself."""

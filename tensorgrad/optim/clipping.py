@@ -48,6 +48,11 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
     """
     check_max_norm("clip_gradients", max_norm)
     parameters = list(parameters)
+    if not parameters:
+        raise ValueError(
+            "clip_gradients: got no parameters, perhaps a generator that is used up; pass a list, as "
+            "model.parameters() gives"
+        )
     for parameter in parameters:
         if not isinstance(parameter, Tensor):
             raise TypeError(
