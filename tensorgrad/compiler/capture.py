@@ -5,45 +5,62 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from typing import Any, Callable
+from weakref import ref
 
 import numpy as np
 
 from ..core import Tensor
-from ..core.context import _capture
-from ..core.node import clock
+from ..core.arrays import OWNED
+from ..core.context import _capture, no_grad, recorded
+from ..core.inplace import View
+from ..core.node import Source
 from .program import Program, TensorOutput, Value
 from .traced import CaptureError, Recorder, Traced
 
 
 class Capture(Recorder):
-    """One recording. Tensors from outside are found when they are first used, and are as before in the end."""
+    """One recording. Tensors from outside are found when they are first used; others stand in for them."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._stand_ins: dict[int, Tensor] = {}
         self._leaves: dict[int, _Leaf] = {}
         self._wrappers: list[tuple[Tensor, Any]] = []
         self._watched: set[tuple[int, str]] = set()
-        self._started = next(clock)
 
     # What the engine asks for while the function runs
 
-    def lift(self, tensor: Tensor) -> Any:
-        """What stands for the data of a Tensor."""
-        if type(tensor._array) is Traced:
-            return tensor._array
-        leaf = self._leaves.get(id(tensor))
-        if leaf is None:
-            if self._is_made_inside(tensor):  # from arrays that are not traced
-                tensor._array = self.constant(tensor._array)
-                return tensor._array
-            self._check_leaf(tensor)
-            leaf = self._new_leaf(tensor)
-        return leaf.traced if tensor._array is leaf.data else self.constant(tensor._array)
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """For a Tensor from outside another one, on which the function runs; itself for one that was made inside."""
+        if type(tensor._array) is Traced or id(tensor) in self._leaves:
+            return self._traced(tensor)
+        found = self._stand_ins.get(id(tensor))
+        if found is None:
+            found = self._new_leaf(tensor) if tensor._view is None else self._new_view(tensor._view)
+            self._stand_ins[id(tensor)] = found
+            self._alive.append(tensor)
+        return self._traced(found)
 
-    def _is_made_inside(self, tensor: Tensor) -> bool:
-        return tensor._node is not None and tensor._node.order > self._started
+    def original(self, tensor: Tensor) -> Tensor:
+        """The Tensor that one stands in for; itself if it does for none."""
+        return self._leaves[id(tensor)].tensor if id(tensor) in self._leaves else tensor
 
-    def _check_leaf(self, tensor: Tensor) -> None:
+    def made(self, tensor: Tensor) -> None:
+        """A Tensor made inside, perhaps from an array that is not traced."""
+        self._traced(tensor)
+
+    def _traced(self, tensor: Tensor) -> Tensor:
+        if type(tensor._array) is not Traced:
+            tensor._array = self.constant(tensor._array)
+        return tensor
+
+    def _new_view(self, view: View) -> Tensor:
+        """The same view of what stands in for the base."""
+        with recorded() if view.is_recorded else no_grad():
+            found: Tensor = view.op(view.base, **view.settings)
+        return found
+
+    def _new_leaf(self, tensor: Tensor) -> Tensor:
         if tensor._node is not None and tensor._node.op is not None:
             raise CaptureError(
                 f"compile: a tensor of shape {tensor.shape} was computed outside the compiled function and still has "
@@ -51,15 +68,13 @@ class Capture(Recorder):
             )
         if type(tensor._array) is not np.ndarray:
             raise CaptureError(f"compile: takes NumPy arrays, got a Tensor of {type(tensor._array).__name__}")
-
-    def _new_leaf(self, tensor: Tensor) -> _Leaf:
-        leaf = self._leaves[id(tensor)] = _Leaf(tensor, len(self._leaves))
+        value = Value("leaf", tensor.shape, tensor.dtype, len(self._leaves))
+        leaf = _Leaf(tensor, value.index, self.contiguous(value, tensor._array))
+        self._leaves[id(leaf.stand_in)] = leaf
         self.program.leaves.append(tensor)
-        value = Value("leaf", tensor.shape, tensor.dtype, leaf.index)
-        leaf.traced = self.contiguous(value, tensor._array)
         if tensor.dtype.kind in "fc":
             self.program.watched.append((tensor, "_requires_grad", tensor._requires_grad))
-        return leaf
+        return leaf.stand_in
 
     def contiguous(self, value: Value, example: np.ndarray) -> Traced:
         """A value from outside, in C order: that is what a program works on."""
@@ -76,26 +91,28 @@ class Capture(Recorder):
 
     def gradient(self, tensor: Tensor) -> Any:
         """What stands for the ``.grad`` of a Tensor."""
-        self.lift(tensor)
+        tensor = self.stand_in(tensor)
         leaf = self._leaves.get(id(tensor))
         if leaf is None or leaf.grad_is_known:
             return tensor._grad
         leaf.grad_is_known = True
-        grad = leaf.grad
+        owner, grad = leaf.tensor, leaf.tensor._grad
         if isinstance(grad, (np.ndarray, np.generic)):
             grad = np.asarray(grad)
             value = Value("gradient", grad.shape, grad.dtype, leaf.index)
             tensor._grad = self.contiguous(value, grad)
-            self.program.guards.append(_fits(tensor, grad.shape, grad.dtype, grad.flags.c_contiguous))
+            self.program.guards.append(_fits(owner, grad.shape, grad.dtype, grad.flags.c_contiguous))
         else:  # None, or something to be refused
-            self.program.guards.append(lambda: tensor._grad is grad)
+            tensor._grad = grad
+            self.program.guards.append(lambda: owner._grad is grad)
         return tensor._grad
 
-    def set_gradient(self, tensor: Tensor) -> None:
-        """Called before ``.grad`` is set."""
-        self.lift(tensor)
+    def changing_gradient(self, tensor: Tensor) -> Tensor:
+        """The Tensor whose ``.grad`` is set in the place of that of one."""
+        tensor = self.stand_in(tensor)
         if (leaf := self._leaves.get(id(tensor))) is not None:
             leaf.grad_is_known = leaf.grad_is_set = True
+        return tensor
 
     def source(self, function: Callable[..., Any], example: Any, arrays: Sequence[Any] = (), **settings: Any) -> Traced:
         """An array that comes from outside anew in every replay, such as random numbers."""
@@ -135,12 +152,12 @@ class Capture(Recorder):
                 "would not do it; return the tensor, or assign to the .data of one that is there already"
             )
 
-    def refuse_if_outside(self, tensor: Tensor) -> None:
+    def changing_history(self, tensor: Tensor) -> None:
         """For a tensor that would keep a history, which a replay does not have."""
-        if id(tensor) in self._leaves:
+        if id(tensor) in self._leaves or type(tensor._array) is not Traced:
             raise CaptureError(
-                f"compile: a tensor of shape {tensor.shape} from outside is given a history by an assignment; change a "
-                "copy inside (x = x + 0)"
+                f"compile: a tensor of shape {tensor.shape} from outside is given a history, by an assignment or by "
+                "requires_grad; change a copy inside (x = x + 0)"
             )
 
     # The recording itself
@@ -155,15 +172,13 @@ class Capture(Recorder):
             self._note_effects()
         finally:
             _capture.reset(token)
-            for leaf in self._leaves.values():
-                leaf.restore()
         return self.program.without_dead_code()
 
     def _note_effects(self) -> None:
         for leaf in self._leaves.values():
-            tensor = leaf.tensor
-            if tensor._array is not leaf.data:
-                self.program.stores.append((leaf.index, _plain(self.lift(tensor))))
+            tensor = leaf.stand_in
+            if tensor._array is not leaf.traced:
+                self.program.stores.append((leaf.index, _plain(self._traced(tensor)._array)))
             if leaf.grad_is_set:
                 self.program.gradients.append((leaf.index, _plain(tensor._grad)))
         for tensor, traced in self._wrappers:
@@ -185,9 +200,9 @@ class Capture(Recorder):
                     "inside the compiled function, compile the derivative itself, as in tg.compile(tg.grad(f)), return "
                     "tensor.detach(), or compile under no_grad"
                 )
-            if id(result) in self._leaves or not (self._is_made_inside(result) or type(result._array) is Traced):
-                return result
-            data, grad = self.lift(result).value, _plain(result._grad)
+            if type(result._array) is not Traced or id(result) in self._leaves:
+                return self.original(result)
+            data, grad = result._array.value, _plain(result._grad)
             return TensorOutput((data, grad), None if result.is_leaf else node, result._requires_grad)
         if isinstance(result, (list, tuple)):
             items = [self._output(item) for item in result]
@@ -198,24 +213,16 @@ class Capture(Recorder):
 
 
 class _Leaf:
-    """A Tensor from outside as it was before the recording."""
+    """A Tensor from outside, and the one that stands in for it."""
 
-    traced: Traced
-
-    def __init__(self, tensor: Tensor, index: int) -> None:
-        self.tensor, self.index = tensor, index
+    def __init__(self, tensor: Tensor, index: int, traced: Traced) -> None:
+        self.tensor, self.index, self.traced = tensor, index, traced
         self.grad_is_known = self.grad_is_set = False
-        self.data, self.grad, self.memory = tensor._array, tensor._grad, tensor._memory
-        self.grad_is_lent = getattr(tensor, "_grad_is_lent", False)
-        self.node, self.order = tensor._node, tensor._node.order if tensor._node is not None else 0
-
-    def restore(self) -> None:
-        """Make it as it was."""
-        tensor = self.tensor
-        tensor._array, tensor._grad, tensor._memory, tensor._node = self.data, self.grad, self.memory, self.node
-        tensor._grad_is_lent = self.grad_is_lent
-        if tensor._node is not None:
-            tensor._node.order = self.order
+        self.stand_in = Tensor.__new__(Tensor)
+        self.stand_in._array, self.stand_in._memory = traced, OWNED
+        self.stand_in._grad = self.stand_in._view = None
+        self.stand_in._requires_grad = tensor._requires_grad
+        self.stand_in._node = Source(ref(self.stand_in) if tensor._requires_grad else None)
 
 
 def _plain(x: Any) -> Any:

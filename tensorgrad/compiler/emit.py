@@ -179,7 +179,6 @@ class Executable:
         lines = []
         for index, tensor in enumerate(program.leaves):
             self._space[f"P{index}"], self._space[f"p{index}"] = tensor, None
-        lines += [f"P{i}._current()" for i, tensor in enumerate(program.leaves) if tensor._view is not None]
         changed = " or ".join(f"P{i}._array is not p{i}" for i in range(len(program.leaves)))
         if changed:
             lines += [f"if {changed}:", "    bind()"]

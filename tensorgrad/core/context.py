@@ -43,14 +43,20 @@ class Watcher:
 class Tracer(Protocol):
     """What is told of everything that a traced function does, and gives the values that it computes with."""
 
-    def lift(self, tensor: Tensor) -> Any:
-        """What stands for the data of a Tensor."""
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """The Tensor to read and to change in the place of one that others may see; itself if that is made inside."""
+
+    def original(self, tensor: Tensor) -> Tensor:
+        """The Tensor that one stands in for."""
+
+    def made(self, tensor: Tensor) -> None:
+        """A Tensor has been made."""
 
     def gradient(self, tensor: Tensor) -> Any:
         """What stands for the ``.grad`` of a Tensor."""
 
-    def set_gradient(self, tensor: Tensor) -> None:
-        """``.grad`` is about to be set."""
+    def changing_gradient(self, tensor: Tensor) -> Tensor:
+        """The Tensor whose ``.grad`` is to be set in the place of that of one."""
 
     def opaque(self, function: Callable[..., Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
         """The result of a function that works on real arrays only."""
@@ -70,8 +76,8 @@ class Tracer(Protocol):
     def refuse_to_keep(self, owner: Any, attribute: str, value: Any) -> None:
         """``owner.attribute`` is about to be replaced."""
 
-    def refuse_if_outside(self, tensor: Tensor) -> None:
-        """A Tensor is about to get a history by a change in place."""
+    def changing_history(self, tensor: Tensor) -> None:
+        """A Tensor is about to get a history by a change in place, or ``.requires_grad`` to be set."""
 
 
 class no_grad:

@@ -84,6 +84,9 @@ class InPlace:
 
     def _change(self: Any, change: Callable[[Any, Any], Any], other: Any, name: str) -> Any:
         """Be ``change(self, other)`` from now on, and let the base and its views see it."""
+        if (tracer := _capture.get()) is not None and (stand_in := tracer.stand_in(self)) is not self:
+            stand_in._change(change, other, name)
+            return self
         if self._view is not None:
             return self._change_base(change, other, name)
         recording, capture = _recording.get(), _capture.get()
@@ -110,7 +113,7 @@ class InPlace:
                 self._take(array if getattr(array, "base", None) is None else array.copy(order="K"))
         elif after._requires_grad or before._requires_grad:
             if capture is not None:
-                capture.refuse_if_outside(self)
+                capture.changing_history(self)
             self._array, self._memory = _laid_out_like(self._array, after._array), after._memory
             self._node, self._requires_grad = after._node, after._requires_grad
         elif self._memory is SHARED and capture is None:
@@ -122,7 +125,7 @@ class InPlace:
     def _so_far(self: Any) -> Any:
         """The value before a change, as a Tensor of its own."""
         before = object.__new__(type(self))
-        before._array = self._array if (capture := _capture.get()) is None else capture.lift(self)
+        before._array = self._array
         before._node, before._requires_grad, before._memory = self._node, self._requires_grad, self._memory
         before._grad = before._view = None
         return before

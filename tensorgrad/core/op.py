@@ -74,6 +74,8 @@ class Op:
         parents: list[Node | None] = []
         traced = needs_gradient = may_change = False
         capture = _capture.get()
+        if capture is not None:
+            operands = tuple(capture.stand_in(x) if type(x) is Tensor else x for x in operands)
         for operand in operands:
             kind = type(operand)
             if kind is Tensor:
@@ -85,7 +87,7 @@ class Op:
                 if operand._memory is SHARED:
                     may_change = True
                 parents.append(operand._node)
-                arrays.append(operand._array if capture is None else capture.lift(operand))
+                arrays.append(operand._array)
             else:
                 parents.append(None)
                 if kind in _PLAIN:
@@ -139,6 +141,8 @@ class Op:
         else:
             out._requires_grad = False
             out._node = _start(out._view) if capture is None else Source()
+        if capture is not None:
+            capture.made(out)
         return out
 
     def _unchanging(self, operands: tuple[Any, ...], arrays: list[Any]) -> list[Any]:

@@ -84,6 +84,8 @@ class Tensor(Operators, InPlace):
         self._view = self._grad = None
         self._requires_grad = False
         self._node = Source()
+        if (tracer := _capture.get()) is not None:
+            tracer.made(self)
         if requires_grad:
             self.requires_grad = requires_grad
 
@@ -96,9 +98,9 @@ class Tensor(Operators, InPlace):
         What is written into it changes the tensor, and no gradient of what was computed before: histories keep the
         values that they used. Assigning another array copies it; ``t.data -= step`` counts as a change too.
         """
+        if (tracer := _capture.get()) is not None:
+            self = tracer.stand_in(self)
         array = self._current()
-        if (capture := _capture.get()) is not None:
-            return capture.lift(self)
         if type(array) is not ndarray:
             return array
         if self._is_in_use():
@@ -111,6 +113,8 @@ class Tensor(Operators, InPlace):
 
     @data.setter
     def data(self, value: Any) -> None:
+        if (tracer := _capture.get()) is not None:
+            self = tracer.stand_in(self)
         if not self.is_leaf:
             raise RuntimeError(
                 "Tensor.data: a result of recorded ops cannot be changed; use tensor.detach() for a copy"
@@ -123,8 +127,6 @@ class Tensor(Operators, InPlace):
                 f"Tensor.data: expected {describe(self._array)}, got {describe(array)}; "
                 "make a new Tensor for other data"
             )
-        if (capture := _capture.get()) is not None:
-            capture.lift(self)
         if array is not self._array and self._view is not None:
             with no_grad():
                 self._change(lambda x, _: Tensor(array), None, "Tensor.data")
@@ -135,6 +137,8 @@ class Tensor(Operators, InPlace):
 
     def _current(self) -> Array:
         """The array, to be read only; of a view, as its base is now."""
+        if (tracer := _capture.get()) is not None:
+            self = tracer.stand_in(self)
         if self._view is not None:
             self._follow_base()
         return self._array
@@ -188,8 +192,8 @@ class Tensor(Operators, InPlace):
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        if (capture := _capture.get()) is not None:
-            capture.set_gradient(self)
+        if (tracer := _capture.get()) is not None:
+            self = tracer.changing_gradient(self)
         self._grad, self._grad_is_lent = value, False
 
     @property
@@ -199,6 +203,8 @@ class Tensor(Operators, InPlace):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if (tracer := _capture.get()) is not None:
+            tracer.changing_history(self)
         if value and self._array.dtype.kind not in "fc":
             raise TypeError(
                 f"Tensor: only floating and complex tensors can require gradients, got {self._array.dtype}; "
@@ -237,13 +243,16 @@ class Tensor(Operators, InPlace):
         node = self._node
         if node is None or node.op is None or node.is_freed:
             return None
-        return node.op, tuple(
+        operands = tuple(
             array if parent is None else standing_for(parent, array) for parent, array in zip(node.parents, node.arrays)
         )
+        if (tracer := _capture.get()) is not None:
+            operands = tuple(tracer.original(x) if type(x) is Tensor else x for x in operands)
+        return node.op, operands
 
     def detach(self) -> Tensor:
         """A copy of the data without history: gradients stop here."""
-        return Tensor(self.data if _capture.get() is not None else self._current())
+        return Tensor(self._current())
 
     def numpy(self) -> Array:
         """The array itself, shared with the tensor; nothing done to it is recorded. See :attr:`data`."""
@@ -253,11 +262,7 @@ class Tensor(Operators, InPlace):
         """The only element as a Python number. Raises ValueError if there is not exactly one."""
         if self._array.size != 1:
             raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
-        return self._read().item()
-
-    def _read(self) -> Array:
-        """The array as numbers are taken from it: not to be written into, and not in a captured step."""
-        return self.data if _capture.get() is not None else self._current()
+        return self._current().item()
 
     def zero_grad(self) -> None:
         """Forget the collected gradient: ``grad`` is None again."""
@@ -286,7 +291,7 @@ class Tensor(Operators, InPlace):
                 f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use np.where to choose by element, "
                 "or np.any / np.all to reduce"
             )
-        return bool(self._read().reshape(()))
+        return bool(self._current().reshape(()))
 
     def __float__(self) -> float:
         return float(self._only_without_gradient("float").item())
@@ -314,7 +319,7 @@ class Tensor(Operators, InPlace):
                 "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
                 "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
             )
-        return self._read()
+        return self._current()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
@@ -388,6 +393,8 @@ class Tensor(Operators, InPlace):
 
 def history(tensor: Tensor) -> Node:
     """The node of a tensor that requires gradients, or an error."""
+    if (tracer := _capture.get()) is not None:
+        tensor = tracer.stand_in(tensor)
     if tensor._view is not None:
         tensor._follow_base()
     if not tensor._requires_grad or tensor._node is None:
