@@ -82,9 +82,12 @@ def bundles(program: Program, able: set[Instruction]) -> list[Bundle]:
     found: list[Bundle] = []
     for lanes in alike.values():
         chosen: list[_Lane] = []
+        room = LARGEST
         for lane in sorted(lanes, key=lambda lane: lane.size):
-            if sum(other.size for other in chosen) + lane.size <= LARGEST:
-                chosen.insert(0, lane)  # the largest first, whose lengths keep the others aligned
+            if lane.size <= room:
+                room -= lane.size
+                chosen.append(lane)
+        chosen.reverse()  # the largest first, whose lengths keep the others aligned
         if len(chosen) > 1 and _independent(chosen, found, program):
             found.append(_bundle(chosen))
     return found

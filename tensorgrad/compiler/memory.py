@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect, insort
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,7 +38,7 @@ class Memory:
         self.in_place: dict[Value, int] = {}
         self.side_by_side: dict[Value, tuple[int, ...]] = {}
         self.nbytes = 0
-        self._free: list[np.ndarray] = []
+        self._free: list[tuple[int, int, np.ndarray]] = []  # by their bytes
         self._blocks: dict[Value, np.ndarray] = {}
         self.last_use = self._last_uses()
         self._store_in_place()
@@ -61,25 +63,20 @@ class Memory:
         """New data of a leaf goes right into its array where nothing reads the old data afterwards."""
         position = {i.out: n for n, step in enumerate(self.steps) for i in step.represented}
         stores = [(leaf, value) for leaf, value in self.program.stores if isinstance(value, Value)]
+        times = Counter(value for _, value in stores)
+        last_read = {leaf: n for n, step in enumerate(self.steps) for leaf in step.leaf_reads}
         needed = {value.root.index for value in self.program.results() if value.root.kind == "leaf"}
         for leaf, value in stores:
             if value.root is not value or value.instruction is None or value.instruction.kind in DYNAMIC:
                 continue
-            once = sum(other is value for _, other in stores) == 1
-            if once and leaf not in needed and self._is_last(leaf, value.instruction, position[value]):
+            is_last = last_read.get(leaf, -1) <= position[value] and self._is_last(leaf, value.instruction, position[value])
+            if times[value] == 1 and leaf not in needed and is_last:
                 self.in_place[value] = leaf
 
     def _is_last(self, leaf: int, writer: Instruction, index: int) -> bool:
-        """Whether nothing reads a leaf once ``writer``, in the step of that index, has written to it."""
-        if any(v.root.kind == "leaf" and v.root.index == leaf for s in self.steps[index + 1 :] for v in s.reads()):
-            return False
+        """Whether nothing in the step of that index reads a leaf once ``writer`` has written to it."""
         step = self.steps[index]
-        reads = [
-            (instruction, value)
-            for instruction in step.represented
-            for value in instruction.values
-            if value.root.kind == "leaf" and value.root.index == leaf
-        ]
+        reads = step.leaf_reads.get(leaf, [])
         if not step.is_run:
             return not reads
         # only a ufunc reads an element before it writes it
@@ -148,7 +145,8 @@ class Memory:
                 if out not in kept:
                     dying.setdefault(self.last_use.get(out, index), []).append(out)
             for value in dying.pop(index, ()):
-                self._free.append(self._blocks.pop(value))
+                block = self._blocks.pop(value)
+                insort(self._free, (block.nbytes, id(block), block))
 
     def _given_up(self, step: Step, index: int, writer: Instruction, dying: dict[int, list[Value]]) -> Value | None:
         """An operand of a run that is not needed any more once ``writer`` has its result, which can take its place."""
@@ -168,10 +166,9 @@ class Memory:
 
     def _place(self, value: Value) -> None:
         needed = max(value.nbytes, 1)
-        fitting = [block for block in self._free if needed <= block.nbytes <= 4 * needed + 4096]
-        if fitting:
-            block = min(fitting, key=lambda candidate: candidate.nbytes)
-            self._free = [other for other in self._free if other is not block]
+        smallest = bisect(self._free, (needed,))
+        if smallest < len(self._free) and self._free[smallest][0] <= 4 * needed + 4096:
+            block = self._free.pop(smallest)[-1]
         else:
             block = _aligned(needed)
             self.nbytes += needed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from heapq import heappop, heappush
 from math import prod
 from typing import Any, Callable, Union
 
@@ -11,6 +13,12 @@ from .lanes import Bundle, Column, bundles
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value
 
 Node = Union[Instruction, Bundle]
+
+LONGEST_RUN = 100
+"""Instructions of a run: a longer one is not quicker, and takes long to compile."""
+
+MOST_TRIED = 100
+"""Instructions that are tried before a run is taken to be complete."""
 
 
 @dataclass(eq=False)
@@ -29,14 +37,18 @@ class Step:
     lanes: list[list[Instruction]] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
 
-    @property
+    @cached_property
     def represented(self) -> list[Instruction]:
         """The instructions of the program."""
         return [instruction for lane in self.lanes for instruction in lane] or self.instructions
 
     def lane_of(self, instruction: Instruction) -> list[Instruction]:
         """The instructions of the program that are done one after the other with this one."""
-        return next((lane for lane in self.lanes if instruction in lane), self.instructions)
+        return self._lane_of.get(instruction, self.instructions)
+
+    @cached_property
+    def _lane_of(self) -> dict[Instruction, list[Instruction]]:
+        return {instruction: lane for lane in self.lanes for instruction in lane}
 
     @property
     def is_run(self) -> bool:
@@ -50,6 +62,16 @@ class Step:
     def reads(self) -> Iterator[Value]:
         """The same, of the program's instructions."""
         return (value for instruction in self.represented for value in instruction.values)
+
+    @cached_property
+    def leaf_reads(self) -> dict[int, list[tuple[Instruction, Value]]]:
+        """For each leaf that is read the instructions of the program, and how they see it."""
+        found: dict[int, list[tuple[Instruction, Value]]] = {}
+        for instruction in self.represented:
+            for value in instruction.values:
+                if value.root.kind == "leaf":
+                    found.setdefault(value.root.index, []).append((instruction, value))
+        return found
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,37 +102,100 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
     for node in nodes:
         for source in sources[node]:
             waiting[source].add(node)
-    ready = [node for node in nodes if not waiting[node]]
+    ready = _Ready(able, position)
+    for node in nodes:
+        if not waiting[node]:
+            ready.add(node)
     steps: list[Step] = []
 
     def done(node: Node) -> None:
-        ready.remove(node)
         for source in sources[node]:
             waiting[source].discard(node)
-            if not waiting[source] and source not in ready:
-                ready.append(source)
+            if not waiting[source]:
+                ready.add(source)
 
-    def lateness(node: Node) -> tuple[bool, bool, int]:
-        # bundles come last, so that nothing reads the old data after them, which they thus replace in place; then
-        # numbers, so that a sum that only they need can be part of a later pass over its operand
-        return isinstance(node, Bundle), node.out.size == 1, position[node]
-
-    while ready:
-        node = max(ready, key=lateness)
+    while (node := ready.latest()) is not None:
         done(node)
         if isinstance(node, Bundle):
             steps.append(Step(node.instructions, node.lanes, node.columns))
             continue
-        run = [node]
-        while node in able:
-            fitting = [i for i in ready if i in able and _joins(i, run)]
-            if not fitting:
-                break
-            chosen = max(fitting, key=position.__getitem__)
-            run.append(chosen)
+        run = _Run(node)
+        while node in able and len(run.instructions) < LONGEST_RUN and (chosen := ready.joining(run)) is not None:
+            run.add(chosen)
             done(chosen)
-        steps.append(Step(run[::-1]))
+        steps.append(Step(run.instructions[::-1]))
     return steps[::-1]
+
+
+class _Ready:
+    """The nodes that may come next, as seen from the end."""
+
+    def __init__(self, able: set[Instruction], position: dict[Node, int]) -> None:
+        self._able, self._position = able, position
+        self._latest: list[tuple[bool, bool, int, Node]] = []
+        self._of_shape: dict[Any, list[tuple[int, Instruction]]] = {}
+        self._added: set[Node] = set()
+        self._taken: set[Node] = set()
+
+    def add(self, node: Node) -> None:
+        """To be taken once."""
+        if node in self._added:
+            return
+        self._added.add(node)
+        # bundles come last, so that nothing reads the old data after them, which they thus replace in place; then
+        # numbers, so that a sum that only they need can be part of a later pass over its operand
+        lateness = isinstance(node, Bundle), node.out.size == 1
+        heappush(self._latest, (not lateness[0], not lateness[1], -self._position[node], node))
+        if node in self._able:
+            heappush(self._of_shape.setdefault(node.run_shape, []), (-self._position[node], node))
+
+    def latest(self) -> Node | None:
+        """Take the one that should come last; None if there is none."""
+        while self._latest:
+            node = heappop(self._latest)[-1]
+            if node not in self._taken:
+                self._taken.add(node)
+                return node
+        return None
+
+    def joining(self, run: _Run) -> Instruction | None:
+        """Take the last one that can be done in the same pass; None if there is none."""
+        candidates, others = self._of_shape.get(run.shape, []), []
+        chosen = None
+        while candidates and chosen is None and len(others) < MOST_TRIED:
+            entry = heappop(candidates)
+            if entry[-1] in self._taken:
+                continue
+            if run.fits(entry[-1]):
+                chosen = entry[-1]
+                self._taken.add(chosen)
+            else:
+                others.append(entry)
+        for entry in others:
+            heappush(candidates, entry)
+        return chosen
+
+
+class _Run:
+    """Instructions that are gathered from the end."""
+
+    def __init__(self, last: Instruction) -> None:
+        self.shape, self.instructions = last.run_shape, [last]
+        self._read: set[Value] = {value.root for value in last.values}
+        self._seen_otherwise: set[Value] = {value.root for value in last.values if value.root is not value}
+
+    def add(self, instruction: Instruction) -> None:
+        """Before all others."""
+        self.instructions.append(instruction)
+        self._read.update(value.root for value in instruction.values)
+        self._seen_otherwise.update(value.root for value in instruction.values if value.root is not value)
+
+    def fits(self, candidate: Instruction) -> bool:
+        """Whether it can be done in the same pass: same shape, its result used there element by element."""
+        operand = candidate.operands[0]
+        if candidate.is_total and (operand.root is not operand or candidate.out in self._read):
+            return False
+        return candidate.out not in self._seen_otherwise
 
 
 def _sources(program: Program, nodes: list[Node], bundle_of: dict[Instruction, Bundle]) -> dict[Node, list[Node]]:
@@ -127,35 +212,19 @@ def _sources(program: Program, nodes: list[Node], bundle_of: dict[Instruction, B
         found[node] = [source for source in before if source is not node]
     checks = [node for node in effects if node.kind == "check"]
     if checks:
+        needed = _needed_by(checks[-1], found)
         for node in nodes:
-            changes = isinstance(node, Bundle) or node.out in stored
-            if changes and not _precedes(node, checks[-1], found):
+            if (isinstance(node, Bundle) or node.out in stored) and node not in needed:
                 found[node].append(checks[-1])
     return {node: list(dict.fromkeys(sources)) for node, sources in found.items()}
 
 
-def _precedes(node: Node, other: Node, sources: dict[Node, list[Node]]) -> bool:
-    """Whether ``other`` needs ``node``."""
-    stack: list[Any] = [other]
-    seen: set[Node] = set()
+def _needed_by(node: Node, sources: dict[Node, list[Node]]) -> set[Node]:
+    """The node, and all that come before it."""
+    stack, met = [node], {node}
     while stack:
-        current = stack.pop()
-        if current is node:
-            return True
-        if current not in seen:
-            seen.add(current)
-            stack.extend(sources[current])
-    return False
-
-
-def _uses(run: list[Instruction], value: Value) -> bool:
-    return any(operand.root is value for node in run for operand in node.values)
-
-
-def _joins(candidate: Instruction, run: list[Instruction]) -> bool:
-    """Whether an instruction can be done in the same pass: same shape, its result used there element by element."""
-    if candidate.run_shape != run[0].run_shape:
-        return False
-    if candidate.is_total and (candidate.operands[0].root is not candidate.operands[0] or _uses(run, candidate.out)):
-        return False
-    return all(value.root is not candidate.out or value is candidate.out for node in run for value in node.values)
+        for source in sources[stack.pop()]:
+            if source not in met:
+                met.add(source)
+                stack.append(source)
+    return met
