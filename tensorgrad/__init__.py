@@ -23,11 +23,11 @@ from .ops.activations import (
     softplus,
     softsign,
 )
+from .ops.concatenation import array
 from .ops.convolution import conv, conv_transpose
 from .ops.dropout import dropout
 from .ops.embedding import embedding
 from .ops.flatten import flatten
-from .ops.joining import array
 from .ops.losses import softmax_cross_entropy
 from .ops.normalisation import batch_norm, layer_norm
 from .ops.pooling import average_pool, max_pool

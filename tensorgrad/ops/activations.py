@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import samples
 from ..core import declare
-from .operands import as_operand, in_single, largest
+from .conversion import as_operand, in_single
+from .reductions import largest
 
 
 def _floating(x: Any) -> Any:

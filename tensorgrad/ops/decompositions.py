@@ -21,7 +21,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import samples
 from ..core import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
 from ..core.context import verified
-from .operands import as_operand, plain, without_history
+from .conversion import as_operand, plain, without_history
 
 Shape = tuple[int, ...]
 
@@ -457,7 +457,7 @@ def _undefined_sample(draw: samples.Draw) -> Any:
 
 _undefined_where: Op = declare(
     "undefined_where",
-    lambda x, undefined: np.divide(  # with a keyword, as Rows of gradients leave 0 / NaN at 0 otherwise
+    lambda x, undefined: np.divide(  # with a keyword, as a BatchedArray leaves 0 / NaN at 0 otherwise
         x, np.where(undefined, np.nan, 1).astype(np.finfo(x.dtype).dtype), casting="same_kind"
     ),
     lambda g, out, x, undefined: _undefined_where(g, undefined),

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, beside, declare, implements
-from .operands import as_tensor
+from .conversion import as_tensor
 
 
 def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, np.ndarray]:

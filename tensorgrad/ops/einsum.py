@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import samples
 from ..core import beside, declare, implements, refuse
-from .operands import as_operand
+from .conversion import as_operand
 
 # The op's subscripts are letters only: "ij,jk->ik". The ellipsis, the implied output and the form of integer lists are
 # written out in these before it is called.

@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
 from ..core import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
-from .operands import as_operand, as_tensor
+from .conversion import as_operand, as_tensor
 
 
 def _index_sample(draw: samples.Draw) -> Any:

@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
 from ..core import OPS, beside, declare, implements, refuse
-from .operands import as_operand, conjugate
+from .conversion import as_operand, conjugate
 
 
 def _product(x: Any, y: Any) -> Any:

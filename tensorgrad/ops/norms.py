@@ -9,9 +9,9 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
 from ..core import OPS, declare, implements
+from .conversion import as_operand, in_single
 from .decompositions import check_matrices
 from .kinks import quotient, slope_at_kink
-from .operands import as_operand, in_single
 from .reductions import restored
 
 squared_norm = declare(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Tensor, beside, implements, refuse, refuses
 from ..core.context import verified
-from .operands import as_operand, as_tensor, without_history
+from .conversion import as_operand, as_tensor, without_history
 
 
 def _coefficients(function: str, p: Any) -> Any:

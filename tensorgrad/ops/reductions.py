@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, Op, Tensor, beside, declare, implements, refuse
+from .conversion import as_gradient, as_operand, in_dtype, in_single
 from .kinks import quotient, slope_at_kink
-from .operands import as_gradient, as_operand, expanded, in_dtype, in_single, largest
 from .scans import products_of_others
 
 _NOT_GIVEN = np._NoValue
@@ -54,6 +54,28 @@ def from_rows(rows: Any, x: Any, axis: Any) -> Any:
     order = (*(a for a in range(x.ndim) if a not in axes), *axes)
     places = tuple(order.index(a) for a in range(x.ndim))
     return rows.reshape(tuple(x.shape[a] for a in order)).transpose(places)
+
+
+def expanded(g: Any, shape: tuple[int, ...]) -> Any:
+    """``np.broadcast_to``; for a gradient of one number, as of a loss, without the 3 us that this takes."""
+    if type(g) is np.ndarray and g.size == 1:
+        return np.ndarray(shape, g.dtype, g, 0, (0,) * len(shape))
+    return np.broadcast_to(g, shape)
+
+
+FEW = 32
+"""Up to so many columns :func:`largest` takes the other way."""
+
+
+def largest(x: Any, axis: Any) -> Any:
+    """``x.max(axis, keepdims=True)``.
+
+    NumPy goes through short rows one by one: of 128 rows of ten numbers this takes 6.8 us, along the columns of a
+    transposed copy 2.1; of 1,024 rows 47 and 5.1.
+    """
+    if type(x) is np.ndarray and x.ndim == 2 and axis in (1, -1) and x.shape[1] <= FEW < len(x):
+        return x.T.copy().max(axis=0).reshape(-1, 1)
+    return x.max(axis=axis, keepdims=True)
 
 
 # Masks: True for no mask at all, else an array that broadcasts to x

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import samples
 from ..core import OPS, Tensor, beside, declare, implements, refuse
-from .operands import as_tensor, hollow, plain
+from .conversion import as_tensor, hollow, plain
 
 
 def _numbered(x: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, declare, implements, refuse
-from .operands import as_gradient, in_dtype, in_single
+from .conversion import as_gradient, in_dtype, in_single
 
 
 def _part(axis: int, ndim: int, part: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
-from .operands import as_tensor, hollow, plain, without_history
+from .conversion import as_tensor, hollow, plain, without_history
 
 # Shapes
 

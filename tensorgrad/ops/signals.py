@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
 from ..core import OPS, Tensor, beside, declare, implements, refuse
-from .operands import as_operand, conjugate
+from .conversion import as_operand, conjugate
 
 
 def _along(ndim: int, axis: int, part: Any) -> tuple[Any, ...]:

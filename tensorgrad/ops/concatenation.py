@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
 from ..core import OPS, Tensor, declare, implements, plain_index, refuse
-from .operands import as_tensor, plain
+from .conversion import as_tensor, plain
 
 
 def _join_sample(draw: samples.Draw) -> Any:
