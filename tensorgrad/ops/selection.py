@@ -42,10 +42,11 @@ declare(
     sample=_choice_sample,
     broadcasts=True,
     expects="a condition and two operands whose shapes broadcast together",
+    complex_rules="direct",
 )
 
 
-@implements(np.where)
+@implements(np.where, on_complex=True)
 def _where(condition: Any, *choices: Any) -> Any:
     if not choices:
         return np.where(condition.numpy())  # positions, for indexing
@@ -54,7 +55,7 @@ def _where(condition: Any, *choices: Any) -> Any:
     return OPS["where"](condition, *choices)
 
 
-@implements(np.select)
+@implements(np.select, on_complex=True)
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """The choice of the first condition that holds."""
     conditions = [as_operand(condition) for condition in condlist]

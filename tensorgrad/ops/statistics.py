@@ -219,7 +219,7 @@ def _not_zero(total: Any) -> None:
         raise ZeroDivisionError("np.average: the weights sum to zero, by which nothing can be divided")
 
 
-@implements(np.average)
+@implements(np.average, on_complex=True)
 def _average(
     a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = np._NoValue
 ) -> Any:
