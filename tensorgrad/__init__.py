@@ -40,7 +40,7 @@ from .ops.embedding import embedding
 from .ops.flatten import flatten
 from .ops.losses import softmax_cross_entropy
 from .ops.normalisation import batch_norm, layer_norm
-from .ops.pooling import average_pool, max_pool
+from .ops.pooling import avg_pool, max_pool
 from .ops.reductions import logsumexp
 from .testing import GradientError, gradcheck
 
@@ -57,7 +57,7 @@ __all__ = [
     "Op",
     "Tensor",
     "array",
-    "average_pool",
+    "avg_pool",
     "batch_norm",
     "checkpoint",
     "compile",
