@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core import OPS, beside
-from .windows import Lengths, is_padded, pairs, per_axis, reach
+from .windows import Lengths, check_fits, is_padded, pairs, per_axis, reach
 
 
 def max_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Any:
@@ -115,12 +115,7 @@ def _checked(
     stride = kernel if stride is None else per_axis(name, "stride", stride, n)
     padding = pairs(name, padding, x.shape, kernel, stride, dilation)
     settings = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
-    for length, (low, high), r in zip(x.shape[2:], padding, reach(kernel, dilation)):
-        if length + low + high < r:
-            raise ValueError(
-                f"{name}: a window that stretches over {r} elements does not fit an axis of {length} with padding "
-                f"{(low, high)}"
-            )
+    check_fits(f"{name}: a window", x.shape[2:], padding, reach(kernel, dilation))
     if is_padded(padding) and _elements(x.shape[2:], **settings).min() == 0:
         raise ValueError(
             f"{name}: with padding {padding} and kernel_size {kernel} some windows are nothing but padding"

@@ -47,7 +47,19 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
     (np.float64(5.0), array([0.6, 0.8]))
     """
     check_max_norm("clip_grad_norm", max_norm)
-    parameters = list(parameters)
+    given = _with_gradients(list(parameters))
+    norm = np.sqrt(sum(np.square(gradient.astype(np.float64, copy=False)).sum() for _, gradient in given))
+    if error_if_nonfinite:
+        verified(_check_finite, norm, *(gradient for _, gradient in given), now=False)
+    scale = np.minimum(1, max_norm / np.maximum(norm, max_norm))
+    for parameter, gradient in given:
+        dtype = gradient.dtype if gradient.dtype.kind == "f" else parameter.dtype
+        parameter.grad = (gradient * scale.astype(np.result_type(dtype, np.float32))).astype(dtype, copy=False)
+    return norm
+
+
+def _with_gradients(parameters: list[Any]) -> list[tuple[Tensor, Any]]:
+    """Each parameter that has a gradient, once, and the gradient; both are checked."""
     if not parameters:
         raise ValueError(
             "clip_grad_norm: got no parameters, perhaps a generator that is used up; pass a list, as "
@@ -69,14 +81,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
             )
     if any(gradient.dtype.kind == "c" for _, gradient in given):
         raise TypeError("clip_grad_norm: takes real gradients, got complex ones; keep real and imaginary parts as two")
-    norm = np.sqrt(sum(np.square(gradient.astype(np.float64, copy=False)).sum() for _, gradient in given))
-    if error_if_nonfinite:
-        verified(_check_finite, norm, *(gradient for _, gradient in given), now=False)
-    scale = np.minimum(1, max_norm / np.maximum(norm, max_norm))
-    for parameter, gradient in given:
-        dtype = gradient.dtype if gradient.dtype.kind == "f" else parameter.dtype
-        parameter.grad = (gradient * scale.astype(np.result_type(dtype, np.float32))).astype(dtype, copy=False)
-    return norm
+    return given
 
 
 def _check_finite(norm: Any, *gradients: Any) -> None:
