@@ -31,16 +31,17 @@ from numpy import ndarray
 
 from .._pytree import leaves, mapped
 from ..core import OPS, Tensor, backward_pass, beside, describe
-from ..core.context import Watcher, _recording, recorded
+from ..core.context import Watcher, _recording, recorded, settle
+from ..core.conversions import ConversionError
 from ..core.node import clock
-from ..core.tensor import ConversionError, history
-from ..rows import Rows
+from ..core.tensor import history
+from .batched import BatchedArray
 from .gradients import swept
 
 Function = Callable[..., Any]
 
 ROWS_AT_ONCE = 128
-"""Rows of a Jacobian in one sweep, which takes the memory of as many gradients."""
+"""Rows of a Jacobian in one backward pass, which takes the memory of as many gradients."""
 
 # ------------------------------------------------------------------------------------------- one call of f
 
@@ -65,6 +66,7 @@ class _Call:
         self.with_tensors = any(isinstance(leaf, Tensor) for leaf in given)
         dtypes = [leaf.dtype for leaf in given if _is_floating(leaf) and type(leaf) is not float]
         self._dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
+        settle()
         since = next(clock)
         self.variables: list[Tensor] = []
         full = list(args)
@@ -72,6 +74,7 @@ class _Call:
             full[position] = self._with_variables(position, required=argnums is not None)
         if self.positions and not self.variables:
             self._refuse("the arguments hold", [self.args[position] for position in self.positions])
+        settle()
         called = next(clock)
         try:
             with recorded():
@@ -250,6 +253,7 @@ def _plain(tensor: Tensor) -> Any:
 
 def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
     """The Tensors older than ``since`` that require gradients and that ``roots`` were computed from."""
+    settle()
     met: set[Any] = set()
     stack = list(roots)
     while stack:
@@ -266,6 +270,7 @@ def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
 
 def refuse_changed(name: str, arguments: Sequence[Any], since: int) -> None:
     """Raise if ``f`` has changed a Tensor that it was given: gradients would be with respect to the new value."""
+    settle()
     nodes = (argument._node for argument in arguments if isinstance(argument, Tensor))
     if any(node is not None and node.order > since for node in nodes):
         raise TypeError(f"{name}: f changes an argument in place; let it change a copy (x = x + 0) instead")
@@ -297,7 +302,7 @@ def _pulled(
     if create_graph or not _goes_by_rows(output) or np.all(seed.data if isinstance(seed, Tensor) else seed):
         return swept(output, variables, seed, create_graph, retain_graph)
     found = swept(output, variables, seed, create_graph, retain_graph=True)
-    if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which Rows keep at 0
+    if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which a BatchedArray keeps at 0
         row = _stack(output, variables, np.expand_dims(seed.data if isinstance(seed, Tensor) else seed, 0))
         blocks = next(_blocks(row, [Tensor(np.zeros(1))], variables))
         return [block.reshape(variable.shape) for block, variable in zip(blocks, variables)]
@@ -685,11 +690,11 @@ def _gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> A
 def _stack(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
     """Several rows of gradients from one backward pass."""
     nodes = [history(tensor) for tensor in wanted]
-    found = dict(backward_pass(history(output), Rows(seeds), set(nodes), retain_graph=True))
+    found = dict(backward_pass(history(output), BatchedArray(seeds), set(nodes), retain_graph=True))
     parts = []
     for tensor, node in zip(wanted, nodes):
         part = found.get(node)
-        stack = part.stack if isinstance(part, Rows) else np.zeros((len(seeds), tensor.size), tensor.dtype)
+        stack = part.stack if isinstance(part, BatchedArray) else np.zeros((len(seeds), tensor.size), tensor.dtype)
         parts.append(stack.reshape(len(seeds), tensor.size))
     return np.concatenate(parts, axis=1)
 

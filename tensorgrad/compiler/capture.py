@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Any, Callable, Literal
 from weakref import ref
 
 import numpy as np
@@ -19,10 +19,16 @@ from .traced import CaptureError, Recorder, Traced
 
 
 class Capture(Recorder):
-    """One recording. Tensors from outside are found when they are first used; others stand in for them."""
+    """One recording. Tensors from outside are found when they are first used; others stand in for them.
 
-    def __init__(self) -> None:
+    ``draws=False`` if running the program is to leave random generators and counters as they are.
+    """
+
+    follows: Literal[False] = False
+
+    def __init__(self, draws: bool = True) -> None:
         super().__init__()
+        self._draws = draws
         self._stand_ins: dict[int, Tensor] = {}
         self._leaves: dict[int, _Leaf] = {}
         self._wrappers: list[tuple[Tensor, Any]] = []
@@ -89,12 +95,12 @@ class Capture(Recorder):
         self._wrappers.append((tensor, traced))
         return tensor
 
-    def gradient(self, tensor: Tensor) -> Any:
-        """What stands for the ``.grad`` of a Tensor."""
+    def reading_gradient(self, tensor: Tensor) -> Tensor:
+        """The Tensor whose ``.grad`` is read in the place of that of one."""
         tensor = self.stand_in(tensor)
         leaf = self._leaves.get(id(tensor))
         if leaf is None or leaf.grad_is_known:
-            return tensor._grad
+            return tensor
         leaf.grad_is_known = True
         owner, grad = leaf.tensor, leaf.tensor._grad
         if isinstance(grad, (np.ndarray, np.generic)):
@@ -105,28 +111,36 @@ class Capture(Recorder):
         else:  # None, or something to be refused
             tensor._grad = grad
             self.program.guards.append(lambda: owner._grad is grad)
-        return tensor._grad
+        return tensor
 
-    def changing_gradient(self, tensor: Tensor) -> Tensor:
-        """The Tensor whose ``.grad`` is set in the place of that of one."""
+    def set_gradient(self, tensor: Tensor, value: Any) -> None:
+        """Set ``.grad`` of what stands in for it."""
         tensor = self.stand_in(tensor)
         if (leaf := self._leaves.get(id(tensor))) is not None:
             leaf.grad_is_known = leaf.grad_is_set = True
-        return tensor
+        tensor._grad, tensor._grad_is_lent = value, False
 
-    def source(self, function: Callable[..., Any], example: Any, arrays: Sequence[Any] = (), **settings: Any) -> Traced:
+    def has_gradient(self, tensor: Tensor) -> bool:
+        """Whether ``.grad`` is not None."""
+        return self.reading_gradient(tensor)._grad is not None
+
+    def source(self, function: Callable[..., Any], example: Callable[[], Any]) -> Traced:
         """An array that comes from outside anew in every replay, such as random numbers."""
-        return self.emit("source", function, tuple(arrays), settings, example)
+        return self.emit("source", function, (), {}, example()) if self._draws else self.constant(np.asarray(example()))
 
     def opaque(self, function: Callable[..., Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
         """The forward function of an op that works on real arrays only."""
         if not any(isinstance(value, np.random.Generator) for value in settings.values()):
             return self.call(function, arrays, settings)
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]
-        return self.source(function, function(*examples, **copy.deepcopy(settings)), arrays, **settings)
+        example = function(*examples, **copy.deepcopy(settings))
+        if not self._draws:
+            return self.constant(np.asarray(example))
+        return self.emit("source", function, tuple(arrays), settings, example)
 
     def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
         """A check made in every replay, before anything outside is changed; and now, if what follows relies on it."""
+        arrays = [x._current() if isinstance(x, Tensor) else x for x in arrays]
         if now:
             function(*(x.example if isinstance(x, Traced) else x for x in arrays))
         self.emit("check", function, tuple(arrays), {}, np.empty(0))
@@ -197,8 +211,8 @@ class Capture(Recorder):
             if node is not None and node.arrays is not None:
                 raise CaptureError(
                     "compile: a returned tensor still has its history, which a replay does not have; call backward "
-                    "inside the compiled function, compile the derivative itself, as in tg.compile(tg.grad(f)), return "
-                    "tensor.detach(), or compile under no_grad"
+                    "inside the compiled function, compile the derivative itself, as in tg.compile(tg.grad(f), "
+                    "pure=True), return tensor.detach(), or compile under no_grad"
                 )
             if type(result._array) is not Traced or id(result) in self._leaves:
                 return self.original(result)

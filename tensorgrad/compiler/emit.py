@@ -11,9 +11,10 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..core import Tensor
 from ..core.arrays import OWNED
 from ..core.node import clock
-from ..ops.operands import FEW
+from ..ops.reductions import FEW
 from . import reductions
 from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
@@ -92,6 +93,18 @@ class Executable:
                 self._timed = self._compiled(self._with_clock())
             return self._timed(*arguments)
         return self._run(*arguments)
+
+    def take_leaves(self, tensors: Sequence[Tensor]) -> None:
+        """Let other Tensors, of the same shapes and dtypes, be the leaves from now on."""
+        for tensor in self.program.leaves:  # whose gradients may lie in the buffers
+            if getattr(tensor, "_grad_is_lent", False):
+                tensor._grad, tensor._grad_is_lent = tensor._grad.copy(), False  # type: ignore[union-attr]
+        self.program.leaves[:] = tensors
+        for index, tensor in enumerate(tensors):
+            if self._space[f"P{index}"] is not tensor:
+                self._space[f"P{index}"], self._space[f"p{index}"] = tensor, None
+        if self.program.stores:
+            self._space["changed"] = [tensors[leaf] for leaf, _ in self.program.stores]
 
     @contextmanager
     def _noted(self, what: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""tg.compile: record a function once, replay it from then on."""
+"""tg.compile: a function that is followed, or recorded once, and computed by programs that are made of what it does."""
 
 from __future__ import annotations
 
@@ -7,56 +7,73 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from functools import cached_property, update_wrapper
+from collections import deque
+from collections.abc import Sequence
+from functools import partial, update_wrapper
 from typing import Any, Callable
 
 import numpy as np
 
 from .._optional import MissingExtra
 from ..core import Tensor, as_data
-from ..core.context import Replacements, Watcher, _capture, _recording
+from ..core.context import Watcher, _capture, _recording, following
+from . import events
 from .capture import Capture
 from .emit import Executable
+from .events import Event
+from .following import Following
 from .kernels import numba
-from .outside import outside
-from .program import Program, Value
+from .program import Value
 from .report import explained
+from .segments import CheckFailed, Segment
 from .traced import CaptureError
 
 MOST_PROGRAMS = 64
 """Programs that are kept; after that each new one takes the place of the oldest."""
 
+MOST_EVENTS = 50_000
+"""Events that are kept of what a function has done; then it is met anew."""
+
+MOST_RUNS = 8
+"""Programs of one segment, for different results that are needed."""
+
 OFTEN = 16
-"""Recorded so many times, something changes in each call that should be an array, and the user is told."""
+"""Programs after which the user is told that something changes in each call that should be an array."""
 
 MOST_OF_OWN = 8
 """Programs that an optimiser keeps: as a rule the same parameters have gradients in each step."""
 
 SWITCH = "TENSORGRAD_FAST"
 
+_QUIET = frozenset(("ignore", "warn"))
+"""What floating-point errors lead to, see ``np.errstate``, where a function is compiled."""
 
-def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compiled:
-    """A function that does the same as ``function``, faster: recorded when first called, replayed from then on.
 
-    A replay calls NumPy on buffers that exist already; nothing is recorded, allocated or decided in Python. Arguments
-    of another shape, dtype or training mode are recorded anew. Parameters, optimisers, ``.grad`` and random generators
-    are in the same state afterwards as after the plain call.
+def compile(function: Callable[..., Any], *, fast: bool | None = None, pure: bool = False) -> Compiled:
+    """A function that does the same as ``function``, faster.
+
+    ``function`` runs as Python in each call, but the operations on Tensors that it asks for are put off and then done
+    together, by a program that was made when the same were first asked for: elementwise ones in one pass, into memory
+    that exists already, parameters in place. Everything else means what it means in Python: counters, ``print``,
+    exceptions, what is changed outside between calls. The first call on a course computes as without compiling.
+
+    Compiled are operations on Tensors, ``backward``, and steps of the optimisers. Arrays are computed with at once, as
+    always. Reading a value (``loss.item()``, ``if loss > 1``) computes what has been asked for so far; where its
+    history is needed later, and in functions of :mod:`tensorgrad.autodiff`, that is done operation by operation.
 
     Parameters
     ----------
     function
-        Of arrays, Tensors and containers of them; other arguments must be hashable, and each value is recorded anew.
-        What it computes must not depend on values that Python reads (``if tensor > 0``, ``.item()``), and what it does
-        besides NumPy (printing) happens while it is recorded only. Numbers and objects that its code names (variables
-        outside, attributes of objects, classes and modules, containers and arrays of up to 64 elements, the lengths of
-        others) may change between calls: it is recorded anew for each value. Not followed are the elements of larger
-        arrays where Python reads them, and what belongs to installed libraries. Tensors that require gradients are
-        told apart by identity.
+        Any function.
     fast
         Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
         processes; else they are done by NumPy, block by block. Default: where numba is installed, unless the
         environment variable ``TENSORGRAD_FAST`` is 0. Kernels give no floating-point warnings.
+    pure
+        The promise that ``function`` depends on its arguments and on the values of Tensors alone, and changes nothing
+        but those, as for ``jax.jit``: it then runs once for each kind of arguments (shapes and dtypes, the values of
+        what is no array), on objects that stand in for arrays, so that NumPy's functions of arrays are compiled too.
+        Values cannot be read inside, and what Python computes stays as it was in that run.
 
     Returns
     -------
@@ -67,13 +84,12 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
     Raises
     ------
     CaptureError
-        When called: if the function does what a program cannot do, with the remedy; at the second call, when the step
-        is recorded again to be compared, also if something that Python computed has changed.
+        With ``pure=True``, when called: if the function does what a program cannot do, with the remedy.
 
     Warns
     -----
     RuntimeWarning
-        When it is recorded for the 16th time, with the reason. The latest 64 programs are kept.
+        When the 16th program is made, with the reason. The latest 64 programs are kept.
 
     Examples
     --------
@@ -93,7 +109,14 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None) -> Compil
     """
     if not callable(function):
         raise TypeError(f"compile: takes a function, got {type(function).__name__}")
-    return Compiled(function, fast)
+    return (Pure if pure else Compiled)(function, fast)
+
+
+def own(function: Callable[..., Any], state: Callable[[], Any]) -> Pure:
+    """A pure function of this library, compiled, which depends on its arguments and on ``state()``."""
+    compiled = Pure(function)
+    compiled.is_own, compiled.state = True, state
+    return compiled
 
 
 class Compiled:
@@ -102,7 +125,7 @@ class Compiled:
     Attributes
     ----------
     is_own
-        Whether it is part of this library: it keeps fewer programs, and nobody is told how often it is recorded.
+        Whether it is part of this library: then it keeps fewer programs, and nobody is told how many have been made.
     """
 
     is_own = False
@@ -111,85 +134,101 @@ class Compiled:
         update_wrapper(self, function)
         self.function, self.fast = function, fast
         self.name = getattr(function, "__name__", type(function).__name__)
-        self._programs: dict[Any, list[_Variant]] = {}
-        self._recordings = 0
+        self._made = self._made_in = self._calls = 0
         self._lock = threading.RLock()
+        self._root, self._events = Event(events.cut, None), 0
+        self._segments: list[tuple[Event, tuple[int, ...], Segment]] = []
+        self._one_by_one: deque[str] = deque(maxlen=MOST_OF_OWN)
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        if _capture.get() is not None or isinstance(_recording.get(), Watcher):
-            # part of another compiled function's program, or to be watched op by op
-            return self.function(*args, **settings)
-        arguments = _Arguments(args, settings) if args or settings else _NONE
+        is_watched = isinstance(_recording.get(), Watcher) or not _QUIET.issuperset(np.geterr().values())
+        if is_watched or _capture.get() is not None:
+            return self.function(*args, **settings)  # op by op, or as a part of what is traced
+        self._calls += 1
+        tracer = Following(self._root, self._compute)
+        token = _capture.set(tracer)
+        try:
+            result = self.function(*args, **settings)
+            tracer.finish()
+            return result
+        except BaseException:
+            tracer.finish()
+            raise
+        finally:
+            _capture.reset(token)
+            self._events += tracer.met
+            if self._events > MOST_EVENTS:
+                self._root, self._events, self._segments = Event(events.cut, None), 0, []
+
+    def _compute(self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any]) -> Any:
+        """Tensors for those results of a segment that are needed; None if it has to be done event by event."""
         with self._lock:
-            return self._variant(arguments)(arguments)
+            if alive not in last.runs and len(last.runs) < MOST_RUNS:
+                last.runs[alive] = self._segment(last, alive, leaves, inputs)
+            segment = last.runs.get(alive)
+            if segment is None:
+                return None
+            try:
+                return segment(leaves, inputs)
+            except CheckFailed:
+                return None
+
+    def _segment(self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any]) -> Any:
+        fast = self._uses_kernels()
+        started = time.perf_counter()
+        try:
+            segment = Segment(last, alive, leaves, inputs, fast)
+        except Exception as error:  # what no program can do, and errors, which come again event by event
+            names = " ".join(event.name for event in last.segment())
+            self._one_by_one.append(f"done one by one, as {error}: {names}")
+            return None
+        segment.executable.program.recorded_in = time.perf_counter() - started
+        if self._made_in != self._calls:
+            self._made_in = self._calls
+            self._note_program("it takes another course, or shapes or numbers are others")
+        if len(self._segments) >= MOST_PROGRAMS:
+            event, needed, _ = self._segments.pop(0)
+            del event.runs[needed]
+        self._segments.append((last, alive, segment))
+        return segment
 
     def explain(self, *args: Any, **settings: Any) -> str:
-        """The programs recorded so far as text: steps, shapes, buffers, bytes, and what recording them cost.
+        """The programs made so far as text: steps, shapes, buffers, bytes, what making them cost; and what has none.
 
-        With arguments the function is called with them once, with all its effects, and the time of each step is shown.
+        With arguments that of a call with them, as one program, with the time of each step. Neither Tensors nor random
+        generators nor optimisers are changed, but the function's Python code runs once.
         """
-        timed = None
         if args or settings:
-            self(*args, **settings)
             arguments = _Arguments(args, settings)
-            with self._lock:
-                timed = self._variant(arguments)
-                timed(arguments, timed=True)
-        variants = [variant for found in self._programs.values() for variant in found]
-        if not variants:
-            return f"{self.name}: nothing recorded yet; call it first"
-        chosen = variants if timed is None else [timed]
-        return "\n\n".join(explained(variant.executable, timed is not None) for variant in chosen)
+            capture = Capture(draws=False)
+            program = capture.record(self.function, *arguments.traced(capture))
+            program.leaves[:] = map(_copied, program.leaves)
+            executable = Executable(program, arguments.values, self._uses_kernels())
+            executable(arguments.arrays, timed=True)
+            return explained(executable, True)
+        made = [explained(executable, False) for executable in self._executables()] + list(self._one_by_one)
+        return "\n\n".join(made) or f"{self.name}: nothing compiled yet; call it first, twice in the same way"
+
+    def _executables(self) -> list[Executable]:
+        return [segment.executable for _, _, segment in self._segments]
 
     def __reduce__(self) -> Any:
-        return Compiled, (self.function, self.fast)
+        return type(self), (self.function, self.fast)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return Compiled(copy.deepcopy(self.function, memo), self.fast)
+        return type(self)(copy.deepcopy(self.function, memo), self.fast)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         raise TypeError("compile: decorates functions; of a method, compile the bound one: tg.compile(instance.method)")
 
-    def _variant(self, arguments: _Arguments) -> _Variant:
-        """The program for these arguments and the present state; recorded if there is none."""
-        key = arguments.key()
-        found = self._programs.get(key, [])
-        for position, variant in enumerate(found):
-            if variant.fits():
-                if variant.replacements != Replacements.count:
-                    self._note_recording("an attribute of a network or an optimiser has been replaced")
-                    found[position] = self._renewed(variant, arguments)
-                elif not variant.verified:
-                    self._verify(variant, arguments)
-                return found[position]
-        changed = next((name.name for variant in found for name in variant.program.outside if not name.is_known()), "")
-        self._note_recording(f"{changed} has changed" if changed else "of other shapes, dtypes or numbers as arguments")
-        program = self._record(arguments)
-        for variant in found:
-            if variant.executable.fits() and variant.program.difference(program) is None:
-                for name in variant.program.outside:
-                    name.learn()
-                return variant
-        self._make_room()
-        self._programs.setdefault(key, []).append(_Variant(program, arguments, self._uses_kernels))
-        return self._programs[key][-1]
-
-    def _make_room(self) -> None:
-        """Forget the oldest program where there are too many."""
-        if sum(map(len, self._programs.values())) >= (MOST_OF_OWN if self.is_own else MOST_PROGRAMS):
-            oldest = next(iter(self._programs))
-            self._programs[oldest].pop(0)
-            if not self._programs[oldest]:
-                del self._programs[oldest]
-
-    def _note_recording(self, reason: str) -> None:
-        self._recordings += 1
-        if self._recordings == OFTEN and not self.is_own:
+    def _note_program(self, reason: str) -> None:
+        self._made += 1
+        if self._made == OFTEN and not self.is_own:
             warnings.warn(
-                f"{self.name}: recorded for the {OFTEN}th time, now because {reason}; that takes as long as many calls "
+                f"{self.name}: compiled for the {OFTEN}th time, now because {reason}; that takes as long as many calls "
                 "of it, so pass what changes as arguments, numbers as 0-d arrays, and pad arrays to a few shapes",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _uses_kernels(self) -> bool:
@@ -199,60 +238,58 @@ class Compiled:
             return os.environ.get(SWITCH) != "0" and numba() is not None
         return self.fast
 
-    def _record(self, arguments: _Arguments) -> Program:
-        started = time.perf_counter()
-        capture, (names, states) = Capture(), outside(self.function, arguments.objects())
-        args, settings = arguments.traced(capture)
-        program = capture.record(self.function, args, settings)
-        changed = [name.name for name in (*names, *states) if not name.is_known()]
-        if changed:
-            raise CaptureError(
-                f"{self.name}: changes {changed[0]}, which a replay would not do; keep what changes in Tensors, draw "
-                "random numbers with ops that take rng, such as tg.random.normal, tg.random.uniform and tg.dropout, or "
-                "change it outside of the compiled function"
-            )
-        program.outside, program.recorded_in = names, time.perf_counter() - started
-        return program
 
-    def _renewed(self, variant: _Variant, arguments: _Arguments) -> _Variant:
-        """The variant, if it is what the function does now that an attribute somewhere was replaced, or another."""
-        again = _Variant(self._record(arguments), arguments, self._uses_kernels)
-        if variant.program.difference(again.program) is not None:
-            return again
-        variant.verified, variant.replacements = True, again.replacements
-        return variant
+class Pure(Compiled):
+    """What :func:`compile` returns for a pure function: recorded when first called, replayed from then on.
 
-    def _verify(self, variant: _Variant, arguments: _Arguments) -> None:
-        """Record again and compare: what Python computes must not have changed."""
-        different = variant.program.difference(self._record(arguments))
-        if different is not None:
-            raise CaptureError(
-                f"{self.name}: recorded again it is another program ({different} is different), so it depends on "
-                "something that Python computes anew in each call: draw random numbers with ops that take rng, such as "
-                "tg.random.normal, tg.random.uniform and tg.dropout, keep changing state in Tensors, pass what varies "
-                "as arguments"
-            )
-        variant.verified = True
+    Attributes
+    ----------
+    state
+        What it depends on besides its arguments is ``state()``.
+    """
+
+    def __init__(self, function: Callable[..., Any], fast: bool | None = None) -> None:
+        super().__init__(function, fast)
+        self._programs: dict[Any, list[Executable]] = {}
+        self.state: Callable[[], Any] = lambda: None
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        if (tracer := following()) is not None:
+            return tracer.at_once(partial(self, **settings), *args)
+        if _capture.get() is not None or isinstance(_recording.get(), Watcher):
+            return self.function(*args, **settings)  # part of another program, or to be watched op by op
+        arguments = _Arguments(args, settings) if args or settings else _NONE
+        with self._lock:
+            return self._program(arguments)(arguments.arrays)
+
+    def _executables(self) -> list[Executable]:
+        return [executable for found in self._programs.values() for executable in found]
+
+    def _program(self, arguments: _Arguments) -> Executable:
+        """The program for these arguments and the present state; recorded if there is none."""
+        key = arguments.key(), self.state()
+        for executable in self._programs.get(key, ()):
+            if executable.fits():
+                return executable
+        self._note_program("of other shapes, dtypes or numbers as arguments")
+        started, capture = time.perf_counter(), Capture()
+        program = capture.record(self.function, *arguments.traced(capture))
+        program.recorded_in = time.perf_counter() - started
+        made = Executable(program, arguments.values, self._uses_kernels())
+        if sum(map(len, self._programs.values())) >= (MOST_OF_OWN if self.is_own else MOST_PROGRAMS):
+            oldest = next(iter(self._programs))
+            self._programs[oldest].pop(0)
+            if not self._programs[oldest]:
+                del self._programs[oldest]
+        self._programs.setdefault(key, []).append(made)
+        return made
 
 
-class _Variant:
-    """A program for one kind of arguments, and when it may be used."""
-
-    def __init__(self, program: Program, arguments: _Arguments, fast: Callable[[], bool]) -> None:
-        self.program, self.verified, self.replacements = program, False, Replacements.count
-        self._arguments, self._fast = arguments.values, fast
-
-    @cached_property
-    def executable(self) -> Executable:
-        """Made when first needed."""
-        return Executable(self.program, self._arguments, self._fast())
-
-    def fits(self) -> bool:
-        """Whether the program may be used in the present state of the world outside."""
-        return self.executable.fits() and all(name.is_known() for name in self.program.outside)
-
-    def __call__(self, arguments: _Arguments, timed: bool = False) -> Any:
-        return self.executable(arguments.arrays, timed)
+def _copied(tensor: Tensor) -> Tensor:
+    """A Tensor with the same data and gradient."""
+    same = Tensor(tensor._current(), tensor._requires_grad)
+    same._grad = copy.copy(tensor._grad)
+    return same
 
 
 class _Arguments:
@@ -285,19 +322,6 @@ class _Arguments:
             raise CaptureError(f"compile: takes NumPy arrays, got {type(array).__name__}")
         self.arrays.append(array if array.flags.c_contiguous else array.copy())
         return (kind, len(self.arrays) - 1, array.shape, array.dtype)
-
-    def objects(self) -> Iterator[Any]:
-        """Those arguments that are not arrays."""
-
-        def leaves(tree: Any) -> Iterator[Any]:
-            if tree[0] == "plain":
-                yield tree[2]
-            elif tree[0] is dict:
-                yield from (leaf for _, item in tree[1:] for leaf in leaves(item))
-            elif tree[0] in (tuple, list):
-                yield from (leaf for item in tree[1:] for leaf in leaves(item))
-
-        return leaves(self._tree)
 
     def key(self) -> Any:
         key = (self._tree, _recording.get())

@@ -248,6 +248,9 @@ def _literal(number: Any) -> str:
 FORMAT = 2
 """Of what is kept on disk: files of another one are not looked at."""
 
+MOST_KEPT = 1000
+"""Kernels on disk, of some 30 kB each; the oldest make way."""
+
 _functions: dict[str, Callable[..., None]] = {}
 _dispatchers: dict[Callable[..., None], Any] = {}
 
@@ -340,8 +343,25 @@ def _write(path: Path, source: bytes) -> None:
             raise FileNotFoundError("not an absolute path")
         path.parent.mkdir(parents=True, exist_ok=True)
         _announce()
+        _make_room(path.parent)
     with replacing(path) as temporary:
         temporary.write_bytes(source)
+
+
+def _make_room(folder: Path) -> None:
+    """Remove the oldest kernels where there are too many."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(".py")]
+    if len(names) < MOST_KEPT:
+        return
+    ages = {}
+    for name in names:
+        with suppress(OSError):  # another process has removed it
+            ages[folder / name] = (folder / name).stat().st_mtime
+    for path in sorted(ages, key=ages.__getitem__)[: len(ages) + 1 - MOST_KEPT]:
+        for file in (path, *folder.rglob(f"{path.stem}.*.nb?")):
+            with suppress(OSError):
+                file.unlink()
 
 
 _warned: list[Any] = []

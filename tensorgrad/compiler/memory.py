@@ -69,7 +69,9 @@ class Memory:
         for leaf, value in stores:
             if value.root is not value or value.instruction is None or value.instruction.kind in DYNAMIC:
                 continue
-            is_last = last_read.get(leaf, -1) <= position[value] and self._is_last(leaf, value.instruction, position[value])
+            is_last = last_read.get(leaf, -1) <= position[value] and self._is_last(
+                leaf, value.instruction, position[value]
+            )
             if times[value] == 1 and leaf not in needed and is_last:
                 self.in_place[value] = leaf
 

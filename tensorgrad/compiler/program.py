@@ -101,7 +101,7 @@ class Instruction:
     @property
     def name(self) -> str:
         """What is called."""
-        function = _unwrapped(self.function)
+        function = self.function.func if isinstance(self.function, partial) else self.function
         owner = getattr(function, "__self__", None)
         name: str = getattr(function, "__name__", type(function).__name__)
         return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
@@ -162,28 +162,6 @@ class Program:
         self.instructions = kept[::-1]
         return self
 
-    def difference(self, other: Program) -> str | None:
-        """What differs between two recordings of the same step, in words; None if nothing does."""
-        if len(self.instructions) != len(other.instructions):
-            return f"{len(self.instructions)} instructions, then {len(other.instructions)}"
-        if len(self.leaves) != len(other.leaves):
-            return f"{len(self.leaves)} tensors from outside, then {len(other.leaves)}"
-        for leaf, again in zip(self.leaves, other.leaves):
-            if leaf is not again:
-                return f"a tensor of shape {leaf.shape} from outside"
-        numbers: dict[Value, tuple[Any, ...]] = {}
-        for position, (one, two) in enumerate(zip(self.instructions, other.instructions)):
-            if one.kind != two.kind or code(one.function) is not code(two.function):
-                return f"{one.name}, then {two.name}"
-            pairs = [*zip(one.operands, two.operands), *_pairs(one.settings, two.settings)]
-            if len(one.operands) != len(two.operands) or not all(_same(a, b, numbers) for a, b in pairs):
-                return f"an operand of {one.name}"
-            numbers[one.out] = numbers[two.out] = ("result", position)
-        for what in ("stores", "gradients", "outputs"):
-            if not _same(getattr(self, what), getattr(other, what), numbers):
-                return f"what it {'returns' if what == 'outputs' else 'assigns'}"
-        return None
-
 
 class TensorOutput(tuple):  # type: ignore[type-arg]
     """A returned Tensor: the Values of its data and its gradient, and its node, if that is one of a freed history."""
@@ -206,42 +184,6 @@ def values_in(tree: Any) -> Iterator[Value]:
             yield from values_in(item)
     elif isinstance(tree, dict):
         yield from values_in(list(tree.values()))
-
-
-def _pairs(one: dict[str, Any], two: dict[str, Any]) -> list[tuple[Any, Any]]:
-    return [(one, two)] if one.keys() != two.keys() else [(one[name], two[name]) for name in one]
-
-
-def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    return function.func if isinstance(function, partial) else function
-
-
-def code(function: Callable[..., Any]) -> Any:
-    """What tells functions apart that may be made anew in each recording."""
-    function = _unwrapped(function)
-    return getattr(function, "__code__", function if not hasattr(function, "__self__") else type(function))
-
-
-def _same(one: Any, two: Any, numbers: dict[Value, tuple[Any, ...]]) -> bool:
-    if isinstance(one, Value) and isinstance(two, Value):
-        if one.array is not None and two.array is not None:
-            return _same(one.array, two.array, numbers)
-        first = numbers.get(one, (one.kind, one.index))
-        return bool(first == numbers.get(two, (two.kind, two.index)))
-    if isinstance(one, (tuple, list)) and isinstance(two, (tuple, list)):
-        return len(one) == len(two) and all(_same(a, b, numbers) for a, b in zip(one, two))
-    if isinstance(one, dict) and isinstance(two, dict):
-        return one.keys() == two.keys() and all(_same(value, two[name], numbers) for name, value in one.items())
-    if isinstance(one, (np.random.Generator, Tensor)) or isinstance(two, (np.random.Generator, Tensor)):
-        return one is two
-    if isinstance(one, (np.ndarray, np.generic)) or isinstance(two, (np.ndarray, np.generic)):
-        if isinstance(one, Value) or isinstance(two, Value):
-            return False
-        one, two = np.asarray(one), np.asarray(two)
-        return bool(one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes())
-    if callable(one) and callable(two):
-        return code(one) is code(two)
-    return type(one) is type(two) and bool(one == two or one != one)
 
 
 def typed(instruction: Instruction, constant: Any) -> Any:

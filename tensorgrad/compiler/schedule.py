@@ -114,7 +114,8 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
             if not waiting[source]:
                 ready.add(source)
 
-    while (node := ready.latest()) is not None:
+    while (latest := ready.latest()) is not None:
+        node = latest
         done(node)
         if isinstance(node, Bundle):
             steps.append(Step(node.instructions, node.lanes, node.columns))
@@ -160,7 +161,8 @@ class _Ready:
 
     def joining(self, run: _Run) -> Instruction | None:
         """Take the last one that can be done in the same pass; None if there is none."""
-        candidates, others = self._of_shape.get(run.shape, []), []
+        candidates = self._of_shape.get(run.shape, [])
+        others: list[tuple[int, Instruction]] = []
         chosen = None
         while candidates and chosen is None and len(others) < MOST_TRIED:
             entry = heappop(candidates)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..core import Tensor
-from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, code, resolved_dtypes
+from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, resolved_dtypes
 
 _NUMBERS = (int, float, bool, complex)
 
@@ -410,11 +410,6 @@ class _Slot:
     def __init__(self, position: int) -> None:
         self.position = position
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Slot) and other.position == self.position
-
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _template(tree: Any, found: list[Traced], hollow: bool = False) -> Any:
     """Nested arguments with a slot (or the hollow array) in the place of everything traced."""
@@ -445,8 +440,6 @@ class _Rebuilt:
         args, settings = fill(self.template)
         return self.function(*args, **settings)
 
-    __code__ = property(lambda self: code(self.function))
-
 
 class _Picked:
     """One of the results of a function that has several."""
@@ -456,8 +449,6 @@ class _Picked:
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return self.function(*args, **settings)[self.position]
-
-    __code__ = property(lambda self: code(self.function))
 
 
 def _key(kind: str, function: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _recording: ContextVar[bool | Watcher] = ContextVar("recording", default=True)
-_capture: ContextVar[Tracer | None] = ContextVar("capture", default=None)
+_capture: ContextVar[Recorder | Follower | None] = ContextVar("capture", default=None)
 _repeating: ContextVar[bool] = ContextVar("repeating", default=False)
 
 
@@ -41,7 +41,7 @@ class Watcher:
 
 
 class Tracer(Protocol):
-    """What is told of everything that a traced function does, and gives the values that it computes with."""
+    """What is told of everything that a traced function does."""
 
     def stand_in(self, tensor: Tensor) -> Tensor:
         """The Tensor to read and to change in the place of one that others may see; itself if that is made inside."""
@@ -52,20 +52,23 @@ class Tracer(Protocol):
     def made(self, tensor: Tensor) -> None:
         """A Tensor has been made."""
 
-    def gradient(self, tensor: Tensor) -> Any:
-        """What stands for the ``.grad`` of a Tensor."""
+    def reading_gradient(self, tensor: Tensor) -> Tensor:
+        """The Tensor whose ``.grad`` is to be read in the place of that of one."""
 
-    def changing_gradient(self, tensor: Tensor) -> Tensor:
-        """The Tensor whose ``.grad`` is to be set in the place of that of one."""
+    def set_gradient(self, tensor: Tensor, value: Any) -> None:
+        """Set ``.grad``."""
 
-    def opaque(self, function: Callable[..., Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """The result of a function that works on real arrays only."""
+    def has_gradient(self, tensor: Tensor) -> bool:
+        """Whether ``.grad`` is not None."""
 
-    def source(self, function: Callable[..., Any], example: Any) -> Any:
-        """What stands for ``function()``, an array from Python such as random numbers; ``example`` is one of them."""
+    def changing_history(self, tensor: Tensor) -> None:
+        """A Tensor is about to get a history by a change in place, or ``.requires_grad`` to be set."""
+
+    def source(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
+        """What stands for ``function()``, an array from Python such as random numbers; ``example()`` gives one."""
 
     def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
-        """``function(*arrays)`` raises if a value is wrong; it is called at once if ``now``, else in replays only."""
+        """``function(*arrays)`` raises if a value is wrong; called at once if ``now``, else once values are known."""
 
     def watch(self, owner: Any, attribute: str, value: Any) -> None:
         """``owner.attribute`` has been read, and is ``value``."""
@@ -76,8 +79,63 @@ class Tracer(Protocol):
     def refuse_to_keep(self, owner: Any, attribute: str, value: Any) -> None:
         """``owner.attribute`` is about to be replaced."""
 
-    def changing_history(self, tensor: Tensor) -> None:
-        """A Tensor is about to get a history by a change in place, or ``.requires_grad`` to be set."""
+
+class Recorder(Tracer, Protocol):
+    """A tracer that gives what stands for arrays, and looks at what NumPy does to them."""
+
+    follows: Literal[False]
+
+    def opaque(self, function: Callable[..., Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """The result of a function that works on real arrays only."""
+
+
+class Follower(Tracer, Protocol):
+    """A tracer that is asked for the result of each op."""
+
+    follows: Literal[True]
+
+    def follow(
+        self,
+        what: Callable[..., Any],
+        operands: tuple[Any, ...],
+        settings: dict[str, Any],
+        changed: int = 0,
+        undo: Callable[[], None] | None = None,
+    ) -> Any:
+        """The result of an op, or of a function of Tensors that may change the first ``changed`` ones in place.
+
+        ``undo()`` takes back what has been done in Python, if it turns out that something before it fails.
+        """
+
+    def cut(self) -> None:
+        """Do everything that has been put off."""
+
+    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+        """``function(*args)``, after everything before it has been done, and not followed."""
+
+    def backward(self, tensor: Tensor, gradient: Any, retain_graph: bool) -> None:
+        """Do the backward pass."""
+
+    def forget_gradients(self, tensors: Sequence[Tensor]) -> None:
+        """Set ``.grad`` of all of them to None."""
+
+
+def is_traced() -> bool:
+    """Whether a function runs on what stands for arrays, which have no values."""
+    tracer = _capture.get()
+    return tracer is not None and not tracer.follows
+
+
+def following() -> Follower | None:
+    """The tracer, if it is one that follows."""
+    tracer = _capture.get()
+    return tracer if tracer is not None and tracer.follows else None
+
+
+def settle() -> None:
+    """See to it that everything has been done that was asked for, so that nodes and their ages are what they show."""
+    if (tracer := following()) is not None:
+        tracer.cut()
 
 
 class no_grad:
@@ -156,7 +214,7 @@ def outside(function: Callable[[], Any], example: Callable[[], Any]) -> Any:
     ``example()`` gives such an array without the effects.
     """
     capture = _capture.get()
-    return function() if capture is None else capture.source(function, example())
+    return function() if capture is None else capture.source(function, example)
 
 
 def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], Any]) -> Any:
@@ -170,10 +228,10 @@ def verified(check: Callable[..., None], *arrays: Any, now: bool = True) -> None
     ``now=False`` if nothing that follows relies on it: the values are then not computed while a step is captured.
     """
     capture = _capture.get()
-    if capture is None:
-        check(*arrays)
-    else:
+    if capture is not None:
         capture.check(check, arrays, now)
+    else:
+        check(*(x._current() if hasattr(x, "_current") else x for x in arrays))
 
 
 class Replacements:

@@ -84,9 +84,12 @@ class InPlace:
 
     def _change(self: Any, change: Callable[[Any, Any], Any], other: Any, name: str) -> Any:
         """Be ``change(self, other)`` from now on, and let the base and its views see it."""
-        if (tracer := _capture.get()) is not None and (stand_in := tracer.stand_in(self)) is not self:
-            stand_in._change(change, other, name)
-            return self
+        if (tracer := _capture.get()) is not None:
+            if tracer.follows:
+                return tracer.at_once(self._change, change, other, name)
+            if (stand_in := tracer.stand_in(self)) is not self:
+                stand_in._change(change, other, name)
+                return self
         if self._view is not None:
             return self._change_base(change, other, name)
         recording, capture = _recording.get(), _capture.get()

@@ -15,9 +15,10 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, Array, as_operand, describe
+from .arrays import OWNED, RESULT, SHARED, Array, as_data, describe
 from .backward import backward_pass
-from .context import _capture, no_grad
+from .context import _capture, is_traced, no_grad
+from .conversions import Conversions
 from .inplace import InPlace, View, plain_index
 from .node import Node, Source, clock
 from .operators import Operators
@@ -30,11 +31,7 @@ _adding_up = threading.Lock()
 _stand_ins: WeakKeyDictionary[Node, ref[Tensor]] = WeakKeyDictionary()
 
 
-class ConversionError(TypeError):
-    """A Tensor that requires gradients where an array or a number is needed, which cannot carry them."""
-
-
-class Tensor(Operators, InPlace):
+class Tensor(Operators, InPlace, Conversions):
     """An array that remembers how it was computed.
 
     Parameters
@@ -77,6 +74,10 @@ class Tensor(Operators, InPlace):
     _view: View | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        if isinstance(data, Tensor):
+            raise TypeError(
+                "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
+            )
         array = as_data(data)
         array = array if dtype is None else array.astype(dtype, copy=False)
         self._array = array if isinstance(data, (list, tuple, int, float, complex)) else array.copy()
@@ -178,8 +179,8 @@ class Tensor(Operators, InPlace):
 
         It is collected for leaves, those made with ``requires_grad=True``.
         """
-        if (capture := _capture.get()) is not None:
-            return capture.gradient(self)
+        if (tracer := _capture.get()) is not None:
+            self = tracer.reading_gradient(self)
         if self._grad is None and not self.is_leaf:
             warnings.warn(
                 "Tensor.grad: this is a result, and gradients are collected in leaves; tensorgrad.gradients(loss, "
@@ -193,8 +194,9 @@ class Tensor(Operators, InPlace):
     @grad.setter
     def grad(self, value: Any) -> None:
         if (tracer := _capture.get()) is not None:
-            self = tracer.changing_gradient(self)
-        self._grad, self._grad_is_lent = value, False
+            tracer.set_gradient(self, value)
+        else:
+            self._grad, self._grad_is_lent = value, False
 
     @property
     def requires_grad(self) -> bool:
@@ -240,6 +242,8 @@ class Tensor(Operators, InPlace):
     @property
     def creator(self) -> tuple[Op, tuple[Any, ...]] | None:
         """The op and the operands that it was computed from; None for a leaf, and once the history has been freed."""
+        if (tracer := _capture.get()) is not None:
+            tracer.stand_in(self)
         node = self._node
         if node is None or node.op is None or node.is_freed:
             return None
@@ -252,17 +256,14 @@ class Tensor(Operators, InPlace):
 
     def detach(self) -> Tensor:
         """A copy of the data without history: gradients stop here."""
+        if (tracer := _capture.get()) is not None and tracer.follows:
+            detached: Tensor = tracer.follow(_detached, (self,), {})
+            return detached
         return Tensor(self._current())
 
     def numpy(self) -> Array:
         """The array itself, shared with the tensor; nothing done to it is recorded. See :attr:`data`."""
         return self.data
-
-    def item(self) -> Any:
-        """The only element as a Python number. Raises ValueError if there is not exactly one."""
-        if self._array.size != 1:
-            raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
-        return self._current().item()
 
     def zero_grad(self) -> None:
         """Forget the collected gradient: ``grad`` is None again."""
@@ -284,42 +285,6 @@ class Tensor(Operators, InPlace):
         if self.ndim == 0:
             raise TypeError("iteration: a 0-d tensor has no elements to iterate over; use tensor.item()")
         return (self[i] for i in range(len(self)))
-
-    def __bool__(self) -> bool:
-        if self._array.size != 1:
-            raise ValueError(
-                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use np.where to choose by element, "
-                "or np.any / np.all to reduce"
-            )
-        return bool(self._current().reshape(()))
-
-    def __float__(self) -> float:
-        return float(self._only_without_gradient("float").item())
-
-    def __complex__(self) -> complex:
-        return complex(self._only_without_gradient("complex").item())
-
-    def __int__(self) -> int:
-        return int(self._only_without_gradient("int").item())
-
-    def __index__(self) -> int:
-        return self._only_without_gradient("index").__index__()  # type: ignore[no-any-return]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        array = self._only_without_gradient("np.asarray")
-        if _capture.get() is None and copy is None and (dtype is None or dtype == array.dtype):
-            return self.data
-        return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
-
-    def _only_without_gradient(self, conversion: str) -> Array:
-        if self._requires_grad and _capture.get() is None:  # a capture says it in its own way
-            raise ConversionError(
-                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
-                "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
-                "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
-                "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
-            )
-        return self._current()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
@@ -347,14 +312,17 @@ class Tensor(Operators, InPlace):
         TypeError
             If it is missing for a complex tensor, or complex for a real one.
         """
+        capture = _capture.get()
+        if capture is not None and capture.follows:
+            capture.backward(self, gradient, retain_graph)
+            return
         seed = seed_for(self, gradient)
         seed = seed.data if isinstance(seed, Tensor) else seed
-        capture = _capture.get()
         for node, collected in backward_pass(history(self), seed, retain_graph=retain_graph):
             leaf = node.leaf() if node.leaf is not None else None
             if leaf is not None:
                 with _adding_up:
-                    so_far = leaf._grad if capture is None else capture.gradient(leaf)
+                    so_far = leaf._grad if capture is None else capture.reading_gradient(leaf)._grad
                     leaf.grad = collected if so_far is None else so_far + collected
 
     # NumPy's functions on Tensors
@@ -385,10 +353,6 @@ class Tensor(Operators, InPlace):
     def __getitem__(self, index: Any) -> Tensor:
         result: Tensor = OPS["getitem"](self, index=plain_index(index))
         return result
-
-    def tolist(self) -> Any:
-        """The data as nested lists of Python numbers; not of a tensor that requires gradients."""
-        return self._only_without_gradient("tolist").tolist()
 
 
 def history(tensor: Tensor) -> Node:
@@ -431,24 +395,15 @@ def _with_node(node: Node, array: Any) -> Tensor:
     return tensor
 
 
+def _detached(tensor: Tensor) -> Tensor:
+    return tensor.detach()
+
+
 def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
     """A copied or unpickled tensor: a value of its own, so with an age of its own."""
     tensor = Tensor(data, requires_grad)
     tensor.grad = grad
     return tensor
-
-
-def as_data(value: Any) -> Array:
-    """``value`` as a numeric array: arrays of any library unchanged, anything else through ``np.asarray``."""
-    if isinstance(value, Tensor):
-        raise TypeError(
-            "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
-        )
-    if isinstance(value, np.generic) or not hasattr(value := as_operand(value), "dtype"):
-        value = np.asarray(value)
-    if value.dtype.kind not in "fiubc":
-        raise TypeError(f"Tensor: data must be numbers (float, integer, bool or complex), got dtype {value.dtype}")
-    return value if getattr(value.dtype, "isnative", True) else value.astype(value.dtype.newbyteorder("="))
 
 
 def beside(array: Any, x: Any) -> Array:
@@ -469,7 +424,7 @@ def seed_for(output: Tensor, gradient: Any) -> Array:
                 f"backward: an output of shape {output.shape} needs gradient= of that shape, or .sum() first"
             )
         array = output._array
-        if array.ndim == 0 and (type(array) is ndarray or _capture.get() is not None):
+        if array.ndim == 0 and (type(array) is ndarray or is_traced()):
             return array.dtype.type(1)  # cheaper than an array, and a capture computes with it at once
         return np.ones_like(array)
     if not isinstance(gradient, Tensor):
@@ -479,16 +434,3 @@ def seed_for(output: Tensor, gradient: Any) -> Array:
     if gradient.dtype.kind == "c" != output.dtype.kind:
         raise TypeError(f"backward: gradient= is {gradient.dtype}, the output {output.dtype}; pass a real gradient")
     return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
-
-
-def _keep_freed_memory() -> None:
-    """Make the C library keep freed arrays of up to 32 MB for the next step.
-
-    glibc hands a large block back to the system when it is freed, and each step pays for the same pages again, until a
-    block as large has been freed once. Measured: a step on 784-512-10 takes 1.8 ms instead of 4.3, on
-    2352-2048-512-10 26 instead of 33. The block is never written to, so it costs nothing.
-    """
-    np.empty(2**25 - 2**13, np.uint8)
-
-
-_keep_freed_memory()

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import beside, declare
-from ..core.context import drawn
-from .operands import without_history
+from ..core import Tensor, beside, declare
+from ..core.context import drawn, following
 from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
@@ -31,8 +30,8 @@ _dropped = declare(
 )
 
 
-def _keep_mask(x: Any, rate: float, rng: np.random.Generator) -> Any:
-    """For an array 1 / (1 - rate) where an element is kept, 0 where it is dropped.
+def _random_words(x: Any, rate: float, rng: np.random.Generator) -> tuple[Any, int]:
+    """A random number below 65,536 for each element, and that below which the element is kept.
 
     Each element takes 16 random bits, seven times cheaper than a float; the probability is thus a multiple
     of 2^-16, and the scale is exactly its inverse, so that the mean stays exactly 1.
@@ -45,9 +44,18 @@ def _keep_mask(x: Any, rate: float, rng: np.random.Generator) -> Any:
             raw = rng.bit_generator.random_raw(count)
         else:
             raw = rng.integers(0, 2**64 - 1, size=count, dtype=np.uint64, endpoint=True)
+        raw.flags.writeable = False
         return raw.view(np.uint16)[: x.size].reshape(x.shape)
 
-    return (beside(drawn(rng, words), x) < kept) * x.dtype.type(65536 / kept)
+    return drawn(rng, words), kept
+
+
+def _masked(x: Any, words: Any, kept: int) -> Any:
+    """``x`` where the random words are below ``kept``, scaled, and 0 elsewhere."""
+    mask = (words < kept) * x.dtype.type(65536 / kept)
+    if type(mask) is np.ndarray:
+        mask.flags.writeable = False  # nobody writes into it, so the history needs no copy
+    return _dropped(x, mask)
 
 
 def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
@@ -73,7 +81,7 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
     check_generator("dropout", rng)
     if np.dtype(x.dtype).kind != "f":
         raise TypeError(f"dropout: takes floats, got {x.dtype}; use x.astype(np.float32)")
-    mask = _keep_mask(without_history(x), rate, rng)
-    if type(mask) is np.ndarray:
-        mask.flags.writeable = False  # nobody writes into it, so the history needs no copy
-    return _dropped(x, mask)
+    words, kept = _random_words(x, rate, rng)
+    if type(x) is Tensor and (tracer := following()) is not None:
+        return tracer.follow(_masked, (x, words), {"kept": kept})
+    return _masked(x, beside(words, x), kept)

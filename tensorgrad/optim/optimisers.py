@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Any, Callable, Union
 
 import numpy as np
 
-from ..compiler import compile
+from ..compiler import own
 from ..core import Tensor, describe
-from ..core.context import Replacements, outside, watched
+from ..core.context import Follower, Replacements, following, is_traced, outside, watched
 from ..subnormals import least, without_subnormals
 from .schedules import Schedule, as_schedule
 
@@ -33,6 +33,9 @@ class Optimiser(ABC):
 
     slots: tuple[str, ...] = ()
     """Names of the arrays kept for each parameter."""
+
+    _version = 0  # counts the changes of what a step depends on besides its parameters
+    _followed: Any = None  # what the last step in a compiled function was like
 
     def __init__(self, parameters: Iterable[Tensor], lr: Rate) -> None:
         if not isinstance(parameters, Iterable) or isinstance(parameters, Tensor):
@@ -72,11 +75,11 @@ class Optimiser(ABC):
         self._compile()
 
     def _compile(self) -> None:
-        self._compiled_step = compile(self._step)
-        self._compiled_step.is_own = True
+        self._compiled_step = own(self._step, lambda: self._version)
+        self._compiled_update = own(self._update_all, lambda: self._version)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_compiled_step"}
+        return {name: value for name, value in vars(self).items() if name not in _COMPILED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -85,6 +88,7 @@ class Optimiser(ABC):
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in ("lr", "steps", "updates"):  # which each step reads anew
             Replacements.note(self, name, value)
+            vars(self)["_version"] = self._version + 1
         super().__setattr__(name, value)
 
     @property
@@ -109,20 +113,58 @@ class Optimiser(ABC):
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        self._compiled_step()
+        if (tracer := following()) is not None:
+            self._followed_step(tracer)
+        else:
+            self._compiled_step()
+
+    def _followed_step(self, tracer: Follower) -> None:
+        """A step whose arithmetic is put off; it is counted at once."""
+        positions = [i for i, p in enumerate(self.parameters) if tracer.has_gradient(p)]
+        kind, counted = (positions, self._lags, self._version), (self.steps, self.updates.copy())
+        if self._followed is None or self._followed[0] != kind:
+            settings = {"positions": tuple(positions), "lags": tuple(kind[1]), "version": self._version}
+            vars(self)["_followed"] = kind, settings, self._first_of_each(positions, kind[1])
+        _, settings, first = self._followed
+        tensors = [tensor for i in positions for tensor in self._tensors(i)]
+        numbers = self._advance(positions, first)
+        undo = partial(self._take_back, *counted)
+        tracer.follow(self._update_followed, (*tensors, numbers), settings, len(tensors), undo)
+
+    def _take_back(self, steps: int, updates: list[int]) -> None:
+        self.steps, self.updates = steps, updates
+
+    def _update_followed(self, *operands: Any, positions: tuple[int, ...], lags: tuple[int, ...], version: int) -> None:
+        (self._update_all if is_traced() else self._compiled_update)(operands[-1], positions, lags)
 
     def _step(self) -> None:
         """What :meth:`step` does, as expressions."""
-        gradients = {i: p.grad for i, p in enumerate(self.parameters)}
-        positions = [i for i, gradient in gradients.items() if gradient is not None]
+        positions = tuple([i for i, p in enumerate(self.parameters) if p.grad is not None])
+        for i in positions:
+            self._check_gradient(i, self.parameters[i].grad)
+        lags = tuple(watched(self, "_lags"))
+        first = self._first_of_each(positions, lags)
+        numbers = outside(partial(self._advance, positions, first), partial(self._numbers, first))
+        self._update_all(numbers, positions, lags)
+
+    @staticmethod
+    def _first_of_each(positions: Sequence[int], lags: Sequence[int]) -> list[int]:
+        """One parameter of each group of those with the same count."""
+        groups = sorted({lags[i] for i in positions}, reverse=True)
+        return [next(i for i in positions if lags[i] == lag) for lag in groups]
+
+    def _tensors(self, position: int) -> list[Tensor]:
+        """A parameter and its state."""
+        return [self.parameters[position], *(self.state[slot][position] for slot in self.slots)]
+
+    def _update_all(self, numbers: Any, positions: Sequence[int], lags: Sequence[int]) -> None:
+        """Update the parameters at these positions."""
+        gradients = {i: self.parameters[i].grad for i in positions}
         for i in positions:
             self._check_gradient(i, gradients[i])
-        lags = watched(self, "_lags")
         groups = sorted({lags[i] for i in positions}, reverse=True)
-        first = [next(i for i in positions if lags[i] == lag) for lag in groups]  # one parameter of each group
-        numbers = outside(partial(self._advance, positions, first), partial(self._numbers, first))
         for i in positions:
-            tensors = [self.parameters[i], *(self.state[slot][i] for slot in self.slots)]
+            tensors = self._tensors(i)
             dtype = _computed_in(tensors[0].dtype)
             row = numbers.astype(dtype)[groups.index(lags[i])]
             value, *state = (tensor.data.astype(dtype, copy=False) for tensor in tensors)
@@ -147,9 +189,11 @@ class Optimiser(ABC):
     def _lags(self) -> list[int]:
         """For each parameter, how many different counts of updates there are above its own."""
         counts = sorted(set(self.updates), reverse=True)
+        if len(counts) == 1:
+            return [0] * len(self.updates)
         return [counts.index(count) for count in self.updates]
 
-    def _advance(self, positions: list[int], first: list[int]) -> np.ndarray:
+    def _advance(self, positions: Sequence[int], first: list[int]) -> np.ndarray:
         """Count the step, and return its numbers."""
         numbers = self._numbers(first)
         self.steps += 1
@@ -172,6 +216,8 @@ class Optimiser(ABC):
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
+        if (tracer := following()) is not None:
+            return tracer.forget_gradients(self.parameters)
         for parameter in self.parameters:
             parameter.zero_grad()
 
@@ -208,6 +254,9 @@ class Optimiser(ABC):
         for slot in self.slots:
             for i, tensor in enumerate(self.state[slot]):
                 tensor.data = arrays[f"{slot}.{i}"]
+
+
+_COMPILED = ("_compiled_step", "_compiled_update", "_followed")
 
 
 def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:

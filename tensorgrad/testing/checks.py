@@ -444,7 +444,7 @@ def _check_replay(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -
         return [out.data, *(g.data for g in (gradients(out, wanted, seed) if wanted else ()))]
 
     plain, captured = copy.deepcopy(keywords), copy.deepcopy(keywords)
-    compiled = compile(lambda *arrays: function(captured, *arrays), fast=False)
+    compiled = compile(lambda *arrays: function(captured, *arrays), fast=False, pure=True)
     for these in (arrays, [np.flip(x).copy() for x in arrays], arrays):
         with np.errstate(all="ignore"):
             same(tuple(function(plain, *these)), tuple(compiled(*these)), f"{op.name}, compiled")

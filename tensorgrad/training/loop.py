@@ -14,7 +14,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..compiler import compile
+from ..compiler import compile, own
+from ..core.context import Replacements
 from ..data import index_batches
 from ..nn import Module
 from ..optim import GradientsNotFinite, Optimiser
@@ -112,13 +113,13 @@ def fit(
     max_norm
         Clips the joint norm of all gradients.
     monitor
-        The measure by which the best epoch is chosen and for which ``patience`` waits: ``"validation_accuracy"`` (the
-        lower loss where that is equal), ``"validation_loss"``, ``"accuracy"`` or ``"loss"`` of the training. Accuracies
-        are better the higher they are, losses the lower.
+        The measure by which the best epoch is chosen (of equal ones that of the lowest validation loss) and for which
+        ``patience`` waits: ``"validation_accuracy"``, ``"validation_loss"``, ``"accuracy"`` or ``"loss"`` of the
+        training. Accuracies are better the higher they are, losses the lower.
     min_delta
         Improvements of the measure up to this do not count for ``patience``.
     patience
-        Stops after that many epochs without an improvement. None: all epochs.
+        Stops after that many epochs in which the measure was no better than before. None: all epochs.
     folder
         For the checkpoints ``last.npz`` (the whole state) and ``best.npz`` (the best weights). Those of an earlier
         training there become ``last-1.npz`` and so on, with a warning. None: no files.
@@ -133,10 +134,8 @@ def fit(
     quiet
         No progress bar; otherwise there is one where a person is watching.
     compiled
-        Whether the step is compiled (see ``tensorgrad.compile``): faster, with the same results, for a ``forward``
-        that is NumPy alone. What it counts or decides in Python is frozen, so by default, None, only models and
-        optimisers are compiled whose code is all from this library. Not compiled, Python's debugger sees through every
-        operation.
+        Whether the step is compiled (see ``tensorgrad.compile``): faster, with the same results; a ``forward`` of your
+        own runs as Python in each step. Not compiled, Python's debugger sees the values of every operation.
 
     Returns
     -------
@@ -189,8 +188,9 @@ def fit(
     session = _session(model, optimiser, rng, folder, resume, settings, len(train[1]))
     first = FirstStep(model, optimiser, {"train": train[1], "validation": validation[1]})
     step = training_step(model, optimiser, max_norm, first)
-    if is_from_library(model, optimiser) if compiled is None else compiled:
-        step = compile(step)
+    if compiled is None or compiled:
+        known = is_from_library(model, optimiser)  # and depends on nothing but what those hold
+        step = own(step, lambda: Replacements.count) if known else compile(step)
     batches = _Batches(train, batch_size, drop_last, rng, prepare, augment)
     training = _Training(session, step, first, batches, validation, watched, epochs, patience, on_epoch, quiet)
     try:

@@ -11,7 +11,7 @@ import numpy as np
 from ..core import Op, Tensor
 from ..core.context import verified
 from ..nn import BatchNorm1d, Module, softmax_cross_entropy
-from ..optim import Optimiser, clip_gradients
+from ..optim import Optimiser, clip_grad_norm
 from .examples import check_logits
 
 Step = Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
@@ -48,13 +48,13 @@ def training_step(
         if first is not None:
             first.see_logits(logits)
         loss: Tensor = softmax_cross_entropy(logits, labels)
-        verified(_check_finite, loss.numpy(), now=False)
+        verified(_check_finite, loss, now=False)
         total = loss + model.penalty()
         if first is not None:
             first.see_loss(total)
         total.backward()
         if max_norm is not None:
-            clip_gradients(optimiser.parameters, max_norm)
+            clip_grad_norm(optimiser.parameters, max_norm)
         optimiser.step()
         return loss, logits
 

@@ -151,8 +151,8 @@ for _ in range(2):
     x.grad = np.ones(6, np.float32)
     optimiser.step()
 y = tg.Tensor(np.ones((6, 4), np.float32), requires_grad=True)
-step = tg.compile(lambda: tg.optim.SGD([y], momentum=0.5).step())
-compiled = tg.compile(lambda x: np.maximum(x * 2 + 1, 0).sum(axis=1))
+step = tg.compile(lambda: tg.optim.SGD([y], momentum=0.5).step(), pure=True)
+compiled = tg.compile(lambda x: np.maximum(x * 2 + 1, 0).sum(axis=1), pure=True)
 compiled(np.ones((6, 4), np.float32))
 print(x.data.tolist()[0])
 """
@@ -176,7 +176,7 @@ def test_a_damaged_cache_of_reductions(cache, monkeypatch, tmp_path):
     from tensorgrad.compiler import reductions
 
     monkeypatch.setattr(sys.modules["numba"].config, "CACHE_DIR", str(tmp_path / "numba"))
-    function = tg.compile(lambda x: x.max(axis=1))
+    function = tg.compile(lambda x: x.max(axis=1), pure=True)
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert function(x).tolist() == [3, 7, 11]
     assert reductions.max_rows in kernels._dispatchers
@@ -184,4 +184,13 @@ def test_a_damaged_cache_of_reductions(cache, monkeypatch, tmp_path):
         path.write_bytes(b"damaged")
     forget(monkeypatch)
     with pytest.warns(RuntimeWarning, match=r"max_rows.*nb"):
-        assert tg.compile(lambda x: x.max(axis=1))(x).tolist() == [3, 7, 11]
+        assert tg.compile(lambda x: x.max(axis=1), pure=True)(x).tolist() == [3, 7, 11]
+
+
+def test_the_oldest_kernels_make_way(cache, monkeypatch):
+    monkeypatch.setattr(kernels, "MOST_KEPT", 3)
+    for factor in range(2, 8):
+        step = tg.compile(lambda x, factor=factor: (x * factor + 1) * x, pure=True)
+        assert step(np.ones(5)).tolist() == [factor + 1.0] * 5
+        assert len(list(cache.rglob("kernel_*.py"))) == min(factor - 1, 3)
+        assert len(list(cache.rglob("kernel_*.nbi"))) == min(factor - 1, 3)

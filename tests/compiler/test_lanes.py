@@ -1,5 +1,7 @@
 """Tensors that a compiled function changes alike are changed together, with the results of changing one by one."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad.compiler import kernels
+
+pure = partial(tg.compile, pure=True)
 
 BACK_ENDS = [False, *([True] if kernels.numba() else [])]
 
@@ -19,7 +23,7 @@ def state_of(seed, shapes, dtype=np.float64):
 def check(step, shapes, fast, calls=4, bundles=None):
     """The same values and results as without compiling, over several calls with other arguments."""
     plain, compiled = state_of(0, shapes), state_of(0, shapes)
-    replay = tg.compile(lambda x: step(compiled, x), fast=fast)
+    replay = pure(lambda x: step(compiled, x), fast=fast)
     for call in range(calls):
         x = np.array(0.1 + call)
         expected, found = step(plain, x), replay(x)
@@ -87,7 +91,7 @@ def test_one_after_the_other_where_a_number_needs_all(fast):
         return (scale,)
 
     plain, compiled = state_of(0, SHAPES), state_of(0, SHAPES)
-    replay = tg.compile(lambda x: normalised(compiled, x), fast=fast)
+    replay = pure(lambda x: normalised(compiled, x), fast=fast)
     for call in range(3):
         np.testing.assert_allclose(replay(np.array(call + 0.5)), normalised(plain, np.array(call + 0.5)), rtol=1e-12)
         for one, other in zip(plain[0] + plain[1], compiled[0] + compiled[1]):
@@ -146,8 +150,8 @@ def test_one_gradient_for_two(fast):
 
 def test_values_are_kept_whatever_is_done_to_the_tensors_in_between():
     plain, compiled = state_of(1, SHAPES), state_of(1, SHAPES)
-    replay = tg.compile(lambda x: momentum(compiled, x))
-    reversed_replay = tg.compile(lambda x: momentum(compiled, x, order=[3, 1]))
+    replay = pure(lambda x: momentum(compiled, x))
+    reversed_replay = pure(lambda x: momentum(compiled, x, order=[3, 1]))
     seen = compiled[0][1].data
     before = seen.copy()
     for call in range(6):
@@ -171,7 +175,7 @@ def test_values_are_kept_whatever_is_done_to_the_tensors_in_between():
 def test_a_check_comes_before_all_changes():
     logits, weights = tg.Tensor(np.ones((2, 3))), [tg.Tensor(np.ones(4)), tg.Tensor(np.ones(5))]
 
-    @tg.compile
+    @pure
     def step(labels):
         for weight in weights:
             weight.data = weight.data * 2
@@ -207,7 +211,7 @@ def test_any_mixture(lengths, formulas, reads, dtype):
         return results
 
     plain, compiled = state_of(2, [(n,) for n in lengths], dtype), state_of(2, [(n,) for n in lengths], dtype)
-    replay = tg.compile(lambda x: step(compiled, x), fast=False)
+    replay = pure(lambda x: step(compiled, x), fast=False)
     for call in range(3):
         x = np.array(0.1 * (call + 1))
         for one, other in zip(step(plain, x), replay(x)):

@@ -1,10 +1,8 @@
 """A compiled function follows the numbers and objects that it finds outside of itself."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections import OrderedDict, defaultdict, deque
-from fractions import Fraction
 from functools import lru_cache, partial
-from json import dumps
 from operator import methodcaller
 from types import ModuleType, SimpleNamespace
 
@@ -14,7 +12,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 
-X = np.array([1.0, 2.0])
+X = tg.Tensor([1.0, 2.0])
 FACTOR = 1.0
 SETTINGS = {"scale": 1.0, "inner": {"shift": 0.0}, "sizes": [1.0, 2.0]}
 HOLDER = SimpleNamespace(scale=1.0, name="plus")
@@ -170,24 +168,6 @@ def test_objects_that_are_arguments_are_followed():
         np.testing.assert_array_equal(step(X, options), X * options["a"].scale)
 
 
-def test_what_a_function_leaves_outside_is_refused():
-    kept = []
-
-    def appending(x):
-        kept.append(x)
-        return x * 2
-
-    class Remembering(nn.Module):
-        def forward(self, x):
-            self.last = x * 2
-            return x
-
-    with pytest.raises(tg.CaptureError, match="appending: changes the length of kept, which a replay would not do"):
-        tg.compile(appending)(X)
-    with pytest.raises(tg.CaptureError, match=r"Remembering.last: cannot be set to a tensor of a compiled function"):
-        tg.compile(Remembering())(tg.Tensor(X))
-
-
 @pytest.mark.parametrize(
     "function, change",
     [
@@ -222,47 +202,6 @@ def test_changes_outside_are_followed(function, change):
     finally:
         change(1.0)
         globals()["scaled"] = before
-
-
-def test_known_values_are_not_recorded_again(capsys):
-    holder = SimpleNamespace(scale=1.0, epoch=0)
-
-    @tg.compile
-    def step(x):
-        print("recorded")
-        return x * holder.scale
-
-    for holder.scale in (1.0, 2.0, 1.0, 2.0, 1.0):
-        step(X)
-        step(X)
-    assert capsys.readouterr().out.count("recorded") == 4  # each program twice: the second time to be compared
-    for holder.epoch in (1, 2, 1, 2):  # makes no difference
-        step(X)
-    assert "recorded" not in capsys.readouterr().out
-    assert len(step.explain().split("\n\n")) == 2
-
-
-def test_what_changes_in_each_call_is_refused():
-    counted = SimpleNamespace(calls=0)
-
-    @tg.compile
-    def counting(x):
-        counted.calls += 1
-        return x + 1
-
-    with pytest.raises(tg.CaptureError, match=r"counting: changes counted\.calls"):
-        counting(X)
-
-
-def test_what_is_recorded_often_is_told_once_and_goes_on():
-    holder = SimpleNamespace(number=0.0)
-    step = tg.compile(lambda x: x * holder.number if holder.number > 0 else x, fast=False)
-    with pytest.warns(RuntimeWarning, match=r"<lambda>: recorded for the 16th time, now because holder\.number has"):
-        for holder.number in np.arange(20.0).tolist():
-            np.testing.assert_array_equal(step(X), X * (holder.number or 1))
-    for holder.number in np.arange(100.0).tolist():
-        np.testing.assert_array_equal(step(X), X * (holder.number or 1))
-    assert sum(map(len, step._programs.values())) == 64
 
 
 LIST, DICT, SET, LONG = [], {}, set(), list(range(100))
@@ -320,27 +259,6 @@ def test_small_arrays_that_python_may_read_are_followed(function):
         np.testing.assert_array_equal(step(X), function(X, s))
 
 
-def test_what_the_code_does_not_name_makes_no_difference(capsys):
-    class Trainer:
-        def __init__(self):
-            self.losses, self.epoch, self.scale = [], 0, 2.0
-            self.compiled = tg.compile(self.step, fast=False)
-
-        def step(self, x):
-            print("recorded")
-            return x * self.scale
-
-        def train(self):
-            for self.epoch in range(100):
-                self.losses.append(self.compiled(X))
-
-    trainer = Trainer()
-    trainer.train()
-    assert capsys.readouterr().out.count("recorded") == 2
-    trainer.scale = 3.0
-    np.testing.assert_array_equal(trainer.compiled(X), 3 * X)
-
-
 PREFIX, INNER = "sca", tg.compile(scaled, fast=False)
 
 
@@ -373,17 +291,6 @@ def test_what_a_function_remembers_is_followed():
     test_changes_outside_are_followed(lambda x: x * remembered(2), change)
 
 
-def test_installed_libraries_are_not_looked_into():
-    fraction, options = Fraction(1, 2), Namespace(scale=2.0, parser=ArgumentParser())
-    step = tg.compile(lambda x: x * float(fraction) * options.scale if dumps([1]) else x)
-    np.testing.assert_array_equal(step(X), X)
-    (variants,) = step._programs.values()
-    outside = {name.name for name in variants[0].program.outside}
-    assert outside == {"fraction", "options", "options.scale", "dumps"}
-    options.scale = 4.0
-    np.testing.assert_array_equal(step(X), 2 * X)
-
-
 class AttrDict(dict):
     """Settings that are read as attributes; what is missing is a KeyError, not an AttributeError."""
 
@@ -394,8 +301,8 @@ class AttrDict(dict):
 def test_settings_in_a_dict_whose_keys_are_attributes():
     settings = AttrDict(scale=2.0, inner=AttrDict(shift=1.0))
     f = tg.compile(lambda x: x * settings.scale + settings.inner.shift)
-    assert [f(np.ones(2)).tolist() for _ in range(3)] == [[3, 3]] * 3
+    assert [f(tg.Tensor(np.ones(2))).tolist() for _ in range(3)] == [[3, 3]] * 3
     settings["scale"] = 3.0
-    assert f(np.ones(2)).tolist() == [4, 4]
+    assert f(tg.Tensor(np.ones(2))).tolist() == [4, 4]
     settings.inner["shift"] = 5.0
-    assert f(np.ones(2)).tolist() == [8, 8]
+    assert f(tg.Tensor(np.ones(2))).tolist() == [8, 8]

@@ -9,6 +9,7 @@ import sys
 import threading
 import tracemalloc
 import weakref
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgrad as tg
+from tensorgrad import samples
 from tensorgrad.testing import check_op
 
 
@@ -960,7 +962,7 @@ def test_a_view_that_is_kept_follows_the_optimiser():
 def test_a_view_of_a_constant_that_a_compiled_step_changes():
     x, w = tg.Tensor(np.ones(3)), leaf(1.0, 1.0)
 
-    @tg.compile
+    @partial(tg.compile, pure=True)
     def double():
         x[0] = x[0] * 2
         return x.sum()
@@ -1174,3 +1176,14 @@ def test_settings_and_parameters_that_are_missing_or_unknown_are_named():
         tg.OPS["einsum"](x)
     with pytest.raises(TypeError, match=r"sum has no parameter dim= \(it takes axis, dtype, "):
         x.sum(dim=0)
+
+
+def test_a_forward_function_that_gives_a_tensor_is_named():
+    wrong = tg.declare("wraps", lambda x: tg.Tensor(x), lambda g, out, x: g, sample=samples.unary(), expects="anything")
+    try:
+        with pytest.raises(TypeError, match="wraps: its forward function gave a Tensor"):
+            wrong(tg.Tensor([1.0]))
+        wrong.forward = np.asarray
+        assert wrong(tg.Tensor([1.0])).item() == 1
+    finally:
+        del tg.OPS["wraps"]

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -486,8 +487,8 @@ def test_what_is_refused(call, message):
 def test_clipping_complex_gradients_is_refused():
     z = tg.Tensor(Z, requires_grad=True)
     z.grad = Z
-    with pytest.raises(TypeError, match="clip_gradients: takes real gradients, got complex"):
-        tg.optim.clip_gradients([z], 1.0)
+    with pytest.raises(TypeError, match="clip_grad_norm: takes real gradients, got complex"):
+        tg.optim.clip_grad_norm([z], 1.0)
 
 
 @pytest.mark.parametrize(
@@ -556,7 +557,7 @@ def test_comparisons_are_numpys():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_compiled(dtype):
-    @tg.compile
+    @partial(tg.compile, pure=True)
     def step(x, z):
         x, z = tg.Tensor(x, requires_grad=True), tg.Tensor(z, requires_grad=True)
         loss = (np.abs(np.fft.irfft(np.fft.rfft(x) * z * 1j)) ** 3).sum() + (z**2).real.sum()

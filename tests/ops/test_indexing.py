@@ -133,7 +133,7 @@ def test_methods_that_reorder_in_place(name, args, keywords):
     getattr(constant, name)(*args, **keywords)
     getattr(array, name)(*args, **keywords)
     np.testing.assert_array_equal(constant.data, array)
-    compiled = tg.compile(lambda x: reordered(tg.Tensor(x)).data)
+    compiled = tg.compile(lambda x: reordered(tg.Tensor(x)).data, pure=True)
     for x in (M, -M, M[::-1].copy()):
         np.testing.assert_array_equal(compiled(x), reordered(x))
 
@@ -798,7 +798,7 @@ def test_programs_with_changes_in_place(program):
 
 def compiled_agrees(function, *calls):
     """Compiled, a function gives the same for each of the calls' arguments."""
-    step = tg.compile(function, fast=False)
+    step = tg.compile(function, fast=False, pure=True)
     for args in (*calls, *calls):
         for one, other in zip(step(*args), function(*args)):
             np.testing.assert_array_equal(
@@ -850,7 +850,7 @@ def test_a_constant_from_outside_is_changed_by_each_replay():
         state[1:] *= 2
         return state * 1
 
-    compiled = tg.compile(lambda x: change(states[0], x), fast=False)
+    compiled = tg.compile(lambda x: change(states[0], x), fast=False, pure=True)
     for x in (np.ones(3), np.arange(3.0), -np.ones(3), np.ones(3)):
         np.testing.assert_array_equal(compiled(x).data, change(states[1], x).data)
         np.testing.assert_array_equal(states[0].data, states[1].data)
@@ -875,7 +875,7 @@ def test_refused_in_a_compiled_function():
         (lambda x: w[x.astype(int)[0] : 2].detach(), np.ones(3), tg.CaptureError, "index"),
     ):
         with pytest.raises(kind, match=message):
-            tg.compile(function)(argument)
+            tg.compile(function, pure=True)(argument)
         assert not state.requires_grad and state.data.tolist() == [0, 0, 0] and state.creator is None
 
 
@@ -1166,7 +1166,7 @@ def test_copies_in_a_compiled_function_are_copies():
         x[0] = 0.0
         return x.detach(), y.detach(), z.detach()
 
-    compiled = tg.compile(swapped)
+    compiled = tg.compile(swapped, pure=True)
     for _ in range(3):
         for found, expected in zip(compiled(), swapped()):
             np.testing.assert_array_equal(found.data, expected.data)

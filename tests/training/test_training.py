@@ -298,21 +298,23 @@ def test_what_an_optimiser_does_in_python_is_not_frozen():
 
 
 def compiles(monkeypatch, model, **options):
+    """How the step is compiled: as a whole, following what Python does, or not at all."""
     found = []
-    monkeypatch.setattr(loop, "compile", lambda step: found.append(step) or step)
+    monkeypatch.setattr(loop, "compile", lambda step: found.append("followed") or step)
+    monkeypatch.setattr(loop, "own", lambda step, state: found.append("whole") or step)
     inputs = np.zeros((4, model[0].weight.shape[0]), np.float32)
     fitted(model, (inputs, np.arange(4) % 2), (inputs, np.arange(4) % 2), epochs=1, **options)
-    return bool(found)
+    return found
 
 
-def test_networks_of_the_library_are_compiled_and_others_when_asked_for(monkeypatch):
+def test_networks_of_the_library_are_compiled_as_a_whole_and_others_followed(monkeypatch):
     for make in (models.mnist, models.simpsons):
-        assert compiles(monkeypatch, make(np.random.default_rng(0)))
-        assert not compiles(monkeypatch, make(np.random.default_rng(0)), compiled=False)
-    assert compiles(monkeypatch, nn.Sequential(nn.Dense(2, 4), np.tanh, tg.relu, nn.Dense(4, 2)))
+        assert compiles(monkeypatch, make(np.random.default_rng(0))) == ["whole"]
+        assert compiles(monkeypatch, make(np.random.default_rng(0)), compiled=False) == []
+    assert compiles(monkeypatch, nn.Sequential(nn.Dense(2, 4), np.tanh, tg.relu, nn.Dense(4, 2))) == ["whole"]
     for function in (lambda x: x, tg.checkpoint(lambda x: x), partial(np.multiply, 2.0)):
-        assert not compiles(monkeypatch, nn.Sequential(nn.Dense(2, 2), function))
-        assert compiles(monkeypatch, nn.Sequential(nn.Dense(2, 2), function), compiled=True)
+        for options in ({}, {"compiled": True}):
+            assert compiles(monkeypatch, nn.Sequential(nn.Dense(2, 2), function), **options) == ["followed"]
 
 
 # Parameters that are left out
@@ -372,7 +374,7 @@ def test_a_step_with_parameters_that_are_not_updated_is_not_recorded_again_and_a
     step = tg.compile(training_step(model, optimiser))
     for _ in range(30):
         step(*blobs(32))
-    assert step._recordings <= 2 and optimiser._compiled_step._recordings <= 2
+    assert step._made <= 2 and optimiser._compiled_step._made <= 2
 
 
 def test_a_layer_that_is_used_now_and_then_is_no_matter():
@@ -556,11 +558,7 @@ def scan(history, measure, min_delta):
         gain = sign * getattr(row, measure)
         if (gain, -row.validation_loss) > (sign * getattr(best, measure), -best.validation_loss):
             best = row
-        if gain > sign * getattr(reference, measure) + min_delta or (
-            min_delta == 0
-            and gain == sign * getattr(reference, measure)
-            and row.validation_loss < reference.validation_loss
-        ):
+        if gain > sign * getattr(reference, measure) + min_delta:
             reference, waited = row, 0
         else:
             waited += 1
@@ -699,7 +697,7 @@ def test_labels_are_right_or_refused_with_a_remedy_that_works(case):
             assert optimiser.steps == 0
             labels = followed(str(error), labels)
     assert len({(int(label), int(given)) for label, given in zip(labels, CLASSES)}) == 3  # class for class
-    assert evaluate(model, (inputs, labels))[1] == max(history, key=Epoch.rank).validation_accuracy
+    assert evaluate(model, (inputs, labels))[1] == Monitor().best(history).validation_accuracy
 
 
 def test_numbers_to_be_predicted_and_missing_labels_are_told_from_classes():
@@ -738,7 +736,7 @@ def test_a_label_for_each_element_of_a_sequence_counts_as_one():
     model = nn.Dense(2, 2, rng)
     optimiser = tg.optim.Adam(model.parameters(), lr=0.1)
     history = fitted(model, (inputs, labels), (inputs, labels), optimiser, epochs=20)
-    best = max(history, key=Epoch.rank)
+    best = Monitor().best(history)
     assert 0.8 < best.accuracy <= 1 and evaluate(model, (inputs, labels))[1] == best.validation_accuracy
 
 
