@@ -37,6 +37,9 @@ MOST_EVENTS = 50_000
 MOST_RUNS = 8
 """Programs of one segment, for different results that are needed."""
 
+MOST_NAMED = 20
+"""Events that are named where they are done one by one."""
+
 OFTEN = 16
 """Programs after which the user is told that something changes in each call that should be an array."""
 
@@ -179,8 +182,9 @@ class Compiled:
         try:
             segment = Segment(last, alive, leaves, inputs, fast)
         except Exception as error:  # what no program can do, and errors, which come again event by event
-            names = " ".join(event.name for event in last.segment())
-            self._one_by_one.append(f"done one by one, as {error}: {names}")
+            names = [event.name for event in last.segment()]
+            listed = " ".join(names[:MOST_NAMED]) + (" ..." if len(names) > MOST_NAMED else "")
+            self._one_by_one.append(f"{len(names)} events done one by one, as {error}: {listed}")
             return None
         segment.executable.program.recorded_in = time.perf_counter() - started
         if self._made_in != self._calls:

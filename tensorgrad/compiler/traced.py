@@ -14,6 +14,9 @@ from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, resolved
 
 _NUMBERS = (int, float, bool, complex)
 
+Computation = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function, and what it is to be called with."""
+
 
 class CaptureError(RuntimeError):
     """Something that a compiled step cannot do; the message says what to do instead."""
@@ -35,7 +38,7 @@ class Recorder:
         operands: tuple[Any, ...],
         settings: dict[str, Any],
         example: Any,
-        compute: Callable[[], np.ndarray] | None = None,
+        compute: Computation | None = None,
     ) -> Traced:
         """Add an instruction, or find the earlier one that computes the same.
 
@@ -96,7 +99,7 @@ class Recorder:
             source = args[0]
             example = function(source.hollow, *args[1:], **settings)
             if source.compute is not None:
-                compute = partial(_applied, function, source, args[1:], settings)
+                compute = partial(_applied, function, args[1:], settings), (source,)
         else:
             example = function(*(x.example if isinstance(x, Traced) else x for x in args), **settings)
         if isinstance(example, (tuple, list)):
@@ -128,7 +131,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         An array of its shape, dtype and layout. Its values are not computed, as most functions do not need them to be
         recorded: a step is recorded without its work, and memory that is never written to costs none.
     compute
-        Gives the values; None: ``hollow`` has them.
+        How the values are computed; None: ``hollow`` has them.
     """
 
     __slots__ = ("compute", "hollow", "recorder", "value")
@@ -139,15 +142,24 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         recorder: Recorder,
         value: Value,
         hollow: np.ndarray,
-        compute: Callable[[], np.ndarray] | None = None,
+        compute: Computation | None = None,
     ) -> None:
         self.recorder, self.value, self.hollow, self.compute = recorder, value, hollow, compute
 
     @property
     def example(self) -> np.ndarray:
         """What it is this time."""
-        if self.compute is not None:
-            self.hollow, self.compute = np.asarray(self.compute()), None
+        waiting = [self]
+        while waiting:  # not by recursion: some functions are thousands of instructions long
+            traced = waiting[-1]
+            function, operands = traced.compute or (None, ())
+            needed = [x for x in operands if isinstance(x, Traced) and x.compute is not None]
+            waiting += needed
+            if not needed:
+                if function is not None:
+                    values = (x.hollow if isinstance(x, Traced) else x for x in operands)
+                    traced.hollow, traced.compute = np.asarray(function(*values)), None
+                waiting.pop()
         return self.hollow
 
     shape = property(lambda self: self.hollow.shape)
@@ -186,7 +198,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         shape = _matmul_shape(*inputs) if ufunc is np.matmul else _broadcast_shape(inputs)
         hollow = np.empty(shape, resolved_dtypes(ufunc, inputs)[-1])
         kind = "matmul" if ufunc is np.matmul else "ufunc"
-        return self.recorder.emit(kind, ufunc, inputs, {}, hollow, lambda: ufunc(*map(_example, inputs)))
+        return self.recorder.emit(kind, ufunc, inputs, {}, hollow, (ufunc, inputs))
 
     def _reduced(self, ufunc: np.ufunc, x: Any, axis: Any = 0, keepdims: bool = False, **settings: Any) -> Any:
         if any(value is not None for value in settings.values()):
@@ -199,7 +211,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             reduced = self.recorder.emit("reduce", ufunc, (x,), {"axis": axis}, ufunc.reduce(x.hollow, axis=axis))
         else:
             dtype = ufunc.reduce(np.zeros((1,) * x.ndim, x.dtype), axis=axis).dtype
-            compute = partial(_applied, ufunc.reduce, x, (), {"axis": axis})
+            compute = partial(ufunc.reduce, axis=axis), (x,)
             reduced = self.recorder.emit("reduce", ufunc, (x,), {"axis": axis}, np.empty(shape, dtype), compute)
         return reduced.reshape(_reduced_shape(x.shape, axis, keepdims=True)) if keepdims else reduced
 
@@ -215,7 +227,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             )
             hollow = np.empty(_broadcast_shape(args), np.result_type(*choices))
             operands = tuple(map(_as_array, args))
-            return self.recorder.emit("select", np.where, operands, {}, hollow, lambda: np.where(*map(_example, args)))
+            return self.recorder.emit("select", np.where, operands, {}, hollow, (np.where, args))
         if function is np.asarray:  # with like=
             return args[0] if isinstance(args[0], Traced) else self.recorder.constant(np.asarray(args[0]))
         if function in _METHODS and isinstance(args[0], Traced):
@@ -271,9 +283,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if dtype == self.dtype:
             return self
         hollow = np.empty(self.shape, dtype)
-        return self.recorder.emit(
-            "cast", np.ndarray.astype, (self, dtype), {}, hollow, lambda: self.example.astype(dtype)
-        )
+        compute = partial(_applied, np.ndarray.astype, (dtype,), {}), (self,)
+        return self.recorder.emit("cast", np.ndarray.astype, (self, dtype), {}, hollow, compute)
 
     def copy(self) -> Traced:
         """Itself: arrays under capture do not change."""
@@ -367,12 +378,8 @@ _MOVING = (
 """Functions for whose result the values of the first argument do not matter: they move elements only."""
 
 
-def _applied(function: Callable[..., Any], x: Traced, args: Any, settings: dict[str, Any]) -> Any:
-    return function(x.example, *args, **settings)
-
-
-def _example(x: Any) -> Any:
-    return x.example if isinstance(x, Traced) else x
+def _applied(function: Callable[..., Any], args: Any, settings: dict[str, Any], x: Any) -> Any:
+    return function(x, *args, **settings)
 
 
 def _broadcast_shape(operands: Any) -> tuple[int, ...]:
