@@ -47,6 +47,8 @@ class Capture(Recorder):
             self._alive.append(tensor)
         return self._traced(found)
 
+    reading = stand_in
+
     def original(self, tensor: Tensor) -> Tensor:
         """The Tensor that one stands in for; itself if it does for none."""
         return self._leaves[id(tensor)].tensor if id(tensor) in self._leaves else tensor
@@ -176,14 +178,15 @@ class Capture(Recorder):
 
     # The recording itself
 
-    def record(self, function: Callable[..., Any], args: Any, settings: Any) -> Program:
-        """Run ``function`` and return its program."""
+    def record(self, function: Callable[..., Any], args: Any, settings: Any, effects: bool = True) -> Program:
+        """Run ``function`` and return its program; without ``effects`` one that computes the result alone."""
         token = _capture.set(self)
         try:
             with np.errstate(all="ignore"):  # the program itself will say it
                 result = function(*args, **settings)
             self.program.outputs = self._output(result)
-            self._note_effects()
+            if effects:
+                self._note_effects()
         finally:
             _capture.reset(token)
         return self.program.without_dead_code()

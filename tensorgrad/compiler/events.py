@@ -81,7 +81,7 @@ class Event:
         self.what, self.before, self.places, self.settings = what, before, places, settings or {}
         self.recording: Any = _recording.get()
         self.after: list[Event] = []
-        self.runs: dict[tuple[int, ...], Any] = {}
+        self.runs: dict[tuple[Any, ...], Any] = {}
         self.gradients: dict[int, Any] = {}
         self.gives: dict[int, Any] = {}
         self.result: Pending | None = None

@@ -36,6 +36,9 @@ BY_VALUES = frozenset(
 ARITHMETIC = frozenset(("add", "subtract", "multiply", "divide"))
 """Ops in which a Python number may be another one in each call."""
 
+MOST_READ = 2
+"""Values that are read of a segment, each computed by itself, before it ends."""
+
 MOST_COURSES = 32
 """Events that are kept as what may come after another."""
 
@@ -55,8 +58,8 @@ class Following:
     root
         Of the tree of what it has done in earlier calls.
     run
-        ``run(event, alive, leaves, inputs)`` computes the segment that ends with an event: arrays and nodes for those
-        results that are ``alive``, or None if the events have to be done one by one.
+        ``run(event, alive, leaves, inputs, effects)`` computes the segment that ends with an event: arrays and nodes
+        for those results that are ``alive``, or None if the events have to be done one by one.
     """
 
     follows: Literal[True] = True
@@ -75,6 +78,7 @@ class Following:
         self._inputs: list[Any] = []
         self._read: dict[int, Tensor] = {}
         self._copied: dict[int, Any] = {}
+        self._known: dict[int, Any] = {}
         self._gradients: dict[int, Any] = {}
         self._observed: dict[int, tuple[ref[Tensor], Pending]] = {}
         self._undo: list[tuple[Event, Callable[[], None]]] = []
@@ -379,7 +383,7 @@ class Following:
                 for index, (array, node) in zip(alive, found):
                     tensor = self._results[index]()
                     if tensor is not None:
-                        tensor._array, tensor._node = array, node
+                        tensor._array, tensor._node = self._known.get(index, array), node
         finally:
             _capture.reset(token)
 
@@ -432,6 +436,37 @@ class Following:
             if id(x) in self._slots or id(x) in self._read or self._pending(x) is not None:
                 self.cut()
         return tensor
+
+    def reading(self, tensor: Tensor) -> Tensor:
+        """The Tensor itself, or one with its value alone, where the history that leads to it is still to be used."""
+        pending = self._pending(tensor)
+        if pending is None or not self._keeps_history(pending.index):
+            return self.stand_in(tensor)
+        if self._observing:
+            self._known[pending.index] = None
+            return tensor
+        if pending.index not in self._known:
+            token = _capture.set(None)
+            try:
+                found = self._run(self._at, (pending.index,), self._leaves, self._inputs, False)
+            finally:
+                _capture.reset(token)
+            if found is None:
+                return self.stand_in(tensor)
+            ((self._known[pending.index], _),) = found
+        value: Any = _new_tensor(Tensor)
+        value._array, value._view = self._known[pending.index], None
+        return value  # type: ignore[no-any-return]
+
+    def _keeps_history(self, index: int) -> bool:
+        """Whether to go on with the segment after a value has been read: a backward pass is yet to come."""
+        if index not in self._known and len(self._known) >= MOST_READ:
+            return False
+        tensors = (result() for result in self._results)
+        if not any(tensor is not None and tensor._requires_grad for tensor in tensors):
+            return False
+        quiet = (events.forget_gradients, events.check)
+        return all(event.result is not None or event.what in quiet for event in self._at.segment())
 
     def original(self, tensor: Tensor) -> Tensor:
         """Itself."""

@@ -61,8 +61,9 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None, pure: boo
     exceptions, what is changed outside between calls. The first call on a course computes as without compiling.
 
     Compiled are operations on Tensors, ``backward``, and steps of the optimisers. Arrays are computed with at once, as
-    always. Reading a value (``loss.item()``, ``if loss > 1``) computes what has been asked for so far; where its
-    history is needed later, and in functions of :mod:`tensorgrad.autodiff`, that is done operation by operation.
+    always. Reading a value (``loss.item()``, ``if loss > 1``) computes what has been asked for so far. Where a result
+    leaves the function with its history, and in functions of :mod:`tensorgrad.autodiff`, that is done operation by
+    operation.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ class Compiled:
         self._made = self._made_in = self._calls = 0
         self._lock = threading.RLock()
         self._root, self._events = Event(events.cut, None), 0
-        self._segments: list[tuple[Event, tuple[int, ...], Segment]] = []
+        self._segments: list[tuple[Event, Any, Segment]] = []
         self._one_by_one: deque[str] = deque(maxlen=MOST_OF_OWN)
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
@@ -163,12 +164,15 @@ class Compiled:
             if self._events > MOST_EVENTS:
                 self._root, self._events, self._segments = Event(events.cut, None), 0, []
 
-    def _compute(self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any]) -> Any:
-        """Tensors for those results of a segment that are needed; None if it has to be done event by event."""
+    def _compute(
+        self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any], effects: bool = True
+    ) -> Any:
+        """Arrays and nodes for those results of a segment that are needed; None if it has to be done event by event."""
+        key = alive if effects else (*alive, "alone")
         with self._lock:
-            if alive not in last.runs and len(last.runs) < MOST_RUNS:
-                last.runs[alive] = self._segment(last, alive, leaves, inputs)
-            segment = last.runs.get(alive)
+            if key not in last.runs and len(last.runs) < MOST_RUNS:
+                last.runs[key] = self._segment(last, key, (alive, leaves, inputs), effects)
+            segment = last.runs.get(key)
             if segment is None:
                 return None
             try:
@@ -176,11 +180,11 @@ class Compiled:
             except CheckFailed:
                 return None
 
-    def _segment(self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any]) -> Any:
-        fast = self._uses_kernels()
+    def _segment(self, last: Event, key: Any, needed: Any, effects: bool) -> Segment | None:
+        fast, (alive, leaves, inputs) = self._uses_kernels(), needed
         started = time.perf_counter()
         try:
-            segment = Segment(last, alive, leaves, inputs, fast)
+            segment = Segment(last, alive, leaves, inputs, fast, effects)
         except Exception as error:  # what no program can do, and errors, which come again event by event
             names = [event.name for event in last.segment()]
             listed = " ".join(names[:MOST_NAMED]) + (" ..." if len(names) > MOST_NAMED else "")
@@ -191,9 +195,9 @@ class Compiled:
             self._made_in = self._calls
             self._note_program("it takes another course, or shapes or numbers are others")
         if len(self._segments) >= MOST_PROGRAMS:
-            event, needed, _ = self._segments.pop(0)
-            del event.runs[needed]
-        self._segments.append((last, alive, segment))
+            event, oldest, _ = self._segments.pop(0)
+            del event.runs[oldest]
+        self._segments.append((last, key, segment))
         return segment
 
     def explain(self, *args: Any, **settings: Any) -> str:

@@ -24,6 +24,8 @@ class CheckFailed(Exception):
 class Segment:
     """What computes the events since a cut: ``segment(leaves, inputs)`` gives what is needed, as pairs (array, node).
 
+    Without ``effects`` it computes results alone, and the events are still to be done.
+
     Raises
     ------
     CheckFailed
@@ -31,13 +33,19 @@ class Segment:
     """
 
     def __init__(
-        self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any], fast: bool
-    ):
+        self,
+        last: Event,
+        alive: tuple[int, ...],
+        leaves: Sequence[Tensor],
+        inputs: Sequence[Any],
+        fast: bool,
+        effects: bool,
+    ) -> None:
         given = [array_of(x) for x in inputs]
         values = [Value("argument", array.shape, array.dtype, index) for index, array in enumerate(given)]
         capture = Capture()
-        again = _Again(capture, last.segment(), alive, values, given)
-        program = capture.record(again, (leaves,), {})
+        again = _Again(capture, last.segment(), alive, values, given, effects)
+        program = capture.record(again, (leaves,), {}, effects)
         self._nodes = again.nodes
         self.executable = Executable(program, values, fast)
         slots = {id(leaf): slot for slot, leaf in enumerate(leaves)}
@@ -66,9 +74,10 @@ class _Again:
         alive: tuple[int, ...],
         values: list[Value],
         given: list[np.ndarray],
+        effects: bool,
     ) -> None:
         self._capture, self._segment, self._alive = capture, segment, alive
-        self._values, self._given = values, given
+        self._values, self._given, self._effects = values, given, effects
         self.nodes: list[Any] = []  # of histories that have been freed
 
     def __call__(self, leaves: Sequence[Tensor]) -> list[Any]:
@@ -86,7 +95,9 @@ class _Again:
                 results.append(result)
         needed = [results[index] for index in self._alive]
         self.nodes = [tensor._node if tensor._requires_grad else None for tensor in needed]
-        if any(tensor._view is not None or (tensor._node or _NO_NODE).arrays is not None for tensor in needed):
+        if self._effects and any(
+            tensor._view is not None or (tensor._node or _NO_NODE).arrays is not None for tensor in needed
+        ):
             raise CaptureError("a result is needed with its history, or as a view of another one")
         return [tensor._array for tensor in needed]
 

@@ -46,6 +46,9 @@ class Tracer(Protocol):
     def stand_in(self, tensor: Tensor) -> Tensor:
         """The Tensor to read and to change in the place of one that others may see; itself if that is made inside."""
 
+    def reading(self, tensor: Tensor) -> Tensor:
+        """The Tensor whose array is to be read, and not written into, in the place of that of one."""
+
     def original(self, tensor: Tensor) -> Tensor:
         """The Tensor that one stands in for."""
 

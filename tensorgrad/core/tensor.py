@@ -139,7 +139,7 @@ class Tensor(Operators, InPlace, Conversions):
     def _current(self) -> Array:
         """The array, to be read only; of a view, as its base is now."""
         if (tracer := _capture.get()) is not None:
-            self = tracer.stand_in(self)
+            self = tracer.reading(self)
         if self._view is not None:
             self._follow_base()
         return self._array
