@@ -28,7 +28,7 @@ BY_VALUES = frozenset(
         *("inv", "solve", "pinv", "det", "cofactors", "cofactors_along", "slogdet", "cholesky", "eigh", "svd", "qr"),
         *("matrix_rank", "take_along_axis", "scatter_along_axis", "choose", "argwhere", "searchsorted", "digitize"),
         *("bincount", "weighted_bincount", "unravel_index", "ravel_multi_index", "repeat", "unique_part", "isin"),
-        *("undefined_where", "lexsort"),
+        *("undefined_where", "lexsort", "nanargmax", "nanargmin"),
     )
 )
 """Ops that are computed at once: whether they raise an error, or the shape of their result, depends on values."""
@@ -43,6 +43,7 @@ MOST_COURSES = 32
 """Events that are kept as what may come after another."""
 
 LARGEST_NUMBER = 1e30
+"""Of those that may be another one in each call, so that single precision has it."""
 
 
 class Following:
@@ -271,7 +272,9 @@ class Following:
         numbers = [i for i, p in enumerate(found) if p[0] == VALUE and type(p[1]) in (int, float)]
         if len(numbers) == 1 and len(found) == 2 and getattr(what, "name", "") in ARITHMETIC:
             other = operands[1 - numbers[0]]
-            if other.dtype.kind == "f" and any(self._differs_in_number(e, what, found) for e in self._at.after):
+            if other.dtype in _SINGLE_OR_DOUBLE and any(
+                self._differs_in_number(e, what, found) for e in self._at.after
+            ):
                 found[numbers[0]] = self._number(found[numbers[0]][1], other.dtype) or found[numbers[0]]
         return tuple(found)
 
@@ -581,5 +584,6 @@ def _can_be_followed(what: Any, operands: Sequence[Any]) -> bool:
 
 
 _FLOAT = np.dtype(float)
+_SINGLE_OR_DOUBLE = (np.dtype(np.float32), np.dtype(np.float64))
 _OWN = __name__.partition(".")[0]
 _new_tensor = Tensor.__new__

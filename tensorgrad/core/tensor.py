@@ -101,7 +101,9 @@ class Tensor(Operators, InPlace, Conversions):
         """
         if (tracer := _capture.get()) is not None:
             self = tracer.stand_in(self)
-        array = self._current()
+        if self._view is not None:
+            self._follow_base()
+        array = self._array
         if type(array) is not ndarray:
             return array
         if self._is_in_use():

@@ -706,3 +706,17 @@ def test_values_that_are_read_before_the_backward_pass():
                 step(np.full((5, 3), np.nan, np.float32), np.zeros(5, int))
     for one, other in zip(*trained):
         np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_numbers_that_change_are_taken_in_the_precision_of_the_tensor(dtype):
+    def scaled(number):
+        x = tg.Tensor(np.array([1.0, -3.0], dtype), requires_grad=True)
+        y = (number * x + number) / number
+        y.sum().backward()
+        return y.detach().data, x.grad
+
+    compiled = tg.compile(scaled)
+    for number in (0.1, 0.3, 3, 1e-3, 7, 2.5, 60000, 0.7, -0.0, 1e-30):
+        with np.errstate(all="ignore"):
+            assert_same([*scaled(number)], [*compiled(number)])
