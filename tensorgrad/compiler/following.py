@@ -468,8 +468,7 @@ class Following:
         tensors = (result() for result in self._results)
         if not any(tensor is not None and tensor._requires_grad for tensor in tensors):
             return False
-        quiet = (events.forget_gradients, events.check)
-        return all(event.result is not None or event.what in quiet for event in self._at.segment())
+        return all(event.what is not events.backward for event in self._at.segment())
 
     def original(self, tensor: Tensor) -> Tensor:
         """Itself."""

@@ -684,7 +684,7 @@ def test_values_that_are_read_before_the_backward_pass():
     """They are computed by themselves: the step is compiled all the same."""
     trained = []
     for decorate in (tg.compile, lambda f: f):
-        net = nn.Sequential(nn.Dense(3, 4, 0), nn.ReLU(), nn.Dropout(0.5, 0), nn.Dense(4, 2, 0))
+        net = nn.Sequential(nn.Dense(3, 4, 0), nn.ReLU(), nn.Dropout(0.5, 0), nn.BatchNorm1d(4), nn.Dense(4, 2, 0))
         optimiser = tg.optim.Adam(net.parameters())
 
         def step(x, labels, net=net, optimiser=optimiser):
