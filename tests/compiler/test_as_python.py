@@ -1,16 +1,19 @@
 """A compiled function means what it means in Python, whatever it reads, changes, raises or returns."""
 
 import copy
+import doctest
 import itertools
 import operator
 import os
 import random
+import re
 import sys
 import threading
 from collections import ChainMap, OrderedDict, deque, namedtuple
 from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
@@ -720,3 +723,12 @@ def test_numbers_that_change_are_taken_in_the_precision_of_the_tensor(dtype):
     for number in (0.1, 0.3, 3, 1e-3, 7, 2.5, 60000, 0.7, -0.0, 1e-30):
         with np.errstate(all="ignore"):
             assert_same([*scaled(number)], [*compiled(number)])
+
+
+def test_what_the_page_on_compiling_shows():
+    page = Path(__file__).parents[2] / "docs" / "compiling.md"
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert doctest.testfile(str(page), module_relative=False, optionflags=flags).failed == 0
+    named = re.findall(r"`(\w+\.py)`", page.read_text())
+    folder = Path(tg.compiler.__file__).parent
+    assert named and all((folder / name).exists() for name in named)
