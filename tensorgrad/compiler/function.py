@@ -16,7 +16,7 @@ import numpy as np
 
 from .._optional import MissingExtra
 from ..core import Tensor, as_data
-from ..core.context import Watcher, _capture, _recording, following
+from ..core.context import Watcher, _capture, _recording
 from . import events
 from .capture import Capture
 from .emit import Executable
@@ -253,18 +253,19 @@ class Pure(Compiled):
     Attributes
     ----------
     state
-        What it depends on besides its arguments is ``state()``.
+        What it depends on besides its arguments is ``state()``, if that is not None.
     """
 
     def __init__(self, function: Callable[..., Any], fast: bool | None = None) -> None:
         super().__init__(function, fast)
         self._programs: dict[Any, list[Executable]] = {}
-        self.state: Callable[[], Any] = lambda: None
+        self.state: Callable[[], Any] | None = None
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        if (tracer := following()) is not None:
+        tracer = _capture.get()
+        if tracer is not None and tracer.follows:
             return tracer.at_once(partial(self, **settings), *args)
-        if _capture.get() is not None or isinstance(_recording.get(), Watcher):
+        if tracer is not None or isinstance(_recording.get(), Watcher):
             return self.function(*args, **settings)  # part of another program, or to be watched op by op
         arguments = _Arguments(args, settings) if args or settings else _NONE
         with self._lock:
@@ -275,7 +276,7 @@ class Pure(Compiled):
 
     def _program(self, arguments: _Arguments) -> Executable:
         """The program for these arguments and the present state; recorded if there is none."""
-        key = arguments.key(), self.state()
+        key = arguments.key() if self.state is None else (arguments.key(), self.state())
         for executable in self._programs.get(key, ()):
             if executable.fits():
                 return executable
