@@ -32,8 +32,9 @@ from numpy import ndarray
 from .._pytree import leaves, mapped
 from ..core import OPS, Tensor, backward_pass, beside, describe
 from ..core.context import Watcher, _recording, recorded
+from ..core.conversions import ConversionError
 from ..core.node import clock
-from ..core.tensor import ConversionError, history
+from ..core.tensor import history
 from .batched import BatchedArray
 from .gradients import swept
 
