@@ -249,12 +249,17 @@ def declare(
     expects
         What valid operands are, for the error message.
     opaque
-        Whether ``forward`` works on real arrays only; a compiled step calls it as it is.
+        Whether ``forward`` takes nothing but arrays, say because it writes into one: a compiled step calls it as it is.
     complex_rules
         Which rules hold on complex operands. ``"direct"``: these, for a gradient dL/dRe(z) + i dL/dIm(z), as of linear
         functions. ``"holomorphic"``: these multiply by f'(z), which the engine conjugates. None: they are refused.
     accumulate
         For a single operand read in part: ``accumulate(total, g, **settings)`` adds what the rule gives, in place.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the name is taken, the number of rules is not that of the operands, or another part does not fit.
 
     Examples
     --------

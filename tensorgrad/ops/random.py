@@ -10,6 +10,8 @@ from ..core import beside
 from ..core.context import drawn, verified
 from .conversion import as_operand, in_dtype, without_history
 
+__all__ = ["normal", "permutation", "uniform"]
+
 
 def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:
     """Normal random numbers ``loc + scale * noise``, differentiable in ``loc`` and ``scale``.

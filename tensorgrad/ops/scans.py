@@ -215,4 +215,4 @@ def _cumulative(name: str, scan: str, first: int) -> Any:
 
 for _name, _scan, _first in (("cumulative_sum", "cumsum", 0), ("cumulative_prod", "cumprod", 1)):
     if hasattr(np, _name):  # since NumPy 2.1
-        implements(getattr(np, _name))(_cumulative(_name, _scan, _first))
+        implements(getattr(np, _name), on_complex=True)(_cumulative(_name, _scan, _first))
