@@ -15,8 +15,8 @@ import numpy as np
 from experiments.runner.command import parse, reported_errors
 from experiments.runner.experiment import Run
 from experiments.runner.run import prepare
+from tensorgrad._optional import require
 from tensorgrad.data import DataError
-from tensorgrad.extras import require
 from tensorgrad.nn import Dense, Dropout
 from tensorgrad.training import training_step
 
