@@ -15,6 +15,38 @@ ROOT = Path(__file__).parents[1]
 """The folder of the project."""
 
 
+NASTY = [
+    "",
+    "$",
+    "$x^{$",
+    "a_b^c\\frac{",
+    "%",
+    "\\",
+    "{}",
+    "<script>alert(1)</script>",
+    "&amp;",
+    '"quoted"',
+    "'",
+    "_",
+    "__a",
+]
+NASTY += [
+    "two\nlines",
+    "\x00\x1b[31m",
+    "\udcff",
+    "\ud800",
+    "😀👩‍👩‍👧",
+    "سلام",
+    "שלום",
+    "漢字",
+    "\u202eevil",
+    "x" * 3000,
+    "$" * 500,
+    "é" * 99,
+]
+"""Names that somebody else chose."""
+
+
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
     """``content`` with a few bytes changed, cut off, or a piece of it copied, removed or doubled elsewhere."""
     changed = bytearray(content)

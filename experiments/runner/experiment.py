@@ -1,58 +1,66 @@
-"""What an experiment is, and what the parts of one run of it share."""
+"""What an experiment is."""
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from tensorgrad.training import Epoch
+from experiments.runner.errors import UsageError
+from tensorgrad.data import Augmentation, Dataset
+from tensorgrad.nn import Module
 
-LEAST_STEPS = 600
-"""By default a small set is passed over more often: that many steps are needed to learn anything."""
+if TYPE_CHECKING:
+    from experiments.runner.options import Options
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A configuration: which data, which network, and the recipe's defaults.
+    """Which data, which network, and the recipe's defaults.
 
-    The network is the one of that ``name`` in ``models``. ``load(options, say)`` gets a function to tell the user with;
-    ``augmentation`` holds the arguments of ``tensorgrad.data.Augmentation``; empty leaves the images as they are.
+    Attributes
+    ----------
+    name
+        That of the script: ``python -m experiments.NAME``.
+    purpose, data_help
+        Sentences for ``--help``: what the script does, and what ``--data-dir`` names.
+    load
+        ``load(options, say)`` returns the data; it gets a function to tell the user with.
+    model
+        ``model(rng)`` builds the network, such as ``models.mnist``.
+    image_shape, classes
+        What the network takes and tells apart; other data is refused.
+    epochs, lr
+        Passes over the data and learning rate, unless the user asks for others.
+    augmentation
+        How training images are changed; None: not, unless the user asks for it.
+
+    Raises
+    ------
+    UsageError
+        If one of them is of another kind.
     """
 
     name: str
     purpose: str
     data_help: str
+    load: Callable[[Options, Callable[[str], Any]], Dataset]
+    model: Callable[..., Module]
     image_shape: tuple[int, ...]
-    load: Callable[[argparse.Namespace, Callable[[str], Any]], Any]
     epochs: int
     lr: float
-    augmentation: dict[str, Any]
+    classes: int = 10
+    augmentation: Augmentation | None = None
 
-
-class Run:
-    """What the parts of a run share: the experiment, its options, the data, the network, and how long things took."""
-
-    def __init__(self, experiment: Experiment, options: argparse.Namespace) -> None:
-        self.experiment, self.options = experiment, options
-        self.seconds: dict[str, float] = {}
-        self.history: list[Epoch] = []
-        self.metrics: dict[str, Any] = {}
-
-    def say(self, text: Any) -> None:
-        """Print, unless the user wants it quiet."""
-        if not self.options.quiet:
-            print(text, flush=True)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time of the block under ``name``."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+    def __post_init__(self) -> None:
+        for name in ("load", "model"):
+            if not callable(value := getattr(self, name)):
+                raise UsageError(f"Experiment: {name} must be a function, such as models.mnist, got {value!r}")
+        for name in ("epochs", "lr", "classes"):
+            if not (value := getattr(self, name)) > 0:
+                raise UsageError(f"Experiment: {name} must be positive, got {value!r}")
+        if not isinstance(self.augmentation, (Augmentation, type(None))):
+            raise UsageError(
+                f"Experiment: augmentation must be an Augmentation, such as Augmentation(flip=True), or None, "
+                f"got {self.augmentation!r}"
+            )
