@@ -14,6 +14,7 @@ import tensorgrad as tg
 from experiments.runner.preparation import Prepared
 from experiments.runner.training import Trained
 from tensorgrad.training import Epoch, predict
+from tensorgrad.training.monitor import Monitor
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def assess(prepared: Prepared, trained: Trained) -> Result:
     """Test the network of the best epoch."""
     dataset, history = prepared.dataset, trained.history
     logits = predict(prepared.model, dataset.test_images, prepared.standardisation)
-    best = max(history, key=Epoch.rank)
+    best = Monitor().best(history)
     metrics = {
         "experiment": prepared.experiment.name,
         "test_accuracy": float((logits.argmax(axis=1) == dataset.test_labels).mean()),
