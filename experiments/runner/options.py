@@ -184,12 +184,12 @@ class Options:
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             if value is None or name in left_out:
                 continue
-            if "action" not in declaration.keywords:
+            if value is True:
+                arguments.append(option)
+            elif value is not False:
                 text = os.path.abspath(value) if isinstance(value, Path) else str(value)
                 arguments += [f"{option}={text}"] if text.startswith("-") else [option, text]
-            elif value:
-                arguments.append(option)
-            elif declaration.keywords["action"] is argparse.BooleanOptionalAction:
+            elif declaration.keywords.get("action") is argparse.BooleanOptionalAction:
                 arguments.append(f"--no-{option[2:]}")
         return arguments
 

@@ -59,8 +59,8 @@ def test_the_command_line_of_options_gives_them_again(tmp_path):
         arguments = [f"--data-dir={x}" if x == "-a b" else x for x in arguments if x != "--data-dir"]
         options = parse(EXPERIMENT, [*arguments, "--out", str(tmp_path)])
         options = replace(options, data_dir=options.data_dir and options.data_dir.resolve())
-        again = parse(EXPERIMENT, options.as_arguments("resume"))
-        assert again == replace(options, resume=False)
+        assert parse(EXPERIMENT, options.as_arguments()) == options
+        assert parse(EXPERIMENT, options.as_arguments("resume")) == replace(options, resume=False)
 
 
 def test_every_option_has_a_role_and_what_is_saved_is_json():
