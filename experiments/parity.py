@@ -17,7 +17,7 @@ from experiments.experiment import Run
 from experiments.run import prepare
 from tensorgrad.data import DataError
 from tensorgrad.extras import require
-from tensorgrad.nn import Dense, Dropout
+from tensorgrad.nn import Dense, Dropout, Flatten
 from tensorgrad.training import training_step
 
 STEPS = 100
@@ -77,8 +77,17 @@ def as_pytorch(model):
             penalties.append((linear.weight, layer.weight_l2))
             layers.append(linear)
         else:
-            layers.append(torch.nn.Dropout(layer.rate) if isinstance(layer, Dropout) else torch.nn.ReLU())
+            layers.append(_without_weights(layer))
     return torch.nn.Sequential(*layers), [pair for pair in penalties if pair[1]]
+
+
+def _without_weights(layer):
+    """The same layer of those that have no parameters."""
+    import torch
+
+    if isinstance(layer, Dropout):
+        return torch.nn.Dropout(layer.rate)
+    return torch.nn.Flatten() if isinstance(layer, Flatten) else torch.nn.ReLU()
 
 
 def pytorch_step(model, penalties, optimiser, inputs, labels) -> float:
