@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ..files import replacing
+from .._atomic import replacing
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,6 @@ class Epoch:
     validation_accuracy: float
     learning_rate: float
     seconds: float
-
-    def rank(self) -> tuple[float, float]:
-        """Larger is better: validation accuracy first, then a lower validation loss."""
-        return self.validation_accuracy, -self.validation_loss
 
     def __str__(self) -> str:
         return (
