@@ -126,7 +126,7 @@ def _orders(run: Run, steps: int):
     """Indices of the given number of batches, epoch after epoch."""
     size, count = run.options.batch_size, len(run.train[1])
     while steps > 0:
-        order = run.rng.permutation(count)
+        order = run.streams.order.permutation(count)
         for start in range(0, count, size):
             if steps > 0:
                 steps -= 1
@@ -146,7 +146,9 @@ def train_in_pytorch(run: Run) -> tuple[float, float]:
     for _ in range(run.epochs):
         model.train()
         for indices in _orders(run, -(-len(labels) // run.options.batch_size)):
-            chosen = run.augmentation(images[indices], run.rng) if run.options.augment else images[indices]
+            chosen = images[indices]
+            if run.options.augment:
+                chosen = run.augmentation(chosen, run.streams.augmentation)
             pytorch_step(model, penalties, optimiser, run.standardisation(chosen), labels[indices])
             schedule.step()
         accuracy = _accuracy(run, model, *run.validation)
