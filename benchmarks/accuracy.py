@@ -39,9 +39,9 @@ def train_in_pytorch(prepared: Prepared) -> tuple[float, float]:
     for _ in range(prepared.options.epochs):
         model.train()
         for indices in orders(prepared, -(-len(labels) // prepared.options.batch_size)):
-            chosen = (
-                prepared.augmentation(images[indices], prepared.rng) if prepared.options.augment else images[indices]
-            )
+            chosen = images[indices]
+            if prepared.options.augment:
+                chosen = prepared.augmentation(chosen, prepared.streams.augmentation)
             pytorch_step(model, penalties, optimiser, prepared.standardisation(chosen), labels[indices])
             schedule.step()
         accuracy = _accuracy(prepared, model, *prepared.validation)

@@ -11,7 +11,7 @@ from experiments.runner.arguments import Parser
 from experiments.runner.errors import UsageError
 from experiments.runner.options import parse
 from experiments.runner.preparation import Prepared, prepare
-from tensorgrad.nn import Dense, Dropout
+from tensorgrad.nn import Dense, Dropout, Flatten
 
 
 def parser(program: str, description: str) -> Parser:
@@ -53,8 +53,17 @@ def as_pytorch(model):
             penalties.append((linear.weight, layer.weight_l2))
             layers.append(linear)
         else:
-            layers.append(torch.nn.Dropout(layer.rate) if isinstance(layer, Dropout) else torch.nn.ReLU())
+            layers.append(_without_weights(layer))
     return torch.nn.Sequential(*layers), [pair for pair in penalties if pair[1]]
+
+
+def _without_weights(layer):
+    """The same layer of those that have no parameters."""
+    import torch
+
+    if isinstance(layer, Dropout):
+        return torch.nn.Dropout(layer.rate)
+    return torch.nn.Flatten() if isinstance(layer, Flatten) else torch.nn.ReLU()
 
 
 def pytorch_step(model, penalties, optimiser, inputs, labels) -> float:
@@ -73,7 +82,7 @@ def orders(prepared: Prepared, steps: int) -> Iterator[np.ndarray]:
     """Indices of the given number of batches, epoch after epoch."""
     size, count = prepared.options.batch_size, len(prepared.train[1])
     while steps > 0:
-        order = prepared.rng.permutation(count)
+        order = prepared.streams.order.permutation(count)
         for start in range(0, count, size):
             if steps > 0:
                 steps -= 1

@@ -11,7 +11,7 @@ EXPERIMENT = Experiment(
     data_help="folder with the four MNIST IDX files (default: OpenML, else scikit-learn's bundled digits)",
     load=lambda options, say: load_mnist(options.data_dir, say=say),
     model=models.mnist,
-    image_shape=(28, 28),
+    image_shape=(1, 28, 28),
     epochs=20,
     lr=3e-3,
     augmentation=Augmentation(shift=1),

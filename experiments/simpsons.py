@@ -8,10 +8,10 @@ from tensorgrad.data import Augmentation, load_simpsons
 EXPERIMENT = Experiment(
     name="simpsons",
     purpose="Train a network on Simpsons characters in gray.",
-    data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else drawn faces)",
+    data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else synthetic faces)",
     load=lambda options, say: load_simpsons(options.data_dir, channels=1, strict=options.strict, say=say),
     model=models.simpsons,
-    image_shape=(28, 28),
+    image_shape=(1, 28, 28),
     epochs=80,
     lr=2e-3,
     augmentation=Augmentation(flip=True),

@@ -8,10 +8,10 @@ from tensorgrad.data import Augmentation, load_simpsons
 EXPERIMENT = Experiment(
     name="simpsons_rgb",
     purpose="Train a network on Simpsons characters in colour.",
-    data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else drawn faces)",
+    data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else synthetic faces)",
     load=lambda options, say: load_simpsons(options.data_dir, channels=3, strict=options.strict, say=say),
     model=models.simpsons_rgb,
-    image_shape=(28, 28, 3),
+    image_shape=(3, 28, 28),
     epochs=80,
     lr=1e-3,
     augmentation=Augmentation(flip=True, shift=2),

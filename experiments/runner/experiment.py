@@ -27,7 +27,8 @@ class Experiment:
     load
         ``load(options, say)`` returns the data; it gets a function to tell the user with.
     model
-        ``model(rng)`` builds the network, such as ``models.mnist``.
+        ``model(rng, dropout_rng)`` builds the network, such as ``models.mnist``: the one generator draws the initial
+        weights, the other the masks of dropout.
     image_shape, classes
         What the network takes and tells apart; other data is refused.
     epochs, lr

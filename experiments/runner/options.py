@@ -143,7 +143,12 @@ class Options:
         type=share,
         metavar="X",
     )
-    seed: int = _value("of weights, order, dropout and split (default: 0)", default=0, type=whole(0), metavar="N")
+    seed: int = _value(
+        "of split, weights, dropout, order and augmentation, each a stream of its own (default: 0)",
+        default=0,
+        type=whole(0),
+        metavar="N",
+    )
     resume: bool | str = _value(
         "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
         "'--resume auto' starts a run where the folder holds none",

@@ -14,6 +14,7 @@ from experiments.runner.outliers import usual_ranges
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.nn import Module
 from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
+from tensorgrad.training import RandomStreams
 
 FAST_PER_CLASS = 8
 """Images of each class in a ``--fast-dev-run``."""
@@ -38,7 +39,7 @@ class Prepared:
     augmentation: Augmentation
     model: Module
     optimiser: Adam
-    rng: np.random.Generator
+    streams: RandomStreams
     settings: dict[str, Any]
 
     @property
@@ -50,11 +51,11 @@ class Prepared:
 def prepare(experiment: Experiment, options: Options) -> Prepared:
     """Load the data and build the network."""
     dataset = _loaded(experiment, options)
-    rng = np.random.default_rng(options.seed)
-    kept, held_out = stratified_split(dataset.train_labels, options.validation, rng)
+    streams = RandomStreams.from_seed(options.seed)
+    kept, held_out = stratified_split(dataset.train_labels, options.validation, streams.split)
     train, validation = ((dataset.train_images[part], dataset.train_labels[part]) for part in (kept, held_out))
     standardisation = Standardisation.of(train[0])
-    model = experiment.model(rng)
+    model = experiment.model(streams.weights, streams.dropout)
     steps_per_epoch = -(-len(kept) // options.batch_size)
     usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
     options = replace(options, epochs=options.epochs or usual)
@@ -68,7 +69,7 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
         augmentation=experiment.augmentation or Augmentation(flip=True),
         model=model,
         optimiser=Adam(model.parameters(), lr=learning_rate(options, options.epochs * steps_per_epoch)),
-        rng=rng,
+        streams=streams,
         settings={
             **options.of_role(Role.RESULT, Role.LENGTH),
             "experiment": experiment.name,

@@ -55,7 +55,7 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
         prepared.optimiser,
         epochs=options.epochs,
         batch_size=options.batch_size,
-        rng=prepared.rng,
+        rng=prepared.streams,
         prepare=prepared.standardisation,
         augment=prepared.augmentation if options.augment else None,
         max_norm=options.clip,
@@ -80,7 +80,7 @@ def overfit(prepared: Prepared) -> str:
         If it is not learnt.
     """
     options, model = prepared.options, prepared.model
-    chosen = prepared.rng.permutation(len(prepared.train[1]))[: options.batch_size]
+    chosen = prepared.streams.order.permutation(len(prepared.train[1]))[: options.batch_size]
     images, labels = (part[chosen] for part in prepared.train)
     inputs = prepared.standardisation(images)
     update = training_step(model, Adam(model.parameters(), lr=options.lr))

@@ -24,15 +24,16 @@ from experiments.runner.preparation import Prepared
 from experiments.runner.report import write_report
 from experiments.runner.results import Result
 from tensorgrad.data import Augmentation, Dataset, Standardisation
-from tensorgrad.training import Epoch
+from tensorgrad.training import Epoch, RandomStreams
 from tests.support import NASTY, ROOT, write_mnist
 
 
 def report_of(folder, classes, name="mnist", data="data", **options):
     """The page of a run with names that somebody else chose."""
     rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (40, 28, 28)).astype(np.uint8), np.arange(40) % len(classes)
-    model = tg.nn.Sequential(tg.nn.Dense(784, 3, rng), tg.nn.Dropout(0.1, rng), tg.nn.Dense(3, len(classes), rng))
+    images, labels = rng.integers(0, 256, (40, 1, 28, 28)).astype(np.uint8), np.arange(40) % len(classes)
+    hidden = tg.nn.Flatten(), tg.nn.Dense(784, 3, rng), tg.nn.Dropout(0.1, rng)
+    model = tg.nn.Sequential(*hidden, tg.nn.Dense(3, len(classes), rng))
     parsed = parse(EXPERIMENT, ["--epochs", "3", "--out", str(folder)])
     prepared = Prepared(
         experiment=dataclasses.replace(EXPERIMENT, name=name),
@@ -44,7 +45,7 @@ def report_of(folder, classes, name="mnist", data="data", **options):
         augmentation=Augmentation(shift=1),
         model=model,
         optimiser=tg.optim.Adam(model.parameters()),
-        rng=rng,
+        streams=RandomStreams.from_seed(0),
         settings={"classes": list(classes), "seed": 0},
     )
     history = [Epoch(1, 1.0, 0.5, 1.1, 0.4, 0.01, 0.1), Epoch(2, 0.9, 0.6, 1.0, 0.5, 0.01, 0.1)]

@@ -68,7 +68,7 @@ def test_what_a_confusion_matrix_refuses(labels, predicted, error, words):
         assert report.confusion_matrix(np.asarray(labels), np.asarray(predicted).argmax(axis=1), 3).sum() == 1
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 28, 28)])
 def test_every_picture_is_drawn(tmp_path, shape):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (30, *shape)).astype(np.uint8), np.arange(30) % 3
@@ -228,7 +228,7 @@ CHROMIUM = next(
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_the_screen_in_a_browser(tmp_path, width):
     rng = np.random.default_rng(0)
-    report.save_weights(rng.standard_normal((784, 48)), (28, 28), tmp_path / "weights.png")
+    report.save_weights(rng.standard_normal((784, 48)), (1, 28, 28), tmp_path / "weights.png")
     sections = [
         ("Pictures", report.picture(tmp_path / "weights.png", "weights")),
         (
