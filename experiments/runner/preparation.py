@@ -84,7 +84,7 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
 
 
 def _loaded(experiment: Experiment, options: Options) -> Dataset:
-    dataset = experiment.load(options, say=warn)
+    dataset = experiment.load(options, warn)
     if dataset.image_shape != experiment.image_shape:
         raise DataError(
             f"{dataset.name}: images of shape {dataset.image_shape}, "
