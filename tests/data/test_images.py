@@ -1,4 +1,4 @@
-"""Image folders, augmentation, drawn faces, and where the Simpsons come from."""
+"""Image folders, augmentation, synthetic faces, and where the Simpsons come from."""
 
 import http.server
 import io
