@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import benchmark, parity
-from experiments.command import main, parser
 from experiments.compare import main as compare_main
-from experiments.folder import opened
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
-from experiments.run import _schedule
+from experiments.runner.command import main
+from experiments.runner.folder import opened
+from experiments.runner.options import parse
+from experiments.runner.preparation import learning_rate
 from tests.support import ROOT, heed_signals, write_mnist
 
 PICTURES = ["augmentation.png", "confusion.png", "curves.png", "mistakes.png", "network.png", "weights.png"]
@@ -82,7 +82,7 @@ def spoil(folder, case):
         return "1 images hold NaN or infinity, the first at position 5"
     if case == "shape":
         write_mnist(folder, size=32)
-        return "images of shape (32, 32), the network takes (28, 28)"
+        return "images of shape (1, 32, 32), the network takes (1, 28, 28)"
     if case == "dtype":
         write_mnist(folder, **{"train-images-idx3-ubyte": images.astype(np.int16)})
         return "images must be bytes or floats, got int16"
@@ -163,7 +163,7 @@ def metrics_of(folder):
 @pytest.mark.parametrize("name", ["cosine", "inverse", "step", "plateau", "constant"])
 def test_every_schedule_is_warmed_up_and_learns_of_losses(name):
     def made(*arguments):
-        return _schedule(parser(EXPERIMENT).parse_args(["--schedule", name, *arguments]), 100)
+        return learning_rate(parse(EXPERIMENT, ["--schedule", name, *arguments]), 100)
 
     plain, warmed = made(), made("--warm-up", "4")
     assert [warmed(step) / plain(step) for step in range(6)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
@@ -501,80 +501,3 @@ def test_the_simpsons_run_without_any_data(tmp_path, experiment, monkeypatch, ca
     assert main(module.EXPERIMENT, ["--fast-dev-run", "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     assert "MADE" in printed.out and "--data-dir" in printed.err
-
-
-def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, capsys, tmp_path):
-    class Fake:
-        def __init__(self, name):
-            self.name, self.is_installed = name, name != "JAX, jit"
-
-        def time(self, case, seconds):
-            if case.kind == "inference" and self.name == "MyGrad":
-                return None
-            return 4.0 if self.name == "PyTorch" else 2.0
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(benchmark, "Worker", Fake)
-    numbers = [1.0, 2000.0, 3.0]
-    monkeypatch.setattr(benchmark, "in_fresh_processes", lambda what, names, network: dict.fromkeys(names, numbers))
-    monkeypatch.setattr(benchmark, "in_a_fresh_process", lambda what, name, network: f"steps of {name}, {network}")
-    benchmark.main(["--rounds", "3", "--seconds", "0", "--out", str(tmp_path)])
-    printed = capsys.readouterr().out
-    assert "JAX, jit: not installed" in printed
-    text = (tmp_path / "benchmark.md").read_text()
-    assert text.strip() in printed
-    assert "| | step 784-512-10, batch 128 | step 2352-2048-512-10, batch 128 | step 64-32-10, batch 128 |" in text
-    assert "| tensorgrad | 2.00 ms (2.00x) | 2.00 ms (2.00x) | 2.00 ms (2.00x) |" in text
-    assert "| PyTorch | 4.00 ms | 4.00 ms | 4.00 ms |" in text and "| MyGrad | 1 ms | 2,000 ms | 3 MB |" in text
-    assert f"steps of {benchmark.OURS}, 784-512-10" in text
-    assert "| tensorgrad, compiled | 1.00 ms | 2000.00 ms | 3.00 ms |" in text
-    assert {path.name for path in tmp_path.iterdir()} == {"benchmark.md", "benchmark.png", "scaling.png"}
-    benchmark.main(
-        ["--rounds", "1", "--seconds", "0", "--steps", "--only", "tensorgrad", "--out", str(tmp_path / "own")]
-    )
-    assert "| tensorgrad | 2.00 ms |" in capsys.readouterr().out and not (tmp_path / "own" / "benchmark.png").exists()
-    compiled = {case: {benchmark.OURS: [1.0, 2.0], "JAX, jit": [2.0, 6.0]} for case in benchmark.STEPS[:1]}
-    assert benchmark.against("JAX, jit", compiled).endswith("relative to JAX, jit: 784-512-10 2.50")
-
-
-@pytest.mark.parametrize("name", [name for name in benchmark.CONTENDERS if "tensorgrad" in name or "NumPy" in name])
-def test_a_benchmark_worker_answers(name):
-    worker = benchmark.Worker(name)
-    try:
-        assert worker.is_installed
-        for kind in ("step", "inference", "epoch"):
-            assert 0 < worker.time(benchmark.Case(kind, "64-32-10", 32), 0.0) < 10_000
-    finally:
-        worker.close()
-
-
-@pytest.mark.parametrize("what", ["--start", "--record"])
-def test_what_a_start_and_a_recording_cost(what):
-    name = "tensorgrad, compiled"
-    one, two, three = benchmark.in_fresh_processes(what, [name], "64-32-10")[name]
-    assert 0 < one < 10_000 and 0 < two < 10_000 and 0 < three < 2000
-
-
-def test_where_the_time_of_a_step_goes():
-    printed = benchmark.in_a_fresh_process("--profile", "tensorgrad, compiled", "64-32-10")
-    assert "made in ms" in printed and "matmul" in printed
-
-
-@pytest.mark.parametrize("experiment", ["mnist", "simpsons_rgb"])
-def test_losses_agree_with_pytorch_where_installed(tmp_path, experiment, monkeypatch, capsys):
-    pytest.importorskip("torch")
-    monkeypatch.setattr("tensorgrad.data.simpsons.URL", "http://127.0.0.1:9/refused")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(parity, "STEPS", 60)
-    data = ["--data-dir", str(write_mnist(tmp_path / "data", count=300))] if experiment == "mnist" else []
-    assert parity.main([experiment, *data]) == 0
-    assert "largest relative difference" in capsys.readouterr().out
-
-
-def test_parity_without_pytorch_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(SystemExit) as caught:
-        parity.main(["mnist"])
-    assert caught.value.code == 2 and "pip install torch" in capsys.readouterr().err

@@ -455,7 +455,7 @@ class MatrixProducts(Framework):
         return infer
 
 
-CONTENDERS: dict[str, Callable[[], Framework]] = {
+FRAMEWORKS: dict[str, Callable[[], Framework]] = {
     "tensorgrad": lambda: TensorGrad(),
     "tensorgrad, compiled": lambda: TensorGrad(compiled=True),
     "tensorgrad, compiled, numba": lambda: TensorGrad(compiled=True, fast=True),
@@ -469,3 +469,6 @@ CONTENDERS: dict[str, Callable[[], Framework]] = {
     "NumPy by hand": lambda: ByHand(),
     "matrix products only": lambda: MatrixProducts(),
 }
+
+REFERENCE, JAX, OURS = "PyTorch", "JAX, jit", "tensorgrad, compiled, numba"
+"""The one that speeds are relative to, the quickest other one, and ours at its quickest."""

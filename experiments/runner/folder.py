@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from experiments.runner.errors import UsageError
 from tensorgrad._atomic import remove_partial, replacing
-from tensorgrad.data import DataError
 from tensorgrad.training import BEST, LAST, load_checkpoint
 from tensorgrad.training.session import folders_like
 
@@ -29,10 +29,10 @@ def opened(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise DataError(f"--out {folder}: is a file, not a folder; choose another name") from None
+        raise UsageError(f"--out {folder}: is a file, not a folder; choose another name") from None
     with _locked(folder):
         if any(folder.iterdir()) and not _holds_run(folder):
-            raise DataError(f"--out {folder}: holds files that are no run's; choose an empty or a new folder")
+            raise UsageError(f"--out {folder}: holds files that are no run's; choose an empty or a new folder")
         with replacing(folder / ".writable") as temporary:
             temporary.write_text("")
         (folder / ".writable").unlink()
@@ -56,7 +56,9 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             taken = False
         if taken:
-            raise DataError(f"--out {folder}: another run is at work there; choose another folder, or wait for its end")
+            raise UsageError(
+                f"--out {folder}: another run is at work there; choose another folder, or wait for its end"
+            )
         yield
     finally:
         os.close(descriptor)
@@ -76,7 +78,7 @@ def move_aside(folder: Path) -> Path | None:
         return None
     full = folder.resolve()
     if full in (here := Path.cwd().resolve(), *here.parents):
-        raise DataError(
+        raise UsageError(
             f"--out {folder}: is the folder that you are in, or one above it, and holds an earlier run, which cannot "
             "be moved aside; choose another folder"
         )
@@ -86,7 +88,7 @@ def move_aside(folder: Path) -> Path | None:
         try:
             os.rename(named, target)
         except OSError as error:
-            raise DataError(
+            raise UsageError(
                 f"--out {folder}: holds an earlier run that cannot be moved aside ({error.strerror}); "
                 "choose another folder"
             ) from None
@@ -94,11 +96,11 @@ def move_aside(folder: Path) -> Path | None:
 
 
 def check_resumable(folder: Path) -> None:
-    """Raise unless the folder holds a run."""
+    """Raise ``UsageError`` unless the folder holds a run."""
     if any((folder / name).exists() for name in (LAST, SETTINGS)):
         return
     like = " or ".join(map(str, folders_like(folder)))
-    raise DataError(
+    raise UsageError(
         f"--resume: {folder} holds no run{f'; did you mean {like}?' if like else ''}; check --out, or start one there "
         "with --resume auto"
     )

@@ -7,28 +7,19 @@ import io
 import json
 import math
 import stat
-import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from experiments.folder import HISTORY, METRICS
+from experiments.runner.folder import HISTORY, METRICS
 from tensorgrad.data import DataError
-from tensorgrad.report import printable
 
 LARGEST_FILE = 16 * 2**20
 """Bytes beyond which a file is not read: those of a run have a few thousand."""
 
 REMEDY = "leave this folder out, or train again"
 CURVES = ("epoch", "validation_loss", "validation_accuracy")
-
-
-def say(text: str, file: TextIO | None = None) -> None:
-    """Print a line that may hold text from elsewhere: nothing in it is a command to the terminal, or fails to print."""
-    stream = file or sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(printable(text).encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 @dataclass(frozen=True)
