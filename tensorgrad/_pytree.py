@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import ChainMap, UserDict, UserList, defaultdict, deque
 from collections.abc import ItemsView, Iterable, Iterator, ValuesView
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from types import FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType, SimpleNamespace
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -39,8 +39,17 @@ class Structure(NamedTuple):
     children: tuple[Any, ...]
     factory: Any = None
 
+    def classes(self) -> Iterator[type]:
+        """Those of its containers whose methods are not Python's own."""
+        if self.kind is not None and self.kind.__module__ not in ("builtins", "collections"):
+            yield self.kind
+        for child in self.children:
+            yield from child.classes()
+
 
 LEAF = Structure(None, 0, ())
+
+_as_structure: Callable[[tuple[Any, ...]], Structure] = partial(tuple.__new__, Structure)
 
 IsLeaf = Callable[[Any], bool]
 
@@ -70,14 +79,21 @@ def tree_flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], S
 
 
 def _flatten(tree: Any, leaves: list[Any], is_leaf: IsLeaf | None) -> Structure:
-    kind: Any = type(tree)
-    container = _container(kind)
+    kind = type(tree)
+    container = _CONTAINERS[kind]
     if container is None or (is_leaf is not None and is_leaf(tree)):
         leaves.append(tree)
         return LEAF
-    keys, children = container.split(tree)
-    structures = tuple([_flatten(child, leaves, is_leaf) for child in children])
-    return Structure(kind, keys, structures, tree.default_factory if isinstance(tree, defaultdict) else None)
+    keys, children = (len(tree), tree) if container is _SEQUENCE else container.split(tree)
+    structures = []
+    for child in children:
+        if _CONTAINERS[type(child)] is None:  # which spares a call
+            leaves.append(child)
+            structures.append(LEAF)
+        else:
+            structures.append(_flatten(child, leaves, is_leaf))
+    factory = tree.default_factory if container is _DEFAULTDICT else None
+    return _as_structure((kind, keys, tuple(structures), factory))  # half the time of Structure(...)
 
 
 def tree_unflatten(structure: Structure, leaves: Iterable[Any]) -> Any:
@@ -102,10 +118,11 @@ def tree_unflatten(structure: Structure, leaves: Iterable[Any]) -> Any:
 
 
 def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
-    container = _container(structure.kind)
-    if container is None:
+    kind, _, children, _ = structure
+    if kind is None:
         return next(leaves)
-    return container.build(structure, [_unflatten(child, leaves) for child in structure.children])
+    items = [next(leaves) if child is LEAF else _unflatten(child, leaves) for child in children]
+    return _CONTAINERS[kind].build(structure, items)  # type: ignore[union-attr]
 
 
 def flatten_up_to(structure: Structure, tree: Any) -> list[Any]:
@@ -130,12 +147,11 @@ def flatten_up_to(structure: Structure, tree: Any) -> list[Any]:
 
 
 def _flatten_up_to(structure: Structure, tree: Any, found: list[Any]) -> None:
-    wanted = _container(structure.kind)
+    wanted = _CONTAINERS[structure.kind]
     if wanted is None:
         found.append(tree)
         return
-    kind: Any = type(tree)
-    given = _container(kind)
+    given = _CONTAINERS[type(tree)]
     keys, children = (None, ()) if given is None or given.family is not wanted.family else given.split(tree)
     if wanted.family is dict and keys is not None and set(keys) == set(structure.keys):
         keys, children = structure.keys, [tree[key] for key in structure.keys]
@@ -191,9 +207,11 @@ def _build_sequence(structure: Structure, items: list[Any]) -> Any:
 
 def _build_dict(structure: Structure, items: list[Any]) -> Any:
     content = dict(zip(structure.keys, items))
-    if structure.kind is dict:
-        return content
-    return structure.kind(*([structure.factory] if issubclass(structure.kind, defaultdict) else []), content)
+    return content if structure.kind is dict else structure.kind(content)
+
+
+def _build_defaultdict(structure: Structure, items: list[Any]) -> Any:
+    return structure.kind(structure.factory, zip(structure.keys, items))
 
 
 def _split_dataclass(value: Any) -> tuple[Any, Iterable[Any]]:
@@ -216,33 +234,36 @@ def _build_dataclass(structure: Structure, items: list[Any]) -> Any:
 
 _SEQUENCE = _Container(list, lambda value: (len(value), value), _build_sequence)
 _DICT = _Container(dict, lambda value: (tuple(value), value.values()), _build_dict)
+_DEFAULTDICT = _DICT._replace(build=_build_defaultdict)
 
 
-@lru_cache(maxsize=1024)
-def _container(kind: Any) -> _Container | None:
-    """How to take apart the containers of a class; None for leaves, and for no class."""
-    if kind is None:
-        return None
-    if issubclass(kind, dict):
-        return _DICT
-    if issubclass(kind, (list, tuple)):
-        return _SEQUENCE
-    if (
-        hasattr(kind, "__dataclass_fields__")
-        and not issubclass(kind, tuple(_LEAVES))
-        and not hasattr(kind, "__array__")
-    ):
-        return _Container(kind, _split_dataclass, _build_dataclass)
-    return None
+class _Containers(dict[Any, Optional[_Container]]):
+    """How to take apart the containers of each class; None for leaves, which have no class in a structure."""
+
+    def __missing__(self, kind: type | None) -> _Container | None:
+        if len(self) > _MOST_CLASSES:  # made on the fly
+            self.clear()
+        self[kind] = found = None if kind is None else self._of(kind)
+        return found
+
+    def _of(self, kind: type) -> _Container | None:
+        if issubclass(kind, dict):
+            return _DEFAULTDICT if issubclass(kind, defaultdict) else _DICT
+        if issubclass(kind, (list, tuple)):
+            return _SEQUENCE
+        is_other = issubclass(kind, tuple(_LEAVES)) or hasattr(kind, "__array__")
+        return None if is_other or not is_dataclass(kind) else _Container(kind, _split_dataclass, _build_dataclass)
 
 
+_MOST_CLASSES = 1024
+_CONTAINERS = _Containers()
 _LEAVES: list[type] = []
 
 
 def are_leaves(kind: type) -> None:
     """Objects of this class are leaves, also of subclasses that are dataclasses."""
     _LEAVES.append(kind)
-    _container.cache_clear()
+    _CONTAINERS.clear()
 
 
 def _in_words(kind: Any, keys: Any) -> str:
@@ -250,9 +271,8 @@ def _in_words(kind: Any, keys: Any) -> str:
 
 
 def _of_tree(tree: Any) -> str:
-    kind: Any = type(tree)
-    container = _container(kind)
-    return kind.__name__ if container is None else _in_words(kind, container.split(tree)[0])
+    container = _CONTAINERS[type(tree)]
+    return type(tree).__name__ if container is None else _in_words(type(tree), container.split(tree)[0])
 
 
 # What any object reaches
