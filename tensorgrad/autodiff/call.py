@@ -22,7 +22,7 @@ from ..core import OPS, Tensor, describe
 from ..core.context import _recording, recorded
 from ..core.node import clock
 from ..core.tensor import ConversionError
-from .batching import blocks_of, goes_by_rows, packed, stacked_rows
+from .batched import blocks_of, goes_by_rows, packed, stacked_rows
 from .gradients import swept
 
 Function = Callable[..., Any]
@@ -277,7 +277,7 @@ def pulled(
     if create_graph or not goes_by_rows(output) or np.all(seed.data if isinstance(seed, Tensor) else seed):
         return swept(output, variables, seed, create_graph, retain_graph)
     found = swept(output, variables, seed, create_graph, retain_graph=True)
-    if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which Rows keep at 0
+    if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which a BatchedArray keeps at 0
         row = stacked_rows(output, variables, np.expand_dims(seed.data if isinstance(seed, Tensor) else seed, 0))
         blocks = next(blocks_of(row, [Tensor(np.zeros(1))], variables))
         return [block.reshape(variable.shape) for block, variable in zip(blocks, variables)]

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from .._pytree import tree_map
 from ..core import Tensor, describe
-from .batching import dummy_gradient
+from .batched import dummy_gradient
 from .call import Call, Function, is_floating, is_output, kind_of, pulled
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import Tensor, beside
 from ..core.context import recorded
-from .batching import blocks_of, dummy_gradient, gradients_by_row, packed
+from .batched import blocks_of, dummy_gradient, gradients_by_row, packed
 from .call import Call, Function, named
 from .gradients import swept
 from .reverse import grad

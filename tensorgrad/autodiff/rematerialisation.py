@@ -13,7 +13,7 @@ from ..core import Op, Tensor
 from ..core.context import _capture, _recording, recorded, repeated
 from ..core.node import Node, clock
 from ..core.tensor import history
-from .batching import packed
+from .batched import packed
 from .call import Function, from_outside, named, refuse_changed
 from .gradients import swept
 
@@ -148,7 +148,7 @@ class _Checkpoint:
 
 def _operation(gradients: Function) -> Op:
     """An op outside the registry, known to its records only."""
-    return Op("checkpoint", lambda *operands: operands, (gradients,), lambda draw: ((), {}), "", False, None, False)
+    return Op("checkpoint", lambda *operands: operands, (gradients,), lambda draw: ((), {}))
 
 
 def _refuse_kept(g: Any, out: Any, *operands: Any) -> Any:

@@ -4,7 +4,7 @@ from .arrays import describe
 from .backward import backward_pass, sum_to_shape
 from .inplace import plain_index
 from .op import Op, declare
-from .registry import NUMPY, OPS, accept_complex, implements, refuse, refuses, status
+from .registry import NUMPY, OPS, implements, refuse, refuses, status
 from .tensor import Tensor, as_data, beside, seed_for
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "OPS",
     "Op",
     "Tensor",
-    "accept_complex",
     "as_data",
     "backward_pass",
     "beside",

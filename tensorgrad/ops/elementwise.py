@@ -45,20 +45,41 @@ def _nonzero(operands: int) -> samples.Sample:
 
 # Arithmetic
 
-declare("add", np.add, lambda g, out, x, y: g, lambda g, out, x, y: g, sample=samples.binary())
-declare("subtract", np.subtract, lambda g, out, x, y: g, lambda g, out, x, y: -g, sample=samples.binary())
-declare("multiply", np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x, sample=samples.binary())
+declare("add", np.add, lambda g, out, x, y: g, lambda g, out, x, y: g, sample=samples.binary(), complex_rules="direct")
+declare(
+    "subtract",
+    np.subtract,
+    lambda g, out, x, y: g,
+    lambda g, out, x, y: -g,
+    sample=samples.binary(),
+    complex_rules="direct",
+)
+declare(
+    "multiply",
+    np.multiply,
+    lambda g, out, x, y: g * y,
+    lambda g, out, x, y: g * x,
+    sample=samples.binary(),
+    complex_rules="holomorphic",
+)
 declare(
     "divide",
     np.divide,
     lambda g, out, x, y: g / y,
     lambda g, out, x, y: -g * out / y,
     sample=samples.binary(0.3, 2.0),
+    complex_rules="holomorphic",
 )
-declare("negative", np.negative, lambda g, out, x: -g, sample=samples.unary())
-declare("positive", np.positive, lambda g, out, x: g, sample=samples.unary())
-declare("square", np.square, lambda g, out, x: g * (2 * x), sample=samples.unary())
-declare("reciprocal", np.reciprocal, lambda g, out, x: -g * out * out, sample=samples.unary(avoid=[0]))
+declare("negative", np.negative, lambda g, out, x: -g, sample=samples.unary(), complex_rules="direct")
+declare("positive", np.positive, lambda g, out, x: g, sample=samples.unary(), complex_rules="direct")
+declare("square", np.square, lambda g, out, x: g * (2 * x), sample=samples.unary(), complex_rules="holomorphic")
+declare(
+    "reciprocal",
+    np.reciprocal,
+    lambda g, out, x: -g * out * out,
+    sample=samples.unary(avoid=[0]),
+    complex_rules="holomorphic",
+)
 for _name, _factor in (("degrees", 180 / pi), ("rad2deg", 180 / pi), ("radians", pi / 180), ("deg2rad", pi / 180)):
     declare(_name, getattr(np, _name), lambda g, out, x, factor=_factor: g * factor, sample=samples.unary())
 
@@ -163,9 +184,10 @@ declare(
     sample=samples.positive_base,
     numpy=np.power,
     broadcasts=True,
+    complex_rules="holomorphic",
 )
 declare("float_power", np.float_power, _power_base, _power_exponent, sample=samples.positive_base)
-declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0))
+declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0), complex_rules="holomorphic")
 declare("cbrt", np.cbrt, lambda g, out, x: g / 3 / out / out, sample=samples.unary(avoid=[0]))
 declare(
     "hypot",
@@ -177,13 +199,17 @@ declare(
 
 # Exponentials and logarithms
 
-declare("exp", np.exp, lambda g, out, x: g * out, sample=samples.unary())
-declare("exp2", np.exp2, lambda g, out, x: g * (out * log(2)), sample=samples.unary())
-declare("expm1", np.expm1, lambda g, out, x: g * np.exp(x), sample=samples.unary())
-declare("log", np.log, lambda g, out, x: g / x, sample=samples.unary(0.3, 3.0))
-declare("log2", np.log2, lambda g, out, x: g / (x * log(2)), sample=samples.unary(0.3, 3.0))
-declare("log10", np.log10, lambda g, out, x: g / (x * log(10)), sample=samples.unary(0.3, 3.0))
-declare("log1p", np.log1p, lambda g, out, x: g / (1 + x), sample=samples.unary(-0.5, 2.0))
+declare("exp", np.exp, lambda g, out, x: g * out, sample=samples.unary(), complex_rules="holomorphic")
+declare("exp2", np.exp2, lambda g, out, x: g * (out * log(2)), sample=samples.unary(), complex_rules="holomorphic")
+declare("expm1", np.expm1, lambda g, out, x: g * np.exp(x), sample=samples.unary(), complex_rules="holomorphic")
+declare("log", np.log, lambda g, out, x: g / x, sample=samples.unary(0.3, 3.0), complex_rules="holomorphic")
+declare(
+    "log2", np.log2, lambda g, out, x: g / (x * log(2)), sample=samples.unary(0.3, 3.0), complex_rules="holomorphic"
+)
+declare(
+    "log10", np.log10, lambda g, out, x: g / (x * log(10)), sample=samples.unary(0.3, 3.0), complex_rules="holomorphic"
+)
+declare("log1p", np.log1p, lambda g, out, x: g / (1 + x), sample=samples.unary(-0.5, 2.0), complex_rules="holomorphic")
 
 
 def _excess(x: Any, y: Any, out: Any) -> Any:
@@ -220,13 +246,28 @@ _one_minus_square = declare(
     lambda g, out, x: g * (-2 * x),
     sample=samples.unary(),
     expects="a real array",
+    complex_rules="holomorphic",
 )
 
-declare("sin", np.sin, lambda g, out, x: g * np.cos(x), sample=samples.unary())
-declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary())
-declare("tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2))
-declare("arcsin", np.arcsin, lambda g, out, x: g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
-declare("arccos", np.arccos, lambda g, out, x: -g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
+declare("sin", np.sin, lambda g, out, x: g * np.cos(x), sample=samples.unary(), complex_rules="holomorphic")
+declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary(), complex_rules="holomorphic")
+declare(
+    "tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2), complex_rules="holomorphic"
+)
+declare(
+    "arcsin",
+    np.arcsin,
+    lambda g, out, x: g / np.sqrt(_one_minus_square(x)),
+    sample=samples.unary(-0.9, 0.9),
+    complex_rules="holomorphic",
+)
+declare(
+    "arccos",
+    np.arccos,
+    lambda g, out, x: -g / np.sqrt(_one_minus_square(x)),
+    sample=samples.unary(-0.9, 0.9),
+    complex_rules="holomorphic",
+)
 
 
 def _arctan_rule(g: Any, out: Any, x: Any) -> Any:
@@ -237,9 +278,9 @@ def _arctan_rule(g: Any, out: Any, x: Any) -> Any:
     return g / modulus / modulus
 
 
-declare("arctan", np.arctan, _arctan_rule, sample=samples.unary())
-declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
-declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
+declare("arctan", np.arctan, _arctan_rule, sample=samples.unary(), complex_rules="holomorphic")
+declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary(), complex_rules="holomorphic")
+declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary(), complex_rules="holomorphic")
 
 
 def _tanh_slope(x: Any) -> Any:
@@ -260,17 +301,29 @@ declare(
     np.tanh,
     lambda g, out, x: g * (1 - out * out if x.dtype.kind == "c" else _tanh_slope_op(x)),
     sample=samples.unary(),
+    complex_rules="holomorphic",
 )
 declare(  # of real numbers the modulus of x + i, as the square would overflow
     "arcsinh",
     np.arcsinh,
     lambda g, out, x: g / (np.sqrt(1 + x * x) if x.dtype.kind == "c" else np.hypot(x, 1)),
     sample=samples.unary(),
+    complex_rules="holomorphic",
 )
 declare(  # two roots, as the square would overflow
-    "arccosh", np.arccosh, lambda g, out, x: g / np.sqrt(x - 1) / np.sqrt(x + 1), sample=samples.unary(1.2, 3.0)
+    "arccosh",
+    np.arccosh,
+    lambda g, out, x: g / np.sqrt(x - 1) / np.sqrt(x + 1),
+    sample=samples.unary(1.2, 3.0),
+    complex_rules="holomorphic",
 )
-declare("arctanh", np.arctanh, lambda g, out, x: g / _one_minus_square(x), sample=samples.unary(-0.9, 0.9))
+declare(
+    "arctanh",
+    np.arctanh,
+    lambda g, out, x: g / _one_minus_square(x),
+    sample=samples.unary(-0.9, 0.9),
+    complex_rules="holomorphic",
+)
 
 
 def _cosines(x: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -313,7 +366,30 @@ declare(
     sample=_nonzero(2),
 )
 
-# Magnitude and sign: the derivative of |x| at 0 is 0 (np.absolute itself is among the complex functions)
+# Magnitude and sign: at 0, of a complex number as of a real one, all derivatives of |x| are 0; those of its square are
+# exact
+
+
+def unit(x: Any, modulus: Any) -> Any:
+    """x / |x|; 0 at 0."""
+    at_zero = modulus == 0
+    return np.where(at_zero, 0, x / np.where(at_zero, 1, modulus))
+
+
+def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
+    slope, part = slope_at_kink(g, out), g * (unit(x, out) if x.dtype.kind == "c" else np.sign(x))
+    return part if slope is None else np.where(x == 0, slope * x, part)
+
+
+declare(
+    "absolute",
+    np.absolute,
+    _absolute_rule,
+    sample=samples.unary(avoid=[0]),
+    complex_rules="direct",
+)
 
 
 def _fabs_rule(g: Any, out: Any, x: Any) -> Any:

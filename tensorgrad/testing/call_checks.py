@@ -17,10 +17,10 @@ from .operands import as_it_lies, in_precision, is_float
 def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     """Check one call of a NumPy function, or of any other that takes arrays and Tensors alike.
 
-    Every floating or complex array among the arguments, also in nested containers, is differentiated; the rest, Python's
-    numbers included, is passed on as it is. Checked are the values and dtypes against the call with arrays, first
-    and second derivatives against finite differences, the same with each array alone a Tensor, float32 kept in results
-    and gradients, operands left unchanged, and that results are views of the operands where those of arrays are.
+    Every floating or complex array among the arguments, also in nested containers, is differentiated; the rest,
+    Python's numbers included, is passed on as it is. Checked are the values and dtypes against the call with arrays,
+    first and second derivatives against finite differences, the same with each array alone a Tensor, float32 kept in
+    results and gradients, operands left unchanged, and that results are views where those of arrays are.
 
     Parameters
     ----------
