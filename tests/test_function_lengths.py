@@ -29,7 +29,7 @@ def long_functions(source):
 def test_no_function_is_longer_than_a_screen(path):
     found = long_functions(path.read_text())
     name = str(path.relative_to(ROOT))
-    assert set(found) == {function for file, function in STILL_LONGER if file == name}
+    assert set(found) <= {function for file, function in STILL_LONGER if file == name}
 
 
 def test_a_long_function_is_found():

@@ -77,10 +77,11 @@ class Call:
 
     def _refuse(self, what: str, found: Sequence[Any]) -> None:
         kinds = ", ".join(dict.fromkeys(map(kind_of, found)))
+        remedy = "pass floats, as in x.astype(float)"
+        if any(hasattr(leaf, "named_parameters") for leaf in found):
+            remedy = "gradients of a network's parameters are tg.gradients(loss, network.parameters())"
         if kinds:
-            raise TypeError(
-                f"{self.name}: {what} no real floats to differentiate, but {kinds}; pass floats, as in x.astype(float)"
-            )
+            raise TypeError(f"{self.name}: {what} no real floats to differentiate, but {kinds}; {remedy}")
 
     def _variable(self, leaf: Any) -> Tensor:
         if isinstance(leaf, Tensor) and leaf.requires_grad and _recording.get():

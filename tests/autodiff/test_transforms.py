@@ -654,6 +654,19 @@ def test_mistakes_are_named():
             call()
 
 
+def test_a_network_as_an_argument_is_refused_with_what_to_do():
+    network = tg.nn.Dense(4, 1, np.random.default_rng(0), dtype=np.float64)
+
+    def loss(network):
+        return np.sum(network(X) ** 2)
+
+    for transform in (tg.grad, tg.jacobian, tg.value_and_grad):
+        with pytest.raises(TypeError, match=r"argument 0 holds no real .* Dense; .*tg.gradients\(loss, network.par"):
+            transform(loss)(network)
+    weight, _ = tg.gradients(loss(network), network.parameters())
+    close(weight.data, X.T @ (2 * (X @ network.weight.data + network.bias.data)))
+
+
 @pytest.mark.parametrize(
     "given, error, message",
     [
