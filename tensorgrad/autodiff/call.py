@@ -20,8 +20,8 @@ from numpy import ndarray
 from .._pytree import LEAF, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from ..core import OPS, Tensor, describe
 from ..core.context import _recording, recorded
+from ..core.conversions import ConversionError
 from ..core.node import clock
-from ..core.tensor import ConversionError
 from .batched import blocks_of, goes_by_rows, packed, stacked_rows
 from .gradients import swept
 

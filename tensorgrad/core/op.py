@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import inspect
 from functools import wraps
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, overload
 
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, as_operand, describe, unchanging
+from .arrays import OWNED, RESULT, SHARED, Array, as_data, as_operand, describe, unchanging
 from .context import _capture, _recording
 from .inplace import View, view_of
 from .node import Node, Source, UnrecordedView, clock
 from .registry import refuse_complex, registered
-from .tensor import Tensor, as_data
+from .tensor import Tensor
 
 Rule = Optional[Callable[..., Any]]
 
@@ -97,6 +97,10 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    @overload
+    def __call__(self, first: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
+    @overload
+    def __call__(self, *operands: Any, **settings: Any) -> Any: ...
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         arrays: list[Any] = []
         parents: list[Node | None] = []
@@ -139,7 +143,7 @@ class Op:
         if type(data) is ndarray:
             base = data.base
         else:
-            data = np.asarray(data) if isinstance(data, np.generic) else as_data(data)
+            data = self._as_result(data)
             base = getattr(data, "base", None)
         out = _new_tensor(Tensor)
         out._array = data
@@ -168,6 +172,16 @@ class Op:
             out._requires_grad = False
             out._node = _start(out._view) if capture is None else Source()
         return out
+
+    def _as_result(self, data: Any) -> Array:
+        """What a forward function gave, if that is no array of NumPy's."""
+        if isinstance(data, np.generic):
+            return np.asarray(data)
+        if isinstance(data, Tensor):
+            raise TypeError(
+                f"{self.name}: its forward function gave a Tensor; it is called with arrays, and returns one"
+            )
+        return as_data(data)
 
     def _unchanging(self, operands: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
         """The arrays for a history: of those that somebody may write into before the backward pass, copies."""

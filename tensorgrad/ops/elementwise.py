@@ -14,7 +14,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, beside, declare, implements
+from ..core import OPS, Tensor, beside, declare, implements
 from .kinks import quotient, slope_at_kink
 
 
@@ -165,14 +165,42 @@ def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * out * np.log(np.where(((out == 0) & ((x <= 0) | np.isinf(x))) | ((x == 0) & (y == 0)), 1, x))
 
 
+def _cosine(x: Any, y: Any, r: Any) -> Any:
+    """x / r for r^2 = x^2 + y^2; of an infinite x the sign, shared with an infinite y."""
+    infinite = np.isinf(x)
+    limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(r.dtype)
+    return np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(r))
+
+
+def _cosine_by_x(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """y^2 / r^3."""
+    x, y = _typed(x, out), _typed(y, out)
+    sine = _cosine_op(y, x)
+    return g * (sine / _or_infinite(np.hypot(x, y)) * sine)
+
+
+def _cosine_by_y(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """-x y / r^3."""
+    x, y = _typed(x, out), _typed(y, out)
+    return -g * (out / _or_infinite(np.hypot(x, y)) * _cosine_op(y, x))
+
+
+_cosine_op = declare(  # an op, as 1 / r - x^2 / r^3, the derivative of the quotient, cancels where x is much the larger
+    "hypot_cosine",
+    lambda x, y: _cosine(x, y, np.hypot(x, y)),
+    _cosine_by_x,
+    _cosine_by_y,
+    sample=_nonzero(2),
+    broadcasts=True,
+)
+
+
 def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """x / r; of an infinite x the sign, shared with an infinite y."""
-    x = _typed(x, out)
+    x, y = _typed(x, out), _typed(y, out)
     if (multiple := quotient(g, out)) is not None:
         return multiple * x
-    infinite = np.isinf(x)
-    limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
-    slope, part = slope_at_kink(g, out), g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
+    cosine = _cosine_op(x, y) if isinstance(out, Tensor) else _cosine(x, y, out)
+    slope, part = slope_at_kink(g, out), g * cosine
     return part if slope is None else np.where(out == 0, slope * x, part)
 
 
