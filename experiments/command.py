@@ -135,7 +135,13 @@ def parser(experiment: Experiment) -> argparse.ArgumentParser:
         metavar="X",
         help="share of the training images held out to choose the best epoch (default: 0.1)",
     )
-    add("--seed", type=_whole(0), default=0, metavar="N", help="of weights, order, dropout and split (default: 0)")
+    add(
+        "--seed",
+        type=_whole(0),
+        default=0,
+        metavar="N",
+        help="of split, weights, dropout, order and augmentation, each a stream of its own (default: 0)",
+    )
     resume = "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
     resume += "'--resume auto' starts a run where the folder holds none"
     add("--resume", nargs="?", choices=["auto"], default=False, const=True, help=resume)

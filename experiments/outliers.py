@@ -36,13 +36,12 @@ class Outlier:
 
 
 def measures(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each image of shape (height, width) or (height, width, 3) in bytes.
+    """Of each of ``images``, an array of shape (N, C, H, W) in bytes.
 
     Brightness is the mean and contrast the deviation of its pixels, border the median of those at its edge, roughness
     the mean difference of neighbours, graininess that as a share of the contrast.
     """
-    gray = images.astype(np.float32)
-    gray = gray.mean(axis=3) if gray.ndim == 4 else gray
+    gray = images.astype(np.float32).mean(axis=1)
     edge = np.ones(gray.shape[1:], bool)
     edge[2:-2, 2:-2] = False
     contrast = gray.std(axis=(1, 2))

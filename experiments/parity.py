@@ -17,7 +17,7 @@ from experiments.experiment import Run
 from experiments.run import prepare
 from tensorgrad._optional import require
 from tensorgrad.data import DataError
-from tensorgrad.nn import Dense, Dropout
+from tensorgrad.nn import Dense, Dropout, Flatten
 from tensorgrad.training import training_step
 
 STEPS = 100
@@ -77,8 +77,17 @@ def as_pytorch(model):
             penalties.append((linear.weight, layer.weight_l2))
             layers.append(linear)
         else:
-            layers.append(torch.nn.Dropout(layer.rate) if isinstance(layer, Dropout) else torch.nn.ReLU())
+            layers.append(_without_weights(layer))
     return torch.nn.Sequential(*layers), [pair for pair in penalties if pair[1]]
+
+
+def _without_weights(layer):
+    """The same layer of those that have no parameters."""
+    import torch
+
+    if isinstance(layer, Dropout):
+        return torch.nn.Dropout(layer.rate)
+    return torch.nn.Flatten() if isinstance(layer, Flatten) else torch.nn.ReLU()
 
 
 def pytorch_step(model, penalties, optimiser, inputs, labels) -> float:
@@ -117,7 +126,7 @@ def _orders(run: Run, steps: int):
     """Indices of the given number of batches, epoch after epoch."""
     size, count = run.options.batch_size, len(run.train[1])
     while steps > 0:
-        order = run.rng.permutation(count)
+        order = run.streams.order.permutation(count)
         for start in range(0, count, size):
             if steps > 0:
                 steps -= 1
@@ -137,7 +146,9 @@ def train_in_pytorch(run: Run) -> tuple[float, float]:
     for _ in range(run.epochs):
         model.train()
         for indices in _orders(run, -(-len(labels) // run.options.batch_size)):
-            chosen = run.augmentation(images[indices], run.rng) if run.options.augment else images[indices]
+            chosen = images[indices]
+            if run.options.augment:
+                chosen = run.augmentation(chosen, run.streams.augmentation)
             pytorch_step(model, penalties, optimiser, run.standardisation(chosen), labels[indices])
             schedule.step()
         accuracy = _accuracy(run, model, *run.validation)

@@ -69,7 +69,7 @@ def classify(run: Path, paths: list[Path], invert: bool = False) -> Answers:
     from tensorgrad.training import BEST
 
     network = _load(run / BEST)
-    size, channels = network.image_shape[0], (*network.image_shape, 1)[2]
+    channels, size, _ = network.image_shape
     images, answers = {}, Answers()
     for path in paths:
         try:
@@ -147,10 +147,10 @@ def _load(path: Path) -> _Network:
         raise CheckpointError(f"{path}: not of one of the experiments ({', '.join(models.__all__)}); {REMEDY}")
     model = build(np.random.default_rng(0))
     load_weights(model, path)
-    shape = settings.wholes("image_shape", (2, 3), 1, 1024)
-    channels = (*shape, 1)[2]
-    if shape[0] != shape[1] or channels not in (1, 3):
-        raise CheckpointError(f"{path}: image_shape must be (size, size) or (size, size, 3), got {shape}; {REMEDY}")
+    shape = settings.wholes("image_shape", (3,), 1, 1024)
+    channels, height, width = shape
+    if height != width or channels not in (1, 3):
+        raise CheckpointError(f"{path}: image_shape must be (1, size, size) or (3, size, size), got {shape}; {REMEDY}")
     kept = settings.inner("image_ranges")
     return _Network(
         path,

@@ -39,6 +39,7 @@ from tensorgrad.training import (
     DivergenceWarning,
     Epoch,
     Interrupted,
+    RandomStreams,
     TrainingError,
     evaluate,
     fit,
@@ -144,8 +145,8 @@ def _load(this: Run) -> None:
     if len(dataset.classes) != CLASSES:
         raise DataError(f"{dataset.name}: {len(dataset.classes)} classes, the network tells {CLASSES}; pass as many")
     this.dataset = dataset.shortened(FAST_PER_CLASS) if options.fast_dev_run else dataset
-    this.rng = np.random.default_rng(options.seed)
-    kept, held_out = stratified_split(this.dataset.train_labels, options.validation, this.rng)
+    this.streams = RandomStreams.from_seed(options.seed)
+    kept, held_out = stratified_split(this.dataset.train_labels, options.validation, this.streams.split)
     this.train = this.dataset.train_images[kept], this.dataset.train_labels[kept]
     this.validation = this.dataset.train_images[held_out], this.dataset.train_labels[held_out]
     this.standardisation = Standardisation.of(this.train[0])
@@ -155,7 +156,7 @@ def _load(this: Run) -> None:
 def _build(this: Run) -> None:
     """The network, its optimiser, and the settings that a checkpoint is checked against."""
     options, experiment = this.options, this.experiment
-    this.model: Module = getattr(models, experiment.name)(this.rng)
+    this.model: Module = getattr(models, experiment.name)(this.streams.weights, this.streams.dropout)
     this.parameters = sum(parameter.size for parameter in this.model.parameters())
     steps_per_epoch = -(-len(this.train[1]) // options.batch_size)
     usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
@@ -214,7 +215,7 @@ def _fit(this: Run) -> list[Epoch]:
         this.optimiser,
         epochs=this.epochs,
         batch_size=options.batch_size,
-        rng=this.rng,
+        rng=this.streams,
         prepare=this.standardisation,
         augment=this.augmentation if options.augment else None,
         max_norm=options.clip,
@@ -238,7 +239,7 @@ def _note_length(this: Run) -> None:
 
 def _overfit(this: Run) -> None:
     """Train on a single batch until every image of it is classified right: a network that cannot is broken."""
-    chosen = this.rng.permutation(len(this.train[1]))[: this.options.batch_size]
+    chosen = this.streams.order.permutation(len(this.train[1]))[: this.options.batch_size]
     images, labels = (part[chosen] for part in this.train)
     inputs = this.standardisation(images)
     update = training_step(this.model, Adam(this.model.parameters(), lr=this.options.lr))

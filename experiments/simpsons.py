@@ -14,8 +14,8 @@ def load(options, say):
 EXPERIMENT = Experiment(
     name="simpsons",
     purpose="Train a network on Simpsons characters in gray.",
-    data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else drawn faces)",
-    image_shape=(28, 28),
+    data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else synthetic faces)",
+    image_shape=(1, 28, 28),
     load=load,
     epochs=80,
     lr=2e-3,

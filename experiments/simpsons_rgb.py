@@ -14,8 +14,8 @@ def load(options, say):
 EXPERIMENT = Experiment(
     name="simpsons_rgb",
     purpose="Train a network on Simpsons characters in colour.",
-    data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else drawn faces)",
-    image_shape=(28, 28, 3),
+    data_help="folder with train/CLASS/* and test/CLASS/* (default: the published ones, else synthetic faces)",
+    image_shape=(3, 28, 28),
     load=load,
     epochs=80,
     lr=1e-3,

@@ -54,6 +54,20 @@ def write_mnist(folder, count=40, size=28, gz=True, **changes):
     return folder
 
 
+def make_folders(root, classes=("a", "b"), count=3, size=28):
+    """Folders of random images, as ``load_image_folders`` takes them."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in classes:
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (size, size, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{i}.png")
+    return root
+
+
 def heed_signals():
     """In a child process: SIGINT as usual, also where the tests themselves were started with it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

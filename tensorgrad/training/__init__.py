@@ -7,6 +7,7 @@ from .interruption import Interrupted
 from .loop import DivergenceWarning, TrainingError, fit
 from .session import BEST, LAST, load_weights
 from .step import training_step
+from .streams import RandomStreams
 
 __all__ = [
     "BEST",
@@ -15,6 +16,7 @@ __all__ = [
     "DivergenceWarning",
     "Epoch",
     "Interrupted",
+    "RandomStreams",
     "TrainingError",
     "evaluate",
     "fit",

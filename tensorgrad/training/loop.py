@@ -36,6 +36,7 @@ from .step import (
     training_step,
     warning_of_unused,
 )
+from .streams import RandomStreams
 
 SECONDS_BETWEEN_SAVES = 5.0
 """In the middle of an epoch; at its end the state is saved anyway, unless saving takes long."""
@@ -70,7 +71,7 @@ def fit(
     *,
     epochs: int,
     batch_size: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | RandomStreams,
     prepare: Callable[[np.ndarray], Any] = np.asarray,
     augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
     drop_last: bool | None = None,
@@ -101,11 +102,13 @@ def fit(
     epochs, batch_size
         Passes over the training data, and examples in a step.
     rng
-        Draws the order of the examples and the augmentation.
+        A generator, of which two are spawned, for the order of the examples and for the augmentation: neither shifts
+        the other, and nothing is drawn from ``rng`` itself, which layers may share. Or :class:`RandomStreams`, whose
+        ``order`` and ``augmentation`` are drawn from. All are saved and resumed.
     prepare
         Applied to each batch of inputs, such as scaling bytes to floats; it gets a copy, and may write into it.
     augment
-        Applied to each batch of training inputs before that: ``augment(inputs, rng)``.
+        Applied to each batch of training inputs before that: ``augment(inputs, rng)``, with the generator for it.
     drop_last
         Whether a smaller last batch of an epoch is left out instead of being trained on. None: only if it is a single
         example and the model has a ``BatchNorm1d``, which needs two.
@@ -183,15 +186,13 @@ def fit(
     train = checked_examples("fit", "train", train)
     validation = checked_examples("fit", "validation", validation)
     _check_optimiser(model, optimiser)
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"fit: rng must be a NumPy generator, such as np.random.default_rng(0), got {rng!r}")
     drop_last = _drops_last(model, len(train[1]), batch_size, drop_last)
     session = _session(model, optimiser, rng, folder, resume, settings, len(train[1]))
     first = FirstStep(model, optimiser, {"train": train[1], "validation": validation[1]})
     step = training_step(model, optimiser, max_norm, first)
     if is_from_library(model, optimiser) if compiled is None else compiled:
         step = compile(step)
-    batches = _Batches(train, batch_size, drop_last, rng, prepare, augment)
+    batches = _Batches(train, batch_size, drop_last, session.streams, prepare, augment)
     training = _Training(session, step, first, batches, validation, watched, epochs, patience, on_epoch, quiet)
     try:
         with Interruption(saves=folder is not None) as interruption:
@@ -265,7 +266,7 @@ def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | No
 def _session(
     model: Module,
     optimiser: Optimiser,
-    rng: np.random.Generator,
+    rng: np.random.Generator | RandomStreams,
     folder: str | Path | None,
     resume: bool | str,
     settings: Mapping[str, Any] | None,
@@ -303,7 +304,7 @@ class _Batches:
     examples: Examples
     size: int
     drop_last: bool
-    rng: np.random.Generator
+    streams: Mapping[str, np.random.Generator]
     prepare: Callable[[np.ndarray], Any]
     augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None
 
@@ -322,11 +323,11 @@ class _Batches:
         """Indices, inputs and labels of what is still to be done in the current epoch; ``progress`` moves along."""
         inputs, labels = self.examples
         if progress.order is None:
-            progress.order = self.rng.permutation(len(labels))
+            progress.order = self.streams["order"].permutation(len(labels))
         for indices in index_batches(progress.order[: self.count], self.size, progress.position):
             chosen = inputs[indices]
             if self.augment is not None:
-                chosen = self.augment(chosen, self.rng)
+                chosen = self.augment(chosen, self.streams["augmentation"])
                 check_count("fit", "augment", chosen, len(indices))
             prepared = self.prepare(chosen)
             check_count("fit", "prepare", prepared, len(indices))

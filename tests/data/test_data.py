@@ -205,17 +205,17 @@ def test_what_the_format_cannot_hold_is_refused_with_the_remedy(tmp_path, dtype)
 @pytest.mark.parametrize("gz", [True, False])
 def test_mnist_from_files(tmp_path, gz):
     dataset = load_mnist(write_mnist(tmp_path, gz=gz))
-    assert dataset.name == "MNIST" and dataset.train_images.shape == (40, 28, 28)
+    assert dataset.name == "MNIST" and dataset.train_images.shape == (40, 1, 28, 28)
     inputs = Standardisation.of(dataset.train_images)(dataset.train_images)
-    assert inputs.dtype == np.float32 and inputs.shape == (40, 784)
+    assert inputs.dtype == np.float32 and inputs.shape == (40, 1, 28, 28)
     assert inputs.mean() == pytest.approx(0, abs=1e-4) and inputs.std() == pytest.approx(1, abs=1e-4)
 
 
 def dataset(**changes):
     parts = {
-        "train_images": np.zeros((4, 2, 2), np.uint8),
+        "train_images": np.zeros((4, 1, 2, 2), np.uint8),
         "train_labels": np.array([0, 1, 0, 1]),
-        "test_images": np.zeros((2, 2, 2), np.uint8),
+        "test_images": np.zeros((2, 1, 2, 2), np.uint8),
         "test_labels": np.array([0, 1]),
     }
     return Dataset("toy", ("a", "b"), **{**parts, **changes})
@@ -225,15 +225,15 @@ def dataset(**changes):
     "changes, message",
     [
         ({"train_images": np.zeros((4, 4))}, r"toy, train set: expected images of shape .* got \(4, 4\)"),
-        ({"train_images": np.zeros((0, 2, 2)), "train_labels": np.zeros(0, int)}, "expected images"),
+        ({"train_images": np.zeros((0, 1, 2, 2)), "train_labels": np.zeros(0, int)}, "expected images"),
         ({"train_labels": np.array([0, 1])}, r"4 images but labels of shape \(2,\)"),
         ({"train_labels": np.array([0.0, 1, 0, 1])}, "labels must be integers, got float64"),
         ({"test_labels": np.array([0, 2])}, r"test set: labels must lie in 0..1, got 2 at position 1"),
         ({"test_labels": np.array([-1, 0])}, "got -1 at position 0"),
-        ({"train_images": np.zeros((4, 2, 2), complex)}, "bytes or floats, got complex128"),
-        ({"train_images": np.full((4, 2, 2), np.nan)}, "4 images hold NaN or infinity, the first at position 0"),
-        ({"train_images": np.full((4, 2, 2), 300.0)}, "pixels must lie in 0..255, got 300..300"),
-        ({"test_images": np.zeros((2, 3, 2), np.uint8)}, "they must be alike"),
+        ({"train_images": np.zeros((4, 1, 2, 2), complex)}, "bytes or floats, got complex128"),
+        ({"train_images": np.full((4, 1, 2, 2), np.nan)}, "4 images hold NaN or infinity, the first at position 0"),
+        ({"train_images": np.full((4, 1, 2, 2), 300.0)}, "pixels must lie in 0..255, got 300..300"),
+        ({"test_images": np.zeros((2, 1, 3, 2), np.uint8)}, "they must be alike"),
     ],
 )
 def test_a_dataset_is_checked(changes, message):
@@ -330,7 +330,7 @@ def test_bundled_digits_are_used_loudly_without_network(monkeypatch, tmp_path):
     said = []
     digits = load_mnist(say=said.append)
     assert "bundled digits" in digits.name and any("using scikit-learn's bundled digits" in line for line in said)
-    assert digits.train_images.shape[1:] == (28, 28) and len(digits.train_labels) + len(digits.test_labels) == 1797
+    assert digits.train_images.shape[1:] == (1, 28, 28) and len(digits.train_labels) + len(digits.test_labels) == 1797
     assert digits.train_images.max() == 255
 
 
@@ -364,7 +364,7 @@ def test_openml_is_used_where_it_answers(monkeypatch, tmp_path):
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
     monkeypatch.setattr(mnist_module, "reachable", lambda url, seconds: True)
     found = load_mnist(say=lambda line: None)
-    assert found.name == "MNIST (OpenML)" and found.train_images.shape == (60000, 28, 28)
+    assert found.name == "MNIST (OpenML)" and found.train_images.shape == (60000, 1, 28, 28)
     assert found.test_labels[:3].tolist() == [0, 1, 2] and found.train_images.dtype == np.uint8
 
 

@@ -231,12 +231,14 @@ def test_results_of_earlier_versions_are_shown(run, capsys):
         ({"experiment": "__loader__"}, "experiments"),
         ({"experiment": ["mnist"]}, "experiment must be text"),
         ({"experiment": "simpsons_rgb"}, "another network"),
-        ({"image_shape": [10**9, 10**9]}, "image_shape must be a finite number from 1 to 1024"),
-        ({"image_shape": [28, 29]}, "image_shape must be (size, size)"),
-        ({"image_shape": [14, 14]}, "do not fit the network"),
-        ({"image_shape": [28, 28, 3]}, "mean must be a list of 3"),
+        ({"image_shape": [1, 10**9, 10**9]}, "image_shape must be a finite number from 1 to 1024"),
+        ({"image_shape": [1, 28, 29]}, "image_shape must be (1, size, size)"),
+        ({"image_shape": [1, 14, 14]}, "do not fit the network"),
+        ({"image_shape": [3, 28, 28]}, "mean must be a list of 3"),
+        ({"image_shape": [28, 28]}, "image_shape must be a list of 3, got 2"),
+        ({"image_shape": [28, 28, 3]}, "image_shape must be (1, size, size) or (3, size, size), got [28, 28, 3]"),
         ({"image_shape": "absent"}, "image_shape must be a list"),
-        ({"image_shape": [28.5, 28.5]}, "whole number"),
+        ({"image_shape": [1, 28.5, 28.5]}, "whole number"),
         ({"mean": ["x"]}, "mean must be a finite number"),
         ({"mean": [float("nan")]}, "mean must be a finite number"),
         ({"deviation": [0]}, "deviation must be a finite number"),
@@ -245,8 +247,8 @@ def test_results_of_earlier_versions_are_shown(run, capsys):
         ({"classes": "absent"}, "classes must be a list"),
         ({"image_ranges": [1]}, "image_ranges must be an object"),
         ({"image_ranges": {"border": [1, 2]}}, "image_ranges.brightness must be a list"),
-        ({"model/0.weight": np.full((784, 512), np.nan, np.float32)}, "not finite"),
-        ({"model/3.bias": np.full(10, np.inf, np.float32)}, "not finite"),
+        ({"model/1.weight": np.full((784, 512), np.nan, np.float32)}, "not finite"),
+        ({"model/4.bias": np.full(10, np.inf, np.float32)}, "not finite"),
     ],
 )
 def test_a_crafted_network_is_named_in_one_sentence(run, capsys, values, words):
@@ -346,7 +348,7 @@ def test_a_picture_unlike_the_training_images_is_told_and_its_negative_offered(t
     digits = np.zeros((200, 28, 28), np.uint8)
     for digit in digits:
         digit[6:22, rng.integers(8, 18) :][:, :4] = rng.integers(200, 256)
-    reseal(run, image_ranges=usual_ranges(digits))
+    reseal(run, image_ranges=usual_ranges(digits[:, None]))
     Image.fromarray(digits[0]).save(run.parent / "a.png")
     assert predicted(run, capsys)[2] == ""
     assert "leave out --invert" in predicted(run, capsys, "--invert")[2]
@@ -373,7 +375,9 @@ def test_a_run_that_knows_nothing_of_its_images_says_so(run, capsys):
 def enlarged_digits():
     datasets = pytest.importorskip("sklearn.datasets")
     images = (datasets.load_digits().images * (255 / 16)).astype(np.uint8)
-    return np.stack([np.asarray(Image.fromarray(i).resize((28, 28), Image.Resampling.LANCZOS)) for i in images])
+    return np.stack([np.asarray(Image.fromarray(i).resize((28, 28), Image.Resampling.LANCZOS)) for i in images])[
+        :, None
+    ]
 
 
 def share(images, ranges):
@@ -387,15 +391,15 @@ def test_real_digits_raise_no_alarm_and_all_else_does():
     assert json.loads(json.dumps(ranges)) == ranges
     assert share(test, ranges) < 0.01
     photo = pytest.importorskip("sklearn.datasets").load_sample_images().images[0][:400, :600].mean(axis=2)
-    photos = photo.reshape(20, 20, 30, 20).swapaxes(1, 2).reshape(-1, 20, 20).astype(np.uint8)
+    photos = photo.reshape(20, 20, 30, 20).swapaxes(1, 2).reshape(-1, 1, 20, 20).astype(np.uint8)
     others = {
         "inverted": 255 - test,
-        "noise": rng.integers(0, 256, (200, 28, 28)).astype(np.uint8),
-        "dim noise": rng.normal(30, 10, (200, 28, 28)).clip(0, 255).astype(np.uint8),
-        "salt": ((rng.random((200, 28, 28)) < 0.3) * 255).astype(np.uint8),
-        "black": np.zeros((1, 28, 28), np.uint8),
-        "white": np.full((1, 28, 28), 255, np.uint8),
-        "gray": np.full((1, 28, 28), 99, np.uint8),
+        "noise": rng.integers(0, 256, (200, 1, 28, 28)).astype(np.uint8),
+        "dim noise": rng.normal(30, 10, (200, 1, 28, 28)).clip(0, 255).astype(np.uint8),
+        "salt": ((rng.random((200, 1, 28, 28)) < 0.3) * 255).astype(np.uint8),
+        "black": np.zeros((1, 1, 28, 28), np.uint8),
+        "white": np.full((1, 1, 28, 28), 255, np.uint8),
+        "gray": np.full((1, 1, 28, 28), 99, np.uint8),
     }
     for name, images in others.items():
         assert share(images, ranges) > 0.99, name
@@ -404,7 +408,7 @@ def test_real_digits_raise_no_alarm_and_all_else_does():
 
 def test_colour_pictures_are_measured_too():
     rng = np.random.default_rng(0)
-    smooth = np.repeat(np.repeat(rng.integers(0, 256, (300, 7, 7, 3)), 4, axis=1), 4, axis=2).astype(np.uint8)
+    smooth = np.repeat(np.repeat(rng.integers(0, 256, (300, 3, 7, 7)), 4, axis=2), 4, axis=3).astype(np.uint8)
     ranges = usual_ranges(smooth[:200])
     assert share(smooth[200:], ranges) == 0
-    assert share(rng.integers(0, 256, (50, 28, 28, 3)).astype(np.uint8), ranges) == 1
+    assert share(rng.integers(0, 256, (50, 3, 28, 28)).astype(np.uint8), ranges) == 1

@@ -82,7 +82,7 @@ def spoil(folder, case):
         return "1 images hold NaN or infinity, the first at position 5"
     if case == "shape":
         write_mnist(folder, size=32)
-        return "images of shape (32, 32), the network takes (28, 28)"
+        return "images of shape (1, 32, 32), the network takes (1, 28, 28)"
     if case == "dtype":
         write_mnist(folder, **{"train-images-idx3-ubyte": images.astype(np.int16)})
         return "images must be bytes or floats, got int16"

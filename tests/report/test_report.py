@@ -80,7 +80,7 @@ def test_what_a_confusion_matrix_refuses(labels, predicted, error, words):
         assert report.confusion_matrix(np.asarray(labels), np.asarray(predicted).argmax(axis=1), 3).sum() == 1
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 28, 28)])
 def test_every_picture_is_drawn(tmp_path, shape):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (30, *shape)).astype(np.uint8), np.arange(30) % 3
@@ -248,13 +248,14 @@ NASTY += [
 def report_of(folder, classes, name="mnist", data="data", **options):
     """The page of a run with names that somebody else chose."""
     rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (40, 28, 28)).astype(np.uint8), np.arange(40) % len(classes)
+    images, labels = rng.integers(0, 256, (40, 1, 28, 28)).astype(np.uint8), np.arange(40) % len(classes)
     run = Run(dataclasses.replace(EXPERIMENT, name=name), parse(EXPERIMENT, ["--out", str(folder)]))
     vars(run.options).update(options)
     run.dataset = Dataset(data, tuple(classes), images, labels, images, labels)
     run.train, run.standardisation = (images, labels), Standardisation.of(images)
     run.augmentation, run.epochs = Augmentation(shift=1), 3
-    run.model = tg.nn.Sequential(tg.nn.Dense(784, 3, rng), tg.nn.Dropout(0.1, rng), tg.nn.Dense(3, len(classes), rng))
+    hidden = tg.nn.Flatten(), tg.nn.Dense(784, 3, rng), tg.nn.Dropout(0.1, rng)
+    run.model = tg.nn.Sequential(*hidden, tg.nn.Dense(3, len(classes), rng))
     run.history = [Epoch(1, 1.0, 0.5, 1.1, 0.4, 0.01, 0.1), Epoch(2, 0.9, 0.6, 1.0, 0.5, 0.01, 0.1)]
     run.settings = {"classes": list(classes), "seed": 0}
     run.metrics = {"test_accuracy": 0.5, "validation_accuracy": 0.5, "best_epoch": 2, "epochs": 2, "parameters": 10}
@@ -354,7 +355,7 @@ CHROMIUM = next(
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_the_screen_in_a_browser(tmp_path, width):
     rng = np.random.default_rng(0)
-    report.save_weights(rng.standard_normal((784, 48)), (28, 28), tmp_path / "weights.png")
+    report.save_weights(rng.standard_normal((784, 48)), (1, 28, 28), tmp_path / "weights.png")
     sections = [
         ("Pictures", report.picture(tmp_path / "weights.png", "weights")),
         (

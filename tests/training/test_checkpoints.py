@@ -1,5 +1,6 @@
 """Checkpoints and resuming: exact, whole, and refused when anything is wrong."""
 
+import contextlib
 import io
 import json
 import math
@@ -28,6 +29,7 @@ from tensorgrad.training import (
     LAST,
     CheckpointError,
     Interrupted,
+    RandomStreams,
     TrainingError,
     fit,
     load_checkpoint,
@@ -106,6 +108,41 @@ def test_interrupted_at_any_steps_and_resumed_equals_never_interrupted(tmp_path_
                 assert stopped.exit_code == 130
     same(train(folder, resume="auto"), straight)
     assert sorted(os.listdir(folder)) == [BEST, LAST]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=3))
+def test_all_streams_go_on_where_they_were(tmp_path_factory, stops):
+    def with_streams(folder, streams=None):
+        streams = RandomStreams.from_seed(3) if streams is None else streams
+        return train(folder, resume="auto", rng=streams), [vars(streams)[name].bit_generator.state for name in NAMES]
+
+    def drawn_from():
+        streams = RandomStreams.from_seed(3)
+        for rng in vars(streams).values():  # as by what is made before the training
+            rng.random(5)
+        return streams
+
+    folder = tmp_path_factory.mktemp("run")
+    straight, states = with_streams(tmp_path_factory.mktemp("straight"), drawn_from())
+    for i, stop in enumerate(stops):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "Interruption", StopAt(stop))
+            with contextlib.suppress(Interrupted):
+                with_streams(folder, None if i else drawn_from())
+    resumed, after = with_streams(folder)
+    same(resumed, straight)
+    assert after == states and len({str(state) for state in states}) == len(NAMES)
+
+
+NAMES = ["split", "weights", "dropout", "order", "augmentation"]
+
+
+def test_a_checkpoint_of_streams_is_resumed_with_streams_only(tmp_path):
+    straight = train(tmp_path, rng=RandomStreams.from_seed(1))
+    with pytest.raises(CheckpointError, match=r"no state of the random generator rng, but of split, weights, .*; pass"):
+        train(tmp_path, resume=True)
+    same(train(tmp_path, resume=True, rng=RandomStreams.from_seed(1)), straight)
 
 
 def test_resuming_a_finished_training_changes_nothing(tmp_path):
@@ -566,6 +603,9 @@ ROW = {
 }
 
 
+GENERATORS = ["rng", "order", "augmentation", "model/2.rng"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -587,9 +627,14 @@ ROW = {
         {"progress": {**PROGRESS, "history": [{**ROW, "epoch": "1"}]}},
         {"generators": 3},
         {"generators": {}},
-        {"generators": {"training": 3}},
-        {"generators": {"training": {"bit_generator": "PCG64", "state": {"state": -1, "inc": 2**200}}}},
-        {"generators": {"training": {"bit_generator": "PCG64"}}},
+        {"generators": {"order": 3}},
+        {"generators": dict.fromkeys(GENERATORS, 3)},
+        {
+            "generators": {
+                name: {"bit_generator": "PCG64", "state": {"state": -1, "inc": 2**200}} for name in GENERATORS
+            }
+        },
+        {"generators": {name: {"bit_generator": "PCG64"} for name in GENERATORS}},
     ],
 )
 def test_a_crafted_session_is_refused(tmp_path, change):
@@ -652,7 +697,11 @@ def test_names_from_a_file_are_escaped_and_not_listed_without_end(tmp_path, name
     description = {"progress": PROGRESS, "generators": {}}
     save_checkpoint(tmp_path / LAST, arrays, description)
     assert "of another network" in reading(tmp_path / LAST, lambda path: load_weights(model, path))
-    save_checkpoint(tmp_path / LAST, arrays, {**description, "generators": dict.fromkeys(["training", "2.rng"])})
+    save_checkpoint(
+        tmp_path / LAST,
+        arrays,
+        {**description, "generators": dict.fromkeys(GENERATORS)},
+    )
     assert "unknown: " in reading(tmp_path / LAST, lambda path: Session(model, optimiser, rng, tmp_path).restore())
 
 

@@ -300,7 +300,7 @@ def test_what_an_optimiser_does_in_python_is_not_frozen():
 def compiles(monkeypatch, model, **options):
     found = []
     monkeypatch.setattr(loop, "compile", lambda step: found.append(step) or step)
-    inputs = np.zeros((4, model[0].weight.shape[0]), np.float32)
+    inputs = np.zeros((4, model.parameters()[0].shape[0]), np.float32)
     fitted(model, (inputs, np.arange(4) % 2), (inputs, np.arange(4) % 2), epochs=1, **options)
     return bool(found)
 
