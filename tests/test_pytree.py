@@ -196,6 +196,17 @@ def test_gradients_of_random_trees(tree):
 
 
 @given(TREES_OF_ARRAYS)
+@settings(deadline=None)
+def test_gradients_of_tensors_come_in_the_containers_of_the_tensors(tree):
+    """But for a list in the place of a tuple, outermost."""
+    tree = tree_map(lambda leaf: np.ones(2) if isinstance(leaf, str) else leaf, tree)
+    tensors = tree_map(lambda x: tg.Tensor(x, requires_grad=True), tree)
+    found = tg.gradients(tg.Tensor(1.0, requires_grad=True) * loss(tensors), tensors)
+    expected = gradient_of_loss(tree)
+    assert_same(list(expected) if type(expected) is tuple else expected, tree_map(lambda x: x.data, found))
+
+
+@given(TREES_OF_ARRAYS)
 @settings(deadline=None, max_examples=50)
 def test_maps_of_random_trees(tree):
     def f(tree):

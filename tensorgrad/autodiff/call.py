@@ -79,7 +79,7 @@ class Call:
         kinds = ", ".join(dict.fromkeys(map(kind_of, found)))
         remedy = "pass floats, as in x.astype(float)"
         if any(hasattr(leaf, "named_parameters") for leaf in found):
-            remedy = "gradients of a network's parameters are tg.gradients(loss, network.parameters())"
+            remedy = "a network's gradients are tg.gradients(loss, dict(network.named_parameters()))"
         if kinds:
             raise TypeError(f"{self.name}: {what} no real floats to differentiate, but {kinds}; {remedy}")
 
