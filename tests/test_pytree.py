@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict, defaultdict, namedtuple
+import functools
+import types
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgrad as tg
-from tensorgrad._pytree import flatten_up_to, tree_flatten, tree_leaves, tree_map, tree_unflatten
+from tensorgrad._pytree import flatten_up_to, reachable, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from tensorgrad.testing import check_call
 
 Pair = namedtuple("Pair", "first second")
@@ -307,3 +310,90 @@ def test_a_compiled_function_that_changes_a_container_is_refused(change):
     compiled = tg.compile(remedy)
     for _ in range(3):
         assert_same(remedy([np.ones(3)]), compiled([np.ones(3)]))
+
+
+# What an object reaches
+
+GLOBAL = np.random.default_rng(0)
+
+
+class Holder:
+    def __init__(self, content):
+        self.content = content
+
+    def method(self):
+        return self.content
+
+
+WRAPPERS = [
+    lambda x: [x],
+    lambda x: {"key": (x,)},
+    lambda x: defaultdict(list, key=x),
+    lambda x: types.SimpleNamespace(x=x),
+    lambda x: types.MappingProxyType({"x": x}),
+    lambda x: deque([x]),
+    lambda x: np.array([x, None], dtype=object),
+    lambda x: {HashedByIdentity(x)},
+    lambda x: Holder(x),
+    lambda x: Holder(x).method,
+    lambda x: Slotted(x, None),
+    lambda x: Frozen(x),
+    lambda x: partial(max, x),
+    lambda x: partial(max, key=x),
+    lambda x: lambda: x,
+    lambda x: lambda y=x: y,
+    lambda x: staticmethod(lambda: x).__func__,
+    lambda x: functools.wraps(lambda: x)(lambda: None),
+]
+
+
+class HashedByIdentity(Holder):
+    pass
+
+
+@given(st.lists(st.sampled_from(WRAPPERS), max_size=5))
+def test_what_is_wrapped_any_number_of_times_is_reached_once(wrappers):
+    source = np.random.default_rng(0)
+    value = source
+    for wrap in wrappers:
+        value = wrap(value)
+    cycle = [value]
+    cycle.append(cycle)
+    assert [x for x in reachable([cycle, value]) if isinstance(x, np.random.Generator)] == [source]
+    assert [x for x in reachable(value, (np.random.Generator,)) if isinstance(x, np.random.Generator)] == []
+
+
+def test_global_variables_are_reached_by_way_of_functions_too():
+    def inner():
+        return GLOBAL
+
+    def unset():
+        return later
+
+    assert any(x is GLOBAL for x in reachable(lambda: inner()))
+    assert not any(x is GLOBAL for x in reachable(unset))
+    assert any(x is tree_map_of_global for x in reachable(lambda: tree_map_of_global))
+    assert any(x is GLOBAL for x in reachable(lambda: tree_map_of_global))
+    later = 1
+
+
+def tree_map_of_global():
+    return GLOBAL
+
+
+@given(st.lists(st.sampled_from(WRAPPERS), max_size=3))
+@settings(deadline=None, max_examples=30)
+def test_a_checkpoint_repeats_the_draws_of_a_generator_wherever_it_is(wrappers):
+    def loss(make):
+        source = np.random.default_rng(0)
+        value = source
+        for wrap in wrappers:
+            value = wrap(value)
+
+        def f(x, held):
+            drawn = next(item for item in reachable(held) if isinstance(item, np.random.Generator))
+            return np.sum(tg.dropout(x, 0.5, drawn) ** 2)
+
+        return tg.grad(lambda x: make(f)(x, value))(np.arange(8.0)), source.random()
+
+    assert_same(loss(lambda f: f), loss(tg.checkpoint))

@@ -195,4 +195,4 @@ def _set_states(generators: Sequence[np.random.Generator], states: Sequence[Any]
 
 def _generators(value: Any) -> list[np.random.Generator]:
     """The random generators that a function and its arguments reach."""
-    return [found for found in reachable(value, (ndarray, Tensor)) if isinstance(found, np.random.Generator)]
+    return [found for found in reachable(value, (Tensor,)) if isinstance(found, np.random.Generator)]
