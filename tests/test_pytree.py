@@ -173,8 +173,9 @@ def test_what_a_dataclass_is_made_of():
     class Layer(tg.nn.Module):
         width: int = 3
 
-    layer = Layer()
-    assert tree_leaves([layer]) == [layer]
+    schedule = tg.optim.cosine_decay(0.1, 10)
+    for whole in (Layer(), schedule):
+        assert tree_leaves([whole]) == [whole]
 
 
 def test_another_dataclass_does_not_fit():
