@@ -13,7 +13,7 @@ from .._pytree import tree_leaves, tree_map
 from ..core import Tensor, backward_pass, beside
 from ..core.context import Watcher, _recording
 from ..core.tensor import history
-from .gradients import swept
+from .gradients import gradients_of
 
 ROWS_AT_ONCE = 128
 """Rows of a Jacobian in one backward pass, which takes the memory of as many gradients."""
@@ -222,7 +222,9 @@ def gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> An
     """A row of gradients of ``wanted`` for each element of ``output``, which has one axis."""
     seeds = np.eye(output.size, dtype=output.dtype)
     if live or not goes_by_rows(output):
-        rows = [swept(output, wanted, beside(seed, output), create_graph=live, retain_graph=True) for seed in seeds]
+        rows = [
+            gradients_of(output, wanted, beside(seed, output), create_graph=live, retain_graph=True) for seed in seeds
+        ]
         matrix = np.stack([packed(row) for row in rows])
         return matrix if live else matrix.data
     return np.concatenate(

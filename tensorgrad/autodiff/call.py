@@ -23,7 +23,7 @@ from ..core.context import _recording, recorded
 from ..core.conversions import ConversionError
 from ..core.node import clock
 from .batched import blocks_of, goes_by_rows, packed, stacked_rows
-from .gradients import swept
+from .gradients import gradients_of
 
 Function = Callable[..., Any]
 
@@ -276,8 +276,8 @@ def pulled(
         with recorded():
             output, seed = (packed(parts) for parts in zip(*pairs))
     if create_graph or not goes_by_rows(output) or np.all(seed.data if isinstance(seed, Tensor) else seed):
-        return swept(output, variables, seed, create_graph, retain_graph)
-    found = swept(output, variables, seed, create_graph, retain_graph=True)
+        return gradients_of(output, variables, seed, create_graph, retain_graph)
+    found = gradients_of(output, variables, seed, create_graph, retain_graph=True)
     if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which a BatchedArray keeps at 0
         row = stacked_rows(output, variables, np.expand_dims(seed.data if isinstance(seed, Tensor) else seed, 0))
         blocks = next(blocks_of(row, [Tensor(np.zeros(1))], variables))

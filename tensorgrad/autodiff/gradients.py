@@ -94,10 +94,12 @@ def gradients(
     if not wanted:
         return tree_unflatten(structure, [])
     retain = create_graph if retain_graph is None else retain_graph
-    return tree_unflatten(structure, swept(output, wanted, seed_for(output, gradient), create_graph, retain))
+    return tree_unflatten(structure, gradients_of(output, wanted, seed_for(output, gradient), create_graph, retain))
 
 
-def swept(output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: bool, retain_graph: bool) -> list[Tensor]:
+def gradients_of(
+    output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: bool, retain_graph: bool
+) -> list[Tensor]:
     """The gradients of ``wanted`` as Tensors, zeros where ``output`` does not depend on one; nothing is checked."""
     nodes = [history(tensor) for tensor in wanted]
     if create_graph:

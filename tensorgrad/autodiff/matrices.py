@@ -11,7 +11,7 @@ from ..core import Tensor, beside
 from ..core.context import recorded
 from .batched import blocks_of, dummy_gradient, gradients_by_row, packed
 from .call import Call, Function, named
-from .gradients import swept
+from .gradients import gradients_of
 from .reverse import grad
 
 
@@ -101,7 +101,7 @@ def _matrix(outputs: Sequence[Tensor], variables: Sequence[Tensor], live: bool) 
     if rows <= columns:
         return gradients_by_row(output, variables, live)
     dummy = dummy_gradient(output)
-    pulled = packed(swept(output, variables, dummy, create_graph=True, retain_graph=True))
+    pulled = packed(gradients_of(output, variables, dummy, create_graph=True, retain_graph=True))
     if not pulled.requires_grad:
         return beside(np.zeros((rows, columns), pulled.dtype), output)
     return gradients_by_row(pulled, [dummy], live).T

@@ -15,7 +15,7 @@ from ..core.node import Node, clock
 from ..core.tensor import history
 from .batched import packed
 from .call import Function, from_outside, named, refuse_changed
-from .gradients import swept
+from .gradients import gradients_of
 
 
 def checkpoint(f: Function) -> Function:
@@ -124,7 +124,7 @@ class _Checkpoint:
         _stand_in(history(output), dict(zip(map(history, self._outside), map(history, outside))), began)
         if not set(map(history, from_outside([output], began))) <= set(map(history, variables)):
             raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them anew")
-        parts = swept(output, variables, g, create_graph, retain_graph=create_graph)
+        parts = gradients_of(output, variables, g, create_graph, retain_graph=create_graph)
         return parts if create_graph else [part.data for part in parts]
 
     def _again(self, inputs: Sequence[Tensor], expected: ndarray) -> Tensor:
