@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .._pytree import LEAF, tree_flatten, tree_unflatten
 from ..core import Tensor
 from ..core.context import _capture
 from ..core.node import clock
@@ -151,7 +152,8 @@ class Capture(Recorder):
         try:
             with np.errstate(all="ignore"):  # the program itself will say it
                 result = function(*args, **settings)
-            self.program.outputs = self._output(result)
+            leaves, structure = tree_flatten(result)
+            self.program.outputs = (structure, [self._output(leaf) for leaf in leaves])
             self._note_effects()
         finally:
             _capture.reset(token)
@@ -174,7 +176,7 @@ class Capture(Recorder):
                 )
 
     def _output(self, result: Any) -> Any:
-        """The result with Values in the place of traced arrays."""
+        """A leaf of the result, as a Value if it is a traced array."""
         if isinstance(result, Traced):
             return result.value
         if isinstance(result, Tensor):
@@ -189,11 +191,6 @@ class Capture(Recorder):
                 return result
             data, grad = self.lift(result).value, _plain(result._grad)
             return TensorOutput((data, grad), None if result.is_leaf else node, result._requires_grad)
-        if isinstance(result, (list, tuple)):
-            items = [self._output(item) for item in result]
-            return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
-        if isinstance(result, dict):
-            return {name: self._output(item) for name, item in result.items()}
         return result
 
 
@@ -235,23 +232,23 @@ def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) 
     return fits
 
 
-def replayed_output(tree: Any, arrays: dict[Value, Any]) -> Any:
+def replayed_output(outputs: Any, arrays: dict[Value, Any]) -> Any:
     """The result of a replay: copies of the program's arrays in the place of Values."""
-    if isinstance(tree, Value):
-        return np.array(arrays[tree])
-    if isinstance(tree, TensorOutput):
-        tensor = Tensor(arrays[tree[0]])
-        if tree.requires_grad:
+    structure, leaves = outputs
+    if structure is LEAF:  # as most often
+        return _replayed_leaf(leaves[0], arrays)
+    return tree_unflatten(structure, [_replayed_leaf(leaf, arrays) for leaf in leaves])
+
+
+def _replayed_leaf(leaf: Any, arrays: dict[Value, Any]) -> Any:
+    if isinstance(leaf, Value):
+        return np.array(arrays[leaf])
+    if isinstance(leaf, TensorOutput):
+        tensor = Tensor(arrays[leaf[0]])
+        if leaf.requires_grad:
             tensor.requires_grad = True
-        if tree.node is not None:
-            tensor._node = tree.node
-        tensor._grad = replayed_output(tree[1], arrays)
+        if leaf.node is not None:
+            tensor._node = leaf.node
+        tensor._grad = _replayed_leaf(leaf[1], arrays)
         return tensor
-    if isinstance(tree, np.ndarray):
-        return tree.copy()
-    if isinstance(tree, (list, tuple)):
-        items = [replayed_output(item, arrays) for item in tree]
-        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
-    if isinstance(tree, dict):
-        return {name: replayed_output(item, arrays) for name, item in tree.items()}
-    return tree
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf

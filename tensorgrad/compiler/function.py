@@ -14,6 +14,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .._optional import MissingExtra
+from .._pytree import tree_flatten, tree_unflatten
 from ..core import Tensor, as_data
 from ..core.context import Replacements, Watcher, _capture, _recording
 from .capture import Capture
@@ -203,7 +204,13 @@ class Compiled:
         started = time.perf_counter()
         capture, (names, states) = Capture(), outside(self.function, arguments.objects())
         args, settings = arguments.traced(capture)
+        before = tree_flatten((args, settings))
         program = capture.record(self.function, args, settings)
+        if not _is_same_tree(before, tree_flatten((args, settings))):
+            raise CaptureError(
+                f"{self.name}: changes a container that is an argument, which a replay would not do; let it change a "
+                "copy, and return what is new"
+            )
         changed = [name.name for name in (*names, *states) if not name.is_known()]
         if changed:
             raise CaptureError(
@@ -261,9 +268,11 @@ class _Arguments:
     def __init__(self, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
         self.arrays: list[np.ndarray] = []
         self.values: list[Value] = []
-        self._tree = self._take((args, settings))
+        leaves, self._structure = tree_flatten((args, settings))
+        self._kinds = tuple([self._kind(leaf) for leaf in leaves])
 
-    def _take(self, x: Any) -> Any:
+    def _kind(self, x: Any) -> Any:
+        """A leaf without its numbers if it is an array, else what tells it from others."""
         kind = type(x)
         if kind is np.ndarray:
             return self._array(x, "array")
@@ -271,10 +280,6 @@ class _Arguments:
             if x._requires_grad:
                 return ("plain", Tensor, x)
             return self._array(x._array, "tensor")
-        if kind in (tuple, list):
-            return (kind, *map(self._take, x))
-        if kind is dict:
-            return (dict, *((name, self._take(item)) for name, item in x.items()))
         if isinstance(x, np.generic):
             return self._array(np.asarray(x), "array")
         return ("plain", kind, x.hex() if kind is float else x)
@@ -287,20 +292,12 @@ class _Arguments:
         return (kind, len(self.arrays) - 1, array.shape, array.dtype)
 
     def objects(self) -> Iterator[Any]:
-        """Those arguments that are not arrays."""
-
-        def leaves(tree: Any) -> Iterator[Any]:
-            if tree[0] == "plain":
-                yield tree[2]
-            elif tree[0] is dict:
-                yield from (leaf for _, item in tree[1:] for leaf in leaves(item))
-            elif tree[0] in (tuple, list):
-                yield from (leaf for item in tree[1:] for leaf in leaves(item))
-
-        return leaves(self._tree)
+        """Those arguments that are not arrays, and the classes of containers whose methods may be called."""
+        yield from (kind[2] for kind in self._kinds if kind[0] == "plain")
+        yield from self._structure.classes()
 
     def key(self) -> Any:
-        key = (self._tree, _recording.get())
+        key = (self._structure, self._kinds, _recording.get())
         try:
             hash(key)
         except TypeError as error:
@@ -310,25 +307,24 @@ class _Arguments:
             ) from None
         return key
 
-    def traced(self, capture: Capture) -> tuple[Any, Any]:
+    def traced(self, capture: Capture) -> Any:
         """The arguments with traced arrays in the place of arrays."""
         self.values = [Value("argument", a.shape, a.dtype, index) for index, a in enumerate(self.arrays)]
         traced = [capture.contiguous(value, array) for value, array in zip(self.values, self.arrays)]
 
-        def rebuilt(tree: Any) -> Any:
-            kind = tree[0]
-            if kind == "array":
-                return traced[tree[1]]
-            if kind == "tensor":
-                return capture.wrapped(traced[tree[1]])
-            if kind == "plain":
-                return float.fromhex(tree[2]) if tree[1] is float else tree[2]
-            if kind is dict:
-                return {name: rebuilt(item) for name, item in tree[1:]}
-            return kind(map(rebuilt, tree[1:]))
+        def stand_in(kind: Any) -> Any:
+            if kind[0] == "array":
+                return traced[kind[1]]
+            if kind[0] == "tensor":
+                return capture.wrapped(traced[kind[1]])
+            return float.fromhex(kind[2]) if kind[1] is float else kind[2]
 
-        args, settings = self._tree[1:]
-        return rebuilt(args), rebuilt(settings)
+        return tree_unflatten(self._structure, map(stand_in, self._kinds))
+
+
+def _is_same_tree(one: Any, two: Any) -> bool:
+    """Whether flattened containers are equal and hold the very same leaves."""
+    return bool(one[1] == two[1] and all(x is y for x, y in zip(one[0], two[0])))
 
 
 _NONE = _Arguments((), {})

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .._paths import printable
+from .._pytree import tree_map
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -282,18 +283,19 @@ def _shortened(error: Exception) -> str:
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
 
 
-def _as_json(value: Any) -> Any:
+_TAGGED = {"dtype", "values"}
+
+
+def _as_json(state: Any) -> Any:
     """A generator's state for JSON: arrays, which some generators have, as tagged lists."""
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "values": value.tolist()}
-    return value
+    return tree_map(
+        lambda x: {"dtype": str(x.dtype), "values": x.tolist()} if isinstance(x, np.ndarray) else x,
+        state,
+    )
 
 
-def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {"dtype", "values"}:
-            return np.array(value["values"], value["dtype"])
-        return {key: _from_json(item) for key, item in value.items()}
-    return value
+def _from_json(state: Any) -> Any:
+    def is_tagged(x: Any) -> bool:
+        return isinstance(x, dict) and x.keys() == _TAGGED
+
+    return tree_map(lambda x: np.array(x["values"], x["dtype"]) if is_tagged(x) else x, state, is_leaf=is_tagged)

@@ -31,6 +31,7 @@ from tensorgrad.training import (
     Interrupted,
     RandomStreams,
     TrainingError,
+    evaluate,
     fit,
     load_checkpoint,
     load_weights,
@@ -203,7 +204,7 @@ def test_early_stopping_ends_with_the_best_weights(tmp_path):
     model, _, history = train(tmp_path, epochs=50, patience=2)
     best = Monitor().best(history)
     assert len(history) < 50 and Monitor().stalled(history) == 2
-    assert loop.evaluate(model, blobs(60, 1)) == (best.validation_loss, best.validation_accuracy)
+    assert evaluate(model, blobs(60, 1)) == (best.validation_loss, best.validation_accuracy)
 
 
 def test_clipping_bounds_the_joint_norm():
@@ -778,8 +779,8 @@ from tensorgrad.training import Interrupted
 from tensorgrad._atomic import remove_partial
 import tensorgrad.training.session as session
 session.OVERHEAD = 0.9  # save as often as can be
-import tensorgrad.training.loop as loop
-loop.SECONDS_BETWEEN_SAVES = 0.0
+import tensorgrad.training.epochs as epochs
+epochs.SECONDS_BETWEEN_SAVES = 0.0
 folder = Path(sys.argv[2])
 remove_partial(folder)
 print("ready", flush=True)
