@@ -380,7 +380,7 @@ def main(arguments: list[str] | None = None) -> None:
             parts.append(f"One step of {OURS}, {STEPS[0].network}, as `explain` shows it:\n\n```\n{steps}\n```")
         if all(found[case] for case in scaling):
             draw_scaling(found, options.out / "scaling.png")
-    from tensorgrad.files import replacing  # not in the workers, which time the import
+    from tensorgrad._atomic import replacing  # not in the workers, which time the import
 
     text = "\n\n".join(part for part in parts if part)
     with replacing(options.out / "benchmark.md") as temporary:

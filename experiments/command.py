@@ -49,8 +49,8 @@ class reported_errors:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         from experiments.records import say
+        from tensorgrad._optional import MissingExtra
         from tensorgrad.data import DataError
-        from tensorgrad.extras import MissingExtra
         from tensorgrad.training import CheckpointError, TrainingError
 
         if isinstance(error, (DataError, MissingExtra, CheckpointError, TrainingError)):

@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tensorgrad._atomic import remove_partial, replacing
 from tensorgrad.data import DataError
-from tensorgrad.files import remove_partial, replacing
 from tensorgrad.training import BEST, LAST, load_checkpoint
 from tensorgrad.training.session import folders_like
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
+from tensorgrad._atomic import replacing
 from tensorgrad.core import status
-from tensorgrad.files import replacing
 
 FILE = Path(tg.__file__).parent / "ops" / "README.md"
 MODULES = (np, np.linalg, np.fft)

@@ -15,8 +15,8 @@ import numpy as np
 from experiments.command import parse, reported_errors
 from experiments.experiment import Run
 from experiments.run import prepare
+from tensorgrad._optional import require
 from tensorgrad.data import DataError
-from tensorgrad.extras import require
 from tensorgrad.nn import Dense, Dropout
 from tensorgrad.training import training_step
 

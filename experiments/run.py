@@ -30,8 +30,8 @@ from experiments.folder import (
 )
 from experiments.outliers import usual_ranges
 from experiments.report import write_report
+from tensorgrad._optional import require
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
-from tensorgrad.extras import require
 from tensorgrad.nn import Module
 from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
 from tensorgrad.training import (

@@ -3,12 +3,22 @@
 from typing import TYPE_CHECKING
 
 from . import nn, optim, samples
-from .anomaly import AnomalyError, detect_anomaly
-from .autodiff import gradients
+from .autodiff import (
+    checkpoint,
+    elementwise_grad,
+    grad,
+    gradients,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    value_and_grad,
+    vjp,
+)
 from .compiler import CaptureError, Compiled, compile
 from .core import OPS, Op, Tensor, declare, implements
 from .core.context import no_grad
-from .gradcheck import GradientError, gradcheck
+from .debug import AnomalyError, detect_anomaly
 from .ops import random
 from .ops.activations import (
     elu,
@@ -32,8 +42,7 @@ from .ops.losses import softmax_cross_entropy
 from .ops.normalisation import batch_norm, layer_norm
 from .ops.pooling import average_pool, max_pool
 from .ops.reductions import logsumexp
-from .recompute import checkpoint
-from .transforms import elementwise_grad, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .testing import GradientError, gradcheck
 
 __version__ = "0.1.0"
 

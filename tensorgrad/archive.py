@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .files import printable
+from ._paths import printable
 
 _SUFFIX = ".npy"
 _LARGEST_HEADER = 2**16

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensorgrad.extras import MissingExtra, require
-from tensorgrad.files import cache_folder, check_regular, open_regular, printable, replacing
+from tensorgrad._atomic import replacing
+from tensorgrad._optional import MissingExtra, require
+from tensorgrad._paths import cache_folder, check_regular, open_regular, printable
 
 
 def test_an_error_while_writing_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):

@@ -13,9 +13,9 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .._optional import MissingExtra
 from ..core import Tensor, as_data
 from ..core.context import Replacements, Watcher, _capture, _recording
-from ..extras import MissingExtra
 from .capture import Capture
 from .emit import Executable
 from .kernels import numba

@@ -18,7 +18,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..files import replacing
+from .._atomic import replacing
 from .program import Instruction, Value, loop_dtypes, typed
 from .schedule import Step
 

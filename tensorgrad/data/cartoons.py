@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
+from .._optional import require
 from .dataset import Dataset
 
 NAME = "drawn cartoon faces (MADE on the spot, not the Simpsons)"

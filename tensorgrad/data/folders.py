@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from .._atomic import replacing
+from .._optional import require
+from .._paths import cache_folder, open_regular, printable
 from ..archive import read_arrays, write_arrays
-from ..extras import require
-from ..files import cache_folder, open_regular, printable, replacing
 from .dataset import DataError, Dataset
 from .images import MODES, CannotBeRead, check_shape, is_in_colour, read_image
 

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..files import open_regular, printable, replacing
+from .._atomic import replacing
+from .._paths import open_regular, printable
 from .dataset import DataError
 
 # Third byte of the magic number -> element type, big-endian (LeCun et al., the MNIST database, "IDX file format").

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
-from ..files import check_regular, printable
+from .._optional import require
+from .._paths import check_regular, printable
 from .dataset import DataError
 
 MODES = {1: "L", 3: "RGB"}

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
+from .._optional import require
 from .dataset import DataError, Dataset
 from .idx import read_idx
-from .network import reachable
+from .reachable import reachable
 
 CLASSES = tuple("0123456789")
 FILES = {

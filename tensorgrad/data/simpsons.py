@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..extras import MissingExtra, require
-from ..files import cache_folder
+from .._optional import MissingExtra, require
+from .._paths import cache_folder
 from .cartoons import NAME, draw_faces
 from .dataset import DataError, Dataset
 from .folders import load_image_folders
-from .network import reachable
+from .reachable import reachable
 
 COMMIT = "f70f4e60d21a5fac0e6bd99f7879f5751ccef673"
 URL = f"https://github.com/alvarobartt/simpsons-mnist/archive/{COMMIT}.zip"

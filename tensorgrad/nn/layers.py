@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..containers import attributes
+from .._pytree import attributes
 from ..core import Tensor, describe
 from ..core.context import watched
 from ..ops.dropout import dropout

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..containers import parts
+from .._pytree import parts
 from ..core import Tensor, describe
 from ..core.context import Replacements, _recording, unchangeable, watched
 from ..ops.operands import without_history

@@ -2,8 +2,8 @@
 
 from .classes import class_scores, confusion_matrix, save_confusion
 from .curves import save_comparison, save_curves
+from .diagram import save_network
 from .galleries import most_confident_mistakes, save_augmentation, save_mistakes, save_weights
-from .network import save_network
 from .page import note, picture, preformatted, save_page, side_by_side, table
 from .text import printable
 

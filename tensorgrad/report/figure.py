@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..extras import require
-from ..files import replacing
+from .._atomic import replacing
+from .._optional import require
 
 DPI = 120
 LARGEST = 40e6

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ..files import replacing
+from .._atomic import replacing
 from .text import printable
 
 _PAGE = Template(

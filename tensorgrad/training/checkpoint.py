@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .._atomic import replacing
+from .._paths import open_regular, printable
 from ..archive import ArchiveError, read_arrays, write_arrays
-from ..files import open_regular, printable, replacing
 
 DESCRIPTION = "description"
 _KIND = "tensorgrad checkpoint"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ..files import replacing
+from .._atomic import replacing
 
 
 @dataclass(frozen=True)

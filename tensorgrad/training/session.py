@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import printable
+from .._paths import printable
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint

@@ -1,0 +1,20 @@
+"""Numeric checks of derivatives; those of whole ops, your own included, need Hypothesis (the extra ``test``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .gradcheck import GradientError, gradcheck
+
+if TYPE_CHECKING:
+    from .checks import cases, check_call, check_case, check_op, complex_cases
+
+__all__ = ["GradientError", "cases", "check_call", "check_case", "check_op", "complex_cases", "gradcheck"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import checks  # not before it is needed, as it imports Hypothesis
+
+    return getattr(checks, name)

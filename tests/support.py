@@ -1,0 +1,141 @@
+"""What several files of tests use."""
+
+from __future__ import annotations
+
+import gzip
+import signal
+from pathlib import Path
+
+import numpy as np
+
+import tensorgrad as tg
+from tensorgrad.data import write_idx
+
+ROOT = Path(__file__).parents[1]
+"""The folder of the project."""
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """``content`` with a few bytes changed, cut off, or a piece of it copied, removed or doubled elsewhere."""
+    changed = bytearray(content)
+    kind = rng.integers(5)
+    start, stop = sorted(rng.integers(0, len(content) + 1, 2).tolist())
+    if kind == 0:
+        for at in rng.integers(0, len(content), rng.integers(1, 5)):
+            changed[at] ^= int(rng.integers(1, 256))
+    elif kind == 1:
+        for at in rng.integers(0, len(content), rng.integers(1, 5)):
+            changed[at] = int(rng.choice([0, 1, 127, 128, 255]))
+    elif kind == 2:
+        del changed[int(rng.integers(1, len(content))) :]
+    elif kind == 3:
+        at = int(rng.integers(0, len(content)))
+        changed[at : at + rng.integers(0, 20)] = content[start : min(stop, start + 20)]
+    else:
+        del changed[start : min(stop, start + 20)]
+    return bytes(changed)
+
+
+def write_mnist(folder, count=40, size=28, gz=True, **changes):
+    rng = np.random.default_rng(0)
+    parts = {
+        "train-images-idx3-ubyte": rng.integers(0, 256, (count, size, size)).astype(np.uint8),
+        "train-labels-idx1-ubyte": (np.arange(count) % 10).astype(np.uint8),
+        "t10k-images-idx3-ubyte": rng.integers(0, 256, (20, size, size)).astype(np.uint8),
+        "t10k-labels-idx1-ubyte": (np.arange(20) % 10).astype(np.uint8),
+    }
+    parts.update(changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in parts.items():
+        write_idx(folder / f"{name}.gz", array)
+        if not gz:
+            (folder / name).write_bytes(gzip.decompress((folder / f"{name}.gz").read_bytes()))
+            (folder / f"{name}.gz").unlink()
+    return folder
+
+
+def heed_signals():
+    """In a child process: SIGINT as usual, also where the tests themselves were started with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def blobs(count=300, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    return (rng.standard_normal((count, 2)) + 4 * np.eye(3)[labels][:, :2]).astype(np.float32), labels
+
+
+class StrictArray:
+    """An array that speaks NumPy's protocols and works with its own kind and scalars only, as arrays on a GPU do."""
+
+    __array_priority__ = 100
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("a StrictArray is never converted to a NumPy array")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **settings):
+        if any(isinstance(x, tg.Tensor) for x in inputs):
+            return NotImplemented
+        inputs = [unwrapped(x, of_index=(method == "at" and i == 1)) for i, x in enumerate(inputs)]
+        return wrapped(getattr(ufunc, method)(*inputs, **unwrapped(settings)))
+
+    def __array_function__(self, function, types, args, kwargs):
+        if tg.Tensor in types:
+            return NotImplemented
+        if function is np.asarray:  # with like=: the one way in
+            return wrapped(np.asarray(*args, **kwargs))
+        return wrapped(function(*unwrapped(args), **unwrapped(kwargs)))
+
+    def __getitem__(self, index):
+        return wrapped(self.values[unwrapped(index, of_index=True)])
+
+    def __setitem__(self, index, value):
+        self.values[unwrapped(index, of_index=True)] = unwrapped(value)
+
+    def __getattr__(self, name):
+        attribute = getattr(self.values, name)
+        if not callable(attribute):
+            return wrapped(attribute)
+        return lambda *args, **kwargs: wrapped(attribute(*unwrapped(args), **unwrapped(kwargs)))
+
+    def __len__(self):
+        return len(self.values)
+
+    __hash__ = None
+
+
+def _operator(name):
+    def operator(self, *others):
+        if any(isinstance(other, tg.Tensor) for other in others):
+            return NotImplemented
+        return wrapped(getattr(self.values, name)(*unwrapped(others)))
+
+    return operator
+
+
+for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]:
+    setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
+    setattr(StrictArray, f"__r{_name}__", _operator(f"__r{_name}__"))
+for _name in ["neg", "pos", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne", "bool", "int", "float", "index"]:
+    setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+def unwrapped(value, of_index=False):
+    if isinstance(value, StrictArray):
+        return value.values
+    if isinstance(value, np.ndarray) and value.ndim and not of_index:
+        raise TypeError(f"a NumPy array of shape {value.shape} beside a StrictArray")
+    if isinstance(value, (list, tuple)):
+        return type(value)([unwrapped(part, of_index) for part in value])
+    return {key: unwrapped(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def wrapped(value):
+    if isinstance(value, (np.ndarray, np.generic)):
+        return StrictArray(value)
+    if isinstance(value, tuple) and any(isinstance(part, (np.ndarray, np.generic)) for part in value):
+        return tuple(wrapped(part) for part in value)
+    return [wrapped(part) for part in value] if isinstance(value, list) else value

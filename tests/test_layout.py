@@ -1,0 +1,19 @@
+"""The tests are laid out as the packages are, and none imports another."""
+
+import re
+
+import pytest
+
+from tests.support import ROOT
+
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent.name for path in TESTS} - {"tests"}))
+def test_each_folder_of_tests_is_that_of_a_package(folder):
+    assert any((place / folder).is_dir() for place in (ROOT, ROOT / "tensorgrad"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_no_file_of_tests_imports_another(path):
+    assert not re.findall(r"^ *(?:from|import) (?:tests)?\.(?!support\b)", path.read_text(), re.MULTILINE)
