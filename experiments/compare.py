@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.command import reported_errors
+from experiments.runner.command import reported_errors
 
 if TYPE_CHECKING:
-    from experiments.records import Record
+    from experiments.runner.records import Record
 
 LONGEST = 60
 """Characters of a name that are shown."""
@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def compare(runs: list[Path], picture: Path) -> None:
     """Print a row for each run, best test accuracy first, and draw their curves."""
-    from experiments.folder import METRICS
-    from experiments.records import read_history, read_record, say
+    from experiments.runner.folder import METRICS
+    from experiments.runner.records import read_history, read_record, say
     from tensorgrad.data import DataError
     from tensorgrad.report import save_comparison
 

@@ -1,7 +1,7 @@
 """Train a network on handwritten digits: python -m experiments.mnist [--data-dir DIR]."""
 
-from experiments.command import main
-from experiments.experiment import Experiment
+from experiments.runner.command import main
+from experiments.runner.experiment import Experiment
 
 
 def load(options, say):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from experiments.command import reported_errors
+from experiments.runner.command import reported_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--invert", action="store_true", help="take the negatives, as of digits that are dark on light")
     options = parser.parse_args(arguments)
     with reported_errors(PROGRAM):
-        from experiments.records import say
+        from experiments.runner.records import say
 
         answers = classify(options.run, options.images, options.invert)
         for path, ranking in answers.rankings.items():
@@ -117,7 +117,7 @@ class _Network:
 
     def doubts(self, paths: list[Path], images: np.ndarray, is_inverted: bool) -> list[str]:
         """A sentence on each picture that is unlike those of the training."""
-        from experiments.outliers import outliers
+        from experiments.runner.outliers import outliers
 
         if self.ranges is None:
             return [f"{self.path}: says nothing of its training images, so pictures unlike them go unnoticed; {REMEDY}"]
@@ -136,8 +136,8 @@ def _load(path: Path) -> _Network:
     import numpy as np
 
     import models
-    from experiments.outliers import MARGINS
-    from experiments.records import Fields
+    from experiments.runner.outliers import MARGINS
+    from experiments.runner.records import Fields
     from tensorgrad.data import Standardisation
     from tensorgrad.training import CheckpointError, load_checkpoint, load_weights
 

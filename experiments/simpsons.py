@@ -1,7 +1,7 @@
 """Train a network on Simpsons characters in gray: python -m experiments.simpsons [--data-dir DIR]."""
 
-from experiments.command import main
-from experiments.experiment import Experiment
+from experiments.runner.command import main
+from experiments.runner.experiment import Experiment
 
 
 def load(options, say):

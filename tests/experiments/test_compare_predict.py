@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from experiments.command import main
 from experiments.compare import main as compare_main
-from experiments.folder import HISTORY, METRICS, SETTINGS
 from experiments.mnist import EXPERIMENT
-from experiments.outliers import outliers, usual_ranges
 from experiments.predict import main as predict_main
-from experiments.records import LARGEST_FILE, say
+from experiments.runner.command import main
+from experiments.runner.folder import HISTORY, METRICS, SETTINGS
+from experiments.runner.outliers import outliers, usual_ranges
+from experiments.runner.records import LARGEST_FILE, say
 from tensorgrad.training import BEST, load_checkpoint, save_checkpoint
 from tests.support import write_mnist
 

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import benchmark, parity
-from experiments.command import main, parser
+from benchmarks import parity
+from benchmarks import speed as benchmark
 from experiments.compare import main as compare_main
-from experiments.folder import opened
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
-from experiments.run import _schedule
+from experiments.runner.command import main, parser
+from experiments.runner.folder import opened
+from experiments.runner.run import _schedule
 from tests.support import ROOT, heed_signals, write_mnist
 
 PICTURES = ["augmentation.png", "confusion.png", "curves.png", "mistakes.png", "network.png", "weights.png"]
@@ -539,7 +540,7 @@ def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, caps
     assert benchmark.against("JAX, jit", compiled).endswith("relative to JAX, jit: 784-512-10 2.50")
 
 
-@pytest.mark.parametrize("name", [name for name in benchmark.CONTENDERS if "tensorgrad" in name or "NumPy" in name])
+@pytest.mark.parametrize("name", [name for name in benchmark.FRAMEWORKS if "tensorgrad" in name or "NumPy" in name])
 def test_a_benchmark_worker_answers(name):
     worker = benchmark.Worker(name)
     try:

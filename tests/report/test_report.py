@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 import tensorgrad as tg
-from experiments.command import main, parse
-from experiments.experiment import Run
 from experiments.mnist import EXPERIMENT
-from experiments.report import write_report
+from experiments.runner.command import main, parse
+from experiments.runner.experiment import Run
+from experiments.runner.report import write_report
 from tensorgrad import report
 from tensorgrad.data import Augmentation, Dataset, Standardisation
 from tensorgrad.training import Epoch

@@ -15,8 +15,8 @@ import numpy as np
 
 import models
 import tensorgrad as tg
-from experiments.experiment import LEAST_STEPS, Experiment, Run
-from experiments.folder import (
+from experiments.runner.experiment import LEAST_STEPS, Experiment, Run
+from experiments.runner.folder import (
     HISTORY,
     METRICS,
     SETTINGS,
@@ -28,8 +28,8 @@ from experiments.folder import (
     read_settings,
     save_json,
 )
-from experiments.outliers import usual_ranges
-from experiments.report import write_report
+from experiments.runner.outliers import usual_ranges
+from experiments.runner.report import write_report
 from tensorgrad._optional import require
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.nn import Module

@@ -1,4 +1,4 @@
-"""The same networks in PyTorch: python -m experiments.parity EXPERIMENT [--train] [options of the experiment].
+"""The same networks in PyTorch: python -m benchmarks.parity EXPERIMENT [--train] [options of the experiment].
 
 Without --train: same initial weights and batches, no dropout, and the losses of the first steps side by side.
 With --train: PyTorch trains the network by the experiment's own recipe and reports its test accuracy.
@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 
-from experiments.command import parse, reported_errors
-from experiments.experiment import Run
-from experiments.run import prepare
+from experiments.runner.command import parse, reported_errors
+from experiments.runner.experiment import Run
+from experiments.runner.run import prepare
 from tensorgrad._optional import require
 from tensorgrad.data import DataError
 from tensorgrad.nn import Dense, Dropout
@@ -29,14 +29,14 @@ overshoot, and there rounding alone grows a hundredfold in a few steps, in eithe
 def main(arguments: list[str] | None = None) -> int:
     """Compare or train; the exit code is 1 if losses differ by more than 1e-4, 2 if something is missing."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.parity",
+        prog="python -m benchmarks.parity",
         description=__doc__.split("\n")[0],
         epilog="All other options are those of the experiment: python -m experiments.EXPERIMENT --help",
     )
     parser.add_argument("experiment", choices=["mnist", "simpsons", "simpsons_rgb"])
     parser.add_argument("--train", action="store_true", help="train with PyTorch, to compare accuracies")
     options, others = parser.parse_known_args(arguments)
-    with reported_errors("experiments.parity"):
+    with reported_errors("benchmarks.parity"):
         require("torch", "the comparison with PyTorch")
         run = _set_up(options.experiment, others)
         if options.train:

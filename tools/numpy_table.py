@@ -1,4 +1,4 @@
-"""The table of NumPy's functions: python -m experiments.numpy_table writes tensorgrad/ops/README.md."""
+"""The table of NumPy's functions: python -m tools.numpy_table writes tensorgrad/ops/README.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DISPATCHED = (np.ufunc, type(np.sum))
 
 HEAD = """# NumPy's functions on Tensors
 
-Written by `python -m experiments.numpy_table` from the code (NumPy {version});
+Written by `python -m tools.numpy_table` from the code (NumPy {version});
 a test compares it with the installed NumPy.
 
 - **differentiable**: recorded, with gradients of any order; an argument that is not handled raises and is named.

@@ -1,4 +1,4 @@
-"""Time the same work in every framework side by side: python -m experiments.benchmark.
+"""Time the same work in every framework side by side: python -m benchmarks.speed.
 
 Each framework runs in a process of its own. A round times one case in all of them, one after the other, so that a
 machine that slows down slows all; the ratio is taken within the round, and medians over the rounds are shown.
@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.contenders import CONTENDERS, NETWORKS, inputs_of
+from benchmarks.frameworks import FRAMEWORKS, NETWORKS, inputs_of
 
 REFERENCE, JAX = "PyTorch", "JAX, jit"
 OURS = "tensorgrad, compiled, numba"
@@ -66,7 +66,7 @@ def work(name: str) -> None:
     """The worker: answer each line, a case and seconds, on standard input with the milliseconds that one call took."""
     started = time.perf_counter()
     try:
-        framework = CONTENDERS[name]()
+        framework = FRAMEWORKS[name]()
     except ImportError:
         print(json.dumps(None), flush=True)
         return
@@ -95,7 +95,7 @@ def median_time(function: Any, seconds: float) -> float:
 def start(name: str, network: str) -> None:
     """Print what starting costs: milliseconds to import, milliseconds to the first step, peak memory in MB."""
     started = time.perf_counter()
-    framework = CONTENDERS[name]()
+    framework = FRAMEWORKS[name]()
     imported = time.perf_counter() - started
     started = time.perf_counter()
     step = framework.work("step", tuple(map(int, network.split("-"))), 128)
@@ -123,7 +123,7 @@ def record(name: str, network: str) -> None:
 
     Medians over fresh networks, after one that has loaded the code, and kernels that earlier processes have compiled.
     """
-    framework, times = CONTENDERS[name](), []
+    framework, times = FRAMEWORKS[name](), []
     for _ in range(1 + RECORDINGS):
         step = framework.work("step", tuple(map(int, network.split("-"))), 128)
         assert step is not None
@@ -137,7 +137,7 @@ def record(name: str, network: str) -> None:
 
 def profile(name: str, network: str) -> None:
     """Print where the time of one compiled step goes, after some that warm up."""
-    framework, sizes = CONTENDERS[name](), tuple(map(int, network.split("-")))
+    framework, sizes = FRAMEWORKS[name](), tuple(map(int, network.split("-")))
     step, arrays = framework.training(sizes), framework.convert(*inputs_of(sizes, 128))
     for _ in range(MEMORY_STEPS):
         step(*arrays)
@@ -202,7 +202,7 @@ def compare(cases: Iterable[Case], names: Iterable[str], rounds: int, seconds: f
 def table(results: Results) -> str:
     """Median milliseconds and, where the reference took part, the median of its time divided by this one's."""
     lines = [f"| | {' | '.join(map(str, results))} |", f"|---|{'---|' * len(results)}"]
-    for name in CONTENDERS:
+    for name in FRAMEWORKS:
         cells = []
         for of_case in results.values():
             if name not in of_case:
@@ -284,7 +284,7 @@ def draw(results: Results, path: Path) -> None:
     cases = [case for case in STEPS if case in results and REFERENCE in results[case]]
     with saved_figure(path, 12, 4.2) as drawing:
         for axes, case in zip(drawing.subplots(1, len(cases), squeeze=False)[0], cases):
-            names = [name for name in CONTENDERS if name in results[case]][::-1]
+            names = [name for name in FRAMEWORKS if name in results[case]][::-1]
             speeds = [ratio(results[case], name) for name in names]
             colours = ["#c44e52" if name.startswith("tensorgrad") else "#8c9bab" for name in names]
             bars = axes.barh(names, speeds, color=colours)
@@ -330,7 +330,7 @@ def machine() -> str:
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "experiments.benchmark", *arguments]
+    return [sys.executable, "-m", "benchmarks.speed", *arguments]
 
 
 def _environment() -> dict[str, str]:
@@ -339,16 +339,16 @@ def _environment() -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the options, run, print the tables and draw the pictures."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.benchmark", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="times that every case is measured (7)")
     parser.add_argument("--seconds", type=float, default=0.3, metavar="X", help="per case, framework and round (0.3)")
     parser.add_argument("--steps", action="store_true", help="the training steps at batch 128 only")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR", help="for tables, pictures")
-    parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), metavar="NAME", help="these frameworks only")
-    parser.add_argument("--worker", choices=list(CONTENDERS), help=argparse.SUPPRESS)
-    parser.add_argument("--start", choices=list(CONTENDERS), help=argparse.SUPPRESS)
-    parser.add_argument("--record", choices=list(CONTENDERS), help=argparse.SUPPRESS)
-    parser.add_argument("--profile", choices=list(CONTENDERS), help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", choices=list(FRAMEWORKS), metavar="NAME", help="these frameworks only")
+    parser.add_argument("--worker", choices=list(FRAMEWORKS), help=argparse.SUPPRESS)
+    parser.add_argument("--start", choices=list(FRAMEWORKS), help=argparse.SUPPRESS)
+    parser.add_argument("--record", choices=list(FRAMEWORKS), help=argparse.SUPPRESS)
+    parser.add_argument("--profile", choices=list(FRAMEWORKS), help=argparse.SUPPRESS)
     parser.add_argument("--network", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -359,7 +359,7 @@ def main(arguments: list[str] | None = None) -> None:
         return record(options.record, options.network)
     if options.profile:
         return profile(options.profile, options.network)
-    names = options.only or list(CONTENDERS)
+    names = options.only or list(FRAMEWORKS)
     options.out.mkdir(parents=True, exist_ok=True)
     results = compare(STEPS if options.steps else CASES, names, options.rounds, options.seconds)
     parts = [machine(), "float32, dropout, L2, softmax cross-entropy, Adam; in brackets: speed relative to PyTorch"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, NoReturn
 
-from experiments.experiment import LEAST_STEPS, Experiment
+from experiments.runner.experiment import LEAST_STEPS, Experiment
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
     """
     options = parse(experiment, arguments)
     try:
-        from experiments.run import run  # not before the options are known to be right: --help is quick
+        from experiments.runner.run import run  # not before the options are known to be right: --help is quick
         from tensorgrad.training import Interrupted
 
         try:
@@ -48,7 +48,7 @@ class reported_errors:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        from experiments.records import say
+        from experiments.runner.records import say
         from tensorgrad._optional import MissingExtra
         from tensorgrad.data import DataError
         from tensorgrad.training import CheckpointError, TrainingError

@@ -455,7 +455,7 @@ class MatrixProducts(Framework):
         return infer
 
 
-CONTENDERS: dict[str, Callable[[], Framework]] = {
+FRAMEWORKS: dict[str, Callable[[], Framework]] = {
     "tensorgrad": lambda: TensorGrad(),
     "tensorgrad, compiled": lambda: TensorGrad(compiled=True),
     "tensorgrad, compiled, numba": lambda: TensorGrad(compiled=True, fast=True),

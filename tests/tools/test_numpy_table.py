@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from experiments import numpy_table
+from tools import numpy_table
 
 
 def written():
@@ -28,7 +28,7 @@ def test_the_written_table_is_current():
         for name, status in numpy_table.rows(module).items()
     }
     assert len(installed) > 350
-    assert {key: table.get(key) for key in installed} == installed, "run python -m experiments.numpy_table"
+    assert {key: table.get(key) for key in installed} == installed, "run python -m tools.numpy_table"
 
 
 @pytest.mark.parametrize("module", numpy_table.MODULES, ids=lambda module: module.__name__)

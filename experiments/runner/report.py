@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
-from experiments.command import parser
-from experiments.experiment import Run
+from experiments.runner.command import parser
+from experiments.runner.experiment import Run
 from tensorgrad.nn import Dense
 from tensorgrad.report import (
     class_scores,

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from experiments.folder import HISTORY, METRICS
+from experiments.runner.folder import HISTORY, METRICS
 from tensorgrad.data import DataError
 from tensorgrad.report import printable
 
