@@ -46,6 +46,7 @@ from tensorgrad.training import (
     save_history,
     training_step,
 )
+from tensorgrad.training.monitor import Monitor
 
 CLASSES = 10
 FAST_PER_CLASS = 8
@@ -262,7 +263,7 @@ def _finish(this: Run, stopped: Interrupted | None, diverged: DivergenceWarning 
         probabilities = tg.softmax(logits)
         test_accuracy = float((logits.argmax(axis=1) == dataset.test_labels).mean())
         test_loss = float(tg.softmax_cross_entropy(logits, dataset.test_labels))
-    best = max(this.history, key=Epoch.rank)
+    best = Monitor().best(this.history)
     training = sum(row.seconds for row in this.history)
     this.metrics = {
         "experiment": this.experiment.name,

@@ -50,7 +50,7 @@ class detect_anomaly(Watcher):
     >>> with np.errstate(all="ignore"), tg.detect_anomaly():
     ...     np.where(x > 0, np.sqrt(x), 0).sum().backward()
     Traceback (most recent call last):
-    tensorgrad.debug.anomaly.AnomalyError: sqrt: the gradient for operand 0 is nan at index (0,), where the operand is 0.0...
+    tensorgrad.debug.anomaly.AnomalyError: sqrt: the gradient for operand 0 is nan at index (0,), where the...
     >>> safe = np.where(x > 0, x, 1)
     >>> np.where(x > 0, np.sqrt(safe), 0).sum().backward()
     >>> x.grad

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..training import Epoch
+from ..training.monitor import Monitor
 from .figure import saved_figure
 from .text import printable
 
@@ -17,7 +18,7 @@ def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> 
     """Draw training and validation loss and accuracy, the best epoch marked, into a PNG file."""
     with saved_figure(path, 10, 4) as figure:
         left, right = figure.subplots(1, 2)
-        best = max(history, key=Epoch.rank)
+        best = Monitor().best(history)
         _draw(left, history, "loss", "cross-entropy [nats]")
         _draw(right, history, "accuracy", "accuracy")
         for axes, value in ((left, best.validation_loss), (right, best.validation_accuracy)):

@@ -112,13 +112,13 @@ def fit(
     max_norm
         Clips the joint norm of all gradients.
     monitor
-        The measure by which the best epoch is chosen and for which ``patience`` waits: ``"validation_accuracy"`` (the
-        lower loss where that is equal), ``"validation_loss"``, ``"accuracy"`` or ``"loss"`` of the training. Accuracies
-        are better the higher they are, losses the lower.
+        The measure by which the best epoch is chosen (of equal ones that of the lowest validation loss) and for which
+        ``patience`` waits: ``"validation_accuracy"``, ``"validation_loss"``, ``"accuracy"`` or ``"loss"`` of the
+        training. Accuracies are better the higher they are, losses the lower.
     min_delta
         Improvements of the measure up to this do not count for ``patience``.
     patience
-        Stops after that many epochs without an improvement. None: all epochs.
+        Stops after that many epochs in which the measure was no better than before. None: all epochs.
     folder
         For the checkpoints ``last.npz`` (the whole state) and ``best.npz`` (the best weights). Those of an earlier
         training there become ``last-1.npz`` and so on, with a warning. None: no files.

@@ -20,8 +20,7 @@ class Monitor:
     measure
         One of ``MEASURES``.
     min_delta
-        What the measure must improve by, for patience to begin anew; of equal accuracies the one with the lower
-        validation loss counts as better where it is 0.
+        The measure must get better by more than this for patience to start over.
 
     Examples
     --------
@@ -45,18 +44,14 @@ class Monitor:
         return (value if self.measure.endswith("accuracy") else -value), -row.validation_loss
 
     def best(self, history: Sequence[Epoch]) -> Epoch:
-        """The best epoch, the first of equal ones."""
+        """The best epoch by the measure; of equal ones that of the lowest validation loss, then the first."""
         return max(history, key=self.rank)
 
     def stalled(self, history: Sequence[Epoch]) -> int:
-        """How many epochs there have been since the latest improvement."""
+        """How many epochs there have been since the measure last got better; the same once more is no better."""
+        values = [self.rank(row)[0] for row in history]
         latest = 0
-        for i, row in enumerate(history):
-            if self._improves(row, history[latest]):
+        for i, value in enumerate(values):
+            if value > values[latest] + self.min_delta:
                 latest = i
-        return len(history) - 1 - latest if history else 0
-
-    def _improves(self, row: Epoch, earlier: Epoch) -> bool:
-        if not self.min_delta:
-            return self.rank(row) > self.rank(earlier)
-        return self.rank(row)[0] > self.rank(earlier)[0] + self.min_delta
+        return len(values) - 1 - latest if values else 0

@@ -107,8 +107,8 @@ def picture(monkeypatch):
             [artist.get_path().get_extents().get_points() for artist in [*axes.patches, *axes.lines]]
         )
 
-    original = report.network._draw
-    monkeypatch.setattr(report.network, "_draw", draw)
+    original = report.diagram._draw
+    monkeypatch.setattr(report.diagram, "_draw", draw)
     return drawn
 
 
@@ -197,7 +197,7 @@ def test_a_network_that_cannot_be_drawn_is_refused_and_the_remedy_works(tmp_path
         with pytest.raises(TypeError, match="pass"):
             report.save_network(wrong, path)
     x = tg.Tensor(1.0, requires_grad=True)
-    for _ in range(report.network.LARGEST):
+    for _ in range(report.diagram.LARGEST):
         x = x + 1
     with pytest.raises(ValueError, match="draw a part of the network"):
         report.save_network(x, path)

@@ -37,6 +37,7 @@ from tensorgrad.training import (
 )
 from tensorgrad.training import checkpoint as checkpoint_module
 from tensorgrad.training.diagnosis import diagnose
+from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
 from tests.support import ROOT, blobs, damaged, heed_signals
 
@@ -163,8 +164,8 @@ def test_another_network_is_refused_and_left_alone(tmp_path):
 
 def test_early_stopping_ends_with_the_best_weights(tmp_path):
     model, _, history = train(tmp_path, epochs=50, patience=2)
-    best = max(history, key=lambda row: row.rank())
-    assert len(history) < 50 and history[-1].epoch - best.epoch == 2
+    best = Monitor().best(history)
+    assert len(history) < 50 and Monitor().stalled(history) == 2
     assert loop.evaluate(model, blobs(60, 1)) == (best.validation_loss, best.validation_accuracy)
 
 

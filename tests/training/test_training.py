@@ -556,11 +556,7 @@ def scan(history, measure, min_delta):
         gain = sign * getattr(row, measure)
         if (gain, -row.validation_loss) > (sign * getattr(best, measure), -best.validation_loss):
             best = row
-        if gain > sign * getattr(reference, measure) + min_delta or (
-            min_delta == 0
-            and gain == sign * getattr(reference, measure)
-            and row.validation_loss < reference.validation_loss
-        ):
+        if gain > sign * getattr(reference, measure) + min_delta:
             reference, waited = row, 0
         else:
             waited += 1
@@ -699,7 +695,7 @@ def test_labels_are_right_or_refused_with_a_remedy_that_works(case):
             assert optimiser.steps == 0
             labels = followed(str(error), labels)
     assert len({(int(label), int(given)) for label, given in zip(labels, CLASSES)}) == 3  # class for class
-    assert evaluate(model, (inputs, labels))[1] == max(history, key=Epoch.rank).validation_accuracy
+    assert evaluate(model, (inputs, labels))[1] == Monitor().best(history).validation_accuracy
 
 
 def test_numbers_to_be_predicted_and_missing_labels_are_told_from_classes():
@@ -738,7 +734,7 @@ def test_a_label_for_each_element_of_a_sequence_counts_as_one():
     model = nn.Dense(2, 2, rng)
     optimiser = tg.optim.Adam(model.parameters(), lr=0.1)
     history = fitted(model, (inputs, labels), (inputs, labels), optimiser, epochs=20)
-    best = max(history, key=Epoch.rank)
+    best = Monitor().best(history)
     assert 0.8 < best.accuracy <= 1 and evaluate(model, (inputs, labels))[1] == best.validation_accuracy
 
 
