@@ -32,7 +32,9 @@ def test_links_and_pictures_lead_somewhere(page):
 @every_page
 def test_every_block_of_python_is_an_example_that_runs(page):
     for block in blocks(page, "python"):
-        assert block.startswith(">>> ") and block.endswith("\n\n"), block  # pytest runs it; the blank line ends its output
+        assert block.startswith(">>> ") and block.endswith("\n\n"), (
+            block
+        )  # pytest runs it; the blank line ends its output
 
 
 @every_page
@@ -43,7 +45,9 @@ def test_modules_that_commands_name_exist(page):
 
 @every_page
 def test_paths_that_are_named_exist(page):
-    named = re.findall(r"`((?:tensorgrad|tests|models|experiments|benchmarks|tools|docs|\.ci|\.github)/[\w./-]*)`", page.read_text())
+    named = re.findall(
+        r"`((?:tensorgrad|tests|models|experiments|benchmarks|tools|docs|\.ci|\.github)/[\w./-]*)`", page.read_text()
+    )
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 

@@ -15,6 +15,7 @@ import models
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.compiler import kernels
+from tests.support import examples
 
 BACK_ENDS = [False, *([True] if kernels.numba() else [])]
 """Whether runs are kernels of numba's; the tests install it, so both back ends are tested."""
@@ -503,7 +504,7 @@ def interpreted(program, state, weight):
 
 @pytest.mark.parametrize("fast", BACK_ENDS)
 def test_random_programs(fast):
-    @settings(max_examples=40 if fast else 200, deadline=None, database=None)
+    @settings(max_examples=examples(40 if fast else 200), deadline=None, database=None)
     @given(programs())
     def check(program):
         size = program[0]

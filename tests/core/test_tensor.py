@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad.testing import check_op
+from tests.support import examples
 
 
 def leaf(*values, dtype=np.float64):
@@ -146,7 +147,7 @@ def run_program(program, values):
     return np.sum(values[-1] * values[len(values) // 2])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(programs())
 def test_any_graph_of_shared_values_has_the_numeric_gradient(program):
     rng = np.random.default_rng(0)

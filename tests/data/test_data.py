@@ -27,10 +27,10 @@ from tensorgrad.data import (
 )
 from tensorgrad.data import mnist as mnist_module
 from tensorgrad.data.reachable import reachable
-from tests.support import damaged, write_mnist
+from tests.support import damaged, examples, write_mnist
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     hnp.arrays(
         st.sampled_from([np.uint8, np.int8, np.int16, np.int32, np.float32, np.float64]),
@@ -45,7 +45,7 @@ def test_idx_round_trip(tmp_path_factory, array):
     np.testing.assert_array_equal(back, array)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_give_an_array_or_our_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("idx") / "a"
@@ -257,7 +257,7 @@ def test_batches_hold_every_example_once_and_the_last_is_kept():
         next(batches(inputs, labels, 0))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 20), st.integers(1, 25), st.none() | st.integers(0, 3))
 def test_batches_of_any_size(count, size, seed):
     inputs, labels = np.arange(count * 2).reshape(count, 2), np.arange(count)
@@ -305,7 +305,7 @@ def test_labels_that_cannot_be_split_are_refused(labels):
         stratified_split(labels, 0.5, np.random.default_rng(0))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=5), st.floats(0.01, 0.9))
 def test_stratified_split(counts, fraction):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))

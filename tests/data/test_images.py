@@ -18,7 +18,7 @@ from tensorgrad.data import Augmentation, DataError, draw_faces, load_image_fold
 from tensorgrad.data import augment as augment_module
 from tensorgrad.data import folders as folders_module
 from tensorgrad.data import simpsons as simpsons_module
-from tests.support import damaged
+from tests.support import damaged, examples
 
 
 def make_folders(root, classes=("a", "b"), count=3, size=28):
@@ -568,7 +568,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.tuples(SIDES, SIDES, SIDES) | st.tuples(SIDES, SIDES, SIDES, st.integers(0, 4)),
     st.sampled_from(["u1", "f2", "f4", ">f4", "f8", "i8", "?"]),

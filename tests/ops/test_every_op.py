@@ -5,11 +5,12 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad.testing import check_op
+from tests.support import examples
 
 
 @pytest.mark.parametrize("name", sorted(tg.OPS))
 def test_op(name):
-    check_op(tg.OPS[name], max_examples=100)
+    check_op(tg.OPS[name], max_examples=examples(100))
 
 
 # The checker itself must be able to fail.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad.testing import check_call
+from tests.support import examples
 
 rng = np.random.default_rng(0)
 V = rng.permutation(7) * 0.7 - 2.0
@@ -769,7 +770,7 @@ def run(program, w, v, in_place):
     return sum(((x * x * (i + 1)).sum() for i, x in enumerate([*last, *used])), tg.Tensor(0.0))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(INSTRUCTIONS, max_size=12))
 def test_programs_with_changes_in_place(program):
     data = [np.array([0.5, -0.3, 0.2]), np.array([0.1, 0.4, -0.6])]
@@ -1022,7 +1023,7 @@ def run_views(program, a, b):
     return total + sum(((x * x).sum() * (0.3 * i + 0.1) for i, x in enumerate(objects)), 0.0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(VIEW_PROGRAMS)
 def test_programs_of_views(program):
     a, b = np.linspace(-0.6, 0.7, 9).reshape(3, 3), np.linspace(0.9, -0.4, 9).reshape(3, 3)

@@ -25,7 +25,7 @@ from experiments.runner.report import write_report
 from tensorgrad import report
 from tensorgrad.data import Augmentation, Dataset, Standardisation
 from tensorgrad.training import Epoch
-from tests.support import ROOT, write_mnist
+from tests.support import ROOT, examples, write_mnist
 
 
 def drawn(path, least=0.01):
@@ -277,7 +277,7 @@ def test_any_name_can_be_in_a_report(tmp_path, start):
     assert is_harmless(report_of(tmp_path, names * 2, name="$".join(names), data="^".join(names)))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(st.lists(st.text(), min_size=12, max_size=12))
 def test_any_text_can_be_in_a_report(tmp_path_factory, texts):
     *classes, name, data = texts

@@ -39,7 +39,7 @@ from tensorgrad.training import checkpoint as checkpoint_module
 from tensorgrad.training.diagnosis import diagnose
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
-from tests.support import ROOT, blobs, damaged, heed_signals
+from tests.support import ROOT, blobs, damaged, examples, heed_signals
 
 
 def make(seed=0, lr=1e-2):
@@ -92,7 +92,7 @@ class StopAt:
         return signal.SIGINT if self.left <= 0 else None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_interrupted_at_any_steps_and_resumed_equals_never_interrupted(tmp_path_factory, stops):
     folder = tmp_path_factory.mktemp("run")
@@ -277,7 +277,7 @@ def test_round_trip_and_numpy_can_read_it(tmp_path):
         np.testing.assert_array_equal(stored["a/b.0"], arrays["a/b.0"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_a_file_changed_in_any_way_is_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "a.npz"
@@ -298,7 +298,7 @@ def test_a_file_changed_in_any_way_is_refused(tmp_path_factory, data):
         load_checkpoint(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=300))
 def test_any_other_file_is_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("foreign") / "a.npz"
@@ -356,7 +356,7 @@ def filled(kind, shape):
     return np.ndarray(shape, kind, buffer=bytearray(i % 256 for i in range(size)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(AWKWARD) | st.text(st.characters(), max_size=8),
