@@ -32,9 +32,8 @@ def test_links_and_pictures_lead_somewhere(page):
 @every_page
 def test_every_block_of_python_is_an_example_that_runs(page):
     for block in blocks(page, "python"):
-        assert block.startswith(">>> ") and block.endswith("\n\n"), (
-            block
-        )  # pytest runs it; the blank line ends its output
+        assert block.startswith(">>> "), block  # pytest runs it
+        assert block.endswith("\n\n"), block  # the blank line ends the output of the last statement
 
 
 @every_page
@@ -45,9 +44,8 @@ def test_modules_that_commands_name_exist(page):
 
 @every_page
 def test_paths_that_are_named_exist(page):
-    named = re.findall(
-        r"`((?:tensorgrad|tests|models|experiments|benchmarks|tools|docs|\.ci|\.github)/[\w./-]*)`", page.read_text()
-    )
+    folders = r"tensorgrad|tests|models|experiments|benchmarks|tools|docs|\.ci|\.github"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 

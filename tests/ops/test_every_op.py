@@ -8,6 +8,7 @@ from tensorgrad.testing import check_op
 from tests.support import examples
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("name", sorted(tg.OPS))
 def test_op(name):
     check_op(tg.OPS[name], max_examples=examples(100))
