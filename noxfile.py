@@ -17,9 +17,9 @@ OLDEST_NUMPY = {"3.13": "2.1.0"}
 """The first NumPy there is for a Python, where it isn't the 2.0.0 that the project asks for."""
 
 
-def pytest(session: nox.Session, *arguments: str) -> None:
-    """Run pytest in an environment with the extra `test`."""
-    session.install("-e", ".[test]")
+def pytest(session: nox.Session, *arguments: str, extras: str = "test") -> None:
+    """Run pytest in an environment with the project's extras."""
+    session.install("-e", f".[{extras}]")
     session.run("python", "-m", "pytest", *arguments, *session.posargs)
 
 
@@ -39,6 +39,12 @@ def quick(session: nox.Session) -> None:
 def deep(session: nox.Session) -> None:
     """What `test` leaves out: the long sweeps, and property tests with all their examples."""
     pytest(session, "-m", "deep or hypothesis", "--hypothesis-profile=deep")
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Values and gradients beside PyTorch's and JAX's, which `test` skips where they aren't installed."""
+    pytest(session, "-m", "parity", extras="test,parity")
 
 
 @nox.session
@@ -64,7 +70,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The speed beside other libraries: tables and pictures in runs/benchmark."""
-    session.install("-e", ".[experiments,fast]", "torch", "jax", "autograd", "mygrad")
+    session.install("-e", ".[experiments,fast,parity]", "autograd", "mygrad")
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
 
 

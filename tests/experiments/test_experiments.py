@@ -563,6 +563,7 @@ def test_where_the_time_of_a_step_goes():
     assert "made in ms" in printed and "matmul" in printed
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("experiment", ["mnist", "simpsons_rgb"])
 def test_losses_agree_with_pytorch_where_installed(tmp_path, experiment, monkeypatch, capsys):
     pytest.importorskip("torch")

@@ -602,6 +602,7 @@ def torch_functions():
     }
 
 
+@pytest.mark.parity
 def test_agreement_with_pytorch():
     torch, functions = torch_functions()
     rng = np.random.default_rng(1)

@@ -62,6 +62,7 @@ def test_adam_agrees_with_the_paper_over_1000_steps(lr):
         np.testing.assert_allclose(parameter.data, value, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parity
 def test_adam_agrees_with_pytorch_where_installed():
     torch = pytest.importorskip("torch")
     tensors = parameters()
@@ -353,6 +354,7 @@ def test_what_wraps_a_plateau_changes_nothing_after_the_warm_up(plateau, steps, 
     assert wrapped(0) == pytest.approx(plateau(0) / steps)
 
 
+@pytest.mark.parity
 def test_plateau_agrees_with_pytorch_where_installed():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
