@@ -503,6 +503,7 @@ def interpreted(program, state, weight):
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fast", BACK_ENDS)
 def test_random_programs(fast):
     @settings(max_examples=examples(40 if fast else 200), deadline=None, database=None)

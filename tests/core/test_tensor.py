@@ -158,6 +158,7 @@ def test_any_graph_of_shared_values_has_the_numeric_gradient(program):
 # Depth, memory, threads
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_ops():
     x = leaf(1.0)
     y = x
@@ -168,6 +169,7 @@ def test_a_chain_of_100_000_ops():
     del y
 
 
+@pytest.mark.slow
 def test_a_deep_graph_that_is_never_used_is_released_without_recursion():
     y = leaf(1.0)
     for _ in range(200_000):
@@ -190,6 +192,7 @@ def test_no_reference_cycles():
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_memory_is_flat_with_the_collector_off(create_graph):
     x = tg.Tensor(np.ones(1000), requires_grad=True)
@@ -978,6 +981,7 @@ def test_a_view_of_a_constant_that_a_compiled_step_changes():
     assert w.grad.tolist() == [16, 1]
 
 
+@pytest.mark.slow
 def test_views_of_views_by_the_thousand():
     x = tg.Tensor(np.arange(5000.0))
     rest = x

@@ -153,6 +153,7 @@ def test_a_bomb_is_not_unpacked_beyond_its_header(tmp_path, start):
     assert peak_of(read) < 2_000_000
 
 
+@pytest.mark.slow
 def test_reading_takes_the_memory_of_the_array(tmp_path):
     """Also of another byte order, and without a second copy."""
     array = np.arange(10**6, dtype=np.float64)
@@ -171,6 +172,7 @@ def test_what_is_no_idx_file_at_all_is_named(tmp_path):
             read_idx(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [True, False])
 def test_damage_gives_an_array_or_our_error_in_bounded_memory(tmp_path, packed):
     path = tmp_path / "a"
@@ -324,6 +326,7 @@ def test_a_class_of_one_cannot_be_split():
 # Without files: OpenML where it answers, else the bundled digits
 
 
+@pytest.mark.slow
 def test_bundled_digits_are_used_loudly_without_network(monkeypatch, tmp_path):
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     monkeypatch.setattr(mnist_module, "OPENML", "http://127.0.0.1:9/refused")
@@ -353,6 +356,7 @@ def test_a_name_look_up_that_hangs_is_given_up_in_time(monkeypatch):
     assert time.perf_counter() - started < 2
 
 
+@pytest.mark.slow
 def test_openml_is_used_where_it_answers(monkeypatch, tmp_path):
     import sklearn.datasets
 

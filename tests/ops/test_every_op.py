@@ -8,6 +8,7 @@ from tensorgrad.testing import check_op
 from tests.support import examples
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("name", sorted(tg.OPS))
 def test_op(name):
@@ -26,6 +27,7 @@ WRONG_RULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", WRONG_RULES)
 def test_the_checker_fails_on(mistake):
     op = tg.declare(
@@ -48,6 +50,7 @@ def test_the_checker_fails_on(mistake):
         del tg.OPS["mistaken"]
 
 
+@pytest.mark.slow
 def test_the_checker_fails_on_a_result_that_is_no_longer_float32():
     op = tg.declare("mistaken", lambda x: x * np.float64(2), lambda g, out, x: 2 * g, sample=tg.samples.unary())
     try:
@@ -57,6 +60,7 @@ def test_the_checker_fails_on_a_result_that_is_no_longer_float32():
         del tg.OPS["mistaken"]
 
 
+@pytest.mark.slow
 def test_the_checker_fails_on_missing_un_broadcast():
     op = tg.declare(
         "mistaken",
@@ -73,6 +77,7 @@ def test_the_checker_fails_on_missing_un_broadcast():
         del tg.OPS["mistaken"]
 
 
+@pytest.mark.slow
 def test_the_checker_fails_on_a_wrong_value_and_on_changed_operands():
     def spoil(x):
         x[...] = 0

@@ -694,6 +694,7 @@ def test_changes_in_place_make_no_reference_cycle():
         gc.enable()
 
 
+@pytest.mark.slow
 def test_many_changes_in_place():
     w, _ = weights()
     x = w * 1
@@ -1039,6 +1040,7 @@ def test_programs_of_views(program):
         np.testing.assert_allclose((g.data * direction).sum(), slope, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_items_are_changed_in_place_wherever_the_tensor_is():
     def change(x):
         holder, listed, i = SimpleNamespace(x=x), {"x": x}, 1

@@ -80,6 +80,7 @@ def test_what_a_confusion_matrix_refuses(labels, predicted, error, words):
         assert report.confusion_matrix(np.asarray(labels), np.asarray(predicted).argmax(axis=1), 3).sum() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
 def test_every_picture_is_drawn(tmp_path, shape):
     rng = np.random.default_rng(0)
@@ -143,6 +144,7 @@ def test_leaves_without_a_name_are_parameters_or_constants(tmp_path, picture):
     assert picture["texts"].count("parameter") == 1 and picture["texts"].count("constant") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 4, 30])
 def test_every_line_and_box_is_inside_the_picture_and_leaves_are_drawn_once(tmp_path, picture, steps):
     loss, leaves = recurrent(steps)
@@ -159,6 +161,7 @@ def test_parameters_that_are_gone_are_drawn_once_too(tmp_path, picture):
     assert picture["texts"].count("parameter") == 4
 
 
+@pytest.mark.slow
 def test_several_results_are_drawn_together_and_long_chains_in_columns(tmp_path, picture):
     x = tg.Tensor(1.0, requires_grad=True)
     hidden = np.exp(x)
@@ -271,12 +274,14 @@ def is_harmless(page):
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, len(NASTY), 9))
 def test_any_name_can_be_in_a_report(tmp_path, start):
     names = NASTY[start : start + 9]
     assert is_harmless(report_of(tmp_path, names * 2, name="$".join(names), data="^".join(names)))
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(5), deadline=None)
 @given(st.lists(st.text(), min_size=12, max_size=12))
 def test_any_text_can_be_in_a_report(tmp_path_factory, texts):
@@ -293,6 +298,7 @@ def test_printable_text_is_printable_and_short(text, longest):
     shown.encode("utf-8")
 
 
+@pytest.mark.slow
 def test_dollars_and_underscores_are_drawn_as_they_stand(tmp_path):
     histories = {f"_{name}": [{"epoch": 1, "validation_loss": 1.0, "validation_accuracy": 0.5}] for name in NASTY}
     report.save_comparison(histories, tmp_path / "compare.png")
@@ -307,6 +313,7 @@ def command_in(page):
     return html.unescape(re.search(r"To repeat the run</h2><pre>(.*?)</pre>", page, re.DOTALL)[1])
 
 
+@pytest.mark.slow
 def test_the_command_repeats_the_run_wherever_its_folder_is(tmp_path):
     out = tmp_path / "a run's $HOME"
     data = write_mnist(tmp_path / "my data", count=60)
@@ -326,6 +333,7 @@ def test_the_command_repeats_the_run_wherever_its_folder_is(tmp_path):
     assert one["settings"] == other["settings"] and one["test_loss"] == other["test_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
 @pytest.mark.parametrize(
     "name", ["plain", "a b", "it's", "$x`y`", "-dash", "new\nline", "\udcff\udcfe0", "\x1b[31m'\\", "*?"]
@@ -350,6 +358,7 @@ CHROMIUM = next(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_the_screen_in_a_browser(tmp_path, width):

@@ -92,6 +92,7 @@ class StopAt:
         return signal.SIGINT if self.left <= 0 else None
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_interrupted_at_any_steps_and_resumed_equals_never_interrupted(tmp_path_factory, stops):
@@ -645,6 +646,7 @@ def test_weights_that_do_not_fit_leave_the_network_alone(tmp_path, kind):
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["\x1b[31m\n"], [f"layer {i}" for i in range(5000)], ["\x1b" * 3000]])
 def test_names_from_a_file_are_escaped_and_not_listed_without_end(tmp_path, names):
     model, optimiser, rng = make()
@@ -672,6 +674,7 @@ def test_anything_given_as_weights_is_named(tmp_path):
         load_weights(model, "a\0b")
 
 
+@pytest.mark.slow
 def test_bytes_flipped_cut_and_spliced_below_the_digest_are_errors_or_right(tmp_path):
     """The digest is made anew each time, so that everything behind it sees the damage."""
     arrays = example(tmp_path / "a.npz")
@@ -753,6 +756,7 @@ def run_script(folder, epochs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_saves_and_exits(tmp_path, number, code):
     with run_script(tmp_path, 100_000) as process:
@@ -764,6 +768,7 @@ def test_the_first_signal_saves_and_exits(tmp_path, number, code):
     load_checkpoint(tmp_path / LAST)
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once(tmp_path):
     with run_script(tmp_path, 100_000) as process:
         process.stdout.readline()
@@ -778,6 +783,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
         load_checkpoint(tmp_path / LAST)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed_equals_never_killed(tmp_path):
     epochs = 150
     with run_script(tmp_path / "straight", epochs) as process:

@@ -305,6 +305,7 @@ def compiles(monkeypatch, model, **options):
     return bool(found)
 
 
+@pytest.mark.slow
 def test_networks_of_the_library_are_compiled_and_others_when_asked_for(monkeypatch):
     for make in (models.mnist, models.simpsons):
         assert compiles(monkeypatch, make(np.random.default_rng(0)))
