@@ -33,14 +33,14 @@ from .ops.activations import (
     softplus,
     softsign,
 )
+from .ops.concatenation import array
 from .ops.convolution import conv, conv_transpose
 from .ops.dropout import dropout
 from .ops.embedding import embedding
 from .ops.flatten import flatten
-from .ops.joining import array
 from .ops.losses import softmax_cross_entropy
 from .ops.normalisation import batch_norm, layer_norm
-from .ops.pooling import average_pool, max_pool
+from .ops.pooling import avg_pool, max_pool
 from .ops.reductions import logsumexp
 from .testing import GradientError, gradcheck
 
@@ -57,7 +57,7 @@ __all__ = [
     "Op",
     "Tensor",
     "array",
-    "average_pool",
+    "avg_pool",
     "batch_norm",
     "checkpoint",
     "compile",

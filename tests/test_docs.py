@@ -49,8 +49,8 @@ def test_paths_that_are_named_exist(page):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_the_layout_names_every_folder():
-    text = (ROOT / "docs" / "layout.md").read_text()
+def test_the_page_on_the_architecture_names_every_package():
+    text = (ROOT / "docs" / "architecture.md").read_text()
     packages = [path.parent for path in ROOT.glob("*/__init__.py")]
     packages += [path.parent for path in ROOT.glob("tensorgrad/*/__init__.py")]
     paths = [package.relative_to(ROOT).as_posix() for package in packages if package != ROOT / "tensorgrad"]

@@ -33,6 +33,7 @@ def test_what_is_named_instead_works(package, name, tmp_path):
         "np": np,
         "x": tg.Tensor(np.arange(1.0, 10).reshape(3, 3), requires_grad=True),
         "array": np.ones((3, 2), np.float32),
+        "images": np.ones((1, 3, 4, 4)),
         "indices": np.zeros((3, 1), int),
         "labels": np.array([0, 2, 1]),
         "rng": np.random.default_rng(0),

@@ -19,3 +19,11 @@ def test_no_file_of_tests_imports_another(path):
     imported = re.findall(r"^ *(?:from|import) (tests\.\S+|\.\S*)", path.read_text(), re.MULTILINE)
     itself = ".".join(path.relative_to(ROOT).with_suffix("").parts)  # by scripts that a test runs
     assert set(imported) <= {"tests.support", itself}
+
+
+def test_the_files_that_the_architecture_names_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    names = re.findall(r"[\w/]+\.(?:py|md)\b|(?:tensorgrad|models|experiments)/[\w/]*", text)
+    known = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tensorgrad").rglob("*.*")]
+    missing = {name for name in names if not (ROOT / name).exists() and not any(k.endswith("/" + name) for k in known)}
+    assert len(names) > 40 and not missing

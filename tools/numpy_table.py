@@ -1,4 +1,4 @@
-"""The table of NumPy's functions: python -m tools.numpy_table writes tensorgrad/ops/README.md."""
+"""The table of NumPy's functions: python -m tools.numpy_table writes tensorgrad/ops/numpy_functions.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorgrad as tg
 from tensorgrad._atomic import replacing
 from tensorgrad.core import status
 
-FILE = Path(tg.__file__).parent / "ops" / "README.md"
+FILE = Path(tg.__file__).parent / "ops" / "numpy_functions.md"
 MODULES = (np, np.linalg, np.fft)
 DISPATCHED = (np.ufunc, type(np.sum))
 """The kinds of functions that ask their arguments what to do; all others do not know of Tensors."""

@@ -33,7 +33,7 @@ from experiments.runner.report import write_report
 from tensorgrad._optional import require
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.nn import Module
-from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
+from tensorgrad.optim import Adam, ReduceLROnPlateau, cosine_decay, inverse_time_decay, step_decay, warmup
 from tensorgrad.training import (
     LAST,
     DivergenceWarning,
@@ -179,10 +179,10 @@ def _schedule(options: argparse.Namespace, steps: int) -> Any:
         "cosine": cosine_decay(options.lr, steps),
         "inverse": inverse_time_decay(options.lr, options.decay),
         "step": step_decay(options.lr, every=max(1, -(-steps // 3))),
-        "plateau": Plateau(options.lr),
+        "plateau": ReduceLROnPlateau(options.lr),
         "constant": lambda step: options.lr,
     }[options.schedule]
-    return warm_up(schedule, options.warm_up) if options.warm_up else schedule
+    return warmup(schedule, options.warm_up) if options.warm_up else schedule
 
 
 def _announce(this: Run) -> None:

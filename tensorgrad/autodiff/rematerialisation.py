@@ -127,7 +127,7 @@ def _checkpointed(f: Function, arguments: Any) -> Any:
 
 def _operation(gradients: Function) -> Op:
     """An op outside the registry, known to its records only."""
-    return Op("checkpoint", lambda *operands: operands, (gradients,), lambda draw: ((), {}), "", False, None, False)
+    return Op("checkpoint", lambda *operands: operands, (gradients,), lambda draw: ((), {}))
 
 
 def _refuse_kept(g: Any, out: Any, *operands: Any) -> Any:

@@ -32,15 +32,16 @@ from numpy import ndarray
 from .._pytree import leaves, mapped
 from ..core import OPS, Tensor, backward_pass, beside, describe
 from ..core.context import Watcher, _recording, recorded
+from ..core.conversions import ConversionError
 from ..core.node import clock
-from ..core.tensor import ConversionError, history
-from ..rows import Rows
+from ..core.tensor import history
+from .batched import BatchedArray
 from .gradients import swept
 
 Function = Callable[..., Any]
 
 ROWS_AT_ONCE = 128
-"""Rows of a Jacobian in one sweep, which takes the memory of as many gradients."""
+"""Rows of a Jacobian in one backward pass, which takes the memory of as many gradients."""
 
 # ------------------------------------------------------------------------------------------- one call of f
 
@@ -297,7 +298,7 @@ def _pulled(
     if create_graph or not _goes_by_rows(output) or np.all(seed.data if isinstance(seed, Tensor) else seed):
         return swept(output, variables, seed, create_graph, retain_graph)
     found = swept(output, variables, seed, create_graph, retain_graph=True)
-    if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which Rows keep at 0
+    if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which a BatchedArray keeps at 0
         row = _stack(output, variables, np.expand_dims(seed.data if isinstance(seed, Tensor) else seed, 0))
         blocks = next(_blocks(row, [Tensor(np.zeros(1))], variables))
         return [block.reshape(variable.shape) for block, variable in zip(blocks, variables)]
@@ -685,11 +686,11 @@ def _gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> A
 def _stack(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
     """Several rows of gradients from one backward pass."""
     nodes = [history(tensor) for tensor in wanted]
-    found = dict(backward_pass(history(output), Rows(seeds), set(nodes), retain_graph=True))
+    found = dict(backward_pass(history(output), BatchedArray(seeds), set(nodes), retain_graph=True))
     parts = []
     for tensor, node in zip(wanted, nodes):
         part = found.get(node)
-        stack = part.stack if isinstance(part, Rows) else np.zeros((len(seeds), tensor.size), tensor.dtype)
+        stack = part.stack if isinstance(part, BatchedArray) else np.zeros((len(seeds), tensor.size), tensor.dtype)
         parts.append(stack.reshape(len(seeds), tensor.size))
     return np.concatenate(parts, axis=1)
 

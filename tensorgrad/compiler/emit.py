@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.arrays import OWNED
 from ..core.node import clock
-from ..ops.operands import FEW
+from ..ops.reductions import FEW
 from . import reductions
 from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported

@@ -1,18 +1,17 @@
 """The engine, a file an idea: whether ops are recorded, nodes, the backward pass, ops, Tensors and their changes."""
 
-from .arrays import describe
+from .arrays import as_data, describe
 from .backward import backward_pass, sum_to_shape
 from .inplace import plain_index
 from .op import Op, declare
-from .registry import NUMPY, OPS, accept_complex, implements, refuse, refuses, status
-from .tensor import Tensor, as_data, beside, seed_for
+from .registry import NUMPY, OPS, implements, refuse, refuses, status
+from .tensor import Tensor, beside, seed_for
 
 __all__ = [
     "NUMPY",
     "OPS",
     "Op",
     "Tensor",
-    "accept_complex",
     "as_data",
     "backward_pass",
     "beside",

@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import inspect
 from functools import wraps
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, overload
 
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, as_operand, describe, unchanging
+from .arrays import OWNED, RESULT, SHARED, Array, as_data, as_operand, describe, unchanging
 from .context import _capture, _recording
 from .inplace import View, view_of
 from .node import Node, Source, UnrecordedView, clock
-from .registry import NUMPY, OPS, refuse, refuse_complex
-from .tensor import Tensor, as_data
+from .registry import refuse_complex, registered
+from .tensor import Tensor
 
 Rule = Optional[Callable[..., Any]]
 
@@ -52,23 +52,55 @@ class Op:
         forward: Callable[..., Any],
         rules: tuple[Rule, ...],
         sample: Callable[..., Any],
-        expects: str,
-        broadcasts: bool,
-        numpy: Callable[..., Any] | None,
-        opaque: bool,
+        numpy: Callable[..., Any] | None = None,
+        broadcasts: bool | None = None,
+        expects: str | None = None,
+        opaque: bool = False,
+        complex_rules: str | None = None,
         accumulate: Callable[..., None] | None = None,
     ) -> None:
+        if numpy is None and isinstance(forward, np.ufunc):
+            numpy = forward
+        if broadcasts is None:
+            broadcasts = isinstance(forward, np.ufunc) and forward.signature is None
+        if expects is None:
+            expects = "operands whose shapes broadcast together" if broadcasts else "operands of fitting shapes"
         self.name, self.forward, self.rules, self.sample = name, forward, rules, sample
-        self.accumulate = accumulate
-        self.expects, self.broadcasts, self.numpy, self.opaque = expects, broadcasts, numpy, opaque
+        self.numpy, self.broadcasts, self.expects = numpy, broadcasts, expects
+        self.opaque, self.accumulate = opaque, accumulate
         self.arity, self.settings = _signature(forward)
         self.required = [name for name, default in self.settings.items() if default is inspect.Parameter.empty]
         self.differentiable = any(rule is not None for rule in rules)
-        self.on_complex: Op | None = None  # what is recorded where the result is complex; None: refused
+        if not callable(sample):
+            raise TypeError(f"declare: the sample of {name!r} is not a function that draws operands")
+        if len(rules) != (1 if self.arity is None else self.arity):
+            raise ValueError(
+                f"declare: {name!r} has {self.arity or 'any number of'} operand(s) but {len(rules)} rule(s)"
+            )
+        self.on_complex = self._on_complex(complex_rules)
+
+    def _on_complex(self, complex_rules: str | None) -> Op | None:
+        """The op that is recorded where the result is complex; None: complex operands are refused."""
+        if complex_rules is None:
+            return None
+        if complex_rules == "direct":
+            return self
+        if complex_rules != "holomorphic":
+            raise ValueError(
+                f"declare: {self.name!r}: complex_rules must be 'direct', 'holomorphic' or None, got {complex_rules!r}"
+            )
+        on_complex = copy.copy(self)
+        on_complex.on_complex = on_complex
+        on_complex.rules = tuple(_conjugated(rule) for rule in self.rules)
+        return on_complex
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    @overload
+    def __call__(self, first: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
+    @overload
+    def __call__(self, *operands: Any, **settings: Any) -> Any: ...
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         arrays: list[Any] = []
         parents: list[Node | None] = []
@@ -111,7 +143,7 @@ class Op:
         if type(data) is ndarray:
             base = data.base
         else:
-            data = np.asarray(data) if isinstance(data, np.generic) else as_data(data)
+            data = self._as_result(data)
             base = getattr(data, "base", None)
         out = _new_tensor(Tensor)
         out._array = data
@@ -141,21 +173,22 @@ class Op:
             out._node = _start(out._view) if capture is None else Source()
         return out
 
+    def _as_result(self, data: Any) -> Array:
+        """What a forward function gave, if that is no array of NumPy's."""
+        if isinstance(data, np.generic):
+            return np.asarray(data)
+        if isinstance(data, Tensor):
+            raise TypeError(
+                f"{self.name}: its forward function gave a Tensor; it is called with arrays, and returns one"
+            )
+        return as_data(data)
+
     def _unchanging(self, operands: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
         """The arrays for a history: of those that somebody may write into before the backward pass, copies."""
         return [
             array if type(operand) is Tensor and operand._memory is not SHARED else unchanging(array)
             for operand, array in zip(operands, arrays)
         ]
-
-    def accept_complex(self, rules: str) -> None:
-        """Let operands be complex; see ``complex_rules`` of :func:`declare`."""
-        if rules not in ("direct", "holomorphic"):
-            raise ValueError(f"{self.name}: complex_rules must be 'direct', 'holomorphic' or None, got {rules!r}")
-        self.on_complex = self
-        if rules == "holomorphic":
-            self.on_complex = copy.copy(self)
-            self.on_complex.rules = tuple(_conjugated(rule) for rule in self.rules)
 
     def _checked(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
         if self.arity is not None and len(operands) != self.arity:
@@ -199,79 +232,38 @@ def declare(
     name
         Unique name, used in messages.
     forward
-        A NumPy ufunc, or a function of arrays: positional parameters are the operands, keyword-only parameters
-        with defaults the settings. ``*arrays`` takes any number of operands, with a single rule for all of them.
+        A NumPy ufunc, or a function of arrays: positional parameters are the operands (``*arrays``: any number),
+        keyword-only ones the settings.
     rules
-        ``rule(g, out, *operands, **settings)`` for each operand: the gradient of the loss with respect to the
-        operand, given ``g``, that with respect to the result ``out``. Written in NumPy, so that it works on arrays
-        and on Tensors; never in place. ``None``: not differentiable in this operand. The rule of an op of any
-        number of operands returns a sequence, one gradient for each.
+        ``rule(g, out, *operands, **settings)`` for each operand: from ``g``, the gradient of the loss with respect to
+        the result ``out``, that with respect to the operand; None: not differentiable in it. Written in NumPy for
+        arrays and Tensors, never in place. Of ``*arrays`` a single rule gives a sequence of all gradients.
     sample
-        ``sample(draw)`` returns ``(operands, settings)`` drawn with :mod:`tensorgrad.samples`; the property tests
-        check every op on its samples, so an op without one cannot be declared.
+        ``sample(draw)`` returns valid ``(operands, settings)``, drawn with :mod:`tensorgrad.samples`.
     numpy
         The NumPy function that this op stands in for on Tensors. A ufunc used as ``forward`` is its own.
     broadcasts
-        Whether operands broadcast; if so the engine sums each gradient back to its operand's shape.
-        Default: True for elementwise ufuncs.
+        Whether operands broadcast, so that gradients are summed back; default: for elementwise ufuncs.
     expects
         What valid operands are, for the error message.
     opaque
-        Whether ``forward`` works on real arrays only, say because it writes into one: a compiled step then calls it as
-        it is, instead of looking at the NumPy functions inside.
+        Whether ``forward`` works on real arrays only; a compiled step calls it as it is.
     complex_rules
-        Which rules hold where operands are complex. ``"direct"``: these, for a gradient dL/dRe(z) + i dL/dIm(z), as for
-        linear functions with real coefficients. ``"holomorphic"``: these are the formulas of a holomorphic function,
-        g f'(z), and the engine makes g conj(f'(z)) of them. None: complex operands are refused.
+        Which rules hold on complex operands. ``"direct"``: these, for a gradient dL/dRe(z) + i dL/dIm(z), as of linear
+        functions. ``"holomorphic"``: these multiply by f'(z), which the engine conjugates. None: they are refused.
     accumulate
-        For an op of one operand that reads a part of it: ``accumulate(total, g, **settings)`` adds what the rule would
-        give to an array, in place. Many small parts of a large operand then cost as much as they hold.
-
-    Returns
-    -------
-    Op
-        Callable on arrays and Tensors.
-
-    Raises
-    ------
-    ValueError
-        If the name is taken or the number of rules does not match the operands.
+        For a single operand read in part: ``accumulate(total, g, **settings)`` adds what the rule gives, in place.
 
     Examples
     --------
-    >>> import numpy as np, tensorgrad as tg
-    >>> from tensorgrad import samples
-    >>> cube = tg.declare("cube", lambda x: x * x * x, lambda g, out, x: 3 * g * x * x, sample=samples.unary())
-    >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
-    >>> cube(x).sum().backward()
-    >>> x.grad
-    array([ 3., 12.])
+    >>> import tensorgrad as tg
+    >>> cube = tg.declare("cube", lambda x: x**3, lambda g, out, x: 3 * g * x**2, sample=tg.samples.unary())
+    >>> cube(tg.Tensor([1.0, 2.0]))
+    Tensor([1., 8.])
     >>> del tg.OPS["cube"]
     """
-    elementwise = isinstance(forward, np.ufunc) and forward.signature is None
-    if numpy is None and isinstance(forward, np.ufunc):
-        numpy = forward
-    if broadcasts is None:
-        broadcasts = elementwise
-    if expects is None:
-        expects = "operands whose shapes broadcast together" if broadcasts else "operands of fitting shapes"
-    if name in OPS:
-        raise ValueError(
-            f"declare: an op named {name!r} exists already; choose another name, or first del tensorgrad.OPS[{name!r}]"
-        )
-    if not callable(sample):
-        raise TypeError(f"declare: the sample of {name!r} is not a function that draws operands")
-    op = Op(name, forward, rules, sample, expects, broadcasts, numpy, opaque, accumulate)
-    if len(rules) != (1 if op.arity is None else op.arity):
-        raise ValueError(f"declare: {name!r} has {op.arity or 'any number of'} operand(s) but {len(rules)} rule(s)")
-    if complex_rules is not None:
-        op.accept_complex(complex_rules)
-    OPS[name] = op
-    if isinstance(numpy, np.ufunc):
-        NUMPY[numpy] = op
-    elif numpy is not None:
-        NUMPY[numpy] = _numpy_call(op, numpy)
-    return op
+    op = Op(name, forward, rules, sample, numpy, broadcasts, expects, opaque, complex_rules, accumulate)
+    return registered(op)
 
 
 def _conjugated(rule: Rule) -> Rule:
@@ -296,24 +288,6 @@ def _signature(forward: Callable[..., Any]) -> tuple[int | None, dict[str, Any]]
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None, settings
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters), settings
-
-
-def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adapt NumPy's parameters to the op's operands and settings; what the op does not handle is refused."""
-    parameters = list(inspect.signature(function).parameters.values())
-    names = [p.name for p in parameters]
-    defaults = {p.name: p.default for p in parameters}
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(names, args), **kwargs)
-        operands = [given.pop(name) for name in names[: op.arity]]
-        for name in [name for name in given if name not in op.settings]:
-            value = given.pop(name)
-            refuse(f"np.{op.name}", **{name: None if value is defaults[name] else value})
-        return op(*operands, **given)
-
-    call.op = op  # type: ignore[attr-defined]
-    return call
 
 
 def _start(view: View | None) -> Node | None:

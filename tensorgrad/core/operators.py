@@ -17,16 +17,14 @@ def _unary(name: str) -> Callable[[Tensor], Tensor]:
     """The operator that applies the op ``name``, looked up in the registry when called."""
 
     def operator(self: Tensor) -> Tensor:
-        result: Tensor = OPS[name](self)
-        return result
+        return OPS[name](self)
 
     return operator
 
 
 def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
     def operator(self: Tensor, other: Any) -> Tensor:
-        result: Tensor = OPS[name](self, other)
-        return result
+        return OPS[name](self, other)
 
     return operator
 

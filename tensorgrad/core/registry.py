@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
@@ -30,6 +31,39 @@ _UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "subok":
 """What ufuncs take their keywords to be; those who give them so change nothing."""
 
 
+def registered(op: Op) -> Op:
+    """The op itself, now in the tables by its name and by the NumPy function that it stands in for."""
+    if op.name in OPS:
+        raise ValueError(
+            f"declare: an op named {op.name!r} exists already; choose another name, "
+            f"or first del tensorgrad.OPS[{op.name!r}]"
+        )
+    OPS[op.name] = op
+    if isinstance(op.numpy, np.ufunc):
+        NUMPY[op.numpy] = op
+    elif op.numpy is not None:
+        NUMPY[op.numpy] = _numpy_call(op, op.numpy)
+    return op
+
+
+def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adapt NumPy's parameters to the op's operands and settings; what the op does not handle is refused."""
+    parameters = list(inspect.signature(function).parameters.values())
+    names = [p.name for p in parameters]
+    defaults = {p.name: p.default for p in parameters}
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(names, args), **kwargs)
+        operands = [given.pop(name) for name in names[: op.arity]]
+        for name in [name for name in given if name not in op.settings]:
+            value = given.pop(name)
+            refuse(f"np.{op.name}", **{name: None if value is defaults[name] else value})
+        return op(*operands, **given)
+
+    call.op = op  # type: ignore[attr-defined]
+    return call
+
+
 def implements(function: Callable[..., Any], differentiable: bool = True, on_complex: bool = False) -> Callable[[F], F]:
     """Register a composition of ops, with NumPy's own parameters, as what ``function`` does to Tensors.
 
@@ -43,11 +77,6 @@ def implements(function: Callable[..., Any], differentiable: bool = True, on_com
         return composition
 
     return register
-
-
-def accept_complex(function: Callable[..., Any]) -> None:
-    """Let what stands in for a NumPy function, registered with :func:`implements`, be called with complex arguments."""
-    NUMPY[function] = getattr(NUMPY[function], "of_reals", NUMPY[function])
 
 
 def _of_reals(function: Callable[..., Any], composition: F) -> F:

@@ -15,9 +15,10 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, Array, as_operand, describe
+from .arrays import OWNED, RESULT, SHARED, Array, as_data, describe
 from .backward import backward_pass
 from .context import _capture, no_grad
+from .conversions import Conversions
 from .inplace import InPlace, View, plain_index
 from .node import Node, Source, clock
 from .operators import Operators
@@ -30,11 +31,7 @@ _adding_up = threading.Lock()
 _stand_ins: WeakKeyDictionary[Node, ref[Tensor]] = WeakKeyDictionary()
 
 
-class ConversionError(TypeError):
-    """A Tensor that requires gradients where an array or a number is needed, which cannot carry them."""
-
-
-class Tensor(Operators, InPlace):
+class Tensor(Operators, InPlace, Conversions):
     """An array that remembers how it was computed.
 
     Parameters
@@ -77,6 +74,10 @@ class Tensor(Operators, InPlace):
     _view: View | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        if isinstance(data, Tensor):
+            raise TypeError(
+                "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
+            )
         array = as_data(data)
         array = array if dtype is None else array.astype(dtype, copy=False)
         self._array = array if isinstance(data, (list, tuple, int, float, complex)) else array.copy()
@@ -249,16 +250,6 @@ class Tensor(Operators, InPlace):
         """The array itself, shared with the tensor; nothing done to it is recorded. See :attr:`data`."""
         return self.data
 
-    def item(self) -> Any:
-        """The only element as a Python number. Raises ValueError if there is not exactly one."""
-        if self._array.size != 1:
-            raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
-        return self._read().item()
-
-    def _read(self) -> Array:
-        """The array as numbers are taken from it: not to be written into, and not in a captured step."""
-        return self.data if _capture.get() is not None else self._current()
-
     def zero_grad(self) -> None:
         """Forget the collected gradient: ``grad`` is None again."""
         self.grad = None
@@ -279,42 +270,6 @@ class Tensor(Operators, InPlace):
         if self.ndim == 0:
             raise TypeError("iteration: a 0-d tensor has no elements to iterate over; use tensor.item()")
         return (self[i] for i in range(len(self)))
-
-    def __bool__(self) -> bool:
-        if self._array.size != 1:
-            raise ValueError(
-                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use np.where to choose by element, "
-                "or np.any / np.all to reduce"
-            )
-        return bool(self._read().reshape(()))
-
-    def __float__(self) -> float:
-        return float(self._only_without_gradient("float").item())
-
-    def __complex__(self) -> complex:
-        return complex(self._only_without_gradient("complex").item())
-
-    def __int__(self) -> int:
-        return int(self._only_without_gradient("int").item())
-
-    def __index__(self) -> int:
-        return self._only_without_gradient("index").__index__()  # type: ignore[no-any-return]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        array = self._only_without_gradient("np.asarray")
-        if _capture.get() is None and copy is None and (dtype is None or dtype == array.dtype):
-            return self.data
-        return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
-
-    def _only_without_gradient(self, conversion: str) -> Array:
-        if self._requires_grad and _capture.get() is None:  # a capture says it in its own way
-            raise ConversionError(
-                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
-                "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
-                "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
-                "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
-            )
-        return self._read()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
@@ -381,10 +336,6 @@ class Tensor(Operators, InPlace):
         result: Tensor = OPS["getitem"](self, index=plain_index(index))
         return result
 
-    def tolist(self) -> Any:
-        """The data as nested lists of Python numbers; not of a tensor that requires gradients."""
-        return self._only_without_gradient("tolist").tolist()
-
 
 def history(tensor: Tensor) -> Node:
     """The node of a tensor that requires gradients, or an error."""
@@ -431,19 +382,6 @@ def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
     return tensor
 
 
-def as_data(value: Any) -> Array:
-    """``value`` as a numeric array: arrays of any library unchanged, anything else through ``np.asarray``."""
-    if isinstance(value, Tensor):
-        raise TypeError(
-            "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
-        )
-    if isinstance(value, np.generic) or not hasattr(value := as_operand(value), "dtype"):
-        value = np.asarray(value)
-    if value.dtype.kind not in "fiubc":
-        raise TypeError(f"Tensor: data must be numbers (float, integer, bool or complex), got dtype {value.dtype}")
-    return value if getattr(value.dtype, "isnative", True) else value.astype(value.dtype.newbyteorder("="))
-
-
 def beside(array: Any, x: Any) -> Array:
     """A NumPy array that was made anew, as an array of the library that ``x`` belongs to."""
     x = x.data if isinstance(x, Tensor) else x
@@ -472,16 +410,3 @@ def seed_for(output: Tensor, gradient: Any) -> Array:
     if gradient.dtype.kind == "c" != output.dtype.kind:
         raise TypeError(f"backward: gradient= is {gradient.dtype}, the output {output.dtype}; pass a real gradient")
     return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
-
-
-def _keep_freed_memory() -> None:
-    """Make the C library keep freed arrays of up to 32 MB for the next step.
-
-    glibc hands a large block back to the system when it is freed, and each step pays for the same pages again, until a
-    block as large has been freed once. Measured: a step on 784-512-10 takes 1.8 ms instead of 4.3, on
-    2352-2048-512-10 26 instead of 33. The block is never written to, so it costs nothing.
-    """
-    np.empty(2**25 - 2**13, np.uint8)
-
-
-_keep_freed_memory()

@@ -25,22 +25,22 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """``x`` where it is positive, ``slope * x`` elsewhere; see :func:`tensorgrad.leaky_relu`.
+    """``x`` where it is positive, ``negative_slope * x`` elsewhere; see :func:`tensorgrad.leaky_relu`.
 
     >>> import tensorgrad as tg
     >>> tg.nn.LeakyReLU(0.1)(tg.Tensor([-1.0, 2.0]))
     Tensor([-0.1,  2. ])
     """
 
-    def __init__(self, slope: float = 0.01) -> None:
-        self.slope = slope
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
 
     def forward(self, x: Any) -> Tensor:
-        """``x`` where it is positive, ``slope * x`` elsewhere."""
-        return leaky_relu(x, self.slope)  # type: ignore[no-any-return]
+        """``x`` where it is positive, ``negative_slope * x`` elsewhere."""
+        return leaky_relu(x, self.negative_slope)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"LeakyReLU({self.slope:g})"
+        return f"LeakyReLU({self.negative_slope:g})"
 
 
 class ELU(Module):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..ops.convolution import conv
-from ..ops.pooling import average_pool, max_pool
+from ..ops.pooling import avg_pool, max_pool
 from ..ops.windows import per_axis
 from .initialisers import he_normal
 from .module import Module
@@ -202,7 +202,7 @@ class MaxPool3d(MaxPool):
 
 
 class AvgPool(Pool):
-    """The mean of each window; see :func:`tensorgrad.average_pool`.
+    """The mean of each window; see :func:`tensorgrad.avg_pool`.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class AvgPool(Pool):
     def forward(self, x: Any) -> Tensor:
         """The mean of each window of ``x`` of shape (examples, channels, *spatial)."""
         settings = {"stride": self.stride, "padding": self.padding, "count_include_pad": self.count_include_pad}
-        return average_pool(self._checked(x), self.kernel_size, **settings)  # type: ignore[no-any-return]
+        return avg_pool(self._checked(x), self.kernel_size, **settings)  # type: ignore[no-any-return]
 
 
 class AvgPool1d(AvgPool):

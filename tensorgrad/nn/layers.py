@@ -79,13 +79,13 @@ class Embedding(Weighted):
     """A row of ``weight`` for each index; see :func:`tensorgrad.embedding`.
 
     The rows start from the standard normal distribution. Input: integers of any shape; output of shape
-    (*indices, features).
+    (*indices, embedding_dim).
 
     Parameters
     ----------
-    rows
-        How many different indices there are: 0 to rows - 1.
-    features
+    num_embeddings
+        How many different indices there are: 0 to num_embeddings - 1.
+    embedding_dim
         Length of each row.
     rng
         NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
@@ -106,16 +106,17 @@ class Embedding(Weighted):
 
     def __init__(
         self,
-        rows: int,
-        features: int,
+        num_embeddings: int,
+        embedding_dim: int,
         rng: np.random.Generator | int | None = None,
         *,
         weight_l1: float = 0.0,
         weight_l2: float = 0.0,
         dtype: Any = np.float32,
     ) -> None:
-        check_sizes("Embedding", rows=rows, features=features)
-        self.weight = Tensor(generator(rng).standard_normal((rows, features)).astype(dtype), requires_grad=True)
+        check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        rows = generator(rng).standard_normal((num_embeddings, embedding_dim)).astype(dtype)
+        self.weight = Tensor(rows, requires_grad=True)
         self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2)
 
     def forward(self, indices: Any) -> Tensor:

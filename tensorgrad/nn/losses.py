@@ -9,9 +9,9 @@ import numpy as np
 from ..core import Tensor, beside
 from ..core.context import verified
 from ..ops.activations import relu, softplus
+from ..ops.conversion import as_operand
 from ..ops.losses import check_labels, softmax_cross_entropy
 from ..ops.norms import squared_norm
-from ..ops.operands import as_operand
 
 __all__ = [
     "binary_cross_entropy_with_logits",

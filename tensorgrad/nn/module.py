@@ -14,7 +14,7 @@ import numpy as np
 from .._pytree import parts
 from ..core import Tensor, describe
 from ..core.context import Replacements, _recording, unchangeable, watched
-from ..ops.operands import without_history
+from ..ops.conversion import without_history
 
 _made = count()
 _first_call: ContextVar[_FirstCall | None] = ContextVar("first_call", default=None)

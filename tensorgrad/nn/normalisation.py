@@ -22,7 +22,7 @@ class BatchNorm(Module):
 
     Parameters
     ----------
-    channels
+    num_features
         Length of the second axis of the input.
     momentum
         Share of the batch in ``running = (1 - momentum) * running + momentum * batch``; the batch's variance is there
@@ -45,18 +45,18 @@ class BatchNorm(Module):
 
     spatial_axes: tuple[int, ...]
 
-    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
-        check_sizes(type(self).__name__, channels=channels)
+    def __init__(self, num_features: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+        check_sizes(type(self).__name__, num_features=num_features)
         if not 0 <= momentum <= 1 or eps < 0:
             raise ValueError(
                 f"{type(self).__name__}: momentum must lie in 0..1 and eps not be negative, got momentum={momentum}, "
                 f"eps={eps}"
             )
         self.momentum, self.eps = float(momentum), float(eps)
-        self.weight = Tensor(np.ones(channels, dtype), requires_grad=True)
-        self.bias = Tensor(np.zeros(channels, dtype), requires_grad=True)
-        self.running_mean = Tensor(np.zeros(channels, dtype))
-        self.running_var = Tensor(np.ones(channels, dtype))
+        self.weight = Tensor(np.ones(num_features, dtype), requires_grad=True)
+        self.bias = Tensor(np.zeros(num_features, dtype), requires_grad=True)
+        self.running_mean = Tensor(np.zeros(num_features, dtype))
+        self.running_var = Tensor(np.ones(num_features, dtype))
 
     def forward(self, x: Any) -> Tensor:
         """``x`` of shape (examples, channels, *spatial), normalised."""
@@ -115,7 +115,7 @@ class LayerNorm(Module):
 
     Parameters
     ----------
-    features
+    normalized_shape
         Lengths of the normalised axes, the last ones of the input: an integer, or a tuple.
     eps
         Added to the variance.
@@ -130,10 +130,10 @@ class LayerNorm(Module):
            [-1.,  1.]], dtype=float32)
     """
 
-    def __init__(self, features: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
-        lengths = tuple(features) if isinstance(features, (tuple, list)) else (features,)
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+        lengths = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
         for length in lengths or (0,):
-            check_sizes("LayerNorm", features=length)
+            check_sizes("LayerNorm", normalized_shape=length)
         if eps < 0:
             raise ValueError(f"LayerNorm: eps must not be negative, got {eps}")
         self.eps = eps
@@ -141,7 +141,7 @@ class LayerNorm(Module):
         self.bias = Tensor(np.zeros(lengths, dtype), requires_grad=True)
 
     def forward(self, x: Any) -> Tensor:
-        """``x`` of shape (..., *features), normalised."""
+        """``x`` of shape (..., *normalized_shape), normalised."""
         x = in_dtype(self, x, self.weight.dtype)
         lengths = self.weight.shape
         if x.shape[-len(lengths) :] != lengths:

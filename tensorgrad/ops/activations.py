@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import samples
 from ..core import declare
-from .operands import as_operand, in_single, largest
+from .conversion import as_operand, in_single
+from .reductions import largest
 
 
 def _floating(x: Any) -> Any:
@@ -40,9 +41,9 @@ def _with_setting(name: str) -> samples.Sample:
 
 _leaky_relu = declare(
     "leaky_relu",
-    lambda x, *, slope=0.01: np.where(x > 0, x, slope * x),
-    lambda g, out, x, slope: np.where(x > 0, g, slope * g),
-    sample=_with_setting("slope"),
+    lambda x, *, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
+    lambda g, out, x, negative_slope: np.where(x > 0, g, negative_slope * g),
+    sample=_with_setting("negative_slope"),
     expects="a real array",
 )
 
@@ -61,14 +62,16 @@ _elu = declare(
 )
 
 
-def leaky_relu(x: Any, slope: float = 0.01) -> Any:
-    """``x`` where it is positive, ``slope * x`` elsewhere (Maas, Hannun & Ng 2013); the derivative at 0 is ``slope``.
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """``x`` where it is positive, ``negative_slope * x`` elsewhere; the derivative at 0 is ``negative_slope``.
+
+    Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
 
     >>> import numpy as np, tensorgrad as tg
-    >>> tg.leaky_relu(np.array([-2.0, 0.0, 3.0]), slope=0.1)
+    >>> tg.leaky_relu(np.array([-2.0, 0.0, 3.0]), negative_slope=0.1)
     array([-0.2,  0. ,  3. ])
     """
-    return _leaky_relu(x, slope=float(slope))
+    return _leaky_relu(x, negative_slope=float(negative_slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:

@@ -1,4 +1,4 @@
-"""Complex numbers: their parts, and the ops whose rules hold for complex operands.
+"""Parts of complex numbers: real, imag, angle and conjugate.
 
 The gradient of a real loss L with respect to a complex z is dL/dRe(z) + i dL/dIm(z).
 """
@@ -10,38 +10,12 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import OPS, accept_complex, declare, implements
-from . import (  # noqa: F401 (they declare these ops)
-    choices,
-    decompositions,
-    diagonals,
-    einsum,
-    elementwise,
-    indexing,
-    joining,
-    linalg,
-    norms,
-    polynomials,
-    reductions,
-    repeating,
-    scans,
-    shape,
-    signals,
-    statistics,
-)
-from .kinks import quotient, slope_at_kink
-
-# The parts of complex numbers
+from ..core import declare, implements
+from .elementwise import unit
 
 
 def _is_complex(x: Any) -> bool:
     return bool(x.dtype.kind == "c")
-
-
-def _unit(x: Any, modulus: Any) -> Any:
-    """x / |x|; 0 at 0."""
-    at_zero = modulus == 0
-    return np.where(at_zero, 0, x / np.where(at_zero, 1, modulus))
 
 
 def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
@@ -49,24 +23,10 @@ def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
     if not _is_complex(x):
         return np.zeros_like(g)
     modulus = np.absolute(x)
-    turned = _unit(x, modulus) * 1j / np.where(modulus == 0, 1, modulus)
+    turned = unit(x, modulus) * 1j / np.where(modulus == 0, 1, modulus)
     return g * turned * (180 / np.pi if deg else 1)
 
 
-def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
-    if (multiple := quotient(g, out)) is not None:
-        return multiple * x
-    slope, part = slope_at_kink(g, out), g * (_unit(x, out) if _is_complex(x) else np.sign(x))
-    return part if slope is None else np.where(x == 0, slope * x, part)
-
-
-declare(  # at 0, of a complex number as of a real one, all derivatives are 0; those of its square are exact
-    "absolute",
-    np.absolute,
-    _absolute_rule,
-    sample=samples.unary(avoid=[0]),
-    complex_rules="direct",
-)
 declare(
     "angle",
     lambda z, *, deg=False: np.angle(z, deg=deg),
@@ -110,57 +70,6 @@ def _iscomplex(x: Any) -> Any:
     return np.imag(x) != 0
 
 
-# Linear functions with real coefficients have the same rules in complex numbers, and so have sums of squared moduli.
+# What is real already
 
-for _name in (
-    *("add", "subtract", "negative", "positive", "where", "getitem", "scatter"),
-    *("reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "concatenate", "astype"),
-    *("flip", "roll", "rot90", "repeat", "trace", "diagonal", "setitem", "take_along_axis"),
-    *("scatter_along_axis", "sum", "mean", "cumsum", "masked_sum", "pad", "var", "std", "norm"),
-):
-    OPS[_name].accept_complex("direct")
-
-# The others are holomorphic: their rules multiply by the derivative, which the engine conjugates.
-
-for _name in (
-    *("multiply", "divide", "reciprocal", "square", "power", "matmul", "einsum"),
-    *(
-        "solve",
-        "inv",
-        "det",
-        "cofactors",
-        "cofactors_along",
-        "prod",
-        "products_of_others",
-        "cumprod",
-        "linear_recurrence",
-        "convolve",
-    ),
-    *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt"),
-    *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan"),
-    *("arcsin", "arccos", "arcsinh", "arccosh", "arctanh", "one_minus_square"),
-):
-    OPS[_name].accept_complex("holomorphic")
-
-# Compositions of these and of nothing else, and questions about shape.
-
-for _function in (
-    *(np.sum, np.mean, np.cumsum, np.trace, np.diff, np.where, np.take, np.take_along_axis),
-    *(np.reshape, np.ravel, np.broadcast_to, np.broadcast_arrays, np.moveaxis, np.rollaxis, np.astype, np.copy),
-    *(np.atleast_1d, np.atleast_2d, np.atleast_3d, np.roll, np.fliplr, np.flipud, np.repeat, np.tile, np.diagonal),
-    *(np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack, np.append),
-    *(np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit),
-    *(np.dot, np.inner, np.outer, np.tensordot, np.kron, np.einsum, np.linalg.matmul, np.linalg.outer),
-    *(np.linalg.multi_dot, np.linalg.matrix_power, np.linalg.solve, np.linalg.inv, np.linalg.tensorsolve),
-    *(np.linalg.tensorinv, np.linalg.norm, np.linalg.vector_norm, np.linalg.matrix_norm),
-    *(np.linalg.trace, np.linalg.diagonal, np.linalg.matrix_transpose, np.matrix_transpose),
-    *(np.vdot, np.vecdot, np.linalg.vecdot, np.cross, np.linalg.cross),
-    *(np.var, np.std, np.average, np.prod),
-    *(np.tril, np.triu, np.diag, np.diagflat, np.pad, np.meshgrid, np.insert, np.delete, np.select),
-    *(np.trapezoid, np.gradient, np.ediff1d, np.convolve, np.correlate, np.polyval, np.vander),
-    *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like),
-):
-    accept_complex(_function)
-if hasattr(np, "matvec"):  # NumPy 2.2
-    accept_complex(np.matvec)
-    accept_complex(np.vecmat)
+implements(np.real_if_close)(lambda a, tol=100: a)

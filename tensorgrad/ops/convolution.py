@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, declare
-from .windows import Lengths, Pairs, overlap_add, pairs, per_axis, reach, sliding_windows, windows_sample
+from .windows import Lengths, Pairs, check_fits, overlap_add, pairs, per_axis, reach, sliding_windows, windows_sample
 
 MOST_ELEMENTS = 2**21
 """Of the matrix of windows, which repeats each element of the images as often as the kernel has elements: more examples
@@ -197,22 +197,11 @@ def conv(
     array([[[-1.,  0.,  0.,  1.]]])
     """
     x, weight, n, groups = _checked("conv", x, weight, groups)
-    if weight.shape[1] * groups != x.shape[1]:
-        raise ValueError(
-            f"conv: {x.shape[1]} channels in {groups} group(s) take a weight of shape (out_channels, "
-            f"{x.shape[1]} / {groups}, *kernel), got {weight.shape}"
-        )
-    if weight.shape[0] % groups:
-        raise ValueError(f"conv: {weight.shape[0]} out_channels cannot be divided into {groups} groups")
+    _check_channels(x.shape[1], weight.shape, groups)
     stride, dilation = per_axis("conv", "stride", stride, n), per_axis("conv", "dilation", dilation, n)
     kernel = weight.shape[2:]
     padding = pairs("conv", padding, x.shape, kernel, stride, dilation)
-    for length, (low, high), r in zip(x.shape[2:], padding, reach(kernel, dilation)):
-        if length + low + high < r:
-            raise ValueError(
-                f"conv: a kernel that stretches over {r} elements does not fit an axis of {length} with padding "
-                f"{(low, high)}"
-            )
+    check_fits("conv: a kernel", x.shape[2:], padding, reach(kernel, dilation))
     y = OPS["conv"](x, weight, stride=stride, dilation=dilation, padding=padding, groups=groups)
     return y if bias is None else y + _bias("conv", bias, y)
 
@@ -265,28 +254,14 @@ def conv_transpose(
     array([[[  1.,  10., 102.,  20., 200.]]])
     """
     x, weight, n, groups = _checked("conv_transpose", x, weight, groups)
-    if weight.shape[0] != x.shape[1] or x.shape[1] % groups:
-        raise ValueError(
-            f"conv_transpose: {x.shape[1]} channels in {groups} group(s) take a weight of shape ({x.shape[1]}, "
-            f"out_channels / {groups}, *kernel), got {weight.shape}"
-        )
-    stride, dilation = (
-        per_axis("conv_transpose", "stride", stride, n),
-        per_axis("conv_transpose", "dilation", dilation, n),
-    )
+    _check_transposed_channels(x.shape[1], weight.shape, groups)
+    stride = per_axis("conv_transpose", "stride", stride, n)
+    dilation = per_axis("conv_transpose", "dilation", dilation, n)
     if isinstance(padding, str):
         raise ValueError(f"conv_transpose: padding must be given in integers, got {padding!r}")
     kernel = weight.shape[2:]
     padding = pairs("conv_transpose", padding, x.shape, kernel, stride, dilation)
-    extra = per_axis("conv_transpose", "output_padding", output_padding, n, least=0)
-    if any(more >= step for more, step in zip(extra, stride)):
-        raise ValueError(f"conv_transpose: output_padding must be smaller than the stride {stride}, got {extra}")
-    spatial = tuple(
-        (length - 1) * step - low - high + r + more
-        for length, step, (low, high), r, more in zip(x.shape[2:], stride, padding, reach(kernel, dilation), extra)
-    )
-    if min(x.shape[2:]) < 1 or min(spatial) < 1:
-        raise ValueError(f"conv_transpose: from {x.shape[2:]} with padding {padding} nothing is left")
+    spatial = _upsampled(x.shape[2:], stride, padding, reach(kernel, dilation), output_padding)
     y = OPS["conv_transpose"](
         x, weight, spatial=spatial, stride=stride, dilation=dilation, padding=padding, groups=groups
     )
@@ -302,6 +277,39 @@ def _checked(name: str, x: Any, weight: Any, groups: int) -> tuple[Any, Any, int
             f"and {weight.shape}"
         )
     return x, weight, x.ndim - 2, per_axis(name, "groups", groups, 1)[0]
+
+
+def _check_channels(channels: int, weight: Lengths, groups: int) -> None:
+    """Raise unless the weight of a convolution fits the channels of its images."""
+    if weight[1] * groups != channels:
+        raise ValueError(
+            f"conv: {channels} channels in {groups} group(s) take a weight of shape (out_channels, "
+            f"{channels} / {groups}, *kernel), got {weight}"
+        )
+    if weight[0] % groups:
+        raise ValueError(f"conv: {weight[0]} out_channels cannot be divided into {groups} groups")
+
+
+def _check_transposed_channels(channels: int, weight: Lengths, groups: int) -> None:
+    if weight[0] != channels or channels % groups:
+        raise ValueError(
+            f"conv_transpose: {channels} channels in {groups} group(s) take a weight of shape ({channels}, "
+            f"out_channels / {groups}, *kernel), got {weight}"
+        )
+
+
+def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths, output_padding: Any) -> Lengths:
+    """The lengths of the spatial axes after a transposed convolution with kernels that stretch over ``spans``."""
+    extra = per_axis("conv_transpose", "output_padding", output_padding, len(lengths), least=0)
+    if any(more >= step for more, step in zip(extra, stride)):
+        raise ValueError(f"conv_transpose: output_padding must be smaller than the stride {stride}, got {extra}")
+    spatial = tuple(
+        (length - 1) * step - low - high + span + more
+        for length, step, (low, high), span, more in zip(lengths, stride, padding, spans, extra)
+    )
+    if min(lengths) < 1 or min(spatial) < 1:
+        raise ValueError(f"conv_transpose: from {lengths} with padding {padding} nothing is left")
+    return spatial
 
 
 def _bias(name: str, bias: Any, y: Any) -> Any:

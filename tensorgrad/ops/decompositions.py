@@ -21,7 +21,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import samples
 from ..core import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
 from ..core.context import verified
-from .operands import as_operand, plain, without_history
+from .conversion import as_operand, plain, without_history
 
 Shape = tuple[int, ...]
 
@@ -141,6 +141,7 @@ inv = declare(
     sample=_square_sample,
     numpy=np.linalg.inv,
     expects="square matrices (..., n, n) that are not singular",
+    complex_rules="holomorphic",
 )
 
 
@@ -158,10 +159,11 @@ declare(
     sample=_solve_sample,
     broadcasts=True,
     expects="square matrices (..., n, n) that are not singular, and right sides (..., n, k) or of shape (n,)",
+    complex_rules="holomorphic",
 )
 
 
-@implements(np.linalg.solve)
+@implements(np.linalg.solve, on_complex=True)
 def _solve(a: Any, b: Any) -> Any:
     a, b = as_operand(a), as_operand(b)
     if b.ndim == 1:
@@ -169,7 +171,7 @@ def _solve(a: Any, b: Any) -> Any:
     return OPS["solve"](a, b)
 
 
-@implements(np.linalg.tensorsolve)
+@implements(np.linalg.tensorsolve, on_complex=True)
 def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     a, b = as_operand(a), as_operand(b)
     if axes is not None:
@@ -181,7 +183,7 @@ def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     return _solve(a.reshape(prod(shape), prod(shape)), b.reshape(-1)).reshape(shape)
 
 
-@implements(np.linalg.tensorinv)
+@implements(np.linalg.tensorinv, on_complex=True)
 def _tensorinv(a: Any, ind: int = 2) -> Any:
     if ind <= 0:
         raise ValueError(f"tensorinv takes a positive ind, got {ind}")
@@ -367,6 +369,7 @@ declare(
     sample=_square_sample,
     numpy=np.linalg.det,
     expects=_SQUARE,
+    complex_rules="holomorphic",
 )
 declare(
     "cofactors",
@@ -375,6 +378,7 @@ declare(
     sample=_square_sample,
     expects=_SQUARE,
     opaque=True,
+    complex_rules="holomorphic",
 )
 declare(
     "cofactors_along",
@@ -384,6 +388,7 @@ declare(
     sample=_two_squares_sample,
     expects="two square matrices (..., n, n)",
     opaque=True,
+    complex_rules="holomorphic",
 )
 
 
@@ -457,7 +462,7 @@ def _undefined_sample(draw: samples.Draw) -> Any:
 
 _undefined_where: Op = declare(
     "undefined_where",
-    lambda x, undefined: np.divide(  # with a keyword, as Rows of gradients leave 0 / NaN at 0 otherwise
+    lambda x, undefined: np.divide(  # with a keyword, as a BatchedArray leaves 0 / NaN at 0 otherwise
         x, np.where(undefined, np.nan, 1).astype(np.finfo(x.dtype).dtype), casting="same_kind"
     ),
     lambda g, out, x, undefined: _undefined_where(g, undefined),
@@ -701,14 +706,14 @@ declare(
 # The array API's names for parts of matrices
 
 
-@implements(np.linalg.matrix_transpose)
+@implements(np.linalg.matrix_transpose, on_complex=True)
 def _matrix_transpose(x: Any, /) -> Any:
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose takes matrices (..., m, n), got shape {x.shape}")
     return _transposed(x)
 
 
-@implements(np.linalg.diagonal)
+@implements(np.linalg.diagonal, on_complex=True)
 def _diagonal_call(x: Any, /, *, offset: int = 0) -> Any:
     if x.ndim < 2:
         raise ValueError(f"diagonal takes matrices (..., m, n), got shape {x.shape}")
@@ -717,7 +722,7 @@ def _diagonal_call(x: Any, /, *, offset: int = 0) -> Any:
     return np.einsum("...ii->...i", matrices[..., :n, :n])
 
 
-@implements(np.linalg.trace)
+@implements(np.linalg.trace, on_complex=True)
 def _trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     refuse("np.linalg.trace", dtype=dtype)
     return _diagonal_call(x, offset=offset).sum(axis=-1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, beside, declare, implements
-from .operands import as_tensor
+from .conversion import as_tensor
 
 
 def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,17 +33,18 @@ declare(
         {"offset": draw.integer(-2, 2)},
     ),
     expects="an array of at least two dimensions",
+    complex_rules="direct",
 )
 
 
-@implements(np.diagonal)
+@implements(np.diagonal, on_complex=True)
 def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     if a.ndim < 2:
         raise ValueError(f"diagonal takes an array of at least two dimensions, got shape {a.shape}")
     return OPS["diagonal"](np.moveaxis(a, (axis1, axis2), (-2, -1)), offset=index(offset))
 
 
-@implements(np.diag)
+@implements(np.diag, on_complex=True)
 def _diag(v: Any, k: int = 0) -> Any:
     if v.ndim == 2:
         return np.diagonal(v, k)
@@ -53,7 +54,7 @@ def _diag(v: Any, k: int = 0) -> Any:
     return OPS["scatter"](v, index=_diagonal_index(n, n, k), shape=(n, n))
 
 
-@implements(np.diagflat)
+@implements(np.diagflat, on_complex=True)
 def _diagflat(v: Any, k: int = 0) -> Any:
     return np.diag(np.ravel(v), k)
 
@@ -70,17 +71,17 @@ def _where(mask: np.ndarray, m: Any) -> Any:
     return np.where(beside(mask, data), m, np.zeros_like(data, shape=()))
 
 
-@implements(np.tril)
+@implements(np.tril, on_complex=True)
 def _tril(m: Any, k: int = 0) -> Any:
     return _where(_lower(m, k), m)
 
 
-@implements(np.triu)
+@implements(np.triu, on_complex=True)
 def _triu(m: Any, k: int = 0) -> Any:
     return _where(~_lower(m, index(k) - 1), m)
 
 
-@implements(np.vander)
+@implements(np.vander, on_complex=True)
 def _vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
     """The powers as products of the one before and ``x``, whose derivatives are right at 0 as well."""
     if x.ndim != 1:

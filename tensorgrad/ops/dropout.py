@@ -9,7 +9,7 @@ import numpy as np
 from .. import samples
 from ..core import beside, declare
 from ..core.context import drawn
-from .operands import without_history
+from .conversion import without_history
 from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)

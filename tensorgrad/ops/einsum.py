@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import samples
 from ..core import beside, declare, implements, refuse
-from .operands import as_operand
+from .conversion import as_operand
 
 # The op's subscripts are letters only: "ij,jk->ik". The ellipsis, the implied output and the form of integer lists are
 # written out in these before it is called.
@@ -82,6 +82,7 @@ einsum = declare(
     _einsum_rule,
     sample=_einsum_sample,
     expects="arrays of as many axes as their subscripts have letters, axes of the same letter being of one length",
+    complex_rules="holomorphic",
 )
 
 
@@ -144,7 +145,7 @@ def _is_large_product(taken: list[str], kept: str, lengths: dict[str, int]) -> b
     return bool(is_product) and prod(lengths[label] for label in first | second) >= LEAST_FOR_BLAS
 
 
-@implements(np.einsum)
+@implements(np.einsum, on_complex=True)
 def _einsum(*operands: Any, out: Any = None, optimize: Any = False, **keywords: Any) -> Any:
     defaults = {"dtype": None, "order": "K", "casting": "safe"}
     refuse(

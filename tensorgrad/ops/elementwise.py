@@ -14,7 +14,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, beside, declare, implements
+from ..core import OPS, Tensor, beside, declare, implements
 from .kinks import quotient, slope_at_kink
 
 
@@ -45,20 +45,41 @@ def _nonzero(operands: int) -> samples.Sample:
 
 # Arithmetic
 
-declare("add", np.add, lambda g, out, x, y: g, lambda g, out, x, y: g, sample=samples.binary())
-declare("subtract", np.subtract, lambda g, out, x, y: g, lambda g, out, x, y: -g, sample=samples.binary())
-declare("multiply", np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x, sample=samples.binary())
+declare("add", np.add, lambda g, out, x, y: g, lambda g, out, x, y: g, sample=samples.binary(), complex_rules="direct")
+declare(
+    "subtract",
+    np.subtract,
+    lambda g, out, x, y: g,
+    lambda g, out, x, y: -g,
+    sample=samples.binary(),
+    complex_rules="direct",
+)
+declare(
+    "multiply",
+    np.multiply,
+    lambda g, out, x, y: g * y,
+    lambda g, out, x, y: g * x,
+    sample=samples.binary(),
+    complex_rules="holomorphic",
+)
 declare(
     "divide",
     np.divide,
     lambda g, out, x, y: g / y,
     lambda g, out, x, y: -g * out / y,
     sample=samples.binary(0.3, 2.0),
+    complex_rules="holomorphic",
 )
-declare("negative", np.negative, lambda g, out, x: -g, sample=samples.unary())
-declare("positive", np.positive, lambda g, out, x: g, sample=samples.unary())
-declare("square", np.square, lambda g, out, x: g * (2 * x), sample=samples.unary())
-declare("reciprocal", np.reciprocal, lambda g, out, x: -g * out * out, sample=samples.unary(avoid=[0]))
+declare("negative", np.negative, lambda g, out, x: -g, sample=samples.unary(), complex_rules="direct")
+declare("positive", np.positive, lambda g, out, x: g, sample=samples.unary(), complex_rules="direct")
+declare("square", np.square, lambda g, out, x: g * (2 * x), sample=samples.unary(), complex_rules="holomorphic")
+declare(
+    "reciprocal",
+    np.reciprocal,
+    lambda g, out, x: -g * out * out,
+    sample=samples.unary(avoid=[0]),
+    complex_rules="holomorphic",
+)
 for _name, _factor in (("degrees", 180 / pi), ("rad2deg", 180 / pi), ("radians", pi / 180), ("deg2rad", pi / 180)):
     declare(_name, getattr(np, _name), lambda g, out, x, factor=_factor: g * factor, sample=samples.unary())
 
@@ -144,14 +165,42 @@ def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * out * np.log(np.where(((out == 0) & ((x <= 0) | np.isinf(x))) | ((x == 0) & (y == 0)), 1, x))
 
 
+def _cosine(x: Any, y: Any, r: Any) -> Any:
+    """x / r for r^2 = x^2 + y^2; of an infinite x the sign, shared with an infinite y."""
+    infinite = np.isinf(x)
+    limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(r.dtype)
+    return np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(r))
+
+
+def _cosine_by_x(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """y^2 / r^3."""
+    x, y = _typed(x, out), _typed(y, out)
+    sine = _cosine_op(y, x)
+    return g * (sine / _or_infinite(np.hypot(x, y)) * sine)
+
+
+def _cosine_by_y(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """-x y / r^3."""
+    x, y = _typed(x, out), _typed(y, out)
+    return -g * (out / _or_infinite(np.hypot(x, y)) * _cosine_op(y, x))
+
+
+_cosine_op = declare(  # an op, as 1 / r - x^2 / r^3, the derivative of the quotient, cancels where x is much the larger
+    "hypot_cosine",
+    lambda x, y: _cosine(x, y, np.hypot(x, y)),
+    _cosine_by_x,
+    _cosine_by_y,
+    sample=_nonzero(2),
+    broadcasts=True,
+)
+
+
 def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """x / r; of an infinite x the sign, shared with an infinite y."""
-    x = _typed(x, out)
+    x, y = _typed(x, out), _typed(y, out)
     if (multiple := quotient(g, out)) is not None:
         return multiple * x
-    infinite = np.isinf(x)
-    limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(out.dtype)
-    slope, part = slope_at_kink(g, out), g * np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(out))
+    cosine = _cosine_op(x, y) if isinstance(out, Tensor) else _cosine(x, y, out)
+    slope, part = slope_at_kink(g, out), g * cosine
     return part if slope is None else np.where(out == 0, slope * x, part)
 
 
@@ -163,9 +212,10 @@ declare(
     sample=samples.positive_base,
     numpy=np.power,
     broadcasts=True,
+    complex_rules="holomorphic",
 )
 declare("float_power", np.float_power, _power_base, _power_exponent, sample=samples.positive_base)
-declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0))
+declare("sqrt", np.sqrt, lambda g, out, x: g * (0.5 / out), sample=samples.unary(0.3, 3.0), complex_rules="holomorphic")
 declare("cbrt", np.cbrt, lambda g, out, x: g / 3 / out / out, sample=samples.unary(avoid=[0]))
 declare(
     "hypot",
@@ -177,13 +227,17 @@ declare(
 
 # Exponentials and logarithms
 
-declare("exp", np.exp, lambda g, out, x: g * out, sample=samples.unary())
-declare("exp2", np.exp2, lambda g, out, x: g * (out * log(2)), sample=samples.unary())
-declare("expm1", np.expm1, lambda g, out, x: g * np.exp(x), sample=samples.unary())
-declare("log", np.log, lambda g, out, x: g / x, sample=samples.unary(0.3, 3.0))
-declare("log2", np.log2, lambda g, out, x: g / (x * log(2)), sample=samples.unary(0.3, 3.0))
-declare("log10", np.log10, lambda g, out, x: g / (x * log(10)), sample=samples.unary(0.3, 3.0))
-declare("log1p", np.log1p, lambda g, out, x: g / (1 + x), sample=samples.unary(-0.5, 2.0))
+declare("exp", np.exp, lambda g, out, x: g * out, sample=samples.unary(), complex_rules="holomorphic")
+declare("exp2", np.exp2, lambda g, out, x: g * (out * log(2)), sample=samples.unary(), complex_rules="holomorphic")
+declare("expm1", np.expm1, lambda g, out, x: g * np.exp(x), sample=samples.unary(), complex_rules="holomorphic")
+declare("log", np.log, lambda g, out, x: g / x, sample=samples.unary(0.3, 3.0), complex_rules="holomorphic")
+declare(
+    "log2", np.log2, lambda g, out, x: g / (x * log(2)), sample=samples.unary(0.3, 3.0), complex_rules="holomorphic"
+)
+declare(
+    "log10", np.log10, lambda g, out, x: g / (x * log(10)), sample=samples.unary(0.3, 3.0), complex_rules="holomorphic"
+)
+declare("log1p", np.log1p, lambda g, out, x: g / (1 + x), sample=samples.unary(-0.5, 2.0), complex_rules="holomorphic")
 
 
 def _excess(x: Any, y: Any, out: Any) -> Any:
@@ -220,13 +274,28 @@ _one_minus_square = declare(
     lambda g, out, x: g * (-2 * x),
     sample=samples.unary(),
     expects="a real array",
+    complex_rules="holomorphic",
 )
 
-declare("sin", np.sin, lambda g, out, x: g * np.cos(x), sample=samples.unary())
-declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary())
-declare("tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2))
-declare("arcsin", np.arcsin, lambda g, out, x: g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
-declare("arccos", np.arccos, lambda g, out, x: -g / np.sqrt(_one_minus_square(x)), sample=samples.unary(-0.9, 0.9))
+declare("sin", np.sin, lambda g, out, x: g * np.cos(x), sample=samples.unary(), complex_rules="holomorphic")
+declare("cos", np.cos, lambda g, out, x: -g * np.sin(x), sample=samples.unary(), complex_rules="holomorphic")
+declare(
+    "tan", np.tan, lambda g, out, x: g * (1 + out * out), sample=samples.unary(-1.2, 1.2), complex_rules="holomorphic"
+)
+declare(
+    "arcsin",
+    np.arcsin,
+    lambda g, out, x: g / np.sqrt(_one_minus_square(x)),
+    sample=samples.unary(-0.9, 0.9),
+    complex_rules="holomorphic",
+)
+declare(
+    "arccos",
+    np.arccos,
+    lambda g, out, x: -g / np.sqrt(_one_minus_square(x)),
+    sample=samples.unary(-0.9, 0.9),
+    complex_rules="holomorphic",
+)
 
 
 def _arctan_rule(g: Any, out: Any, x: Any) -> Any:
@@ -237,9 +306,9 @@ def _arctan_rule(g: Any, out: Any, x: Any) -> Any:
     return g / modulus / modulus
 
 
-declare("arctan", np.arctan, _arctan_rule, sample=samples.unary())
-declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary())
-declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary())
+declare("arctan", np.arctan, _arctan_rule, sample=samples.unary(), complex_rules="holomorphic")
+declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary(), complex_rules="holomorphic")
+declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary(), complex_rules="holomorphic")
 
 
 def _tanh_slope(x: Any) -> Any:
@@ -260,17 +329,29 @@ declare(
     np.tanh,
     lambda g, out, x: g * (1 - out * out if x.dtype.kind == "c" else _tanh_slope_op(x)),
     sample=samples.unary(),
+    complex_rules="holomorphic",
 )
 declare(  # of real numbers the modulus of x + i, as the square would overflow
     "arcsinh",
     np.arcsinh,
     lambda g, out, x: g / (np.sqrt(1 + x * x) if x.dtype.kind == "c" else np.hypot(x, 1)),
     sample=samples.unary(),
+    complex_rules="holomorphic",
 )
 declare(  # two roots, as the square would overflow
-    "arccosh", np.arccosh, lambda g, out, x: g / np.sqrt(x - 1) / np.sqrt(x + 1), sample=samples.unary(1.2, 3.0)
+    "arccosh",
+    np.arccosh,
+    lambda g, out, x: g / np.sqrt(x - 1) / np.sqrt(x + 1),
+    sample=samples.unary(1.2, 3.0),
+    complex_rules="holomorphic",
 )
-declare("arctanh", np.arctanh, lambda g, out, x: g / _one_minus_square(x), sample=samples.unary(-0.9, 0.9))
+declare(
+    "arctanh",
+    np.arctanh,
+    lambda g, out, x: g / _one_minus_square(x),
+    sample=samples.unary(-0.9, 0.9),
+    complex_rules="holomorphic",
+)
 
 
 def _cosines(x: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -313,7 +394,30 @@ declare(
     sample=_nonzero(2),
 )
 
-# Magnitude and sign: the derivative of |x| at 0 is 0 (np.absolute itself is among the complex functions)
+# Magnitude and sign: at 0, of a complex number as of a real one, all derivatives of |x| are 0; those of its square are
+# exact
+
+
+def unit(x: Any, modulus: Any) -> Any:
+    """x / |x|; 0 at 0."""
+    at_zero = modulus == 0
+    return np.where(at_zero, 0, x / np.where(at_zero, 1, modulus))
+
+
+def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
+    if (multiple := quotient(g, out)) is not None:
+        return multiple * x
+    slope, part = slope_at_kink(g, out), g * (unit(x, out) if x.dtype.kind == "c" else np.sign(x))
+    return part if slope is None else np.where(x == 0, slope * x, part)
+
+
+declare(
+    "absolute",
+    np.absolute,
+    _absolute_rule,
+    sample=samples.unary(avoid=[0]),
+    complex_rules="direct",
+)
 
 
 def _fabs_rule(g: Any, out: Any, x: Any) -> Any:

@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
 from ..core import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
-from .operands import as_operand, as_tensor
+from .conversion import as_operand, as_tensor
 
 
 def _index_sample(draw: samples.Draw) -> Any:
@@ -88,6 +88,7 @@ declare(
     sample=_index_sample,
     expects="an array and an index that fits its shape",
     accumulate=_add_at,
+    complex_rules="direct",
 )
 declare(
     "scatter",
@@ -96,6 +97,7 @@ declare(
     sample=_scatter_sample,
     expects="an array of the shape that the index selects",
     opaque=True,
+    complex_rules="direct",
 )
 
 # Assignment. Of several values for one element the last one stays, and gets the gradient.
@@ -146,6 +148,7 @@ declare(
     sample=_assignment_sample,
     expects="an array and a value of the shape that the index selects",
     opaque=True,
+    complex_rules="direct",
 )
 
 
@@ -174,7 +177,7 @@ def _in_range(indices: Any, length: int, mode: str) -> Any:
     return indices % length if mode == "wrap" else np.clip(indices, 0, length - 1)
 
 
-@implements(np.take)
+@implements(np.take, on_complex=True)
 def _take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
     refuse("np.take", out=out)
     a, indices = as_tensor(a), as_operand(indices)
@@ -224,6 +227,7 @@ declare(
     None,
     sample=_along_axis_sample,
     expects="an array and integers of as many axes that lie within the length of an axis",
+    complex_rules="direct",
 )
 declare(
     "scatter_along_axis",
@@ -233,10 +237,11 @@ declare(
     sample=_scatter_along_axis_sample,
     expects="an array and the integers that it was taken with",
     opaque=True,
+    complex_rules="direct",
 )
 
 
-@implements(np.take_along_axis)
+@implements(np.take_along_axis, on_complex=True)
 def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     arr, indices = as_tensor(arr), as_operand(indices)
     if axis is None:

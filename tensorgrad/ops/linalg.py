@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
 from ..core import OPS, beside, declare, implements, refuse
-from .operands import as_operand, conjugate
+from .conversion import as_operand, conjugate
 
 
 def _product(x: Any, y: Any) -> Any:
@@ -56,6 +56,7 @@ declare(
     sample=_matmul_sample,
     broadcasts=True,
     expects="operands of shapes (..., n, k) and (..., k, m), or vectors of length k",
+    complex_rules="holomorphic",
 )
 
 # All other products are matrix products of operands whose axes are arranged first.
@@ -67,12 +68,12 @@ def _check_stack(name: str, *operands: Any) -> None:
             raise ValueError(f"{name} takes matrices (..., n, m), got shape {x.shape}")
 
 
-@implements(np.linalg.matmul)
+@implements(np.linalg.matmul, on_complex=True)
 def _matmul(x1: Any, x2: Any, /) -> Any:
     return OPS["matmul"](x1, x2)
 
 
-@implements(np.dot)
+@implements(np.dot, on_complex=True)
 def _dot(a: Any, b: Any, out: Any = None) -> Any:
     """The last axis of ``a`` against the last but one of ``b``."""
     refuse("np.dot", out=out)
@@ -84,25 +85,25 @@ def _dot(a: Any, b: Any, out: Any = None) -> Any:
     return _tensordot(a, b, (-1, -2))
 
 
-@implements(np.inner)
+@implements(np.inner, on_complex=True)
 def _inner(a: Any, b: Any, /) -> Any:
     """The last axis of ``a`` against the last of ``b``."""
     a, b = as_operand(a), as_operand(b)
     return a * b if a.ndim == 0 or b.ndim == 0 else _tensordot(a, b, (-1, -1))
 
 
-@implements(np.vdot)
+@implements(np.vdot, on_complex=True)
 def _vdot(a: Any, b: Any, /) -> Any:
     return OPS["matmul"](conjugate(as_operand(a)).reshape(-1), as_operand(b).reshape(-1))
 
 
-@implements(np.outer)
+@implements(np.outer, on_complex=True)
 def _outer(a: Any, b: Any, out: Any = None) -> Any:
     refuse("np.outer", out=out)
     return as_operand(a).reshape(-1, 1) * as_operand(b).reshape(1, -1)
 
 
-@implements(np.linalg.outer)
+@implements(np.linalg.outer, on_complex=True)
 def _outer_of_vectors(x1: Any, x2: Any, /) -> Any:
     x1, x2 = as_operand(x1), as_operand(x2)
     if x1.ndim != 1 or x2.ndim != 1:
@@ -110,7 +111,7 @@ def _outer_of_vectors(x1: Any, x2: Any, /) -> Any:
     return _outer(x1, x2)
 
 
-@implements(np.vecdot)
+@implements(np.vecdot, on_complex=True)
 def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1, **keywords: Any) -> Any:
     """A row times a column, for each pair of vectors."""
     refuse("np.vecdot", **keywords)
@@ -121,7 +122,7 @@ def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1, **keywords: Any) -> Any:
     return (np.expand_dims(conjugate(x1), -2) @ np.expand_dims(x2, -1)).squeeze(axis=(-2, -1))
 
 
-@implements(np.linalg.vecdot)
+@implements(np.linalg.vecdot, on_complex=True)
 def _vecdot_along(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     return _vecdot(x1, x2, axis=axis)
 
@@ -141,11 +142,11 @@ def _vecmat(x1: Any, x2: Any, /, **keywords: Any) -> Any:
 
 
 if hasattr(np, "matvec"):  # NumPy 2.2
-    implements(np.matvec)(_matvec)
-    implements(np.vecmat)(_vecmat)
+    implements(np.matvec, on_complex=True)(_matvec)
+    implements(np.vecmat, on_complex=True)(_vecmat)
 
 
-@implements(np.tensordot)
+@implements(np.tensordot, on_complex=True)
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum over pairs of axes: the matrix product of (free, summed) and (summed, free)."""
     a, b = as_operand(a), as_operand(b)
@@ -170,7 +171,7 @@ def _tensordot_twin(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
     return _tensordot(x1, x2, axes)
 
 
-@implements(np.kron)
+@implements(np.kron, on_complex=True)
 def _kron(a: Any, b: Any) -> Any:
     """Every element of ``a`` times the whole of ``b``: axes of both in turn, then joined in pairs."""
     a, b = as_operand(a), as_operand(b)
@@ -181,7 +182,7 @@ def _kron(a: Any, b: Any) -> Any:
     return (blocks * block).reshape(tuple(n * m for n, m in zip(outer, inner)))
 
 
-@implements(np.cross)
+@implements(np.cross, on_complex=True)
 def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
     """a₁b₂ - a₂b₁ and its cyclic permutations; of a vector in the plane the third component is nothing."""
     if axis is not None:
@@ -201,7 +202,7 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
     return np.moveaxis(np.stack([minor(1, 2), minor(2, 0), minor(0, 1)], axis=-1), -1, axisc)
 
 
-@implements(np.linalg.cross)
+@implements(np.linalg.cross, on_complex=True)
 def _cross_in_space(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     x1, x2 = as_operand(x1), as_operand(x2)
     if x1.shape[axis] != 3 or x2.shape[axis] != 3:
@@ -209,7 +210,7 @@ def _cross_in_space(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     return _cross(x1, x2, axis=axis)
 
 
-@implements(np.linalg.multi_dot)
+@implements(np.linalg.multi_dot, on_complex=True)
 def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
     """The product of a chain of matrices in the order of fewest multiplications."""
     refuse("np.linalg.multi_dot", out=out)
@@ -247,7 +248,7 @@ def _chained(arrays: list[Any], splits: dict[tuple[int, int], int], start: int, 
     return _chained(arrays, splits, start, split) @ _chained(arrays, splits, split, stop)
 
 
-@implements(np.linalg.matrix_power)
+@implements(np.linalg.matrix_power, on_complex=True)
 def _matrix_power(a: Any, n: Any) -> Any:
     """By repeated squaring; a negative power is one of the inverse."""
     try:

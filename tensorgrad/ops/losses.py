@@ -11,7 +11,8 @@ from .. import samples
 from ..core import Tensor, beside, declare, describe
 from ..core.context import verified
 from .activations import log_softmax, softmax
-from .operands import as_operand, in_dtype, in_single, largest
+from .conversion import as_operand, in_dtype, in_single
+from .reductions import largest
 
 MANY = 256
 """Classes from which a table of all one-hot rows would be too large."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import samples
 from ..core import declare
-from .operands import as_operand, in_dtype
+from .conversion import as_operand, in_dtype
 
 
 def _deviation(centred: Any, axis: Any, eps: float) -> Any:

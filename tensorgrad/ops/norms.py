@@ -9,9 +9,9 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
 from ..core import OPS, declare, implements
+from .conversion import as_operand, in_single
 from .decompositions import check_matrices
 from .kinks import quotient, slope_at_kink
-from .operands import as_operand, in_single
 from .reductions import restored
 
 squared_norm = declare(
@@ -81,7 +81,14 @@ def _norm_sample(draw: samples.Draw) -> Any:
     }
 
 
-declare("norm", _norm, _norm_rule, sample=_norm_sample, expects="a floating array and axes that it has")
+declare(
+    "norm",
+    _norm,
+    _norm_rule,
+    sample=_norm_sample,
+    expects="a floating array and axes that it has",
+    complex_rules="direct",
+)
 
 
 def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
@@ -126,7 +133,7 @@ def _floating(x: Any) -> Any:
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
-@implements(np.linalg.norm)
+@implements(np.linalg.norm, on_complex=True)
 def _norm_call(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     x, keepdims = _floating(x), bool(keepdims)
     if axis is None and (ord is None or (ord in ("f", "fro") and x.ndim == 2)):
@@ -139,13 +146,13 @@ def _norm_call(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False
     raise ValueError(f"norm of an order takes vectors or matrices, that is one axis or two; got {len(axes)}")
 
 
-@implements(np.linalg.vector_norm)
+@implements(np.linalg.vector_norm, on_complex=True)
 def _vector_norm_call(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     x = _floating(x)
     return _vector_norm(x, ord, None if axis is None else normalize_axis_tuple(axis, x.ndim), bool(keepdims))
 
 
-@implements(np.linalg.matrix_norm)
+@implements(np.linalg.matrix_norm, on_complex=True)
 def _matrix_norm_call(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     x = _floating(x)
     check_matrices("matrix_norm", x)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Tensor, beside, implements, refuse, refuses
 from ..core.context import verified
-from .operands import as_operand, as_tensor, without_history
+from .conversion import as_operand, as_tensor, without_history
 
 
 def _coefficients(function: str, p: Any) -> Any:
@@ -18,7 +18,7 @@ def _coefficients(function: str, p: Any) -> Any:
     return p.reshape(-1)
 
 
-@implements(np.polyval)
+@implements(np.polyval, on_complex=True)
 def _polyval(p: Any, x: Any) -> Any:
     """Horner's rule."""
     p, x = as_operand(p), as_operand(x)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..core import OPS, beside
-from .windows import Lengths, is_padded, pairs, per_axis, reach
+from .windows import Lengths, check_fits, is_padded, pairs, per_axis, reach
 
 
-def max_pool(x: Any, kernel: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Any:
+def max_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Any:
     """The largest element of each window, channel by channel; padding is never the largest.
 
     Where several elements of a window are the largest, they share its gradient equally, as for ``np.max``.
@@ -19,10 +19,10 @@ def max_pool(x: Any, kernel: Any, *, stride: Any = None, padding: Any = 0, dilat
     ----------
     x
         Tensor or array of shape (examples, channels, *spatial).
-    kernel
+    kernel_size
         Length of a window along each spatial axis: an integer, or one for each.
     stride
-        Steps from window to window. Default: ``kernel``, so that they do not overlap.
+        Steps from window to window. Default: ``kernel_size``, so that they do not overlap.
     padding, dilation
         As in :func:`tensorgrad.conv`; no window may lie in the padding alone.
 
@@ -43,22 +43,22 @@ def max_pool(x: Any, kernel: Any, *, stride: Any = None, padding: Any = 0, dilat
     array([[[[ 5.,  7.],
              [13., 15.]]]])
     """
-    x, settings = _checked("max_pool", x, kernel, stride, padding, dilation)
+    x, settings = _checked("max_pool", x, kernel_size, stride, padding, dilation)
     n = len(settings["kernel"])
     return OPS["windows"](x, fill=_lowest(x.dtype), **settings).max(axis=tuple(range(n)))
 
 
-def average_pool(x: Any, kernel: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> Any:
+def avg_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> Any:
     """The mean of each window, channel by channel.
 
     Parameters
     ----------
     x
         Tensor or array of shape (examples, channels, *spatial).
-    kernel
+    kernel_size
         Length of a window along each spatial axis: an integer, or one for each.
     stride
-        Steps from window to window. Default: ``kernel``, so that they do not overlap.
+        Steps from window to window. Default: ``kernel_size``, so that they do not overlap.
     padding
         As in :func:`tensorgrad.conv`; no window may lie in the padding alone.
     count_include_pad
@@ -78,12 +78,12 @@ def average_pool(x: Any, kernel: Any, *, stride: Any = None, padding: Any = 0, c
     --------
     >>> import numpy as np, tensorgrad as tg
     >>> x = np.array([[[2.0, 4.0, 6.0]]])
-    >>> tg.average_pool(x, 2, stride=1, padding=1)
+    >>> tg.avg_pool(x, 2, stride=1, padding=1)
     array([[[1., 3., 5., 3.]]])
-    >>> tg.average_pool(x, 2, stride=1, padding=1, count_include_pad=False)
+    >>> tg.avg_pool(x, 2, stride=1, padding=1, count_include_pad=False)
     array([[[2., 3., 5., 6.]]])
     """
-    x, settings = _checked("average_pool", x, kernel, stride, padding, 1)
+    x, settings = _checked("avg_pool", x, kernel_size, stride, padding, 1)
     n = len(settings["kernel"])
     windows = OPS["windows"](x, **settings)
     if count_include_pad or not is_padded(settings["padding"]):
@@ -103,22 +103,21 @@ def _elements(spatial: Lengths, **settings: Any) -> Any:
     return OPS["windows"](inside, **settings).sum(axis=tuple(range(len(spatial))))[0, 0]
 
 
-def _checked(name: str, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, dict[str, Any]]:
+def _checked(
+    name: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any
+) -> tuple[Any, dict[str, Any]]:
     """Images as an array, and the settings of their windows."""
     x = x if hasattr(x, "shape") else np.asarray(x)
     n = x.ndim - 2
     if n < 1:
         raise ValueError(f"{name}: takes images of shape (examples, channels, *spatial), got shape {x.shape}")
-    kernel, dilation = per_axis(name, "kernel", kernel, n), per_axis(name, "dilation", dilation, n)
+    kernel, dilation = per_axis(name, "kernel_size", kernel_size, n), per_axis(name, "dilation", dilation, n)
     stride = kernel if stride is None else per_axis(name, "stride", stride, n)
     padding = pairs(name, padding, x.shape, kernel, stride, dilation)
     settings = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
-    for length, (low, high), r in zip(x.shape[2:], padding, reach(kernel, dilation)):
-        if length + low + high < r:
-            raise ValueError(
-                f"{name}: a window that stretches over {r} elements does not fit an axis of {length} with padding "
-                f"{(low, high)}"
-            )
+    check_fits(f"{name}: a window", x.shape[2:], padding, reach(kernel, dilation))
     if is_padded(padding) and _elements(x.shape[2:], **settings).min() == 0:
-        raise ValueError(f"{name}: with padding {padding} and a kernel {kernel} some windows are nothing but padding")
+        raise ValueError(
+            f"{name}: with padding {padding} and kernel_size {kernel} some windows are nothing but padding"
+        )
     return x, settings

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import beside
 from ..core.context import drawn, verified
-from .operands import as_operand, in_dtype, without_history
+from .conversion import as_operand, in_dtype, without_history
 
 
 def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:

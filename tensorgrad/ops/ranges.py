@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Tensor, beside, implements, refuse
 from ..core.context import verified
-from .operands import as_operand, in_dtype, without_history
+from .conversion import as_operand, in_dtype, without_history
 
 
 def _dtype_of(function: Callable[..., Any], start: Any, stop: Any, *args: Any, dtype: Any, **keywords: Any) -> Any:

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import samples
 from ..core import OPS, Tensor, beside, declare, implements, refuse
-from .operands import as_tensor, hollow, plain
+from .conversion import as_tensor, hollow, plain
 
 
 def _numbered(x: Any) -> Any:
@@ -44,17 +44,18 @@ declare(
     sample=_repeat_sample,
     numpy=np.repeat,
     expects="an array, numbers of repetitions and an axis that it has",
+    complex_rules="direct",
 )
 
 
-@implements(np.repeat)
+@implements(np.repeat, on_complex=True)
 def _repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     if axis is None or (np.ndim(a) == 0 and normalize_axis_index(axis, 1) == 0):
         a, axis = np.ravel(a), 0
     return OPS["repeat"](a, repeats=plain(repeats), axis=axis)
 
 
-@implements(np.tile)
+@implements(np.tile, on_complex=True)
 def _tile(A: Any, reps: Any) -> Any:
     """Each axis of length n is repeated as a whole: a new axis before it, broadcast, and both made one."""
     reps = np.ravel(plain(reps)).tolist()
@@ -159,10 +160,11 @@ declare(
     _pad_rule,
     sample=_pad_sample,
     expects="an array, widths before and after each axis, and a mode that suits them",
+    complex_rules="direct",
 )
 
 
-@implements(np.pad)
+@implements(np.pad, on_complex=True)
 def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     if callable(mode) or mode == "empty":
         refuse("np.pad", mode=mode)

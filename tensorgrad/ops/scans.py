@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, declare, implements, refuse
-from .operands import as_gradient, in_dtype, in_single
+from .conversion import as_gradient, in_dtype, in_single
 
 
 def _part(axis: int, ndim: int, part: Any) -> Any:
@@ -51,6 +51,7 @@ declare(
     sample=_scan_sample,
     numpy=np.cumsum,
     expects="an array and one of its axes",
+    complex_rules="direct",
 )
 
 
@@ -92,6 +93,7 @@ declare(
     sample=_recurrence_sample,
     expects="two arrays of one shape and one of their axes",
     opaque=True,
+    complex_rules="holomorphic",
 )
 
 
@@ -115,6 +117,7 @@ declare(
     sample=_scan_sample,
     numpy=np.cumprod,
     expects="an array and one of its axes",
+    complex_rules="holomorphic",
 )
 
 # Products of all but one, which are the gradient of a product
@@ -169,6 +172,7 @@ products_of_others = declare(
     sample=_last_axis_sample,
     expects="an array of at least one axis",
     opaque=True,
+    complex_rules="holomorphic",
 )
 """For each element the product of all others along the last axis."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
-from .operands import as_tensor, hollow, plain, without_history
+from .conversion import as_tensor, hollow, plain, without_history
 
 # Shapes
 
@@ -27,6 +27,7 @@ declare(
     lambda g, out, x, shape: g.reshape(x.shape),
     sample=_reshape_sample,
     expects="an array and a shape of as many elements",
+    complex_rules="direct",
 )
 
 
@@ -40,7 +41,7 @@ def _in_order(function: str, x: Any, shape: Any, order: str) -> Any:
     return np.transpose(OPS["reshape"](np.transpose(x), shape=reversed_shape))
 
 
-@implements(np.reshape)
+@implements(np.reshape, on_complex=True)
 def _reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Any:
     refuse("np.reshape", copy=None if copy else copy)  # a copy may be asked for, not forbidden
     shape = newshape if shape is None else shape
@@ -49,7 +50,7 @@ def _reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = 
     return _in_order("np.reshape", np.copy(a) if copy else a, plain(shape), order)
 
 
-@implements(np.ravel)
+@implements(np.ravel, on_complex=True)
 def _ravel(a: Any, order: str = "C") -> Any:
     return _in_order("np.ravel", a, -1, order)
 
@@ -73,6 +74,7 @@ declare(
     sample=_transpose_sample,
     numpy=np.transpose,
     expects="an array and a permutation of its axes",
+    complex_rules="direct",
 )
 
 
@@ -88,6 +90,7 @@ declare(
     sample=_swapaxes_sample,
     numpy=np.swapaxes,
     expects="an array and two of its axes",
+    complex_rules="direct",
 )
 
 
@@ -102,7 +105,7 @@ def _permuted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _permutations: tuple[Callable[..., Any], ...] = (np.moveaxis, np.rollaxis, np.matrix_transpose)
 for _function in _permutations:
-    implements(_function)(_permuted(_function))
+    implements(_function, on_complex=True)(_permuted(_function))
 
 
 def _squeeze_sample(draw: samples.Draw) -> Any:
@@ -119,6 +122,7 @@ declare(
     sample=_squeeze_sample,
     numpy=np.squeeze,
     expects="an array and axes of length 1",
+    complex_rules="direct",
 )
 
 
@@ -134,6 +138,7 @@ declare(
     sample=_expand_dims_sample,
     numpy=np.expand_dims,
     expects="an array and positions for new axes",
+    complex_rules="direct",
 )
 
 
@@ -152,7 +157,7 @@ def _at_least(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
-    implements(_function)(_at_least(_function))
+    implements(_function, on_complex=True)(_at_least(_function))
 
 
 def _flip_sample(draw: samples.Draw) -> Any:
@@ -167,17 +172,18 @@ declare(
     sample=_flip_sample,
     numpy=np.flip,
     expects="an array and axes that it has",
+    complex_rules="direct",
 )
 
 
-@implements(np.fliplr)
+@implements(np.fliplr, on_complex=True)
 def _fliplr(m: Any) -> Any:
     if m.ndim < 2:
         raise ValueError(f"fliplr takes an array of at least two dimensions, got shape {m.shape}")
     return OPS["flip"](m, axis=1)
 
 
-@implements(np.flipud)
+@implements(np.flipud, on_complex=True)
 def _flipud(m: Any) -> Any:
     if m.ndim < 1:
         raise ValueError("flipud takes an array of at least one dimension, got shape ()")
@@ -197,6 +203,7 @@ declare(
     sample=_rot90_sample,
     numpy=np.rot90,
     expects="an array of at least two dimensions, a number of quarter turns and two axes",
+    complex_rules="direct",
 )
 
 
@@ -221,10 +228,11 @@ declare(
     _roll_rule,
     sample=_roll_sample,
     expects="an array, shifts and as many axes that it has",
+    complex_rules="direct",
 )
 
 
-@implements(np.roll)
+@implements(np.roll, on_complex=True)
 def _roll(a: Any, shift: Any, axis: Any = None) -> Any:
     return OPS["roll"](a, shift=plain(shift), axis=plain(axis))
 
@@ -240,22 +248,23 @@ declare(
     lambda g, out, x, shape: sum_to_shape(g, x.shape),
     sample=_broadcast_to_sample,
     expects="an array and a shape that it broadcasts to",
+    complex_rules="direct",
 )
 
 
-@implements(np.broadcast_to)
+@implements(np.broadcast_to, on_complex=True)
 def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     return OPS["broadcast_to"](array, shape=shape)
 
 
-@implements(np.broadcast_arrays)
+@implements(np.broadcast_arrays, on_complex=True)
 def _broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     tensors = list(map(as_tensor, args))
     shape = np.broadcast_shapes(*(x.shape for x in tensors))
     return tuple(x if x.shape == shape else np.broadcast_to(x, shape) for x in tensors)
 
 
-@implements(np.meshgrid)
+@implements(np.meshgrid, on_complex=True)
 def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
@@ -281,21 +290,22 @@ declare(
         {"dtype": np.dtype(samples.choice(draw, [np.float64, np.complex128]))},
     ),
     expects="an array and a numeric dtype",
+    complex_rules="direct",
 )
 
 
-@implements(np.astype)
+@implements(np.astype, on_complex=True)
 def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     refuse("np.astype", device=device)
     return OPS["astype"](x, dtype=dtype)
 
 
-@implements(np.copy)
+@implements(np.copy, on_complex=True)
 def _copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     return OPS["astype"](a, dtype=a.dtype)
 
 
-@implements(np.full_like)
+@implements(np.full_like, on_complex=True)
 def _full_like(
     a: Any,
     fill_value: Any,

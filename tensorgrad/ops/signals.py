@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
 from ..core import OPS, Tensor, beside, declare, implements, refuse
-from .operands import as_operand, conjugate
+from .conversion import as_operand, conjugate
 
 
 def _along(ndim: int, axis: int, part: Any) -> tuple[Any, ...]:
@@ -28,7 +28,7 @@ def _steps(x: Any, axis: int) -> Any:
 # Differences
 
 
-@implements(np.diff)
+@implements(np.diff, on_complex=True)
 def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
     if n == 0:
         return a
@@ -50,7 +50,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append
     return x
 
 
-@implements(np.ediff1d)
+@implements(np.ediff1d, on_complex=True)
 def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     x = as_operand(ary).reshape(-1)
     parts = [x[1:] - x[:-1]]
@@ -104,7 +104,7 @@ def _parabola_slope(f0: Any, f1: Any, f2: Any, h: Any, k: Any) -> Any:
     return -f0 * ((2 * h + k) / (h * (h + k))) + f1 * ((h + k) / (h * k)) - f2 * (h / (k * (h + k)))
 
 
-@implements(np.gradient)
+@implements(np.gradient, on_complex=True)
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     f = as_operand(f)
     axes = tuple(range(f.ndim)) if axis is None else normalize_axis_tuple(axis, f.ndim)
@@ -135,7 +135,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
 # Integrals
 
 
-@implements(np.trapezoid)
+@implements(np.trapezoid, on_complex=True)
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     y = as_operand(y)
     if x is None:
@@ -243,6 +243,7 @@ declare(
     lambda g, out, a, v, mode: _convolve_rule(g, v, a, mode),
     sample=_convolve_sample,
     expects="two arrays of one axis that are not empty, and a mode 'full', 'same' or 'valid'",
+    complex_rules="holomorphic",
 )
 
 
@@ -259,12 +260,12 @@ def _mode(mode: Any, function: str) -> str:
     return str(mode)
 
 
-@implements(np.convolve)
+@implements(np.convolve, on_complex=True)
 def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
     return OPS["convolve"](_signal(a, "convolve"), _signal(v, "convolve"), mode=_mode(mode, "convolve"))
 
 
-@implements(np.correlate)
+@implements(np.correlate, on_complex=True)
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     a, v, mode = _signal(a, "correlate"), conjugate(_signal(v, "correlate")), _mode(mode, "correlate")
     if v.size > a.size:  # NumPy exchanges the two and turns the result round

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, Tensor, declare, implements, refuse, refuses
-from .operands import as_tensor, in_dtype
+from .conversion import as_tensor, in_dtype
 
 
 def _one_axis(draw: samples.Draw) -> Any:

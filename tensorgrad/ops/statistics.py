@@ -14,7 +14,7 @@ import numpy as np
 from .. import samples
 from ..core import OPS, Tensor, beside, declare, implements, refuse
 from ..core.context import verified
-from .operands import as_operand, in_dtype, without_history
+from .conversion import as_operand, in_dtype, without_history
 from .reductions import as_rows, axes_of, equal_shares, from_rows
 
 # Order statistics: the elements of given ranks along the last axis
@@ -219,7 +219,7 @@ def _not_zero(total: Any) -> None:
         raise ZeroDivisionError("np.average: the weights sum to zero, by which nothing can be divided")
 
 
-@implements(np.average)
+@implements(np.average, on_complex=True)
 def _average(
     a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = np._NoValue
 ) -> Any:

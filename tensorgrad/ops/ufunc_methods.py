@@ -13,9 +13,9 @@ import numpy as np
 
 from ..core import NUMPY, implements, refuse
 
-# Importing these rooms first has their ufuncs in the table
-from . import choices, elementwise  # noqa: F401
-from .operands import as_operand
+# Importing these modules first has their ufuncs in the table
+from . import elementwise, logic, rounding, selection  # noqa: F401
+from .conversion import as_operand
 
 
 def _along_axis(

@@ -105,6 +105,16 @@ def reach(kernel: Lengths, dilation: Lengths) -> Lengths:
     return tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
 
 
+def check_fits(what: str, spatial: Lengths, padding: Pairs, spans: Lengths) -> None:
+    """Raise unless windows that stretch over ``spans`` fit images of ``spatial`` lengths; ``what`` starts the error."""
+    for length, (low, high), span in zip(spatial, padding, spans):
+        if length + low + high < span:
+            raise ValueError(
+                f"{what} that stretches over {span} elements does not fit an axis of {length} with padding "
+                f"{(low, high)}"
+            )
+
+
 def per_axis(function: str, name: str, value: Any, n: int, least: int = 1) -> Lengths:
     """One integer for all ``n`` spatial axes, or a sequence with one for each, as a tuple; else an error."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * n

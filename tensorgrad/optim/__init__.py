@@ -2,22 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from .clipping import GradientsNotFinite, clip_gradients
+from .clipping import GradientsNotFinite, clip_grad_norm
 from .optimisers import SGD, Adam, Optimiser
-from .schedules import Plateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warm_up
+from .schedules import ReduceLROnPlateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warmup
 
 __all__ = [
     "SGD",
     "Adam",
     "GradientsNotFinite",
     "Optimiser",
-    "Plateau",
+    "ReduceLROnPlateau",
     "Schedule",
-    "clip_gradients",
+    "clip_grad_norm",
     "cosine_decay",
     "inverse_time_decay",
     "step_decay",
-    "warm_up",
+    "warmup",
 ]
 
 if not TYPE_CHECKING:  # to a type checker a name that is missing is missing

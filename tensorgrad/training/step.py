@@ -11,7 +11,7 @@ import numpy as np
 from ..core import Op, Tensor
 from ..core.context import verified
 from ..nn import BatchNorm1d, Module, softmax_cross_entropy
-from ..optim import Optimiser, clip_gradients
+from ..optim import Optimiser, clip_grad_norm
 from .examples import check_logits
 
 Step = Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
@@ -54,7 +54,7 @@ def training_step(
             first.see_loss(total)
         total.backward()
         if max_norm is not None:
-            clip_gradients(optimiser.parameters, max_norm)
+            clip_grad_norm(optimiser.parameters, max_norm)
         optimiser.step()
         return loss, logits
 

@@ -10,9 +10,9 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad._pytree import leaves, mapped
+from tensorgrad.autodiff.batched import BatchedArray
 from tensorgrad.autodiff.transforms import ROWS_AT_ONCE
 from tensorgrad.core import backward_pass
-from tensorgrad.rows import Rows
 from tests.support import StrictArray
 
 rng = np.random.default_rng(0)
@@ -784,16 +784,16 @@ def test_every_op_forwards_and_row_by_row(name):
         variables = [tg.Tensor(x, requires_grad=True) for x in arrays]
         out = function(*variables)
         nodes = [variable._node for variable in variables]
-        found = dict(backward_pass(out._node, Rows(cotangents), nodes, retain_graph=True))
+        found = dict(backward_pass(out._node, BatchedArray(cotangents), nodes, retain_graph=True))
         for position, variable in enumerate(variables):
             part = found.get(variable._node)  # a gradient that is the same for all rows is zero, as rules are linear
-            stack = part.stack if isinstance(part, Rows) else np.zeros((3, *variable.shape))
+            stack = part.stack if isinstance(part, BatchedArray) else np.zeros((3, *variable.shape))
             assert stack.dtype == variable.dtype
             np.testing.assert_allclose(stack, np.stack([e[position] for e in expected]), rtol=1e-9, atol=1e-12)
 
 
 def test_rows_are_not_taken_for_an_array():
-    rows = Rows(np.ones((2, 3)))
+    rows = BatchedArray(np.ones((2, 3)))
     for conversion in (np.array, bool, float, lambda rows: {rows}):
         with pytest.raises(TypeError):
             conversion(rows)
@@ -839,7 +839,7 @@ def test_rows_are_not_taken_for_an_array():
 )
 def test_what_numpy_does_to_rows_it_does_to_each(function):
     stack = rng.standard_normal((5, 2, 3))
-    found = function(Rows(stack))
+    found = function(BatchedArray(stack))
     expected = np.stack([function(row) for row in stack])
     assert found.shape == expected.shape[1:] and found.dtype == expected.dtype and found.ndim == expected.ndim - 1
     np.testing.assert_allclose(found.stack, expected, rtol=1e-6)
@@ -847,9 +847,9 @@ def test_what_numpy_does_to_rows_it_does_to_each(function):
 
 def test_writing_into_rows_writes_into_each():
     stack = rng.standard_normal((5, 2, 3))
-    rows = Rows(np.zeros((5, 2, 3)))
-    rows[:, 1:] = Rows(stack[:, :, :2])
-    np.add.at(rows, (np.array([0, 0]),), Rows(stack))
+    rows = BatchedArray(np.zeros((5, 2, 3)))
+    rows[:, 1:] = BatchedArray(stack[:, :, :2])
+    np.add.at(rows, (np.array([0, 0]),), BatchedArray(stack))
     np.put_along_axis(rows, np.array([[2], [0]]), 9.0, axis=1)
     for found, row in zip(rows.stack, stack):
         expected = np.zeros((2, 3))

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgrad as tg
+from tensorgrad import samples
 from tensorgrad.testing import check_op
 from tests.support import examples
 
@@ -1179,3 +1180,14 @@ def test_settings_and_parameters_that_are_missing_or_unknown_are_named():
         tg.OPS["einsum"](x)
     with pytest.raises(TypeError, match=r"sum has no parameter dim= \(it takes axis, dtype, "):
         x.sum(dim=0)
+
+
+def test_a_forward_function_that_gives_a_tensor_is_named():
+    wrong = tg.declare("wraps", lambda x: tg.Tensor(x), lambda g, out, x: g, sample=samples.unary(), expects="anything")
+    try:
+        with pytest.raises(TypeError, match="wraps: its forward function gave a Tensor"):
+            wrong(tg.Tensor([1.0]))
+        wrong.forward = np.asarray
+        assert wrong(tg.Tensor([1.0])).item() == 1
+    finally:
+        del tg.OPS["wraps"]

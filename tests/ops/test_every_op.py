@@ -1,9 +1,12 @@
 """Every op of the registry, checked on operands drawn from its own sample."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tensorgrad as tg
+from tensorgrad import ops
 from tensorgrad.testing import check_op
 from tests.support import examples
 
@@ -200,3 +203,8 @@ def test_gradient_flows_only_through_what_dropout_kept():
     out = tg.dropout(x, 0.5, np.random.default_rng(1))
     out.sum().backward()
     np.testing.assert_array_equal(x.grad, out.data)
+
+
+def test_every_file_of_ops_is_imported_with_the_package():
+    files = {path.stem for path in Path(tg.core.__file__).parent.with_name("ops").glob("*.py")}
+    assert files - {"__init__", "conversion", "kinks"} == set(ops.__all__)

@@ -63,8 +63,8 @@ CALLS = [
         for shape in ((), (0,), (2, 3), (3, 1, 2), (2, 0))
     ),
     call(tg.leaky_relu, reals(2, 3), 0.3),
-    call(tg.leaky_relu, reals(4), slope=0),
-    call(tg.leaky_relu, reals(4), slope=2.0),
+    call(tg.leaky_relu, reals(4), negative_slope=0),
+    call(tg.leaky_relu, reals(4), negative_slope=2.0),
     call(tg.elu, reals(2, 3), 0.3),
     call(tg.elu, reals(2, 3), alpha=-1),
     call(tg.gelu, 5 * reals(2, 3)),
@@ -134,13 +134,13 @@ CALLS = [
     call(tg.max_pool, reals(1, 1, 3), 1, stride=2),
     call(tg.max_pool, reals(0, 1, 4), 2),
     call(tg.max_pool, reals(4, 2, 2).T, 2),
-    call(tg.average_pool, reals(2, 2, 5), 2),
-    call(tg.average_pool, reals(1, 2, 4, 5), (2, 3), stride=(1, 2)),
-    call(tg.average_pool, reals(1, 2, 4, 4), 3, stride=2, padding=1),
-    call(tg.average_pool, reals(1, 2, 4, 4), 3, stride=2, padding=1, count_include_pad=False),
-    call(tg.average_pool, reals(1, 1, 4, 5), 2, padding=((1, 0), (0, 1)), count_include_pad=False),
-    call(tg.average_pool, reals(1, 1, 2, 4, 2), 2, count_include_pad=False),
-    call(tg.average_pool, reals(0, 1, 4), 2),
+    call(tg.avg_pool, reals(2, 2, 5), 2),
+    call(tg.avg_pool, reals(1, 2, 4, 5), (2, 3), stride=(1, 2)),
+    call(tg.avg_pool, reals(1, 2, 4, 4), 3, stride=2, padding=1),
+    call(tg.avg_pool, reals(1, 2, 4, 4), 3, stride=2, padding=1, count_include_pad=False),
+    call(tg.avg_pool, reals(1, 1, 4, 5), 2, padding=((1, 0), (0, 1)), count_include_pad=False),
+    call(tg.avg_pool, reals(1, 1, 2, 4, 2), 2, count_include_pad=False),
+    call(tg.avg_pool, reals(0, 1, 4), 2),
     # Normalisation
     call(tg.layer_norm, reals(3, 4), eps=0.1),
     call(tg.layer_norm, reals(3, 4), reals(4), reals(4), eps=0.1),
@@ -200,7 +200,7 @@ def test_compiled_equals_plain(fast):
     "function",
     [
         lambda x: tg.gelu(x) + tg.silu(x) + tg.selu(x) + tg.gelu(x, "tanh"),
-        lambda x: tg.max_pool(x, 2, padding=1) + tg.average_pool(x, 2, padding=1, count_include_pad=False) ** 2,
+        lambda x: tg.max_pool(x, 2, padding=1) + tg.avg_pool(x, 2, padding=1, count_include_pad=False) ** 2,
         lambda x: tg.conv(x, tg.conv_transpose(x, x[:, :, 1:3], stride=2)[..., :3], x[:, 0, 0], padding=1),
         lambda x: tg.batch_norm(x, x[0, :, 0], eps=0.1) + tg.layer_norm(x, eps=0.1),
         lambda x: nn.mse(x, x * x) + nn.huber(x, x * x) + nn.binary_cross_entropy_with_logits(x, tg.sigmoid(x)),
@@ -350,7 +350,7 @@ REFUSED = [
     (lambda: tg.max_pool(X, 7), ValueError, "stretches over 7 elements does not fit an axis of 6"),
     (lambda: tg.max_pool(X, 2, padding=2), ValueError, "nothing but padding"),
     (lambda: tg.max_pool(np.zeros((1, 1, 1)), 2, padding=1, dilation=2), ValueError, "nothing but padding"),
-    (lambda: tg.average_pool(X, 0), ValueError, "average_pool: kernel must be"),
+    (lambda: tg.avg_pool(X, 0), ValueError, "avg_pool: kernel_size must be"),
     (lambda: tg.layer_norm([1, 2]), TypeError, "layer_norm: takes floats, got int64"),
     (lambda: tg.batch_norm(np.zeros(3)), ValueError, "takes x of shape"),
     (lambda: tg.batch_norm(np.zeros((1, 3))), ValueError, "not more than one element for each channel"),
@@ -415,8 +415,8 @@ def test_convolution_and_pooling_are_what_they_say(seed):
         for i, window in naive_windows(x, kernel, stride, dilation, inside, -np.inf):
             np.testing.assert_array_equal(largest[(..., *i)], window.max(axis=tuple(range(2, n + 2))))
         assert largest.shape[2:] == tuple(j + 1 for j in i)
-    means = tg.average_pool(x, kernel, stride=stride, padding=inside, count_include_pad=False)
-    zeros = tg.average_pool(x, kernel, stride=stride, padding=inside)
+    means = tg.avg_pool(x, kernel, stride=stride, padding=inside, count_include_pad=False)
+    zeros = tg.avg_pool(x, kernel, stride=stride, padding=inside)
     for i, window in naive_windows(x, kernel, stride, (1,) * n, inside, np.nan):
         np.testing.assert_allclose(means[(..., *i)], np.nanmean(window, axis=tuple(range(2, n + 2))), atol=1e-12)
         expected = np.nan_to_num(window).mean(axis=tuple(range(2, n + 2)))
@@ -444,10 +444,10 @@ def test_examples_done_in_blocks_give_the_same(limit, monkeypatch):
 def test_pooling_of_integers_and_float32():
     x = np.array([[[3, -5, -7, -9]]])
     np.testing.assert_array_equal(tg.max_pool(x, 2, padding=1), [[[3, -5, -9]]])
-    assert tg.max_pool(x, 2).dtype == x.dtype and tg.average_pool(x, 2).dtype == np.float64
+    assert tg.max_pool(x, 2).dtype == x.dtype and tg.avg_pool(x, 2).dtype == np.float64
     np.testing.assert_array_equal(tg.max_pool(x > 0, 2, padding=1), [[[True, False, False]]])
     for include in (True, False):
-        pooled = tg.average_pool(x.astype(np.float32), 2, padding=1, count_include_pad=include)
+        pooled = tg.avg_pool(x.astype(np.float32), 2, padding=1, count_include_pad=include)
         assert pooled.dtype == np.float32
     np.testing.assert_array_equal(tg.max_pool(np.array([[[1.0, np.nan, 2.0, -np.inf]]]), 2), [[[np.nan, 2.0]]])
 
@@ -558,12 +558,12 @@ def torch_functions():
         ),
         "max_pool3d": (lambda x: tg.max_pool(x, 2), lambda x: f.max_pool3d(x, 2), [(1, 2, 4, 5, 2)]),
         "avg_pool2d": (
-            lambda x: tg.average_pool(x, 3, stride=2, padding=1),
+            lambda x: tg.avg_pool(x, 3, stride=2, padding=1),
             lambda x: f.avg_pool2d(x, 3, 2, 1),
             [(2, 2, 6, 7)],
         ),
         "avg_pool2d without padding": (
-            lambda x: tg.average_pool(x, 3, stride=2, padding=1, count_include_pad=False),
+            lambda x: tg.avg_pool(x, 3, stride=2, padding=1, count_include_pad=False),
             lambda x: f.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
             [(2, 2, 6, 7)],
         ),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad.ops.joining import array
+from tensorgrad.ops.concatenation import array
 from tensorgrad.testing import check_call
 
 sliding_window_view = np.lib.stride_tricks.sliding_window_view
@@ -225,7 +225,7 @@ CALLS = {
         (np.vander, ONE),
         (np.vander, EMPTY),
     ],
-    "joining": [
+    "concatenation": [
         (np.concatenate, [M, ROW]),
         (np.concatenate, (M, COLUMN), 1),
         (np.concatenate, [M, COLUMN], -1),

@@ -1,19 +1,16 @@
-"""Choices between elements (``where``, ``maximum``, ``clip``), comparisons, tests, and steps such as ``floor``.
-
-A comparison has no gradient, and neither has a step: ``floor``, ``round`` and ``sign`` give results that require none.
-"""
+"""Selecting between elements: ``where``, ``select``, ``maximum``, ``clip``."""
 
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
 from .. import samples
 from ..core import OPS, declare, implements, plain_index, refuse
 from ..core.context import verified
-from .operands import as_operand, as_tensor, in_dtype, without_history
+from .conversion import as_operand, as_tensor, in_dtype, without_history
 
 # Extremes: where both sides are equal each gets half of the gradient. Where one is NaN, so is the result of maximum and
 # minimum, and each gets all of it: that nothing is known is not to look like no influence. fmax and fmin choose.
@@ -45,10 +42,11 @@ declare(
     sample=_choice_sample,
     broadcasts=True,
     expects="a condition and two operands whose shapes broadcast together",
+    complex_rules="direct",
 )
 
 
-@implements(np.where)
+@implements(np.where, on_complex=True)
 def _where(condition: Any, *choices: Any) -> Any:
     if not choices:
         return np.where(condition.numpy())  # positions, for indexing
@@ -57,7 +55,7 @@ def _where(condition: Any, *choices: Any) -> Any:
     return OPS["where"](condition, *choices)
 
 
-@implements(np.select)
+@implements(np.select, on_complex=True)
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """The choice of the first condition that holds."""
     conditions = [as_operand(condition) for condition in condlist]
@@ -180,110 +178,3 @@ def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, n
     result = np.where(np.isnan(x), in_dtype(as_operand(nan), x.dtype), x)
     result = np.where(x == np.inf, in_dtype(as_operand(limits.max if posinf is None else posinf), x.dtype), result)
     return np.where(x == -np.inf, in_dtype(as_operand(limits.min if neginf is None else neginf), x.dtype), result)
-
-
-# Comparisons, logic and tests. They are ops, so that what depends on them is recorded.
-
-for _compare in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal):
-    declare(_compare.__name__, _compare, None, None, sample=samples.binary())
-for _logic in (np.logical_and, np.logical_or, np.logical_xor):
-    declare(_logic.__name__, _logic, None, None, sample=samples.binary())
-for _test in (np.logical_not, np.isnan, np.isinf, np.isfinite, np.signbit):
-    declare(_test.__name__, _test, None, sample=samples.unary(avoid=[0]))
-
-
-def _close_sample(draw: samples.Draw) -> Any:
-    operands, _ = samples.apart(draw)
-    return operands, {"rtol": 1e-5, "atol": samples.choice(draw, [1e-8, 0.52]), "equal_nan": bool(draw.integer(0, 1))}
-
-
-declare(
-    "isclose",
-    lambda a, b, *, rtol=1e-5, atol=1e-8, equal_nan=False: np.isclose(
-        a, b, without_history(rtol), without_history(atol), equal_nan
-    ),
-    None,
-    None,
-    sample=_close_sample,
-    numpy=np.isclose,
-    broadcasts=True,
-)
-
-
-@implements(np.allclose, differentiable=False)
-def _allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> bool:
-    return bool(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan).all())
-
-
-@implements(np.array_equal, differentiable=False)
-def _array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
-    return np.array_equal(without_history(a1), without_history(a2), equal_nan=equal_nan)
-
-
-@implements(np.array_equiv, differentiable=False)
-def _array_equiv(a1: Any, a2: Any) -> bool:
-    return np.array_equiv(without_history(a1), without_history(a2))
-
-
-# Integers and their bits
-
-for _bits in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.gcd, np.lcm):
-    declare(_bits.__name__, _bits, None, None, sample=samples.integers(2))
-for _bits_of_one in (np.invert, np.bitwise_count):
-    declare(_bits_of_one.__name__, _bits_of_one, None, sample=samples.integers(1))
-
-
-def _shift_sample(draw: samples.Draw) -> Any:
-    (number, places), settings = samples.integers(2)(draw)
-    return (number, np.abs(places)), settings
-
-
-for _shift in (np.left_shift, np.right_shift):
-    declare(_shift.__name__, _shift, None, None, sample=_shift_sample)
-
-# Steps: constant but for their jumps, so that no gradient flows. heaviside has one in its value at 0.
-
-for _step in (np.sign, np.floor, np.ceil, np.rint, np.trunc, np.spacing):
-    declare(_step.__name__, _step, None, sample=samples.unary(avoid=[-2, -1, 0, 1, 2]))
-declare(
-    "heaviside",
-    np.heaviside,
-    None,
-    lambda g, out, x, value: g * (x == 0),
-    sample=lambda draw: (
-        tuple(np.round(samples.reals(draw, shape)) for shape in samples.broadcastable(draw, 2)),
-        {},
-    ),
-)
-
-
-def _step_sample(draw: samples.Draw) -> Any:
-    return (samples.reals(draw, samples.shape(draw), avoid=[n / 2 for n in range(-4, 5)]),), {}
-
-
-def _of_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function as one of a single operand, whatever parameters it has."""
-    return lambda x: function(x)
-
-
-for _function in (np.fix, np.isposinf, np.isneginf):
-    declare(_function.__name__, _of_one(_function), None, sample=_step_sample, numpy=_function, expects="a real array")
-declare(
-    "round",
-    lambda x, *, decimals=0: np.round(x, decimals),
-    None,
-    sample=_step_sample,
-    numpy=np.round,
-    expects="a real array",
-)
-
-
-@implements(np.around, differentiable=False)
-def _around(a: Any, decimals: int = 0, out: Any = None) -> Any:
-    refuse("np.around", out=out)
-    return np.round(a, decimals)
-
-
-# What is real already
-
-implements(np.real_if_close)(lambda a, tol=100: a)

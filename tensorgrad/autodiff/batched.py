@@ -1,4 +1,4 @@
-"""Rows: many arrays of one shape, which NumPy's functions see as a single one."""
+"""BatchedArray: a batch of arrays of one shape, which NumPy's functions see as a single one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy as np
 from numpy import ndarray
 
 
-class Rows(np.lib.mixins.NDArrayOperatorsMixin):
+class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
     """Arrays of one shape, stacked along a leading axis that does not show in ``shape``.
 
     What NumPy does to it, it does to each row; where broadcasting allows, to all of them at once. Gradient rules work
-    on arrays of any library that speaks NumPy's protocols, so on these too: one sweep gives many rows of a Jacobian.
+    on arrays of any library that speaks NumPy's protocols, so on these too: one backward pass gives many rows of a
+    Jacobian.
 
     Examples
     --------
     >>> import numpy as np
-    >>> rows = Rows(np.eye(2))
+    >>> rows = BatchedArray(np.eye(2))
     >>> rows.shape, (rows * np.array([3.0, 4.0])).sum().stack
     ((2,), array([3., 4.]))
     """
@@ -55,55 +56,57 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
         if method == "__call__" and not settings and ufunc.nout == 1 and (ufunc.signature is None or of_matrices):
             operands = _aligned(inputs)
             if ufunc in (np.multiply, np.divide, np.matmul) and not all(_is_harmless(ufunc, x) for x in inputs):
-                return Rows(_zero_kept(ufunc, operands, inputs))
-            return Rows(ufunc(*operands))
+                return BatchedArray(_zero_kept(ufunc, operands, inputs))
+            return BatchedArray(ufunc(*operands))
         return _each(getattr(ufunc, method), inputs, settings)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, settings: Any) -> Any:
         if function is np.asarray:  # with like=: the same array for every row
             return args[0]
         if function is np.where and len(args) == 3:
-            return Rows(np.where(*_aligned(args)))
+            return BatchedArray(np.where(*_aligned(args)))
         if function is np.einsum and len(args) == 3 and "->" in args[0]:
             return _einsum(*args, **settings)
         method = _METHODS.get(function)
-        if method is not None and isinstance(args[0], Rows):
+        if method is not None and isinstance(args[0], BatchedArray):
             return method(*args, **settings)
         return _each(function, args, settings)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Rows:
+    def sum(self, axis: Any = None, keepdims: bool = False) -> BatchedArray:
         """``ndarray.sum``."""
         axes = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        return Rows(self.stack.sum(axis=tuple(1 + a % self.ndim for a in axes), keepdims=keepdims))
+        return BatchedArray(self.stack.sum(axis=tuple(1 + a % self.ndim for a in axes), keepdims=keepdims))
 
-    def reshape(self, *shape: Any) -> Rows:
+    def reshape(self, *shape: Any) -> BatchedArray:
         """``ndarray.reshape``."""
         shape = shape[0] if len(shape) == 1 else shape
-        return Rows(self.stack.reshape(len(self.stack), *(shape if isinstance(shape, (tuple, list)) else (shape,))))
+        return BatchedArray(
+            self.stack.reshape(len(self.stack), *(shape if isinstance(shape, (tuple, list)) else (shape,)))
+        )
 
-    def transpose(self, *axes: Any) -> Rows:
+    def transpose(self, *axes: Any) -> BatchedArray:
         """``ndarray.transpose``."""
         axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         order = [a % self.ndim for a in axes] if axes else range(self.ndim)[::-1]
-        return Rows(self.stack.transpose(0, *(1 + a for a in order)))
+        return BatchedArray(self.stack.transpose(0, *(1 + a for a in order)))
 
-    def swapaxes(self, axis1: int, axis2: int) -> Rows:
+    def swapaxes(self, axis1: int, axis2: int) -> BatchedArray:
         """``ndarray.swapaxes``."""
-        return Rows(self.stack.swapaxes(1 + axis1 % self.ndim, 1 + axis2 % self.ndim))
+        return BatchedArray(self.stack.swapaxes(1 + axis1 % self.ndim, 1 + axis2 % self.ndim))
 
-    def astype(self, dtype: Any, copy: bool = True) -> Rows:
+    def astype(self, dtype: Any, copy: bool = True) -> BatchedArray:
         """``ndarray.astype``."""
-        return Rows(self.stack.astype(dtype, copy=copy))
+        return BatchedArray(self.stack.astype(dtype, copy=copy))
 
-    def copy(self) -> Rows:
+    def copy(self) -> BatchedArray:
         """``ndarray.copy``."""
-        return Rows(self.stack.copy())
+        return BatchedArray(self.stack.copy())
 
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
         if all(part is None or part is Ellipsis or type(part) in (slice, int) for part in parts):
             whole = (slice(None), *parts)
-            return Rows(self.stack[whole])
+            return BatchedArray(self.stack[whole])
         return _each(lambda row, index: row[index], (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -117,17 +120,17 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
         return lambda *args, **settings: _each(method, (self, *args), settings)
 
 
-def _broadcast_to(rows: Rows, shape: Any) -> Rows:
+def _broadcast_to(rows: BatchedArray, shape: Any) -> BatchedArray:
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     (stack,) = _aligned([rows], len(shape))
-    return Rows(np.broadcast_to(stack, (len(stack), *shape)))
+    return BatchedArray(np.broadcast_to(stack, (len(stack), *shape)))
 
 
 _METHODS: dict[Any, Callable[..., Any]] = {
-    np.sum: Rows.sum,
-    np.reshape: Rows.reshape,
+    np.sum: BatchedArray.sum,
+    np.reshape: BatchedArray.reshape,
     np.transpose: lambda rows, axes=None: rows.transpose() if axes is None else rows.transpose(axes),
-    np.swapaxes: Rows.swapaxes,
+    np.swapaxes: BatchedArray.swapaxes,
     np.broadcast_to: _broadcast_to,
 }
 
@@ -136,13 +139,14 @@ def _aligned(operands: Any, ndim: int = 0) -> list[Any]:
     """Stacks, and other operands as they are, such that rows broadcast against the others as they would one by one."""
     ndim = max(ndim, *map(np.ndim, operands))
     return [
-        x.stack.reshape(len(x.stack), *(1,) * (ndim - x.ndim), *x.shape) if isinstance(x, Rows) else x for x in operands
+        x.stack.reshape(len(x.stack), *(1,) * (ndim - x.ndim), *x.shape) if isinstance(x, BatchedArray) else x
+        for x in operands
     ]
 
 
 def _is_harmless(ufunc: np.ufunc, x: Any) -> bool:
     """Whether 0 times an operand, or 0 divided by it, is 0."""
-    return isinstance(x, Rows) or bool(np.isfinite(x).all() and (ufunc is not np.divide or np.all(x)))
+    return isinstance(x, BatchedArray) or bool(np.isfinite(x).all() and (ufunc is not np.divide or np.all(x)))
 
 
 def _zero_kept(ufunc: np.ufunc, operands: list[Any], inputs: Any) -> Any:
@@ -152,7 +156,7 @@ def _zero_kept(ufunc: np.ufunc, operands: list[Any], inputs: Any) -> Any:
     """
     with np.errstate(invalid="ignore"):
         result = ufunc(*operands)
-    rows = [isinstance(x, Rows) for x in inputs]
+    rows = [isinstance(x, BatchedArray) for x in inputs]
     if all(rows) or (ufunc is np.divide and not rows[0]):
         return result
     if ufunc is not np.matmul:
@@ -167,11 +171,11 @@ def _zero_kept_in_sums(function: Callable[..., Any], operands: Any, rows: list[b
     return np.where(counts, result, rest)
 
 
-def _einsum(subscripts: str, first: Any, second: Any, optimize: Any = False) -> Rows:
+def _einsum(subscripts: str, first: Any, second: Any, optimize: Any = False) -> BatchedArray:
     """Of two operands, for all rows at once: their number is one more label."""
     inputs, output = subscripts.split("->")
     label = next(letter for letter in ascii_letters if letter not in subscripts)
-    rows = [isinstance(x, Rows) for x in (first, second)]
+    rows = [isinstance(x, BatchedArray) for x in (first, second)]
     operands = [x.stack if is_row else x for x, is_row in zip((first, second), rows)]
     labels = [label + own if is_row else own for own, is_row in zip(inputs.split(","), rows)]
 
@@ -181,13 +185,13 @@ def _einsum(subscripts: str, first: Any, second: Any, optimize: Any = False) -> 
     with np.errstate(invalid="ignore"):
         result = summed(*operands)
     if all(rows) or all(np.isfinite(x).all() for x, is_row in zip(operands, rows) if not is_row):
-        return Rows(result)
-    return Rows(_zero_kept_in_sums(summed, operands, rows, result))
+        return BatchedArray(result)
+    return BatchedArray(_zero_kept_in_sums(summed, operands, rows, result))
 
 
 def _row(tree: Any, i: int) -> Any:
-    """Row ``i`` of all Rows inside nested arguments, as views."""
-    if isinstance(tree, Rows):
+    """Row ``i`` of all BatchedArrays inside nested arguments, as views."""
+    if isinstance(tree, BatchedArray):
         return tree.stack[i, ...]
     if type(tree) in (list, tuple):
         return type(tree)(_row(item, i) for item in tree)
@@ -195,8 +199,8 @@ def _row(tree: Any, i: int) -> Any:
 
 
 def _length(tree: Any) -> int:
-    """How many rows the Rows inside nested arguments have."""
-    if isinstance(tree, Rows):
+    """How many rows the BatchedArrays inside nested arguments have."""
+    if isinstance(tree, BatchedArray):
         return len(tree.stack)
     parts = tree if isinstance(tree, (list, tuple)) else tree.values() if isinstance(tree, dict) else ()
     return max(map(_length, parts), default=0)
@@ -209,9 +213,9 @@ def _each(function: Callable[..., Any], args: Any, settings: Any) -> Any:
 
 
 def _joined(results: list[Any]) -> Any:
-    """The results for all rows as Rows; what is no array (a shape, a dtype) is the same for all."""
+    """The results for all rows as a BatchedArray; what is no array (a shape, a dtype) is the same for all."""
     if isinstance(results[0], (ndarray, np.generic)):
-        return Rows(np.stack(results))
+        return BatchedArray(np.stack(results))
     if type(results[0]) in (list, tuple) and any(isinstance(x, (ndarray, np.generic)) for x in results[0]):
         return type(results[0])(_joined(list(parts)) for parts in zip(*results))
     return results[0]

@@ -62,28 +62,6 @@ def _is_half(x: Any) -> bool:
     return getattr(getattr(x, "dtype", None), "char", "") == "e"
 
 
-def expanded(g: Any, shape: tuple[int, ...]) -> Any:
-    """``np.broadcast_to``; for a gradient of one number, as of a loss, without the 3 us that this takes."""
-    if type(g) is np.ndarray and g.size == 1:
-        return np.ndarray(shape, g.dtype, g, 0, (0,) * len(shape))
-    return np.broadcast_to(g, shape)
-
-
-FEW = 32
-"""Up to so many columns :func:`largest` takes the other way."""
-
-
-def largest(x: Any, axis: Any) -> Any:
-    """``x.max(axis, keepdims=True)``.
-
-    NumPy goes through short rows one by one: of 128 rows of ten numbers this takes 6.8 us, along the columns of a
-    transposed copy 2.1; of 1,024 rows 47 and 5.1.
-    """
-    if type(x) is np.ndarray and x.ndim == 2 and axis in (1, -1) and x.shape[1] <= FEW < len(x):
-        return x.T.copy().max(axis=0).reshape(-1, 1)
-    return x.max(axis=axis, keepdims=True)
-
-
 def as_gradient(part: Any, x: Any) -> Any:
     """A gradient in the dtype of its operand; to a real one belongs the real part."""
     return in_dtype(np.real(part) if part.dtype.kind == "c" != x.dtype.kind else part, x.dtype)

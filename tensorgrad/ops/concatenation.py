@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
 from ..core import OPS, Tensor, declare, implements, plain_index, refuse
-from .operands import as_tensor, plain
+from .conversion import as_tensor, plain
 
 
 def _join_sample(draw: samples.Draw) -> Any:
@@ -36,6 +36,7 @@ declare(
     _concatenate_rule,
     sample=_join_sample,
     expects="arrays whose shapes agree except along axis",
+    complex_rules="direct",
 )
 
 
@@ -49,7 +50,7 @@ def _cast(arrays: Any, dtype: Any, casting: Any) -> list[Any]:
     return [x if x.dtype == target else OPS["astype"](x, dtype=target) for x in arrays]
 
 
-@implements(np.concatenate)
+@implements(np.concatenate, on_complex=True)
 def _concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     refuse("np.concatenate", out=out)
     if axis is None and dtype is None:  # then Python numbers are no arrays, so their type gives way
@@ -61,7 +62,7 @@ def _concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = No
     return OPS["concatenate"](*arrays, axis=axis)
 
 
-@implements(np.stack)
+@implements(np.stack, on_complex=True)
 def _stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     refuse("np.stack", out=out)
     arrays = list(arrays)
@@ -72,28 +73,28 @@ def _stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, ca
     return np.concatenate(expanded, axis=axis, dtype=dtype, casting=casting)
 
 
-@implements(np.vstack)
+@implements(np.vstack, on_complex=True)
 def _vstack(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     return np.concatenate([np.atleast_2d(x) for x in tup], 0, dtype=dtype, casting=casting)
 
 
-@implements(np.hstack)
+@implements(np.hstack, on_complex=True)
 def _hstack(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     arrays = [np.atleast_1d(x) for x in tup]
     return np.concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
-@implements(np.dstack)
+@implements(np.dstack, on_complex=True)
 def _dstack(tup: Any) -> Any:
     return np.concatenate([np.atleast_3d(x) for x in tup], 2)
 
 
-@implements(np.column_stack)
+@implements(np.column_stack, on_complex=True)
 def _column_stack(tup: Any) -> Any:
     return np.concatenate([x if np.ndim(x) >= 2 else np.atleast_2d(x).T for x in tup], 1)
 
 
-@implements(np.append)
+@implements(np.append, on_complex=True)
 def _append(arr: Any, values: Any, axis: Any = None) -> Any:
     if axis is None:
         arr, values, axis = np.ravel(arr), np.ravel(values), 0
@@ -182,12 +183,12 @@ def _split(ary: Any, sections: Any, axis: int, divide: Callable[..., Any]) -> li
     return [ary[index] for index in indices]
 
 
-@implements(np.split)
+@implements(np.split, on_complex=True)
 def _split_evenly(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return _split(ary, indices_or_sections, axis, np.split)
 
 
-@implements(np.array_split)
+@implements(np.array_split, on_complex=True)
 def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return _split(ary, indices_or_sections, axis, np.array_split)
 
@@ -201,9 +202,9 @@ def _splits_along(function: str, axis: int, min_ndim: int) -> Callable[..., list
     return split
 
 
-implements(np.hsplit)(_splits_along("hsplit", axis=1, min_ndim=1))
-implements(np.vsplit)(_splits_along("vsplit", axis=0, min_ndim=2))
-implements(np.dsplit)(_splits_along("dsplit", axis=2, min_ndim=3))
+implements(np.hsplit, on_complex=True)(_splits_along("hsplit", axis=1, min_ndim=1))
+implements(np.vsplit, on_complex=True)(_splits_along("vsplit", axis=0, min_ndim=2))
+implements(np.dsplit, on_complex=True)(_splits_along("dsplit", axis=2, min_ndim=3))
 
 
 def _unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
@@ -231,13 +232,13 @@ def taken(function: Callable[..., Any], *arrays: Any) -> Any:
     return OPS["getitem"](row, index=function(*numbers))
 
 
-@implements(np.delete)
+@implements(np.delete, on_complex=True)
 def _delete(arr: Any, obj: Any, axis: Any = None) -> Any:
     where = plain_index(obj) if isinstance(obj, Tensor) else obj
     return taken(lambda numbers: np.delete(numbers, where, axis), arr)
 
 
-@implements(np.insert)
+@implements(np.insert, on_complex=True)
 def _insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     where = plain_index(obj) if isinstance(obj, Tensor) else obj
     arr = as_tensor(arr)

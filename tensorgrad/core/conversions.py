@@ -1,0 +1,73 @@
+"""A Tensor as something else: Python's numbers, truth values, plain arrays. Where it carries a gradient, an error."""
+
+from __future__ import annotations
+
+from operator import index as as_integer
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .context import _capture
+
+if TYPE_CHECKING:
+    from .arrays import Array
+
+
+class ConversionError(TypeError):
+    """A Tensor that requires gradients where an array or a number is needed, which cannot carry them."""
+
+
+class Conversions:
+    """What turns Tensors into other things; a mixin, which holds nothing."""
+
+    __slots__ = ()
+
+    def item(self: Any) -> Any:
+        """The only element as a Python number. Raises ValueError if there is not exactly one."""
+        if self._array.size != 1:
+            raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
+        return self._read().item()
+
+    def _read(self: Any) -> Array:
+        """The array as numbers are taken from it: not to be written into, and not in a captured step."""
+        return self.data if _capture.get() is not None else self._current()
+
+    def __bool__(self: Any) -> bool:
+        if self._array.size != 1:
+            raise ValueError(
+                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; use np.where to choose by element, "
+                "or np.any / np.all to reduce"
+            )
+        return bool(self._read().reshape(()))
+
+    def __float__(self: Any) -> float:
+        return float(self._only_without_gradient("float").item())
+
+    def __complex__(self: Any) -> complex:
+        return complex(self._only_without_gradient("complex").item())
+
+    def __int__(self: Any) -> int:
+        return int(self._only_without_gradient("int").item())
+
+    def __index__(self: Any) -> int:
+        return as_integer(self._only_without_gradient("index"))
+
+    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self._only_without_gradient("np.asarray")
+        if _capture.get() is None and copy is None and (dtype is None or dtype == array.dtype):
+            return self.data
+        return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
+
+    def _only_without_gradient(self: Any, conversion: str) -> Array:
+        if self._requires_grad and _capture.get() is None:  # a capture says it in its own way
+            raise ConversionError(
+                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
+                "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
+                "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
+                "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
+            )
+        return self._read()
+
+    def tolist(self: Any) -> Any:
+        """The data as nested lists of Python numbers; not of a tensor that requires gradients."""
+        return self._only_without_gradient("tolist").tolist()
