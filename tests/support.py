@@ -7,12 +7,18 @@ import signal
 from pathlib import Path
 
 import numpy as np
+from hypothesis import settings
 
 import tensorgrad as tg
 from tensorgrad.data import write_idx
 
 ROOT = Path(__file__).parents[1]
 """The folder of the project."""
+
+
+def examples(count: int) -> int:
+    """How many examples a property test draws: ``count`` in the profile ``deep``, else a part, but at least 10."""
+    return max(min(count, 10), count * settings().max_examples // 100)
 
 
 NASTY = [

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import tensorgrad as tg
 from tensorgrad._pytree import flatten_up_to, reachable, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from tensorgrad.testing import check_call
+from tests.support import examples
 
 Pair = namedtuple("Pair", "first second")
 RNG = np.random.default_rng(0)
@@ -211,7 +212,7 @@ def test_gradients_of_tensors_come_in_the_containers_of_the_tensors(tree):
 
 
 @given(TREES_OF_ARRAYS)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_maps_of_random_trees(tree):
     def f(tree):
         return tree_map(lambda x: x**3 if is_float(x) else x, tree)
@@ -236,7 +237,7 @@ def test_maps_of_random_trees(tree):
 
 
 @given(st.lists(CONTAINERS, min_size=1, max_size=2))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_a_compiled_function_takes_and_returns_random_trees(trees):
     def f(*trees):
         return tree_map(lambda leaf: leaf * 2 if is_float(leaf) else leaf, list(trees))
@@ -249,7 +250,7 @@ def test_a_compiled_function_takes_and_returns_random_trees(trees):
 
 
 @given(TREES_OF_ARRAYS)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 def test_checks_look_into_random_trees(tree):
     if not any(is_float(leaf) and leaf.size for leaf in tree_leaves(tree)):
         return
@@ -263,7 +264,7 @@ def test_checks_look_into_random_trees(tree):
 
 
 @given(TREES_OF_ARRAYS)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_a_module_finds_parameters_in_random_trees(tree):
     class Holder(tg.nn.Module):
         def __init__(self, tree):
@@ -383,7 +384,7 @@ def tree_map_of_global():
 
 
 @given(st.lists(st.sampled_from(WRAPPERS), max_size=3))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_a_checkpoint_repeats_the_draws_of_a_generator_wherever_it_is(wrappers):
     def loss(make):
         source = np.random.default_rng(0)

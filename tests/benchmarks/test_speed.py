@@ -7,6 +7,7 @@ from benchmarks.cases import STEPS, Case
 from benchmarks.frameworks import FRAMEWORKS, OURS
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, capsys, tmp_path):
     class Fake:
         def __init__(self, name):
@@ -41,6 +42,7 @@ def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, caps
     assert tables.against("JAX, jit", compiled).endswith("relative to JAX, jit: 784-512-10 2.50")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FRAMEWORKS if "tensorgrad" in name or "NumPy" in name])
 def test_a_benchmark_worker_answers(name):
     worker = workers.Worker(name)
@@ -52,6 +54,7 @@ def test_a_benchmark_worker_answers(name):
         worker.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["start", "record"])
 def test_what_a_start_and_a_recording_cost(what):
     name = "tensorgrad, compiled"
@@ -59,6 +62,7 @@ def test_what_a_start_and_a_recording_cost(what):
     assert 0 < one < 10_000 and 0 < two < 10_000 and 0 < three < 2000
 
 
+@pytest.mark.slow
 def test_where_the_time_of_a_step_goes():
     printed = workers.in_a_fresh_process("profile", "tensorgrad, compiled", "64-32-10")
     assert "made in ms" in printed and "matmul" in printed

@@ -27,10 +27,10 @@ from tensorgrad.data import (
 )
 from tensorgrad.data import mnist as mnist_module
 from tensorgrad.data.reachable import reachable
-from tests.support import damaged, write_mnist
+from tests.support import damaged, examples, write_mnist
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     hnp.arrays(
         st.sampled_from([np.uint8, np.int8, np.int16, np.int32, np.float32, np.float64]),
@@ -45,7 +45,7 @@ def test_idx_round_trip(tmp_path_factory, array):
     np.testing.assert_array_equal(back, array)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_give_an_array_or_our_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("idx") / "a"
@@ -153,6 +153,7 @@ def test_a_bomb_is_not_unpacked_beyond_its_header(tmp_path, start):
     assert peak_of(read) < 2_000_000
 
 
+@pytest.mark.slow
 def test_reading_takes_the_memory_of_the_array(tmp_path):
     """Also of another byte order, and without a second copy."""
     array = np.arange(10**6, dtype=np.float64)
@@ -171,6 +172,7 @@ def test_what_is_no_idx_file_at_all_is_named(tmp_path):
             read_idx(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [True, False])
 def test_damage_gives_an_array_or_our_error_in_bounded_memory(tmp_path, packed):
     path = tmp_path / "a"
@@ -257,7 +259,7 @@ def test_batches_hold_every_example_once_and_the_last_is_kept():
         next(batches(inputs, labels, 0))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 20), st.integers(1, 25), st.none() | st.integers(0, 3))
 def test_batches_of_any_size(count, size, seed):
     inputs, labels = np.arange(count * 2).reshape(count, 2), np.arange(count)
@@ -305,7 +307,7 @@ def test_labels_that_cannot_be_split_are_refused(labels):
         stratified_split(labels, 0.5, np.random.default_rng(0))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=5), st.floats(0.01, 0.9))
 def test_stratified_split(counts, fraction):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
@@ -324,6 +326,7 @@ def test_a_class_of_one_cannot_be_split():
 # Without files: OpenML where it answers, else the bundled digits
 
 
+@pytest.mark.slow
 def test_bundled_digits_are_used_loudly_without_network(monkeypatch, tmp_path):
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     monkeypatch.setattr(mnist_module, "OPENML", "http://127.0.0.1:9/refused")
@@ -353,6 +356,7 @@ def test_a_name_look_up_that_hangs_is_given_up_in_time(monkeypatch):
     assert time.perf_counter() - started < 2
 
 
+@pytest.mark.slow
 def test_openml_is_used_where_it_answers(monkeypatch, tmp_path):
     import sklearn.datasets
 

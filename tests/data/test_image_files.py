@@ -381,6 +381,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
 # Damaged and crafted files
 
 
+@pytest.mark.slow
 def test_an_icon_that_is_larger_than_its_header_says_is_refused(tmp_path):
     Image.new("L", (7500, 7500)).save(tmp_path / "large.png")
     content = (tmp_path / "large.png").read_bytes()
@@ -419,6 +420,7 @@ def test_a_picture_cut_in_half_is_no_picture(tmp_path, kind):
         read_image(tmp_path / "cut", 3, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_gives_a_picture_or_our_error_in_bounded_memory(tmp_path, kind, monkeypatch):
     content, rng = sample(kind, tmp_path), np.random.default_rng(0)

@@ -18,7 +18,7 @@ from tensorgrad.data import Augmentation, DataError, draw_faces, load_image_fold
 from tensorgrad.data import augment as augment_module
 from tensorgrad.data import folders as folders_module
 from tensorgrad.data import simpsons as simpsons_module
-from tests.support import damaged, make_folders
+from tests.support import damaged, examples, make_folders
 
 
 @pytest.fixture(autouse=True)
@@ -406,6 +406,7 @@ def pickled(good):
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_a_cache_of_other_code_or_damaged_is_decoded_again(tmp_path, cache):
     data = make_folders(tmp_path / "data")
     expected, _ = loaded(data)
@@ -564,7 +565,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.tuples(SIDES, st.integers(0, 4), SIDES, SIDES),
     st.sampled_from(["u1", "f2", "f4", ">f4", "f8", "i8", "?"]),
@@ -658,6 +659,7 @@ def test_drawn_faces(channels, shape):
     assert "MADE" in one.name
 
 
+@pytest.mark.slow
 def test_faces_are_used_loudly_without_network(monkeypatch):
     monkeypatch.setattr(simpsons_module, "URL", "http://127.0.0.1:9/refused")
     said = []
@@ -749,6 +751,7 @@ def test_an_archive_with_names_that_lead_out_of_the_folder_writes_nothing_there(
     assert {path.name for path in cache.iterdir() if path.is_dir()} == {f"simpsons-{simpsons_module.COMMIT[:8]}"}
 
 
+@pytest.mark.slow
 def test_a_damaged_archive_leaves_nothing_behind_and_is_fetched_again(tmp_path, published, cache, monkeypatch):
     made = make_folders(tmp_path / "made")
     good = archive_of({f"x/rgb/{name}": content for name, content in files_of(made).items()})
@@ -787,6 +790,7 @@ def test_one_archive_serves_both_networks(tmp_path, published, monkeypatch):
     assert load_simpsons(None, 1, say=lambda line: None).train_images.shape == (6, 1, 28, 28)
 
 
+@pytest.mark.slow
 def test_a_cache_folder_that_cannot_be_made_does_not_matter(tmp_path, published, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

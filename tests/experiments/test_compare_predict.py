@@ -92,6 +92,7 @@ def reseal(run, **values):
 # Comparing
 
 
+@pytest.mark.slow
 def test_a_comparison_says_what_runs_differ_in(trained, tmp_path, capsys):
     for name in ("a", "b", "c"):
         shutil.copytree(trained / "run", tmp_path / name)
@@ -283,6 +284,7 @@ def test_names_that_are_not_utf8(run, capsys):
         assert is_one_sentence(outcome(command, [other + "nothing", *more], capsys))
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_whatever_is_printed_is_one_harmless_line_in_any_encoding(text):
     for encoding in ("ascii", "latin-1", "utf-8", "cp1252"):
@@ -329,6 +331,7 @@ def test_a_spoilt_folder_is_read_or_named(run, capsys, seed, monkeypatch):
         (run / name).write_bytes(good[name])
 
 
+@pytest.mark.slow
 def test_losses_of_any_size_are_drawn(run, capsys):
     with (run / HISTORY).open() as file:
         rows = list(csv.DictReader(file))

@@ -25,7 +25,7 @@ from experiments.runner.report import write_report
 from experiments.runner.results import Result
 from tensorgrad.data import Augmentation, Dataset, Standardisation
 from tensorgrad.training import Epoch, RandomStreams
-from tests.support import NASTY, ROOT, write_mnist
+from tests.support import NASTY, ROOT, examples, write_mnist
 
 
 def report_of(folder, classes, name="mnist", data="data", **options):
@@ -63,13 +63,15 @@ def is_harmless(page):
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, len(NASTY), 9))
 def test_any_name_can_be_in_a_report(tmp_path, start):
     names = NASTY[start : start + 9]
     assert is_harmless(report_of(tmp_path, names * 2, name="$".join(names), data="^".join(names)))
 
 
-@settings(max_examples=5, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=examples(5), deadline=None)
 @given(st.lists(st.text(), min_size=12, max_size=12))
 def test_any_text_can_be_in_a_report(tmp_path_factory, texts):
     *classes, name, data = texts
@@ -80,6 +82,7 @@ def command_in(page):
     return html.unescape(re.search(r"To repeat the run</h2><pre>(.*?)</pre>", page, re.DOTALL)[1])
 
 
+@pytest.mark.slow
 def test_the_command_repeats_the_run_wherever_its_folder_is(tmp_path):
     out = tmp_path / "a run's $HOME"
     data = write_mnist(tmp_path / "my data", count=60)
@@ -99,6 +102,7 @@ def test_the_command_repeats_the_run_wherever_its_folder_is(tmp_path):
     assert one["settings"] == other["settings"] and one["test_loss"] == other["test_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
 @pytest.mark.parametrize(
     "name", ["plain", "a b", "it's", "$x`y`", "-dash", "new\nline", "\udcff\udcfe0", "\x1b[31m'\\", "*?"]

@@ -424,6 +424,7 @@ def test_an_op_of_ones_own():
         tg.declare("wrong", np.cbrt, None, sample=tg.samples.unary(), complex_rules="both")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule, complex_rules",
     [

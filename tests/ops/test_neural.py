@@ -173,6 +173,7 @@ def test_call(function, args, kwargs):
 # The same numbers compiled, and on arrays of other libraries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fast", [False, None])
 def test_compiled_equals_plain(fast):
     for case in CALLS:
@@ -625,6 +626,8 @@ def torch_functions():
     }
 
 
+@pytest.mark.slow
+@pytest.mark.parity
 def test_agreement_with_pytorch():
     torch, functions = torch_functions()
     rng = np.random.default_rng(1)

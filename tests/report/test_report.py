@@ -68,6 +68,7 @@ def test_what_a_confusion_matrix_refuses(labels, predicted, error, words):
         assert report.confusion_matrix(np.asarray(labels), np.asarray(predicted).argmax(axis=1), 3).sum() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 28, 28)])
 def test_every_picture_is_drawn(tmp_path, shape):
     rng = np.random.default_rng(0)
@@ -131,6 +132,7 @@ def test_leaves_without_a_name_are_parameters_or_constants(tmp_path, picture):
     assert picture["texts"].count("parameter") == 1 and picture["texts"].count("constant") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 4, 30])
 def test_every_line_and_box_is_inside_the_picture_and_leaves_are_drawn_once(tmp_path, picture, steps):
     loss, leaves = recurrent(steps)
@@ -147,6 +149,7 @@ def test_parameters_that_are_gone_are_drawn_once_too(tmp_path, picture):
     assert picture["texts"].count("parameter") == 4
 
 
+@pytest.mark.slow
 def test_several_results_are_drawn_together_and_long_chains_in_columns(tmp_path, picture):
     x = tg.Tensor(1.0, requires_grad=True)
     hidden = np.exp(x)
@@ -209,6 +212,7 @@ def test_printable_text_is_printable_and_short(text, longest):
     shown.encode("utf-8")
 
 
+@pytest.mark.slow
 def test_dollars_and_underscores_are_drawn_as_they_stand(tmp_path):
     histories = {f"_{name}": [{"epoch": 1, "validation_loss": 1.0, "validation_accuracy": 0.5}] for name in NASTY}
     report.save_comparison(histories, tmp_path / "compare.png")
@@ -224,6 +228,7 @@ CHROMIUM = next(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_the_screen_in_a_browser(tmp_path, width):

@@ -42,7 +42,7 @@ from tensorgrad.training import checkpoint as checkpoint_module
 from tensorgrad.training.diagnosis import diagnose
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
-from tests.support import ROOT, blobs, damaged, heed_signals
+from tests.support import ROOT, blobs, damaged, examples, heed_signals
 
 
 def make(seed=0, lr=1e-2):
@@ -95,7 +95,8 @@ class StopAt:
         return signal.SIGINT if self.left <= 0 else None
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_interrupted_at_any_steps_and_resumed_equals_never_interrupted(tmp_path_factory, stops):
     folder = tmp_path_factory.mktemp("run")
@@ -315,7 +316,7 @@ def test_round_trip_and_numpy_can_read_it(tmp_path):
         np.testing.assert_array_equal(stored["a/b.0"], arrays["a/b.0"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_a_file_changed_in_any_way_is_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "a.npz"
@@ -336,7 +337,7 @@ def test_a_file_changed_in_any_way_is_refused(tmp_path_factory, data):
         load_checkpoint(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=300))
 def test_any_other_file_is_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("foreign") / "a.npz"
@@ -394,7 +395,7 @@ def filled(kind, shape):
     return np.ndarray(shape, kind, buffer=bytearray(i % 256 for i in range(size)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(AWKWARD) | st.text(st.characters(), max_size=8),
@@ -691,6 +692,7 @@ def test_weights_that_do_not_fit_leave_the_network_alone(tmp_path, kind):
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["\x1b[31m\n"], [f"layer {i}" for i in range(5000)], ["\x1b" * 3000]])
 def test_names_from_a_file_are_escaped_and_not_listed_without_end(tmp_path, names):
     model, optimiser, rng = make()
@@ -722,6 +724,7 @@ def test_anything_given_as_weights_is_named(tmp_path):
         load_weights(model, "a\0b")
 
 
+@pytest.mark.slow
 def test_bytes_flipped_cut_and_spliced_below_the_digest_are_errors_or_right(tmp_path):
     """The digest is made anew each time, so that everything behind it sees the damage."""
     arrays = example(tmp_path / "a.npz")
@@ -803,6 +806,7 @@ def run_script(folder, epochs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_saves_and_exits(tmp_path, number, code):
     with run_script(tmp_path, 100_000) as process:
@@ -814,6 +818,7 @@ def test_the_first_signal_saves_and_exits(tmp_path, number, code):
     load_checkpoint(tmp_path / LAST)
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once(tmp_path):
     with run_script(tmp_path, 100_000) as process:
         process.stdout.readline()
@@ -828,6 +833,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
         load_checkpoint(tmp_path / LAST)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed_equals_never_killed(tmp_path):
     epochs = 150
     with run_script(tmp_path / "straight", epochs) as process:
