@@ -87,7 +87,7 @@ class Framework:
 
 
 class TensorGrad(Framework):
-    """tensorgrad, recording anew in every step, or compiled, with numba's kernels or without."""
+    """tensorgrad, recorded in every step, or compiled, with numba's kernels or without."""
 
     def __init__(self, compiled=False, fast=False):
         import tensorgrad as tg

@@ -68,8 +68,8 @@ def outliers(images: np.ndarray, ranges: Mapping[str, Sequence[float]]) -> list[
     excess = np.zeros(len(images))
     for name, margin in MARGINS.items():
         low, high = ranges[name]
-        room = margin + SHARE * (high - low)
-        beyond = np.maximum(low - room - found[name], found[name] - high - room) / margin
+        allowed = margin + SHARE * (high - low)
+        beyond = np.maximum(low - allowed - found[name], found[name] - high - allowed) / margin
         for i in np.flatnonzero(beyond > excess):
-            worst[i], excess[i] = Outlier(name, float(found[name][i]), low - room, high + room), beyond[i]
+            worst[i], excess[i] = Outlier(name, float(found[name][i]), low - allowed, high + allowed), beyond[i]
     return worst

@@ -123,7 +123,7 @@ class _Checkpoint:
         output = self._again(inputs, out.data if isinstance(out, Tensor) else out)
         _stand_in(history(output), dict(zip(map(history, self._outside), map(history, outside))), began)
         if not set(map(history, from_outside([output], began))) <= set(map(history, variables)):
-            raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them anew")
+            raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them again")
         parts = gradients_of(output, variables, g, create_graph, retain_graph=create_graph)
         return parts if create_graph else [part.data for part in parts]
 

@@ -125,7 +125,7 @@ def _reason(image_module: Any, error: Exception) -> str:
         return "does not fit into memory; save it with fewer pixels"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
-    return f"damaged or unreadable ({type(error).__name__}: {printable(str(error)[:200])}); save it anew or remove it"
+    return f"damaged or unreadable ({type(error).__name__}: {printable(str(error)[:200])}); save it again or remove it"
 
 
 def _plain(image_module: Any, image: Any, mode: str) -> Any:

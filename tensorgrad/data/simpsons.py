@@ -26,7 +26,7 @@ CONTENT = {
     1: "f03b4e89819f3f29f1498b90ed4ed32fdc8464de0fb5bee3c95bca62811a3b87",
     3: "60cf71b842d9d7673cb5fe42730822a830a20263399eb59f17aa27418d2d6a74",
 }
-"""SHA-256 over the names and bytes of the files, not of the archive, which can be packed anew."""
+"""SHA-256 over the names and bytes of the files, not of the archive, which can be packed again."""
 
 LARGEST_CONTENT = 2**28
 """Bytes, several times those of the published files: an archive of more is not unpacked."""

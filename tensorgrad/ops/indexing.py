@@ -294,7 +294,7 @@ def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     return OPS["choose"](a, *choices, mode=mode)
 
 
-# Positions have no gradient. They are ops all the same, so that a compiled step computes them anew.
+# Positions have no gradient. They are ops all the same, so that a compiled step computes them in each call.
 
 
 def _zeros_sample(draw: samples.Draw) -> Any:

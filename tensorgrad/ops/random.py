@@ -1,4 +1,4 @@
-"""Random numbers, drawn anew in every call, compiled or not: normal and uniform ones, and permutations."""
+"""Random numbers, drawn in every call, compiled or not: normal and uniform ones, and permutations."""
 
 from __future__ import annotations
 

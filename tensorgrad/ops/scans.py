@@ -131,7 +131,7 @@ def _before_and_after(x: Any) -> tuple[Any, Any]:
 
 
 def _products_of_others(x: Any) -> Any:
-    """Without a division, so that zeros are exact; anew with scaled numbers where a part may be out of range."""
+    """Without a division, so that zeros are exact; again, with scaled numbers, where a part may be out of range."""
     with np.errstate(over="ignore", invalid="ignore"):
         before, after = _before_and_after(x)
         products = before * after
