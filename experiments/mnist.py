@@ -1,25 +1,20 @@
 """Train a network on handwritten digits: python -m experiments.mnist [--data-dir DIR]."""
 
-from experiments.command import main
-from experiments.experiment import Experiment
-
-
-def load(options, say):
-    """The digits as a Dataset."""
-    from tensorgrad.data import load_mnist
-
-    return load_mnist(options.data_dir, say=say)
-
+import models
+from experiments.runner.command import main
+from experiments.runner.experiment import Experiment
+from tensorgrad.data import Augmentation, load_mnist
 
 EXPERIMENT = Experiment(
     name="mnist",
     purpose="Train a network on handwritten digits.",
     data_help="folder with the four MNIST IDX files (default: OpenML, else scikit-learn's bundled digits)",
-    image_shape=(28, 28),
-    load=load,
+    load=lambda options, say: load_mnist(options.data_dir, say=say),
+    model=models.mnist,
+    image_shape=(1, 28, 28),
     epochs=20,
     lr=3e-3,
-    augmentation={"shift": 1},
+    augmentation=Augmentation(shift=1),
 )
 
 if __name__ == "__main__":

@@ -1,7 +1,20 @@
-"""The same examples in every run of the tests; ``--hypothesis-profile=search`` draws new ones."""
+"""Profiles and marks of the tests: CONTRIBUTING.md says which tests run where.
 
+The drawn examples are the same in every run; the profile ``search`` draws new ones.
+"""
+
+import pytest
 from hypothesis import settings
 
-settings.register_profile("repeat", derandomize=True)
-settings.register_profile("search", print_blob=True)
-settings.load_profile("repeat")
+settings.register_profile("usual", max_examples=20, derandomize=True)
+settings.register_profile("deep", max_examples=100, derandomize=True)
+settings.register_profile("search", max_examples=100, print_blob=True)
+settings.load_profile("usual")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Before pytest chooses by mark: a test that is neither slow nor deep is quick."""
+    for item in items:
+        if not any(item.get_closest_marker(mark) for mark in ("slow", "deep")):
+            item.add_marker("quick")

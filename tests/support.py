@@ -7,12 +7,50 @@ import signal
 from pathlib import Path
 
 import numpy as np
+from hypothesis import settings
 
 import tensorgrad as tg
 from tensorgrad.data import write_idx
 
 ROOT = Path(__file__).parents[1]
 """The folder of the project."""
+
+
+def examples(count: int) -> int:
+    """How many examples a property test draws: ``count`` in the profile ``deep``, else a part, but at least 10."""
+    return max(min(count, 10), count * settings().max_examples // 100)
+
+
+NASTY = [
+    "",
+    "$",
+    "$x^{$",
+    "a_b^c\\frac{",
+    "%",
+    "\\",
+    "{}",
+    "<script>alert(1)</script>",
+    "&amp;",
+    '"quoted"',
+    "'",
+    "_",
+    "__a",
+]
+NASTY += [
+    "two\nlines",
+    "\x00\x1b[31m",
+    "\udcff",
+    "\ud800",
+    "😀👩‍👩‍👧",
+    "سلام",
+    "שלום",
+    "漢字",
+    "\u202eevil",
+    "x" * 3000,
+    "$" * 500,
+    "é" * 99,
+]
+"""Names that somebody else chose."""
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
@@ -52,6 +90,20 @@ def write_mnist(folder, count=40, size=28, gz=True, **changes):
             (folder / name).write_bytes(gzip.decompress((folder / f"{name}.gz").read_bytes()))
             (folder / f"{name}.gz").unlink()
     return folder
+
+
+def make_folders(root, classes=("a", "b"), count=3, size=28):
+    """Folders of random images, as ``load_image_folders`` takes them."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in classes:
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (size, size, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{i}.png")
+    return root
 
 
 def heed_signals():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tensorgrad._atomic import replacing
 from tensorgrad._optional import MissingExtra, require
 from tensorgrad._paths import cache_folder, check_regular, open_regular, printable
+from tests.support import examples
 
 
 def test_an_error_while_writing_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
@@ -32,7 +33,7 @@ def test_a_missing_library_is_named_with_the_remedy():
         require("no_such_library.sub", "drawing")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(st.characters(categories=["L", "N", "P", "Cc", "Cs"])))
 def test_any_name_can_be_printed_and_a_plain_one_is_itself(name):
     shown = printable(name)

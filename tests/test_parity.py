@@ -8,6 +8,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad.autodiff import gradients
 
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
+
 RNG = np.random.default_rng(0)
 X, Y = RNG.uniform(0.2, 0.9, (3, 4)), RNG.uniform(0.2, 0.9, (3, 4))
 ROW, COLUMN, VECTOR, OTHER = X[2], Y[:, :1], X[1], Y[2]

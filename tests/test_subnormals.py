@@ -140,6 +140,7 @@ def test_infinite_and_nan_values_stay(dtype):
     np.testing.assert_array_equal(without_subnormals(x), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_running_means_of_channels_that_are_dead_do_not_become_subnormal(dtype):
     layer = nn.BatchNorm1d(3, dtype=dtype)

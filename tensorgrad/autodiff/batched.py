@@ -1,13 +1,22 @@
-"""BatchedArray: a batch of arrays of one shape, which NumPy's functions see as a single one."""
+"""Many rows of a Jacobian from one backward pass: the gradient rules are called with stacks of gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from string import ascii_letters
 from typing import Any, Callable
 
 import numpy as np
 from numpy import ndarray
+
+from .._pytree import tree_leaves, tree_map
+from ..core import Tensor, backward_pass, beside
+from ..core.context import Watcher, _recording
+from ..core.tensor import history
+from .gradients import gradients_of
+
+ROWS_AT_ONCE = 128
+"""Rows of a Jacobian in one backward pass, which takes the memory of as many gradients."""
 
 
 class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -191,24 +200,12 @@ def _einsum(subscripts: str, first: Any, second: Any, optimize: Any = False) -> 
 
 def _row(tree: Any, i: int) -> Any:
     """Row ``i`` of all BatchedArrays inside nested arguments, as views."""
-    if isinstance(tree, BatchedArray):
-        return tree.stack[i, ...]
-    if type(tree) in (list, tuple):
-        return type(tree)(_row(item, i) for item in tree)
-    return {name: _row(item, i) for name, item in tree.items()} if type(tree) is dict else tree
-
-
-def _length(tree: Any) -> int:
-    """How many rows the BatchedArrays inside nested arguments have."""
-    if isinstance(tree, BatchedArray):
-        return len(tree.stack)
-    parts = tree if isinstance(tree, (list, tuple)) else tree.values() if isinstance(tree, dict) else ()
-    return max(map(_length, parts), default=0)
+    return tree_map(lambda leaf: leaf.stack[i, ...] if isinstance(leaf, BatchedArray) else leaf, tree)
 
 
 def _each(function: Callable[..., Any], args: Any, settings: Any) -> Any:
     """``function`` of each row."""
-    count = _length((args, settings))
+    count = max(len(rows.stack) for rows in tree_leaves((args, settings)) if isinstance(rows, BatchedArray))
     return _joined([function(*_row(tuple(args), i), **_row(settings, i)) for i in range(count)])
 
 
@@ -219,3 +216,60 @@ def _joined(results: list[Any]) -> Any:
     if type(results[0]) in (list, tuple) and any(isinstance(x, (ndarray, np.generic)) for x in results[0]):
         return type(results[0])(_joined(list(parts)) for parts in zip(*results))
     return results[0]
+
+
+def gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> Any:
+    """A row of gradients of ``wanted`` for each element of ``output``, which has one axis."""
+    seeds = np.eye(output.size, dtype=output.dtype)
+    if live or not goes_by_rows(output):
+        rows = [
+            gradients_of(output, wanted, beside(seed, output), create_graph=live, retain_graph=True) for seed in seeds
+        ]
+        matrix = np.stack([packed(row) for row in rows])
+        return matrix if live else matrix.data
+    return np.concatenate(
+        [stacked_rows(output, wanted, seeds[i : i + ROWS_AT_ONCE]) for i in range(0, output.size, ROWS_AT_ONCE)]
+    )
+
+
+def goes_by_rows(output: Tensor) -> bool:
+    """Whether rules can be called with a stack of gradients: of NumPy's arrays, and while nobody watches."""
+    return type(output.data) is ndarray and not isinstance(_recording.get(), Watcher)
+
+
+def stacked_rows(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
+    """Several rows of gradients from one backward pass."""
+    nodes = [history(tensor) for tensor in wanted]
+    found = dict(backward_pass(history(output), BatchedArray(seeds), set(nodes), retain_graph=True))
+    parts = []
+    for tensor, node in zip(wanted, nodes):
+        part = found.get(node)
+        stack = part.stack if isinstance(part, BatchedArray) else np.zeros((len(seeds), tensor.size), tensor.dtype)
+        parts.append(stack.reshape(len(seeds), tensor.size))
+    return np.concatenate(parts, axis=1)
+
+
+def blocks_of(matrix: Any, outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """For each output its blocks of the matrix, one for each variable, in their shapes."""
+    row = 0
+    for output in outputs:
+        column, blocks = 0, []
+        for variable in variables:
+            block = matrix[row : row + output.size, column : column + variable.size]
+            block = block.reshape(output.shape + variable.shape).astype(variable.dtype)
+            blocks.append(block if isinstance(block, Tensor) else Tensor(block))
+            column += variable.size
+        yield blocks
+        row += output.size
+
+
+def dummy_gradient(output: Tensor) -> Tensor:
+    """A gradient to differentiate the pullback at: any, but for zeros and symmetries, of which some rules make use."""
+    values = np.sqrt(np.arange(1.0, output.size + 1)).reshape(output.shape).astype(output.dtype)
+    return Tensor(beside(values, output), requires_grad=True)
+
+
+def packed(parts: Sequence[Any]) -> Any:
+    """Arrays of any shapes, one after the other along one axis."""
+    flat = [part.reshape(-1) for part in parts]
+    return flat[0] if len(flat) == 1 else np.concatenate(flat)

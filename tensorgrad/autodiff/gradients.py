@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
+from .._pytree import tree_flatten, tree_unflatten
 from ..core import Tensor, backward_pass, seed_for
 from ..core.context import recorded
 from ..core.tensor import as_used, history
+
+T = TypeVar("T")
 
 
 @overload
@@ -24,13 +27,17 @@ def gradients(
     create_graph: bool = ...,
     retain_graph: bool | None = ...,
 ) -> list[Tensor]: ...
+@overload
+def gradients(
+    output: Tensor, inputs: T, gradient: Any = ..., create_graph: bool = ..., retain_graph: bool | None = ...
+) -> T: ...
 def gradients(
     output: Tensor,
-    inputs: Tensor | Sequence[Tensor],
+    inputs: Any,
     gradient: Any = None,
     create_graph: bool = False,
     retain_graph: bool | None = None,
-) -> Tensor | list[Tensor]:
+) -> Any:
     """Gradients of ``output`` with respect to ``inputs``, as Tensors; no ``.grad`` is touched.
 
     Parameters
@@ -38,7 +45,8 @@ def gradients(
     output
         Tensor computed from the inputs.
     inputs
-        One Tensor or a sequence of them, leaves or intermediate results; each must require gradients.
+        One Tensor, a sequence of them or any nested container, such as ``dict(network.named_parameters())``; leaves of
+        the history or intermediate results. Each must require gradients.
     gradient
         Gradient of the loss with respect to ``output``, of its shape. Default: 1, for an output of one element.
     create_graph
@@ -48,8 +56,8 @@ def gradients(
 
     Returns
     -------
-    Tensor or list of Tensors
-        As ``inputs``; zeros for an input that the output does not depend on.
+    Tensor, list of Tensors or container of them
+        As ``inputs``, a list for any sequence but a namedtuple; zeros for an input that the output does not depend on.
 
     Raises
     ------
@@ -65,9 +73,15 @@ def gradients(
     >>> first = tg.gradients(x**3, x, create_graph=True)
     >>> first.item(), tg.gradients(first, x).item()
     (12.0, 12.0)
+    >>> layer = tg.nn.Dense(2, 1)
+    >>> found = tg.gradients(layer(np.ones(2)).sum(), dict(layer.named_parameters()))
+    >>> {name: gradient.shape for name, gradient in found.items()}
+    {'weight': (2, 1), 'bias': (1,)}
     """
     origin = history(output)
-    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    wanted, structure = tree_flatten(inputs)
+    if structure.kind in (None, tuple) and not isinstance(inputs, Tensor):  # of an iterator, say, a list
+        wanted, structure = tree_flatten(list(inputs))
     for position, tensor in enumerate(wanted):
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             raise ValueError(
@@ -78,13 +92,14 @@ def gradients(
                 f"gradients: input {position} was made or changed after the output was computed; compute it again"
             )
     if not wanted:
-        return []
+        return tree_unflatten(structure, [])
     retain = create_graph if retain_graph is None else retain_graph
-    results = swept(output, wanted, seed_for(output, gradient), create_graph, retain)
-    return results[0] if isinstance(inputs, Tensor) else results
+    return tree_unflatten(structure, gradients_of(output, wanted, seed_for(output, gradient), create_graph, retain))
 
 
-def swept(output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: bool, retain_graph: bool) -> list[Tensor]:
+def gradients_of(
+    output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: bool, retain_graph: bool
+) -> list[Tensor]:
     """The gradients of ``wanted`` as Tensors, zeros where ``output`` does not depend on one; nothing is checked."""
     nodes = [history(tensor) for tensor in wanted]
     if create_graph:

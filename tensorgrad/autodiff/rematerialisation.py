@@ -1,24 +1,21 @@
-"""Recomputation: what a function computes inside is computed again in the backward pass, instead of being kept."""
+"""Gradient checkpointing: what a function computes inside is computed again in the backward pass, not kept."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
-from inspect import getclosurevars
-from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from .._pytree import leaves, mapped
+from .._pytree import reachable, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from ..core import Op, Tensor
 from ..core.context import _capture, _recording, recorded, repeated
 from ..core.node import Node, clock
 from ..core.tensor import history
-from .gradients import swept
-from .transforms import Function, from_outside, named, packed, refuse_changed
+from .batched import packed
+from .call import Function, from_outside, named, refuse_changed
+from .gradients import gradients_of
 
 
 def checkpoint(f: Function) -> Function:
@@ -56,73 +53,97 @@ def checkpoint(f: Function) -> Function:
     def call(*args: Any, **keywords: Any) -> Any:
         if not _recording.get() or _capture.get() is not None:
             return f(*args, **keywords)
-        return _checkpointed(f, (args, keywords))
+        return _Checkpoint(f, (args, keywords)).value()
 
     return call
 
 
-def _checkpointed(f: Function, arguments: Any) -> Any:
-    generators = _generators((f, arguments))
-    states = [generator.bit_generator.state for generator in generators]
-    inputs = [leaf for leaf in leaves(arguments) if _is_live(leaf)]
-    since = next(clock)
+class _Checkpoint:
+    """One call of a function of which only inputs and outputs are kept."""
 
-    def run(variables: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
+    def __init__(self, f: Function, arguments: Any) -> None:
+        self._f = f
+        self._leaves, self._structure = tree_flatten(arguments)
+        self._generators = _generators((f, arguments))
+        self._states = _states(self._generators)
+        self._inputs = [leaf for leaf in self._leaves if _is_live(leaf)]
+        self._outside: list[Tensor] = []
+        self._since = next(clock)
+
+    def value(self) -> Any:
+        """What the function returns, with a history that is this call as a whole."""
+        variables = [Tensor(x.data, requires_grad=True) for x in self._inputs]
+        value, outputs = self._run(variables)
+        refuse_changed("checkpoint", self._leaves, self._since)
+        self._outside = list(from_outside(outputs, self._since))
+        for variable, x in zip(variables, self._inputs):  # met again only by way of what f has kept
+            node = history(variable)
+            node.op, node.parents, node.arrays, node.array = _KEPT, [history(x)], [x._array], variable._array
+        if not outputs:
+            return value
+        rest = iter(self._recorded(outputs))
+        return tree_map(lambda leaf: next(rest) if self._is_output(leaf) else leaf, value)
+
+    def _run(self, variables: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
+        """What the function returns for variables in the place of the inputs, and those leaves of it that depend on
+        them or on Tensors from outside.
+        """
         rest = iter(variables)
-        args, keywords = mapped(lambda leaf: next(rest) if _is_live(leaf) else leaf, arguments)
+        filled = (next(rest) if _is_live(leaf) else leaf for leaf in self._leaves)
+        args, keywords = tree_unflatten(self._structure, filled)
         with recorded():
-            value = f(*args, **keywords)
-        return value, [leaf for leaf in leaves(value) if _is_live(leaf) and history(leaf).order > since]
+            value = self._f(*args, **keywords)
+        return value, [leaf for leaf in tree_leaves(value) if self._is_output(leaf)]
 
-    def gradients(g: Any, out: Any, *operands: Any) -> list[Any]:
+    def _is_output(self, leaf: Any) -> bool:
+        """Whether a leaf of the value was computed in this call."""
+        return _is_live(leaf) and history(leaf).order > self._since
+
+    def _recorded(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs as pieces of a single result, whose gradient rule is :meth:`_gradients`."""
+        operands = (*self._inputs, *self._outside)
+        result = Tensor(packed([output.data for output in outputs]))
+        result._requires_grad = True
+        parents, arrays = [history(x) for x in operands], [x._array for x in operands]
+        result._node = Node(_operation(self._gradients), parents, arrays, {}, result._array)
+        pieces, start = [], 0
+        for output in outputs:
+            piece = result[start : start + output.size].reshape(output.shape)
+            piece = piece.real if piece.dtype.kind == "c" != output.dtype.kind else piece
+            pieces.append(piece.astype(output.dtype))
+            start += output.size
+        return pieces
+
+    def _gradients(self, g: Any, out: Any, *operands: Any) -> list[Any]:
+        """The gradient rule: the function is called again, now with a history, and the backward pass goes through."""
         create_graph = isinstance(g, Tensor)
         variables = [+x if _is_live(x) else Tensor(x, requires_grad=True) for x in operands]
-        own = next(clock)
-        now = [generator.bit_generator.state for generator in generators]
-        _set_states(generators, states)
+        inputs, outside = variables[: len(self._inputs)], variables[len(self._inputs) :]
+        began = next(clock)
+        output = self._again(inputs, out.data if isinstance(out, Tensor) else out)
+        _stand_in(history(output), dict(zip(map(history, self._outside), map(history, outside))), began)
+        if not set(map(history, from_outside([output], began))) <= set(map(history, variables)):
+            raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them again")
+        parts = gradients_of(output, variables, g, create_graph, retain_graph=create_graph)
+        return parts if create_graph else [part.data for part in parts]
+
+    def _again(self, inputs: Sequence[Tensor], expected: ndarray) -> Tensor:
+        """The packed outputs of another call, with the random numbers of the first; an error if they differ."""
+        now = _states(self._generators)
+        _set_states(self._generators, self._states)
         try:
             with repeated():
-                _, outputs = run(variables[: len(inputs)])
+                _, outputs = self._run(inputs)
         finally:
-            _set_states(generators, now)
+            _set_states(self._generators, now)
         with recorded():
-            output = packed(outputs) if outputs else None
-        data = out.data if isinstance(out, Tensor) else out
-        if output is None or output.shape != data.shape or not _close(output.data, data):
+            output: Tensor | None = packed(outputs) if outputs else None
+        if output is None or output.shape != expected.shape or not _close(output.data, expected):
             raise RuntimeError(
                 "checkpoint: f gave other values when it was called again; draw random numbers from a generator that f "
                 "is given as an argument, and leave what f depends on as it was until the backward pass"
             )
-        stand_ins = dict(zip(map(history, outside), map(history, variables[len(inputs) :])))
-        _stand_in(history(output), stand_ins, own)
-        if not set(map(history, from_outside([output], own))) <= set(map(history, variables)):
-            raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them anew")
-        parts = swept(output, variables, g, create_graph, retain_graph=create_graph)
-        return parts if create_graph else [part.data for part in parts]
-
-    variables = [Tensor(x.data, requires_grad=True) for x in inputs]
-    value, outputs = run(variables)
-    refuse_changed("checkpoint", leaves(arguments), since)
-    outside = list(from_outside(outputs, since))
-    for variable, x in zip(variables, inputs):  # met again only by way of what f has kept
-        node = history(variable)
-        node.op, node.parents, node.arrays, node.array = _KEPT, [history(x)], [x._array], variable._array
-    if not outputs:
-        return value
-    operands = (*inputs, *outside)
-    result = Tensor(packed([output.data for output in outputs]))
-    result._requires_grad = True
-    result._node = Node(
-        _operation(gradients), list(map(history, operands)), [x._array for x in operands], {}, result._array
-    )
-    pieces, start = [], 0
-    for output in outputs:
-        piece = result[start : start + output.size].reshape(output.shape)
-        piece = piece.real if piece.dtype.kind == "c" != output.dtype.kind else piece
-        pieces.append(piece.astype(output.dtype))
-        start += output.size
-    rest = iter(pieces)
-    return mapped(lambda leaf: next(rest) if _is_live(leaf) and history(leaf).order > since else leaf, value)
+        return output
 
 
 def _operation(gradients: Function) -> Op:
@@ -163,6 +184,10 @@ def _close(one: Any, other: Any) -> bool:
     return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance * largest, equal_nan=True))
 
 
+def _states(generators: Sequence[np.random.Generator]) -> list[Any]:
+    return [generator.bit_generator.state for generator in generators]
+
+
 def _set_states(generators: Sequence[np.random.Generator], states: Sequence[Any]) -> None:
     for generator, state in zip(generators, states):
         generator.bit_generator.state = state
@@ -170,28 +195,4 @@ def _set_states(generators: Sequence[np.random.Generator], states: Sequence[Any]
 
 def _generators(value: Any) -> list[np.random.Generator]:
     """The random generators that a function and its arguments reach."""
-    found: list[np.random.Generator] = []
-    met: dict[int, Any] = {}  # keeps what it holds alive, so that no identity is taken twice
-    stack = [value]
-    while stack:
-        value = stack.pop()
-        if id(value) in met or isinstance(value, (type, ModuleType, ndarray, Tensor, str, int, float)):
-            continue
-        met[id(value)] = value
-        if isinstance(value, np.random.Generator):
-            found.append(value)
-        elif isinstance(value, dict):
-            stack.extend(value.values())
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            stack.extend(value)
-        elif isinstance(value, partial):
-            stack.extend((value.func, value.args, value.keywords))
-        elif isinstance(value, MethodType):
-            stack.extend((value.__self__, value.__func__))
-        elif isinstance(value, FunctionType):
-            with suppress(ValueError):  # a variable that has no value yet
-                stack.extend(getclosurevars(value)[:2])
-            stack.extend((value.__defaults__, value.__kwdefaults__))
-        else:
-            stack.append(getattr(value, "__dict__", None))
-    return found
+    return [found for found in reachable(value, (Tensor,)) if isinstance(found, np.random.Generator)]

@@ -9,6 +9,7 @@ from weakref import ref
 
 import numpy as np
 
+from .._pytree import LEAF, tree_flatten, tree_unflatten
 from ..core import Tensor
 from ..core.arrays import OWNED
 from ..core.context import _capture, no_grad, recorded
@@ -184,7 +185,8 @@ class Capture(Recorder):
         try:
             with np.errstate(all="ignore"):  # the program itself will say it
                 result = function(*args, **settings)
-            self.program.outputs = self._output(result)
+            leaves, structure = tree_flatten(result)
+            self.program.outputs = (structure, [self._output(leaf) for leaf in leaves])
             if effects:
                 self._note_effects()
         finally:
@@ -206,7 +208,7 @@ class Capture(Recorder):
                 )
 
     def _output(self, result: Any) -> Any:
-        """The result with Values in the place of traced arrays."""
+        """A leaf of the result, as a Value if it is a traced array."""
         if isinstance(result, Traced):
             return result.value
         if isinstance(result, Tensor):
@@ -221,11 +223,6 @@ class Capture(Recorder):
                 return self.original(result)
             data, grad = result._array.value, _plain(result._grad)
             return TensorOutput((data, grad), None if result.is_leaf else node, result._requires_grad)
-        if isinstance(result, (list, tuple)):
-            items = [self._output(item) for item in result]
-            return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
-        if isinstance(result, dict):
-            return {name: self._output(item) for name, item in result.items()}
         return result
 
 
@@ -259,23 +256,23 @@ def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) 
     return fits
 
 
-def replayed_output(tree: Any, arrays: dict[Value, Any]) -> Any:
+def replayed_output(outputs: Any, arrays: dict[Value, Any]) -> Any:
     """The result of a replay: copies of the program's arrays in the place of Values."""
-    if isinstance(tree, Value):
-        return np.array(arrays[tree])
-    if isinstance(tree, TensorOutput):
-        tensor = Tensor(arrays[tree[0]])
-        if tree.requires_grad:
+    structure, leaves = outputs
+    if structure is LEAF:  # as most often
+        return _replayed_leaf(leaves[0], arrays)
+    return tree_unflatten(structure, [_replayed_leaf(leaf, arrays) for leaf in leaves])
+
+
+def _replayed_leaf(leaf: Any, arrays: dict[Value, Any]) -> Any:
+    if isinstance(leaf, Value):
+        return np.array(arrays[leaf])
+    if isinstance(leaf, TensorOutput):
+        tensor = Tensor(arrays[leaf[0]])
+        if leaf.requires_grad:
             tensor.requires_grad = True
-        if tree.node is not None:
-            tensor._node = tree.node
-        tensor._grad = replayed_output(tree[1], arrays)
+        if leaf.node is not None:
+            tensor._node = leaf.node
+        tensor._grad = _replayed_leaf(leaf[1], arrays)
         return tensor
-    if isinstance(tree, np.ndarray):
-        return tree.copy()
-    if isinstance(tree, (list, tuple)):
-        items = [replayed_output(item, arrays) for item in tree]
-        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
-    if isinstance(tree, dict):
-        return {name: replayed_output(item, arrays) for name, item in tree.items()}
-    return tree
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf

@@ -15,6 +15,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .._optional import MissingExtra
+from .._pytree import tree_flatten, tree_unflatten
 from ..core import Tensor, as_data
 from ..core.context import Watcher, _capture, _recording
 from . import events
@@ -307,9 +308,11 @@ class _Arguments:
     def __init__(self, args: tuple[Any, ...], settings: dict[str, Any]) -> None:
         self.arrays: list[np.ndarray] = []
         self.values: list[Value] = []
-        self._tree = self._take((args, settings))
+        leaves, self._structure = tree_flatten((args, settings))
+        self._kinds = tuple([self._kind(leaf) for leaf in leaves])
 
-    def _take(self, x: Any) -> Any:
+    def _kind(self, x: Any) -> Any:
+        """A leaf without its numbers if it is an array, else what tells it from others."""
         kind = type(x)
         if kind is np.ndarray:
             return self._array(x, "array")
@@ -317,10 +320,6 @@ class _Arguments:
             if x._requires_grad:
                 return ("plain", Tensor, x)
             return self._array(x._array, "tensor")
-        if kind in (tuple, list):
-            return (kind, *map(self._take, x))
-        if kind is dict:
-            return (dict, *((name, self._take(item)) for name, item in x.items()))
         if isinstance(x, np.generic):
             return self._array(np.asarray(x), "array")
         return ("plain", kind, x.hex() if kind is float else x)
@@ -333,7 +332,7 @@ class _Arguments:
         return (kind, len(self.arrays) - 1, array.shape, array.dtype)
 
     def key(self) -> Any:
-        key = (self._tree, _recording.get())
+        key = (self._structure, self._kinds, _recording.get())
         try:
             hash(key)
         except TypeError as error:
@@ -343,25 +342,24 @@ class _Arguments:
             ) from None
         return key
 
-    def traced(self, capture: Capture) -> tuple[Any, Any]:
+    def traced(self, capture: Capture) -> Any:
         """The arguments with traced arrays in the place of arrays."""
         self.values = [Value("argument", a.shape, a.dtype, index) for index, a in enumerate(self.arrays)]
         traced = [capture.contiguous(value, array) for value, array in zip(self.values, self.arrays)]
 
-        def rebuilt(tree: Any) -> Any:
-            kind = tree[0]
-            if kind == "array":
-                return traced[tree[1]]
-            if kind == "tensor":
-                return capture.wrapped(traced[tree[1]])
-            if kind == "plain":
-                return float.fromhex(tree[2]) if tree[1] is float else tree[2]
-            if kind is dict:
-                return {name: rebuilt(item) for name, item in tree[1:]}
-            return kind(map(rebuilt, tree[1:]))
+        def stand_in(kind: Any) -> Any:
+            if kind[0] == "array":
+                return traced[kind[1]]
+            if kind[0] == "tensor":
+                return capture.wrapped(traced[kind[1]])
+            return float.fromhex(kind[2]) if kind[1] is float else kind[2]
 
-        args, settings = self._tree[1:]
-        return rebuilt(args), rebuilt(settings)
+        return tree_unflatten(self._structure, map(stand_in, self._kinds))
+
+
+def _is_same_tree(one: Any, two: Any) -> bool:
+    """Whether flattened containers are equal and hold the very same leaves."""
+    return bool(one[1] == two[1] and all(x is y for x, y in zip(one[0], two[0])))
 
 
 _NONE = _Arguments((), {})

@@ -55,9 +55,8 @@ def backward_pass(
     found: list[tuple[Node, Any]] = []
     gradients = {output: seed}
     buffers: set[Node] = set()  # the nodes whose gradient so far nobody else holds, so that it is added to in place
-    youngest_first: list[tuple[int, Node]] = []
-    if output.op is not None:  # sources lead nowhere, so their gradients are left for the end
-        youngest_first.append((-output.order, output))
+    # sources lead nowhere, so their gradients are left for the end
+    youngest_first = [(-output.order, output)] if output.op is not None else []
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     in_place = watcher is None and _capture.get() is None
     while youngest_first:
@@ -71,17 +70,13 @@ def backward_pass(
         arrays, settings, out = node.arrays, node.settings, node.array
         if arrays is None:
             raise _freed()
-        values = arrays
-        if recorded_as is not None:
-            values, out = _live(node, recorded_as), recorded_as(node, out)
+        values, out = (_live(node, recorded_as), recorded_as(node, out)) if recorded_as else (arrays, out)
         accumulate = op.accumulate if in_place and type(gradient) is ndarray else None
         parts = op.rules[0](gradient, out, *values, **settings) if op.arity is None else None
         for index, parent in enumerate(node.parents):
             if parent is None:
                 continue
-            if parent.order > node.order:
-                raise _changed(op)
-            if relevant is not None and _shows_a_change(parent):
+            if parent.order > node.order or (relevant is not None and _shows_a_change(parent)):
                 raise _changed(op)
             if not parent.requires_grad or (relevant is not None and parent not in relevant):
                 continue

@@ -221,7 +221,7 @@ def outside(function: Callable[[], Any], example: Callable[[], Any]) -> Any:
 
 
 def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], Any]) -> Any:
-    """``function(rng)``, a random array; drawn anew whenever a captured step is replayed."""
+    """``function(rng)``, a random array; drawn again whenever a captured step is replayed."""
     return outside(partial(function, rng), lambda: function(copy.deepcopy(rng)))
 
 
@@ -258,7 +258,7 @@ def unchangeable(owner: Any, attribute: str) -> None:
 
 
 def watched(owner: Any, attribute: str) -> Any:
-    """``owner.attribute``; a step that was captured with another value is captured anew."""
+    """``owner.attribute``; a step that was captured with another value is captured again."""
     value = getattr(owner, attribute)
     capture = _capture.get()
     if capture is not None:

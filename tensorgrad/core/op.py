@@ -124,17 +124,14 @@ class Op:
                 arrays.append(operand._array)
             else:
                 parents.append(None)
-                if kind in _PLAIN:
-                    arrays.append(operand)
-                else:
+                if kind not in _PLAIN:
                     may_change = True
-                    arrays.append(operand if kind is ndarray else as_operand(operand))
+                    operand = operand if kind is ndarray else as_operand(operand)
+                arrays.append(operand)
         if settings or self.settings or len(operands) != self.arity:
             settings = self._checked(operands, settings)
         if self.on_complex is None and traced and self.differentiable:
-            for array in arrays:
-                if type(array) is not ndarray or array.dtype.kind == "c":
-                    refuse_complex(self.name, (array,))
+            self._check_real(arrays)
         try:
             if capture is not None and self.opaque:
                 data = capture.opaque(self.forward, arrays, settings)
@@ -144,25 +141,17 @@ class Op:
             raise self._refusal(arrays, settings, error) from error
         if not traced:
             return data
-        if type(data) is ndarray:
-            base = data.base
-        else:
+        if type(data) is not ndarray:
             data = self._as_result(data)
-            base = getattr(data, "base", None)
+        base = data.base if type(data) is ndarray else getattr(data, "base", None)
         out = _new_tensor(Tensor)
-        out._array = data
+        out._array, out._memory = data, RESULT
         out._grad = out._view = None
-        out._memory = RESULT
         if base is not None:
             out._view = view_of(self, operands, arrays, settings, data)
-            if may_change:
-                out._memory = SHARED
-        kind = data.dtype.kind
-        if kind not in "fiub":
-            if kind != "c":
-                raise TypeError(f"{self.name} gives {data.dtype}, and Tensors hold numbers; check the operands")
-            if self.on_complex is None:
-                refuse_complex(self.name, [data])
+            out._memory = SHARED if may_change else RESULT
+        if (kind := data.dtype.kind) not in "fiub":
+            self._check_kind(data)
         if needs_gradient and self.differentiable and kind in "fc" and (recording := _recording.get()):
             out._requires_grad = True
             if may_change:
@@ -178,6 +167,19 @@ class Op:
         if capture is not None:
             capture.made(out)
         return out
+
+    def _check_real(self, arrays: list[Any]) -> None:
+        """Refuse complex operands, for which the rules do not hold."""
+        for array in arrays:
+            if type(array) is not ndarray or array.dtype.kind == "c":
+                refuse_complex(self.name, (array,))
+
+    def _check_kind(self, data: Array) -> None:
+        """Refuse a result that no Tensor holds, or for which the rules do not hold."""
+        if data.dtype.kind != "c":
+            raise TypeError(f"{self.name} gives {data.dtype}, and Tensors hold numbers; check the operands")
+        if self.on_complex is None:
+            refuse_complex(self.name, [data])
 
     def _as_result(self, data: Any) -> Array:
         """What a forward function gave, if that is no array of NumPy's."""
@@ -253,12 +255,17 @@ def declare(
     expects
         What valid operands are, for the error message.
     opaque
-        Whether ``forward`` works on real arrays only; a compiled step calls it as it is.
+        Whether ``forward`` takes nothing but arrays, say because it writes into one: a compiled step calls it as it is.
     complex_rules
         Which rules hold on complex operands. ``"direct"``: these, for a gradient dL/dRe(z) + i dL/dIm(z), as of linear
         functions. ``"holomorphic"``: these multiply by f'(z), which the engine conjugates. None: they are refused.
     accumulate
         For a single operand read in part: ``accumulate(total, g, **settings)`` adds what the rule gives, in place.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the name is taken, the number of rules is not that of the operands, or another part does not fit.
 
     Examples
     --------

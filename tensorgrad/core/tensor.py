@@ -409,7 +409,7 @@ def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
 
 
 def beside(array: Any, x: Any) -> Array:
-    """A NumPy array that was made anew, as an array of the library that ``x`` belongs to."""
+    """A new NumPy array, as an array of the library that ``x`` belongs to."""
     x = x.data if isinstance(x, Tensor) else x
     return array if isinstance(x, ndarray) else np.asarray(array, like=x)
 

@@ -1,4 +1,8 @@
-"""Data for the experiments: datasets, file formats, batches, augmentation."""
+"""Datasets, file formats, batches, augmentation.
+
+Every array of images, from a loader to a network, has the layout (N, C, H, W): examples, channels, rows, columns; gray
+images have one channel. It is that of ``tensorgrad.nn.Conv2d``.
+"""
 
 from .augment import Augmentation
 from .batches import batches, index_batches

@@ -1,4 +1,4 @@
-"""Made data: cartoon faces drawn on the spot, so that the image experiments run without any download."""
+"""Synthetic images: cartoon faces, so that the image experiments run without any download."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from .._optional import require
 from .dataset import Dataset
+from .layout import channels_first
 
-NAME = "drawn cartoon faces (MADE on the spot, not the Simpsons)"
+NAME = "synthetic cartoon faces (MADE by a program, not the Simpsons)"
 SCALE = 4
 """Faces are drawn this much larger and reduced, which smooths their edges."""
 
@@ -45,6 +46,7 @@ def draw_faces(channels: int, seed: int = 0, per_class: int = 120, size: int = 2
     Returns
     -------
     Dataset
+        Images of shape (N, channels, size, size), bytes.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def _face(rng: np.random.Generator, features: tuple[str, str, str, str], channel
     _draw_mouth(pen, mouth, box)
     reduced = image.resize((size, size), image_module.Resampling.LANCZOS).convert("L" if channels == 1 else "RGB")
     light = np.asarray(reduced, np.float32) * rng.uniform(0.7, 1.15) + rng.normal(0, 6, np.asarray(reduced).shape)
-    return light.clip(0, 255).astype(np.uint8)
+    return channels_first(light.clip(0, 255).astype(np.uint8))
 
 
 def _draw_hair(pen: Any, style: str, colour: str, box: Any, points: Any) -> None:

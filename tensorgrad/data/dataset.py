@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .layout import wrong_layout
+
 
 class DataError(ValueError):
     """Data that is missing, damaged or not what was expected; the message is one sentence with the remedy."""
@@ -23,14 +25,22 @@ class Dataset:
     classes
         Name of each class; a label is an index into it.
     train_images, test_images
-        Arrays of shape (count, height, width) or (count, height, width, channels), values 0..255.
+        Arrays of shape (N, C, H, W), that is examples, channels, height and width: bytes or floats, values 0..255.
+        Gray images have one channel.
     train_labels, test_labels
-        Integer arrays of shape (count,).
+        Integer arrays of shape (N,).
 
     Raises
     ------
     DataError
         If shapes, dtypes or values do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> digits, labels = np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 1, 0])
+    >>> Dataset("made up", ("zero", "one"), digits[:, None], labels, digits[:2, None], labels[:2]).image_shape
+    (1, 28, 28)
     """
 
     name: str
@@ -42,7 +52,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of one image: (height, width) or (height, width, channels)."""
+        """Shape of one image: (channels, height, width)."""
         return self.train_images.shape[1:]
 
     def fingerprint(self) -> str:
@@ -73,8 +83,10 @@ class Dataset:
 
     def _check(self, part: str, images: np.ndarray, labels: np.ndarray) -> None:
         where = f"{self.name}, {part} set"
-        if images.ndim not in (3, 4) or len(images) == 0:
-            raise DataError(f"{where}: expected images of shape (count, height, width[, channels]), got {images.shape}")
+        if problem := wrong_layout(images.shape):
+            raise DataError(f"{where}: {problem}")
+        if len(images) == 0:
+            raise DataError(f"{where}: expected images, one at least, got an array of shape {images.shape}")
         if labels.shape != (len(images),):
             raise DataError(
                 f"{where}: {len(images)} images but labels of shape {labels.shape}; each image needs one label"
@@ -100,20 +112,23 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Standardisation:
-    """From pixels to a network's inputs: rows of float32 with mean 0 and deviation 1 over the training images.
+    """From pixels to a network's inputs: float32 of the same shape, ``(images - mean) / deviation`` in each channel.
 
     Attributes
     ----------
     mean, deviation
-        Of the pixel values, one number for each channel.
+        One number for each channel. Those that :meth:`of` finds give its images the mean 0 and the standard deviation 1
+        in each channel.
 
     Examples
     --------
     >>> import numpy as np
-    >>> images = np.array([[[0, 255]], [[255, 0]]], np.uint8)
-    >>> Standardisation.of(images)(images)
-    array([[-1.,  1.],
-           [ 1., -1.]], dtype=float32)
+    >>> images = np.array([[[[0, 255]]], [[[255, 0]]]], np.uint8)
+    >>> standardise = Standardisation.of(images)
+    >>> standardise
+    Standardisation(mean=(127.5,), deviation=(127.5,))
+    >>> standardise(images)[0]
+    array([[[-1.,  1.]]], dtype=float32)
     """
 
     mean: tuple[float, ...]
@@ -121,23 +136,46 @@ class Standardisation:
 
     @classmethod
     def of(cls, images: np.ndarray) -> Standardisation:
-        """That of images of shape (count, height, width[, channels])."""
-        channels = images.shape[3] if images.ndim == 4 else 1
+        """Mean and population standard deviation of each channel, over all pixels of images of shape (N, C, H, W).
+
+        They are added up in float64. The deviation is 0.001 at least, so that a channel of one colour becomes 0.
+
+        Raises
+        ------
+        ValueError
+            If the images are of another shape.
+        """
+        if problem := wrong_layout(images.shape):
+            raise ValueError(f"Standardisation: {problem}")
+        channels = images.shape[1]
         total, squares, count = np.zeros(channels), np.zeros(channels), images.size / channels
         for start in range(0, len(images), 1000):  # a thousand at a time: all at once would take eight times the memory
-            pixels = images[start : start + 1000].reshape(-1, channels).astype(np.float64)
-            total += pixels.sum(axis=0)
-            squares += (pixels**2).sum(axis=0)
+            pixels = images[start : start + 1000].astype(np.float64)
+            total += pixels.sum(axis=(0, 2, 3))
+            squares += (pixels**2).sum(axis=(0, 2, 3))
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
         return cls(tuple(mean.tolist()), tuple(deviation.tolist()))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Rows of shape (count, pixels * channels)."""
-        rows = images.reshape(len(images), -1, len(self.mean)).astype(np.float32)
-        rows -= np.array(self.mean, np.float32)
-        rows /= np.array(self.deviation, np.float32)
-        return rows.reshape(len(images), -1)
+        """``images`` of shape (N, C, H, W), standardised, as float32.
+
+        Raises
+        ------
+        ValueError
+            If they are of another shape, or have another number of channels.
+        """
+        if problem := wrong_layout(images.shape):
+            raise ValueError(f"Standardisation: {problem}")
+        if images.shape[1] != len(self.mean):
+            raise ValueError(
+                f"Standardisation: its mean is of {len(self.mean)} channel(s), the images of shape {images.shape} have "
+                f"{images.shape[1]}; make one of them with Standardisation.of(images)"
+            )
+        result = images.astype(np.float32)
+        result -= np.array(self.mean, np.float32)[:, None, None]
+        result /= np.array(self.deviation, np.float32)[:, None, None]
+        return result
 
 
 def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ ARRAYS = tuple(f"{part}_{kind}" for part in PARTS for kind in ("images", "labels
 NOT_DATA = {"__MACOSX", "__pycache__", "@eaDir"}
 """Folders that archives, Python and network drives leave behind; those that begin with a dot are left out anyway."""
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 Files = dict[str, dict[str, list[Path]]]
 """For ``train`` and ``test``, the files of each class."""
@@ -59,7 +59,7 @@ def load_image_folders(
     Returns
     -------
     Dataset
-        Images of shape (count, size, size) for gray, (count, size, size, 3) for RGB, bytes.
+        Images of shape (N, channels, size, size), bytes.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def load_image_folders(
     classes = tuple(files["train"])
     _tell_colours(folder, next(iter(files["train"].values()), []), channels, say)
     target = _cache_file(cache, _fingerprint(folder, files, channels, size))
-    cached = _read_cache(target, _image_shape(channels, size))
+    cached = _read_cache(target, (channels, size, size))
     if cached is not None:
         arrays, skipped = cached
     else:
@@ -215,17 +215,13 @@ def _decode(
 
 
 def _room_for(root: Path, count: int, channels: int, size: int) -> np.ndarray:
-    shape = (count, *_image_shape(channels, size))
+    shape = (count, channels, size, size)
     try:
         return np.empty(shape, np.uint8)
     except (MemoryError, ValueError):
         raise DataError(
             f"{printable(root)}: {count} images of {size}x{size} pixels do not fit into memory; take a smaller size"
         ) from None
-
-
-def _image_shape(channels: int, size: int) -> tuple[int, ...]:
-    return (size, size) if channels == 1 else (size, size, channels)
 
 
 def _complain(skipped: list[tuple[str, str]], strict: bool, say: Callable[[str], Any]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from .._optional import require
 from .._paths import check_regular, printable
 from .dataset import DataError
+from .layout import channels_first
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name for images of that many channels."""
@@ -30,7 +31,7 @@ class CannotBeRead(DataError):
 
 
 def read_image(path: str | Path, channels: int, size: int) -> np.ndarray:
-    """One image as bytes of shape (size, size) or (size, size, 3).
+    """One image as bytes of shape (channels, size, size).
 
     Turned upright by its EXIF orientation, transparent parts on white, resized to the square without regard to the
     proportions. Of an animation or a file of several pages, the first. Pixels of more than 8 bits are scaled: integers
@@ -63,7 +64,7 @@ def read_image(path: str | Path, channels: int, size: int) -> np.ndarray:
             plain = _plain(image_module, image, MODES[channels])
             if plain.size != (size, size):
                 plain = plain.resize((size, size), image_module.Resampling.LANCZOS)
-            return np.asarray(plain, dtype=np.uint8)
+            return channels_first(np.asarray(plain, dtype=np.uint8))
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         system = isinstance(error, OSError) and error.errno is not None
         kind = CannotBeRead if system else DataError
@@ -124,7 +125,7 @@ def _reason(image_module: Any, error: Exception) -> str:
         return "does not fit into memory; save it with fewer pixels"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
-    return f"damaged or unreadable ({type(error).__name__}: {printable(str(error)[:200])}); save it anew or remove it"
+    return f"damaged or unreadable ({type(error).__name__}: {printable(str(error)[:200])}); save it again or remove it"
 
 
 def _plain(image_module: Any, image: Any, mode: str) -> Any:

@@ -38,7 +38,7 @@ def load_mnist(data_dir: str | Path | None = None, say: Callable[[str], Any] = p
     Returns
     -------
     Dataset
-        Images of 28x28 bytes.
+        Images of shape (N, 1, 28, 28), bytes.
 
     Raises
     ------
@@ -72,6 +72,8 @@ def from_idx_files(folder: Path) -> Dataset:
         if not found:
             raise DataError(f"{folder}: {name}[.gz] is missing; the folder must hold {', '.join(FILES.values())}")
         arrays[part] = read_idx(found[0])
+        if part.endswith("images") and arrays[part].ndim == 3:
+            arrays[part] = arrays[part][:, None]  # the files leave out the one channel
     return Dataset(name="MNIST", classes=CLASSES, **arrays)
 
 
@@ -79,7 +81,7 @@ def bundled_digits() -> Dataset:
     """scikit-learn's 8x8 digits drawn at 28x28: every fifth is for testing."""
     digits = require("sklearn.datasets", "the bundled digits").load_digits()
     enlarged = np.kron(digits.images, np.ones((3, 3))) * (255 / 16)
-    images = np.pad(enlarged, ((0, 0), (2, 2), (2, 2))).round().astype(np.uint8)
+    images = np.pad(enlarged, ((0, 0), (2, 2), (2, 2))).round().astype(np.uint8)[:, None]
     labels = digits.target.astype(np.int64)
     test = np.arange(len(labels)) % 5 == 4
     return Dataset(BUNDLED, CLASSES, images[~test], labels[~test], images[test], labels[test])
@@ -89,7 +91,7 @@ def _from_openml(datasets: Any) -> Dataset:
     images, labels = datasets.fetch_openml(
         "mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff", n_retries=1
     )
-    images = images.astype(np.uint8).reshape(-1, 28, 28)
+    images = images.astype(np.uint8).reshape(-1, 1, 28, 28)
     labels = labels.astype(np.int64)
     return Dataset("MNIST (OpenML)", CLASSES, images[:60000], labels[:60000], images[60000:], labels[60000:])
 

@@ -1,4 +1,4 @@
-"""The Simpsons-MNIST images: a folder, else the published files, else drawn faces."""
+"""The Simpsons-MNIST images: a folder, else the published files, else synthetic faces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONTENT = {
     1: "f03b4e89819f3f29f1498b90ed4ed32fdc8464de0fb5bee3c95bca62811a3b87",
     3: "60cf71b842d9d7673cb5fe42730822a830a20263399eb59f17aa27418d2d6a74",
 }
-"""SHA-256 over the names and bytes of the files, not of the archive, which can be packed anew."""
+"""SHA-256 over the names and bytes of the files, not of the archive, which can be packed again."""
 
 LARGEST_CONTENT = 2**28
 """Bytes, several times those of the published files: an archive of more is not unpacked."""
@@ -37,7 +37,7 @@ SECONDS_TO_DECIDE = 4.0
 def load_simpsons(
     data_dir: str | Path | None, channels: int, strict: bool = False, say: Callable[[str], Any] = print
 ) -> Dataset:
-    """The characters from ``data_dir``, else from the published archive (cached), else faces drawn on the spot.
+    """The characters from ``data_dir``, else from the published archive (cached), else synthetic faces.
 
     Parameters
     ----------
@@ -49,6 +49,11 @@ def load_simpsons(
         Whether an image that cannot be used is fatal.
     say
         Called with a sentence on which data is used where that is not what was asked for.
+
+    Returns
+    -------
+    Dataset
+        Images of shape (N, channels, 28, 28), bytes.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def _download(folder: Path, channels: int, say: Callable[[str], Any]) -> str | N
             _keep_published(_unpacked(Path(archive)), folder, channels)
     except DataError:
         raise
-    except Exception as error:  # whatever the network may raise: the drawn faces still work
+    except Exception as error:  # whatever the network may raise: the synthetic faces still work
         return f"The download failed ({type(error).__name__}: {error})"
     return None
 

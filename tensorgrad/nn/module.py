@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from .._pytree import parts
+from .._pytree import are_leaves, parts
 from ..core import Tensor, describe
 from ..core.context import Replacements, _recording, unchangeable, watched
 from ..ops.conversion import without_history
@@ -281,6 +281,9 @@ class Module:
         lines = [f"  ({name}): " + part.replace("\n", "\n  ") for name, part in self._parts()]
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({body})"
+
+
+are_leaves(Module)  # a network is one thing with a state, also where it is a dataclass
 
 
 def total(penalties: Iterable[Any]) -> Any:

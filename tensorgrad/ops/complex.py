@@ -23,7 +23,7 @@ def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
     if not _is_complex(x):
         return np.zeros_like(g)
     modulus = np.absolute(x)
-    turned = unit(x, modulus) * 1j / np.where(modulus == 0, 1, modulus)
+    turned = unit(x) * 1j / np.where(modulus == 0, 1, modulus)
     return g * turned * (180 / np.pi if deg else 1)
 
 

@@ -101,7 +101,7 @@ def _append(arr: Any, values: Any, axis: Any = None) -> Any:
     return np.concatenate([arr, values], axis)
 
 
-@implements(np.block)
+@implements(np.block, on_complex=True)
 def _block(arrays: Any) -> Any:
     """Innermost lists are joined along the last axis, the lists around them along the one before, and so on."""
 
@@ -214,7 +214,7 @@ def _unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
 
 
 if hasattr(np, "unstack"):  # new in NumPy 2.1
-    implements(np.unstack)(_unstack)
+    implements(np.unstack, on_complex=True)(_unstack)
 
 
 # Putting in and leaving out

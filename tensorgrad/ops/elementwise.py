@@ -398,16 +398,39 @@ declare(
 # exact
 
 
-def unit(x: Any, modulus: Any) -> Any:
+def _unit(x: Any, modulus: Any) -> Any:
     """x / |x|; 0 at 0."""
-    at_zero = modulus == 0
-    return np.where(at_zero, 0, x / np.where(at_zero, 1, modulus))
+    return x / _or_infinite(modulus)
+
+
+def _unit_rule(g: Any, out: Any, x: Any) -> Any:
+    """The part of ``g`` across the direction of ``x``, over |x|; none for real x."""
+    if x.dtype.kind != "c":
+        return np.zeros_like(g)
+    return 1j * out * (np.imag(np.conjugate(out) * g) / _or_infinite(np.absolute(x)))
+
+
+unit = declare(  # an op, as the derivative of the quotient cancels where x is almost real or imaginary
+    "unit",
+    lambda x: _unit(x, np.absolute(x)),
+    _unit_rule,
+    sample=samples.unary(avoid=[0]),
+    expects="a real or complex array",
+    complex_rules="direct",
+)
+
+
+def _direction(x: Any, modulus: Any) -> Any:
+    """x / |x|, recorded if ``modulus`` is; 0 at 0."""
+    if x.dtype.kind != "c":
+        return np.sign(x)
+    return unit(x) if isinstance(modulus, Tensor) else _unit(x, modulus)
 
 
 def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
     if (multiple := quotient(g, out)) is not None:
         return multiple * x
-    slope, part = slope_at_kink(g, out), g * (unit(x, out) if x.dtype.kind == "c" else np.sign(x))
+    slope, part = slope_at_kink(g, out), g * _direction(x, out)
     return part if slope is None else np.where(x == 0, slope * x, part)
 
 

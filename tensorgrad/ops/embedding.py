@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, describe
+from ..core import Tensor, beside, describe
 from ..core.context import verified
 
 
@@ -58,4 +58,6 @@ def embedding(indices: Any, weight: Any) -> Any:
             raise IndexError(f"embedding: indices must lie in 0..{rows - 1} for {rows} rows, got {wrong}")
 
     verified(check_range, values)
+    if type(weight) is np.ndarray:  # which cannot be indexed with what a compiled function computes with
+        weight = beside(weight, values)
     return weight[values]

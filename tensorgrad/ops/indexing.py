@@ -251,7 +251,7 @@ def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     return OPS["take_along_axis"](arr, indices, axis=axis)
 
 
-@implements(np.compress)
+@implements(np.compress, on_complex=True)
 def _compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     refuse("np.compress", out=out)
     condition = as_operand(condition)
@@ -260,7 +260,7 @@ def _compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     return _take(a, np.flatnonzero(condition), axis=axis)
 
 
-@implements(np.extract)
+@implements(np.extract, on_complex=True)
 def _extract(condition: Any, arr: Any) -> Any:
     return _take(arr, np.flatnonzero(as_operand(condition)))
 
@@ -294,7 +294,7 @@ def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     return OPS["choose"](a, *choices, mode=mode)
 
 
-# Positions have no gradient. They are ops all the same, so that a compiled step computes them anew.
+# Positions have no gradient. They are ops all the same, so that a compiled step computes them in each call.
 
 
 def _zeros_sample(draw: samples.Draw) -> Any:

@@ -166,7 +166,7 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     return (matrix @ other).reshape((*rows, *columns))
 
 
-@implements(np.linalg.tensordot)
+@implements(np.linalg.tensordot, on_complex=True)
 def _tensordot_twin(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
     return _tensordot(x1, x2, axes)
 

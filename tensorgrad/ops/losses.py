@@ -11,7 +11,7 @@ from .. import samples
 from ..core import Tensor, beside, declare, describe
 from ..core.context import verified
 from .activations import log_softmax, softmax
-from .conversion import as_operand, in_dtype, in_single
+from .conversion import as_operand, in_dtype, in_single, without_history
 from .reductions import largest
 
 MANY = 256
@@ -130,9 +130,11 @@ def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
     labels = check_labels("softmax_cross_entropy", logits, labels)
+    if type(logits) is np.ndarray:  # which a compiled function cannot index with its labels
+        logits = beside(logits, labels)
     if label_smoothing:
         logits = as_operand(logits)
-        rows = labels if labels.dtype.kind == "f" else in_dtype(_one_hot(labels, logits), logits.dtype)
+        rows = labels if labels.dtype.kind == "f" else in_dtype(_one_hot(without_history(labels), logits), logits.dtype)
         labels = rows * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
     if labels.dtype.kind == "f":
         return _cross_entropy_of_rows(logits, labels)

@@ -35,13 +35,13 @@ def _aligned(function: str, a1: Any, a2: Any) -> list[Any]:
     return [np.concatenate([np.zeros_like(p, shape=length - len(p)), p]) if len(p) < length else p for p in both]
 
 
-@implements(np.polyadd)
+@implements(np.polyadd, on_complex=True)
 def _polyadd(a1: Any, a2: Any) -> Any:
     a1, a2 = _aligned("polyadd", a1, a2)
     return a1 + a2
 
 
-@implements(np.polysub)
+@implements(np.polysub, on_complex=True)
 def _polysub(a1: Any, a2: Any) -> Any:
     a1, a2 = _aligned("polysub", a1, a2)
     return a1 - a2
@@ -55,7 +55,7 @@ def _check_leading(a1: Any, a2: Any) -> None:
         )
 
 
-@implements(np.polymul)
+@implements(np.polymul, on_complex=True)
 def _polymul(a1: Any, a2: Any) -> Any:
     a1, a2 = _coefficients("polymul", a1), _coefficients("polymul", a2)
     verified(_check_leading, without_history(a1), without_history(a2))

@@ -1,4 +1,4 @@
-"""Random numbers, drawn anew in every call, compiled or not: normal and uniform ones, and permutations."""
+"""Random numbers, drawn in every call, compiled or not: normal and uniform ones, and permutations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from ..core import beside
 from ..core.context import drawn, verified
 from .conversion import as_operand, in_dtype, without_history
+
+__all__ = ["normal", "permutation", "uniform"]
 
 
 def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:

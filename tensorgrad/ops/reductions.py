@@ -308,8 +308,8 @@ for _name, _forward, _rule, _sample, _expects, _complex in (
 
 for _name, _kind, _rule, _options, _complex in (
     ("sum", _as_total, _sum_rule, ("dtype", "initial"), "direct"),
-    ("prod", _as_total, _prod_rule, ("dtype", "initial"), None),
-    ("mean", _as_mean, _mean_rule, ("dtype",), None),
+    ("prod", _as_total, _prod_rule, ("dtype", "initial"), "holomorphic"),
+    ("mean", _as_mean, _mean_rule, ("dtype",), "direct"),
     ("var", _as_variance, _var_rule, ("dtype", "ddof"), None),
     ("std", _as_variance, _std_rule, ("dtype", "ddof"), None),
     ("max", _as_extreme, _extreme_rule, ("initial",), None),

@@ -67,7 +67,7 @@ def _tile(A: Any, reps: Any) -> Any:
     return np.copy(np.broadcast_to(np.reshape(A, apart), tiled)).reshape([rep * n for rep, n in zip(reps, shape)])
 
 
-@implements(np.resize)
+@implements(np.resize, on_complex=True)
 def _resize(a: Any, new_shape: Any) -> Any:
     shape = np.resize(hollow(a), plain(new_shape)).shape
     size = int(np.prod(shape))

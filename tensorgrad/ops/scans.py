@@ -131,7 +131,7 @@ def _before_and_after(x: Any) -> tuple[Any, Any]:
 
 
 def _products_of_others(x: Any) -> Any:
-    """Without a division, so that zeros are exact; anew with scaled numbers where a part may be out of range."""
+    """Without a division, so that zeros are exact; again, with scaled numbers, where a part may be out of range."""
     with np.errstate(over="ignore", invalid="ignore"):
         before, after = _before_and_after(x)
         products = before * after
@@ -215,4 +215,4 @@ def _cumulative(name: str, scan: str, first: int) -> Any:
 
 for _name, _scan, _first in (("cumulative_sum", "cumsum", 0), ("cumulative_prod", "cumprod", 1)):
     if hasattr(np, _name):  # since NumPy 2.1
-        implements(getattr(np, _name))(_cumulative(_name, _scan, _first))
+        implements(getattr(np, _name), on_complex=True)(_cumulative(_name, _scan, _first))

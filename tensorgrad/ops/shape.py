@@ -143,7 +143,7 @@ declare(
 
 
 def _at_least(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``np.atleast_1d`` and its kin as a reshape; NumPy says to which shape."""
+    """``np.atleast_1d``, ``atleast_2d`` and ``atleast_3d`` as a reshape; NumPy says to which shape."""
 
     def raised(x: Tensor) -> Tensor:
         shape = function(hollow(x)).shape

@@ -86,7 +86,7 @@ class Optimiser(ABC):
         self._compile()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in ("lr", "steps", "updates"):  # which each step reads anew
+        if name not in ("lr", "steps", "updates"):  # which each step reads
             Replacements.note(self, name, value)
             vars(self)["_version"] = self._version + 1
         super().__setattr__(name, value)

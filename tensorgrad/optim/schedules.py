@@ -11,6 +11,8 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .._pytree import are_leaves
+
 
 class Schedule(ABC):
     """A learning rate that changes: ``schedule(steps)`` is the rate of the update after that many steps.
@@ -34,6 +36,9 @@ class Schedule(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - nor here
         """Continue from ``state``, as returned by :meth:`state_dict`."""
+
+
+are_leaves(Schedule)  # an object that may change with each epoch, not a container of its numbers
 
 
 @dataclass(eq=False)

@@ -29,7 +29,7 @@ LONGEST_NAME, WRAPPED = 60, 20
 LARGEST = 3000
 """Tensors beyond which nothing can be told apart in a picture; and three times that of lines that pass a layer."""
 
-SWEEPS = 8
+PASSES = 8
 
 
 def save_network(result: Tensor | Sequence[Tensor], path: str | Path, names: Mapping[int, str] | None = None) -> None:
@@ -217,14 +217,14 @@ def _arrange(layers: list[list[_Box]]) -> None:
     """Order each layer so that few lines cross, and put boxes where their lines are short and straight."""
     for layer in layers:
         _spread(layer, [float(i) for i in range(len(layer))])
-    for _ in range(SWEEPS):
+    for _ in range(PASSES):
         for layer in layers:
             layer.sort(key=lambda box: _mean(box, box.above))
             _spread(layer, [_mean(box, box.above) for box in layer])
         for layer in reversed(layers):
             layer.sort(key=lambda box: _mean(box, box.below))
             _spread(layer, [_mean(box, box.below) for box in layer])
-    for _ in range(SWEEPS):
+    for _ in range(PASSES):
         for layer in [*layers, *reversed(layers)]:
             _spread(layer, [_mean(box, box.above + box.below) for box in layer])
 

@@ -1,4 +1,4 @@
-"""Pictures of pictures: mistakes, augmented images, weights."""
+"""Pictures of pictures: mistakes, augmented images, weights. Images are arrays of shape (channels, height, width)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,19 @@ def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count
 def save_mistakes(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], path: str | Path
 ) -> None:
-    """Draw the most confident mistakes, each with what it was taken for and what it is, into a PNG file."""
+    """Draw the most confident mistakes, each with what it was taken for and what it is, into a PNG file.
+
+    Parameters
+    ----------
+    images
+        Of shape (N, C, H, W), values 0..255, gray or RGB.
+    labels, probabilities
+        Of shape (N,) and (N, classes).
+    names
+        Of the classes.
+    path
+        The PNG file.
+    """
     chosen = most_confident_mistakes(probabilities, labels, 24)
     with saved_figure(path, 10, 7) as figure:
         for axes, i in zip(figure.subplots(4, 6).flat, list(chosen) + [None] * (24 - len(chosen))):
@@ -43,7 +55,10 @@ def save_mistakes(
 
 
 def save_augmentation(images: np.ndarray, variants: Sequence[np.ndarray], path: str | Path) -> None:
-    """Draw each image in the top row and its augmented variants below, into a PNG file."""
+    """Draw each image in the top row and its augmented variants below, into a PNG file.
+
+    All are arrays of shape (N, C, H, W), values 0..255, gray or RGB.
+    """
     rows = [images, *variants]
     with saved_figure(path, 10, 10 / len(images) * len(rows) + 0.3) as figure:
         grid = figure.subplots(len(rows), len(images), squeeze=False)
@@ -58,13 +73,14 @@ def save_weights(weight: np.ndarray, image_shape: tuple[int, ...], path: str | P
     """Draw the incoming weights of the ``count`` strongest units of the first layer as images, into a PNG file.
 
     Gray images are shown from blue (negative) to red (positive), colour ones around gray, each unit on its own scale.
+    ``weight`` has a row for each number of a flattened image, which is of ``image_shape``, (channels, height, width).
     """
     strongest = np.argsort(-np.square(weight).sum(axis=0))[:count]
     with saved_figure(path, 10, 7.7) as figure:
         for axes in (grid := figure.subplots(6, 8)).flat:
             axes.axis("off")
         for axes, unit in zip(grid.flat, strongest):
-            image = weight[:, unit].reshape(image_shape)
+            image = _channels_last(weight[:, unit].reshape(image_shape))
             largest = max(float(np.abs(image).max()), 1e-12)
             if image.ndim == 2:
                 axes.imshow(image, cmap="RdBu_r", vmin=-largest, vmax=largest)
@@ -73,7 +89,17 @@ def save_weights(weight: np.ndarray, image_shape: tuple[int, ...], path: str | P
 
 
 def _show(axes: Any, image: np.ndarray) -> None:
-    axes.imshow(image.clip(0, 255).astype(np.uint8), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(_channels_last(image).clip(0, 255).astype(np.uint8), cmap="gray", vmin=0, vmax=255)
+
+
+def _channels_last(image: np.ndarray) -> np.ndarray:
+    """An image of shape (1, height, width) or (3, height, width) as matplotlib takes it."""
+    if image.ndim != 3 or len(image) not in (1, 3):
+        raise ValueError(
+            f"images must have the shape (channels, height, width), with 1 channel or 3 (RGB), got {image.shape}; draw "
+            "the channels of others one by one, images[:, i : i + 1]"
+        )
+    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
 
 
 def _short(name: str) -> str:

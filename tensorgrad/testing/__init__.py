@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._optional import require
+from .call_checks import check_call
 from .gradcheck import GradientError, gradcheck
 
 if TYPE_CHECKING:
-    from .checks import cases, check_call, check_case, check_op, complex_cases
+    from .op_checks import check_case, check_op
+    from .strategies import cases, complex_cases
 
 __all__ = ["GradientError", "cases", "check_call", "check_case", "check_op", "complex_cases", "gradcheck"]
 
@@ -15,6 +18,7 @@ __all__ = ["GradientError", "cases", "check_call", "check_case", "check_op", "co
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import checks  # not before it is needed, as it imports Hypothesis
+    require("hypothesis", "tensorgrad.testing")
+    from . import op_checks  # not before it is needed, as it takes long to import Hypothesis
 
-    return getattr(checks, name)
+    return getattr(op_checks, name)

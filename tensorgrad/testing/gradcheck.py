@@ -7,6 +7,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .._pytree import tree_flatten, tree_leaves, tree_unflatten
 from ..autodiff import gradients
 from ..core import Tensor
 from ..core.context import recorded
@@ -33,10 +34,11 @@ def gradcheck(
     Parameters
     ----------
     f
-        Function of Tensors that returns a Tensor or a sequence of Tensors; the same inputs must give the same values.
+        Function of Tensors that returns a Tensor or a container of Tensors; the same inputs must give the same values.
     inputs
-        One array or Tensor, or a sequence of them. Float64 and complex128 ones are checked, integer and boolean ones
-        passed on. The real and imaginary parts of complex ones are moved one by one.
+        A list or tuple of the arguments of ``f``: arrays, Tensors or nested containers of them. Anything else is the
+        only argument. Float64 and complex128 ones are checked, others passed on. The real and imaginary parts of
+        complex ones are moved one by one.
     order
         1 checks the gradient, 2 also the gradient of the gradient, and so on.
     step
@@ -52,7 +54,7 @@ def gradcheck(
     Raises
     ------
     GradientError
-        Naming the input, the index, the exact and the numeric value.
+        Naming the input (arrays in containers are counted one by one), the index, the exact and the numeric value.
     TypeError
         For float32, float16 and complex64 inputs, whose rounding is larger than the differences to be measured.
     ValueError
@@ -66,14 +68,25 @@ def gradcheck(
     """
     if order < 1:
         raise ValueError(f"gradcheck: order must be at least 1, got {order}")
-    arrays = [_as_input(i, x) for i, x in enumerate(inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+    leaves, structure = tree_flatten(list(inputs) if isinstance(inputs, (list, tuple)) else [inputs])
+    arrays = [_as_input(i, leaf) for i, leaf in enumerate(leaves) if _is_number(leaf)]
     if not any(map(_is_checked, arrays)):
         raise ValueError("gradcheck: no input is floating, so there is nothing to differentiate")
+
+    def of_arrays(*tensors: Tensor) -> Any:
+        rest = iter(tensors)
+        return f(*tree_unflatten(structure, [next(rest) if _is_number(leaf) else leaf for leaf in leaves]))
+
     with recorded():
         for n in range(1, order + 1):
-            _check(f, arrays, n, step, rtol, atol)
-            f = _gradient_of(f)
+            _check(of_arrays, arrays, n, step, rtol, atol)
+            of_arrays = _gradient_of(of_arrays)
     return True
+
+
+def _is_number(leaf: Any) -> bool:
+    """Whether it is a number, an array or a Tensor."""
+    return isinstance(leaf, (int, float, complex)) or hasattr(leaf, "dtype")
 
 
 def _as_input(position: int, value: Any) -> np.ndarray:
@@ -100,7 +113,7 @@ def _projected(f: Callable[..., Any], tensors: Sequence[Tensor]) -> Any:
     outputs = f(*tensors)
     rng = np.random.default_rng(0)
     total: Any = 0.0
-    for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
+    for output in tree_leaves(outputs):
         if not isinstance(output, Tensor):
             raise TypeError(f"gradcheck: f must return Tensors, got {type(output).__name__}")
         for part in (output.real, output.imag) if output.dtype.kind == "c" else (output,):

@@ -1,12 +1,14 @@
 """Training: the loop, its history, checkpoints, evaluation."""
 
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .epochs import TrainingError
 from .evaluation import evaluate, predict
 from .history import Epoch, save_history
 from .interruption import Interrupted
-from .loop import DivergenceWarning, TrainingError, fit
+from .loop import DivergenceWarning, fit
 from .session import BEST, LAST, load_weights
 from .step import training_step
+from .streams import RandomStreams
 
 __all__ = [
     "BEST",
@@ -15,6 +17,7 @@ __all__ = [
     "DivergenceWarning",
     "Epoch",
     "Interrupted",
+    "RandomStreams",
     "TrainingError",
     "evaluate",
     "fit",

@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .._paths import printable
+from .._pytree import tree_map
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import Epoch
 from .monitor import Monitor
+from .streams import RandomStreams, streams_of
+
+_Value = TypeVar("_Value")
 
 LAST, BEST = "last.npz", "best.npz"
 _LONGEST_REASON = 300
@@ -79,7 +83,7 @@ class Session:
     model, optimiser
         What is trained, and by what.
     rng
-        The generator of order and augmentation; those inside the model are found there.
+        A generator or streams, of which order and augmentation are drawn; those inside the model are found there.
     folder
         For ``last.npz`` and ``best.npz``; those of an earlier training are renamed before anything is written. None:
         nothing is written, the best weights stay in memory.
@@ -91,13 +95,14 @@ class Session:
         self,
         model: Module,
         optimiser: Optimiser,
-        rng: np.random.Generator,
+        rng: np.random.Generator | RandomStreams,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.model, self.optimiser, self.folder = model, optimiser, folder
         self.settings = json.loads(json.dumps(dict(settings or {})))  # as it comes back from a file
-        self.generators = {"training": rng, **dict(model.named_generators())}
+        self.streams = streams_of(rng)
+        self.generators = {**self.streams, **_prefixed("model/", dict(model.named_generators()))}
         self.progress = Progress()
         self._best_weights: dict[str, np.ndarray] = {}
         self._saved_at, self._save_took = time.perf_counter(), 0.0
@@ -191,7 +196,7 @@ class Session:
             self._check_settings(path, description.get("settings", {}))
             progress = dict(description["progress"])
             progress["history"] = [Epoch(**row) for row in progress["history"]]
-            states = {name: description["generators"][name] for name in self.generators}
+            states = self._states_of_generators(description["generators"])
             if best:
                 self.model.load_state_dict(best)  # to be checked as well
             self.model.load_state_dict(model)
@@ -209,6 +214,15 @@ class Session:
         self.progress, self._best_weights = restored, best
         self._owns_files = True
         return True
+
+    def _states_of_generators(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        missing = [name for name in self.generators if name not in saved]
+        if missing:
+            raise ValueError(
+                f"it has no state of the random generator {missing[0]}, but of {', '.join(saved) or 'none'}; pass the "
+                "kind of rng= that it was made with"
+            )
+        return {name: saved[name] for name in self.generators}
 
     def _check_settings(self, path: Path, saved: Mapping[str, Any]) -> None:
         different = [name for name in {**self.settings, **saved} if self.settings.get(name) != saved.get(name)]
@@ -235,8 +249,8 @@ def _numbered(name: str, number: int) -> str:
     return f"{Path(name).stem}-{number}{Path(name).suffix}"
 
 
-def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {prefix + name: array for name, array in arrays.items()}
+def _prefixed(prefix: str, values: Mapping[str, _Value]) -> dict[str, _Value]:
+    return {prefix + name: value for name, value in values.items()}
 
 
 def _without_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -269,18 +283,19 @@ def _shortened(error: Exception) -> str:
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
 
 
-def _as_json(value: Any) -> Any:
+_TAGGED = {"dtype", "values"}
+
+
+def _as_json(state: Any) -> Any:
     """A generator's state for JSON: arrays, which some generators have, as tagged lists."""
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "values": value.tolist()}
-    return value
+    return tree_map(
+        lambda x: {"dtype": str(x.dtype), "values": x.tolist()} if isinstance(x, np.ndarray) else x,
+        state,
+    )
 
 
-def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {"dtype", "values"}:
-            return np.array(value["values"], value["dtype"])
-        return {key: _from_json(item) for key, item in value.items()}
-    return value
+def _from_json(state: Any) -> Any:
+    def is_tagged(x: Any) -> bool:
+        return isinstance(x, dict) and x.keys() == _TAGGED
+
+    return tree_map(lambda x: np.array(x["values"], x["dtype"]) if is_tagged(x) else x, state, is_leaf=is_tagged)

@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .._pytree import tree_leaves
 from ..core import Op, Tensor
 from ..core.context import verified
 from ..nn import BatchNorm1d, Module, softmax_cross_entropy
@@ -170,15 +171,12 @@ def is_from_library(model: Module, optimiser: Optimiser) -> bool:
     held = [value for name, value in vars(optimiser).items() if name != "lr"]  # which is called in each step as it is
     for module in model.modules():
         held += vars(module).values()
-    return all(_is_own(type(part)) for part in (optimiser, *model.modules())) and all(map(_is_known, held))
+    parts = (optimiser, *model.modules())
+    return all(_is_own(type(part)) for part in parts) and all(map(_is_known, tree_leaves(held, is_leaf=callable)))
 
 
 def _is_known(value: Any) -> bool:
-    """Whether there is no function of the user's in what a network or an optimiser holds."""
-    if isinstance(value, dict):
-        return all(map(_is_known, value.values()))
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_known, value))
+    """Whether something that a network or an optimiser holds is no function of the user's."""
     if isinstance(value, Op):
         return _is_known(value.forward)
     if isinstance(value, (Module, np.ufunc)) or not callable(value):

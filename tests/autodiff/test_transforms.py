@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad._pytree import leaves, mapped
-from tensorgrad.autodiff.batched import BatchedArray
-from tensorgrad.autodiff.transforms import ROWS_AT_ONCE
+from tensorgrad._pytree import tree_leaves, tree_map
+from tensorgrad.autodiff.batched import ROWS_AT_ONCE, BatchedArray
 from tensorgrad.core import backward_pass
 from tests.support import StrictArray
 
@@ -23,7 +22,7 @@ Pair = namedtuple("Pair", "first second")
 
 def close(found, expected, rtol=1e-9):
     """Equal in structure, shape and dtype, and nearly in value."""
-    mapped(lambda x, y: compare(x, y, rtol), expected, found)
+    tree_map(lambda x, y: compare(x, y, rtol), expected, found)
 
 
 def compare(expected, found, rtol):
@@ -326,15 +325,15 @@ def test_nested_containers():
     assert list(gradient) == list(PARAMETERS) and list(gradient["ragged"]) == ["b", "a"]
     assert value == pytest.approx(loss(PARAMETERS, X))
     assert gradient["gain"].dtype == np.float32 and gradient["ragged"]["a"] == 3
-    for position, leaf in enumerate(leaves(PARAMETERS)):
+    for position, leaf in enumerate(tree_leaves(PARAMETERS)):
 
         def of_one(x, position=position):
-            parts = leaves(PARAMETERS)
+            parts = tree_leaves(PARAMETERS)
             parts[position] = x
             rest = iter(parts)
-            return loss(mapped(lambda _: next(rest), PARAMETERS), X)
+            return loss(tree_map(lambda _: next(rest), PARAMETERS), X)
 
-        close(np.float64(leaves(gradient)[position]), numeric(of_one, np.float64(leaf)), rtol=1e-4)
+        close(np.float64(tree_leaves(gradient)[position]), numeric(of_one, np.float64(leaf)), rtol=1e-4)
 
 
 def test_containers_of_containers():
@@ -376,16 +375,16 @@ def test_leaves_that_are_not_floating_are_passed_on():
 
 def test_containers_themselves():
     tree = defaultdict(list, a=[1, (2, 3)], b=Pair(4, {}))
-    doubled = mapped(lambda x: 2 * x, tree)
+    doubled = tree_map(lambda x: 2 * x, tree)
     assert doubled == {"a": [2, (4, 6)], "b": Pair(8, {})} and type(doubled) is defaultdict
-    assert leaves(tree) == [1, 2, 3, 4] and leaves(5) == [5] and leaves([]) == []
+    assert tree_leaves(tree) == [1, 2, 3, 4] and tree_leaves(5) == [5] and tree_leaves([]) == []
     for other, message in [
         ({"a": 1}, "dict of .'a', 'b'., got a dict of .'a'."),
         ({"a": [1], "b": (1, {})}, "list of 2, got a list of 1"),
         ({"a": 1, "b": (1, {})}, "list of 2, got int"),
     ]:
         with pytest.raises(ValueError, match=message):
-            mapped(max, tree, other)
+            tree_map(max, tree, other)
 
 
 def test_has_aux():
@@ -655,6 +654,19 @@ def test_mistakes_are_named():
             call()
 
 
+def test_a_network_as_an_argument_is_refused_with_what_to_do():
+    network = tg.nn.Dense(4, 1, np.random.default_rng(0), dtype=np.float64)
+
+    def loss(network):
+        return np.sum(network(X) ** 2)
+
+    for transform in (tg.grad, tg.jacobian, tg.value_and_grad):
+        with pytest.raises(TypeError, match=r"argument 0 holds no real .* Dense; .*tg.gradients\(loss, dict"):
+            transform(loss)(network)
+    found = tg.gradients(loss(network), dict(network.named_parameters()))
+    close(found["weight"].data, X.T @ (2 * (X @ network.weight.data + network.bias.data)))
+
+
 @pytest.mark.parametrize(
     "given, error, message",
     [
@@ -714,7 +726,7 @@ def test_compiled_transforms_equal_plain_ones(name):
     ):
         compiled = tg.compile(transformed, pure=True)
         for x in (X, T, X + T):
-            mapped(lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-12), transformed(x), compiled(x))
+            tree_map(lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-12), transformed(x), compiled(x))
 
 
 def test_compiled_hessian_and_containers():
@@ -724,7 +736,7 @@ def test_compiled_hessian_and_containers():
     for transformed in (tg.hessian(f), tg.value_and_grad(f)):
         compiled = tg.compile(transformed, pure=True)
         for p, x in (({"w": W}, X), ({"w": W + 1}, T), ({"w": W}, T)):
-            mapped(lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-9), transformed(p, x), compiled(p, x))
+            tree_map(lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-9), transformed(p, x), compiled(p, x))
 
 
 # Every op: forward mode is the adjoint of reverse mode, and many rows at once are the rows one by one

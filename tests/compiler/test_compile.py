@@ -16,6 +16,7 @@ import models
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.compiler import kernels
+from tests.support import examples
 
 pure = partial(tg.compile, pure=True)
 
@@ -76,7 +77,8 @@ def assert_same_state(one, other, optimiser, other_optimiser):
 
 @pytest.mark.parametrize("fast", BACK_ENDS)
 @pytest.mark.parametrize("name", models.__all__)
-def test_every_model_over_200_steps(name, fast):
+@pytest.mark.parametrize("steps", [20, pytest.param(200, marks=pytest.mark.deep)])
+def test_every_model_over_many_steps(name, fast, steps):
     features = 28 * 28 * (3 if name == "simpsons_rgb" else 1)
     one, other = (getattr(models, name)(np.random.default_rng(0)) for _ in range(2))
     schedule = tg.optim.warmup(tg.optim.cosine_decay(1e-3, 200), 10)
@@ -84,7 +86,7 @@ def test_every_model_over_200_steps(name, fast):
     step, other_optimiser = training(other, schedule, clip=1.0)
     step = tg.compile(step, fast=fast)
     size = 4 if name == "simpsons_rgb" else 16
-    for inputs, labels in batches(features, 10, 200 if name != "simpsons_rgb" or fast else 60, size):
+    for inputs, labels in batches(features, 10, steps if name != "simpsons_rgb" or fast else min(steps, 60), size):
         expected, found = plain(inputs, labels), step(inputs, labels)
         np.testing.assert_allclose(expected[0].data, found[0].data, rtol=1e-6)  # a sum, in another order
         np.testing.assert_array_equal(expected[1].data, found[1].data)
@@ -504,9 +506,10 @@ def interpreted(program, state, weight):
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fast", BACK_ENDS)
 def test_random_programs(fast):
-    @settings(max_examples=40 if fast else 200, deadline=None, database=None)
+    @settings(max_examples=examples(40 if fast else 200), deadline=None, database=None)
     @given(programs())
     def check(program):
         size = program[0]

@@ -87,6 +87,7 @@ def of_zeros(content):
     return bytes(len(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".py", ".nbi", ".nbc"])
 @pytest.mark.parametrize(
     "damage", [emptied, cut_short, without_its_last_line, of_random_bytes, with_a_byte_flipped, of_zeros]
@@ -158,6 +159,7 @@ print(x.data.tolist()[0])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
 @pytest.mark.parametrize("size", [0, 100, 4000])
 def test_a_full_disk(cache, size):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad.compiler import kernels
+from tests.support import examples
 
 pure = partial(tg.compile, pure=True)
 
@@ -187,7 +188,7 @@ def test_a_check_comes_before_all_changes():
     assert [weight.data[0] for weight in weights] == [2, 2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 6), min_size=2, max_size=5),
     formulas=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.5, 2.0])), min_size=5, max_size=5),

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import tensorgrad as tg
 from tensorgrad import samples
 from tensorgrad.testing import check_op
+from tests.support import examples
 
 
 def leaf(*values, dtype=np.float64):
@@ -148,7 +149,7 @@ def run_program(program, values):
     return np.sum(values[-1] * values[len(values) // 2])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(programs())
 def test_any_graph_of_shared_values_has_the_numeric_gradient(program):
     rng = np.random.default_rng(0)
@@ -159,6 +160,7 @@ def test_any_graph_of_shared_values_has_the_numeric_gradient(program):
 # Depth, memory, threads
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_ops():
     x = leaf(1.0)
     y = x
@@ -169,6 +171,7 @@ def test_a_chain_of_100_000_ops():
     del y
 
 
+@pytest.mark.slow
 def test_a_deep_graph_that_is_never_used_is_released_without_recursion():
     y = leaf(1.0)
     for _ in range(200_000):
@@ -191,6 +194,7 @@ def test_no_reference_cycles():
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_memory_is_flat_with_the_collector_off(create_graph):
     x = tg.Tensor(np.ones(1000), requires_grad=True)
@@ -979,6 +983,7 @@ def test_a_view_of_a_constant_that_a_compiled_step_changes():
     assert w.grad.tolist() == [16, 1]
 
 
+@pytest.mark.slow
 def test_views_of_views_by_the_thousand():
     x = tg.Tensor(np.arange(5000.0))
     rest = x

@@ -27,10 +27,10 @@ from tensorgrad.data import (
 )
 from tensorgrad.data import mnist as mnist_module
 from tensorgrad.data.reachable import reachable
-from tests.support import damaged, write_mnist
+from tests.support import damaged, examples, write_mnist
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     hnp.arrays(
         st.sampled_from([np.uint8, np.int8, np.int16, np.int32, np.float32, np.float64]),
@@ -45,7 +45,7 @@ def test_idx_round_trip(tmp_path_factory, array):
     np.testing.assert_array_equal(back, array)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_give_an_array_or_our_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("idx") / "a"
@@ -153,6 +153,7 @@ def test_a_bomb_is_not_unpacked_beyond_its_header(tmp_path, start):
     assert peak_of(read) < 2_000_000
 
 
+@pytest.mark.slow
 def test_reading_takes_the_memory_of_the_array(tmp_path):
     """Also of another byte order, and without a second copy."""
     array = np.arange(10**6, dtype=np.float64)
@@ -171,6 +172,7 @@ def test_what_is_no_idx_file_at_all_is_named(tmp_path):
             read_idx(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [True, False])
 def test_damage_gives_an_array_or_our_error_in_bounded_memory(tmp_path, packed):
     path = tmp_path / "a"
@@ -205,17 +207,17 @@ def test_what_the_format_cannot_hold_is_refused_with_the_remedy(tmp_path, dtype)
 @pytest.mark.parametrize("gz", [True, False])
 def test_mnist_from_files(tmp_path, gz):
     dataset = load_mnist(write_mnist(tmp_path, gz=gz))
-    assert dataset.name == "MNIST" and dataset.train_images.shape == (40, 28, 28)
+    assert dataset.name == "MNIST" and dataset.train_images.shape == (40, 1, 28, 28)
     inputs = Standardisation.of(dataset.train_images)(dataset.train_images)
-    assert inputs.dtype == np.float32 and inputs.shape == (40, 784)
+    assert inputs.dtype == np.float32 and inputs.shape == (40, 1, 28, 28)
     assert inputs.mean() == pytest.approx(0, abs=1e-4) and inputs.std() == pytest.approx(1, abs=1e-4)
 
 
 def dataset(**changes):
     parts = {
-        "train_images": np.zeros((4, 2, 2), np.uint8),
+        "train_images": np.zeros((4, 1, 2, 2), np.uint8),
         "train_labels": np.array([0, 1, 0, 1]),
-        "test_images": np.zeros((2, 2, 2), np.uint8),
+        "test_images": np.zeros((2, 1, 2, 2), np.uint8),
         "test_labels": np.array([0, 1]),
     }
     return Dataset("toy", ("a", "b"), **{**parts, **changes})
@@ -225,15 +227,15 @@ def dataset(**changes):
     "changes, message",
     [
         ({"train_images": np.zeros((4, 4))}, r"toy, train set: expected images of shape .* got \(4, 4\)"),
-        ({"train_images": np.zeros((0, 2, 2)), "train_labels": np.zeros(0, int)}, "expected images"),
+        ({"train_images": np.zeros((0, 1, 2, 2)), "train_labels": np.zeros(0, int)}, "expected images"),
         ({"train_labels": np.array([0, 1])}, r"4 images but labels of shape \(2,\)"),
         ({"train_labels": np.array([0.0, 1, 0, 1])}, "labels must be integers, got float64"),
         ({"test_labels": np.array([0, 2])}, r"test set: labels must lie in 0..1, got 2 at position 1"),
         ({"test_labels": np.array([-1, 0])}, "got -1 at position 0"),
-        ({"train_images": np.zeros((4, 2, 2), complex)}, "bytes or floats, got complex128"),
-        ({"train_images": np.full((4, 2, 2), np.nan)}, "4 images hold NaN or infinity, the first at position 0"),
-        ({"train_images": np.full((4, 2, 2), 300.0)}, "pixels must lie in 0..255, got 300..300"),
-        ({"test_images": np.zeros((2, 3, 2), np.uint8)}, "they must be alike"),
+        ({"train_images": np.zeros((4, 1, 2, 2), complex)}, "bytes or floats, got complex128"),
+        ({"train_images": np.full((4, 1, 2, 2), np.nan)}, "4 images hold NaN or infinity, the first at position 0"),
+        ({"train_images": np.full((4, 1, 2, 2), 300.0)}, "pixels must lie in 0..255, got 300..300"),
+        ({"test_images": np.zeros((2, 1, 3, 2), np.uint8)}, "they must be alike"),
     ],
 )
 def test_a_dataset_is_checked(changes, message):
@@ -257,7 +259,7 @@ def test_batches_hold_every_example_once_and_the_last_is_kept():
         next(batches(inputs, labels, 0))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 20), st.integers(1, 25), st.none() | st.integers(0, 3))
 def test_batches_of_any_size(count, size, seed):
     inputs, labels = np.arange(count * 2).reshape(count, 2), np.arange(count)
@@ -305,7 +307,7 @@ def test_labels_that_cannot_be_split_are_refused(labels):
         stratified_split(labels, 0.5, np.random.default_rng(0))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=5), st.floats(0.01, 0.9))
 def test_stratified_split(counts, fraction):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
@@ -324,13 +326,14 @@ def test_a_class_of_one_cannot_be_split():
 # Without files: OpenML where it answers, else the bundled digits
 
 
+@pytest.mark.slow
 def test_bundled_digits_are_used_loudly_without_network(monkeypatch, tmp_path):
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     monkeypatch.setattr(mnist_module, "OPENML", "http://127.0.0.1:9/refused")
     said = []
     digits = load_mnist(say=said.append)
     assert "bundled digits" in digits.name and any("using scikit-learn's bundled digits" in line for line in said)
-    assert digits.train_images.shape[1:] == (28, 28) and len(digits.train_labels) + len(digits.test_labels) == 1797
+    assert digits.train_images.shape[1:] == (1, 28, 28) and len(digits.train_labels) + len(digits.test_labels) == 1797
     assert digits.train_images.max() == 255
 
 
@@ -353,6 +356,7 @@ def test_a_name_look_up_that_hangs_is_given_up_in_time(monkeypatch):
     assert time.perf_counter() - started < 2
 
 
+@pytest.mark.slow
 def test_openml_is_used_where_it_answers(monkeypatch, tmp_path):
     import sklearn.datasets
 
@@ -364,7 +368,7 @@ def test_openml_is_used_where_it_answers(monkeypatch, tmp_path):
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
     monkeypatch.setattr(mnist_module, "reachable", lambda url, seconds: True)
     found = load_mnist(say=lambda line: None)
-    assert found.name == "MNIST (OpenML)" and found.train_images.shape == (60000, 28, 28)
+    assert found.name == "MNIST (OpenML)" and found.train_images.shape == (60000, 1, 28, 28)
     assert found.test_labels[:3].tolist() == [0, 1, 2] and found.train_images.dtype == np.uint8
 
 

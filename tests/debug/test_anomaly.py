@@ -84,6 +84,7 @@ def test_as_a_decorator_and_around_no_grad():
         f(leaf(0.0))
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_looked_into():
     weight = tg.Tensor(np.zeros(2), requires_grad=True)
     optimiser = tg.optim.SGD([weight], lr=0.1)

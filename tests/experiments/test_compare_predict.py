@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from experiments.command import main
 from experiments.compare import main as compare_main
-from experiments.folder import HISTORY, METRICS, SETTINGS
 from experiments.mnist import EXPERIMENT
-from experiments.outliers import outliers, usual_ranges
 from experiments.predict import main as predict_main
-from experiments.records import LARGEST_FILE, say
+from experiments.runner.command import main
+from experiments.runner.console import say
+from experiments.runner.folder import HISTORY, METRICS, SETTINGS
+from experiments.runner.outliers import outliers, usual_ranges
+from experiments.runner.records import LARGEST_FILE
 from tensorgrad.training import BEST, load_checkpoint, save_checkpoint
 from tests.support import write_mnist
 
@@ -91,6 +92,7 @@ def reseal(run, **values):
 # Comparing
 
 
+@pytest.mark.slow
 def test_a_comparison_says_what_runs_differ_in(trained, tmp_path, capsys):
     for name in ("a", "b", "c"):
         shutil.copytree(trained / "run", tmp_path / name)
@@ -112,7 +114,9 @@ def test_a_comparison_says_what_runs_differ_in(trained, tmp_path, capsys):
 
 def test_the_legend_says_so_too(run, capsys, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("tensorgrad.report.save_comparison", lambda histories, path: drawn.update(histories))
+    monkeypatch.setattr(
+        "experiments.runner.comparison.save_comparison", lambda histories, path: drawn.update(histories)
+    )
     change_json(run / METRICS, stopped="stopped by SIGTERM", settings__epochs=9, date="2026-01-02 03:04")
     assert compared(run, capsys)[0] == 0
     (legend,) = drawn
@@ -231,12 +235,14 @@ def test_results_of_earlier_versions_are_shown(run, capsys):
         ({"experiment": "__loader__"}, "experiments"),
         ({"experiment": ["mnist"]}, "experiment must be text"),
         ({"experiment": "simpsons_rgb"}, "another network"),
-        ({"image_shape": [10**9, 10**9]}, "image_shape must be a finite number from 1 to 1024"),
-        ({"image_shape": [28, 29]}, "image_shape must be (size, size)"),
-        ({"image_shape": [14, 14]}, "do not fit the network"),
-        ({"image_shape": [28, 28, 3]}, "mean must be a list of 3"),
+        ({"image_shape": [1, 10**9, 10**9]}, "image_shape must be a finite number from 1 to 1024"),
+        ({"image_shape": [1, 28, 29]}, "image_shape must be (1, size, size)"),
+        ({"image_shape": [1, 14, 14]}, "do not fit the network"),
+        ({"image_shape": [3, 28, 28]}, "mean must be a list of 3"),
+        ({"image_shape": [28, 28]}, "image_shape must be a list of 3, got 2"),
+        ({"image_shape": [28, 28, 3]}, "image_shape must be (1, size, size) or (3, size, size), got [28, 28, 3]"),
         ({"image_shape": "absent"}, "image_shape must be a list"),
-        ({"image_shape": [28.5, 28.5]}, "whole number"),
+        ({"image_shape": [1, 28.5, 28.5]}, "whole number"),
         ({"mean": ["x"]}, "mean must be a finite number"),
         ({"mean": [float("nan")]}, "mean must be a finite number"),
         ({"deviation": [0]}, "deviation must be a finite number"),
@@ -245,8 +251,8 @@ def test_results_of_earlier_versions_are_shown(run, capsys):
         ({"classes": "absent"}, "classes must be a list"),
         ({"image_ranges": [1]}, "image_ranges must be an object"),
         ({"image_ranges": {"border": [1, 2]}}, "image_ranges.brightness must be a list"),
-        ({"model/0.weight": np.full((784, 512), np.nan, np.float32)}, "not finite"),
-        ({"model/3.bias": np.full(10, np.inf, np.float32)}, "not finite"),
+        ({"model/1.weight": np.full((784, 512), np.nan, np.float32)}, "not finite"),
+        ({"model/4.bias": np.full(10, np.inf, np.float32)}, "not finite"),
     ],
 )
 def test_a_crafted_network_is_named_in_one_sentence(run, capsys, values, words):
@@ -278,6 +284,7 @@ def test_names_that_are_not_utf8(run, capsys):
         assert is_one_sentence(outcome(command, [other + "nothing", *more], capsys))
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_whatever_is_printed_is_one_harmless_line_in_any_encoding(text):
     for encoding in ("ascii", "latin-1", "utf-8", "cp1252"):
@@ -310,7 +317,7 @@ def spoilt(content, random):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_spoilt_folder_is_read_or_named(run, capsys, seed, monkeypatch):
-    monkeypatch.setattr("tensorgrad.report.save_comparison", lambda histories, path: None)
+    monkeypatch.setattr("experiments.runner.comparison.save_comparison", lambda histories, path: None)
     chance = random.Random(seed)
     good = {name: (run / name).read_bytes() for name in (METRICS, HISTORY, BEST, SETTINGS)}
     for _ in range(40):
@@ -324,6 +331,7 @@ def test_a_spoilt_folder_is_read_or_named(run, capsys, seed, monkeypatch):
         (run / name).write_bytes(good[name])
 
 
+@pytest.mark.slow
 def test_losses_of_any_size_are_drawn(run, capsys):
     with (run / HISTORY).open() as file:
         rows = list(csv.DictReader(file))
@@ -346,7 +354,7 @@ def test_a_picture_unlike_the_training_images_is_told_and_its_negative_offered(t
     digits = np.zeros((200, 28, 28), np.uint8)
     for digit in digits:
         digit[6:22, rng.integers(8, 18) :][:, :4] = rng.integers(200, 256)
-    reseal(run, image_ranges=usual_ranges(digits))
+    reseal(run, image_ranges=usual_ranges(digits[:, None]))
     Image.fromarray(digits[0]).save(run.parent / "a.png")
     assert predicted(run, capsys)[2] == ""
     assert "leave out --invert" in predicted(run, capsys, "--invert")[2]
@@ -373,7 +381,9 @@ def test_a_run_that_knows_nothing_of_its_images_says_so(run, capsys):
 def enlarged_digits():
     datasets = pytest.importorskip("sklearn.datasets")
     images = (datasets.load_digits().images * (255 / 16)).astype(np.uint8)
-    return np.stack([np.asarray(Image.fromarray(i).resize((28, 28), Image.Resampling.LANCZOS)) for i in images])
+    return np.stack([np.asarray(Image.fromarray(i).resize((28, 28), Image.Resampling.LANCZOS)) for i in images])[
+        :, None
+    ]
 
 
 def share(images, ranges):
@@ -387,15 +397,15 @@ def test_real_digits_raise_no_alarm_and_all_else_does():
     assert json.loads(json.dumps(ranges)) == ranges
     assert share(test, ranges) < 0.01
     photo = pytest.importorskip("sklearn.datasets").load_sample_images().images[0][:400, :600].mean(axis=2)
-    photos = photo.reshape(20, 20, 30, 20).swapaxes(1, 2).reshape(-1, 20, 20).astype(np.uint8)
+    photos = photo.reshape(20, 20, 30, 20).swapaxes(1, 2).reshape(-1, 1, 20, 20).astype(np.uint8)
     others = {
         "inverted": 255 - test,
-        "noise": rng.integers(0, 256, (200, 28, 28)).astype(np.uint8),
-        "dim noise": rng.normal(30, 10, (200, 28, 28)).clip(0, 255).astype(np.uint8),
-        "salt": ((rng.random((200, 28, 28)) < 0.3) * 255).astype(np.uint8),
-        "black": np.zeros((1, 28, 28), np.uint8),
-        "white": np.full((1, 28, 28), 255, np.uint8),
-        "gray": np.full((1, 28, 28), 99, np.uint8),
+        "noise": rng.integers(0, 256, (200, 1, 28, 28)).astype(np.uint8),
+        "dim noise": rng.normal(30, 10, (200, 1, 28, 28)).clip(0, 255).astype(np.uint8),
+        "salt": ((rng.random((200, 1, 28, 28)) < 0.3) * 255).astype(np.uint8),
+        "black": np.zeros((1, 1, 28, 28), np.uint8),
+        "white": np.full((1, 1, 28, 28), 255, np.uint8),
+        "gray": np.full((1, 1, 28, 28), 99, np.uint8),
     }
     for name, images in others.items():
         assert share(images, ranges) > 0.99, name
@@ -404,7 +414,7 @@ def test_real_digits_raise_no_alarm_and_all_else_does():
 
 def test_colour_pictures_are_measured_too():
     rng = np.random.default_rng(0)
-    smooth = np.repeat(np.repeat(rng.integers(0, 256, (300, 7, 7, 3)), 4, axis=1), 4, axis=2).astype(np.uint8)
+    smooth = np.repeat(np.repeat(rng.integers(0, 256, (300, 3, 7, 7)), 4, axis=2), 4, axis=3).astype(np.uint8)
     ranges = usual_ranges(smooth[:200])
     assert share(smooth[200:], ranges) == 0
-    assert share(rng.integers(0, 256, (50, 28, 28, 3)).astype(np.uint8), ranges) == 1
+    assert share(rng.integers(0, 256, (50, 3, 28, 28)).astype(np.uint8), ranges) == 1

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import benchmark, parity
-from experiments.command import main, parser
 from experiments.compare import main as compare_main
-from experiments.folder import opened
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
-from experiments.run import _schedule
+from experiments.runner.command import main
+from experiments.runner.folder import opened
+from experiments.runner.options import parse
+from experiments.runner.preparation import learning_rate
 from tests.support import ROOT, heed_signals, write_mnist
 
 PICTURES = ["augmentation.png", "confusion.png", "curves.png", "mistakes.png", "network.png", "weights.png"]
@@ -38,6 +38,7 @@ def script(*arguments, **environment):
     )
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_it_says(tmp_path):
     out = tmp_path / "deep" / "out"
     result = script("--data-dir", write_mnist(tmp_path / "data"), "--epochs", 2, "--seed", 3, "--out", out)
@@ -54,6 +55,7 @@ def test_a_run_writes_what_it_says(tmp_path):
     assert json.loads((out / "settings.json").read_text())["seed"] == 3
 
 
+@pytest.mark.slow
 def test_the_same_seed_repeats_the_run(tmp_path):
     data = write_mnist(tmp_path / "data")
     rows = []
@@ -64,6 +66,7 @@ def test_the_same_seed_repeats_the_run(tmp_path):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.deep
 def test_the_bundled_digits_reach_097(tmp_path, monkeypatch):
     monkeypatch.setattr("tensorgrad.data.mnist.OPENML", "http://127.0.0.1:9/refused")
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "empty"))
@@ -82,7 +85,7 @@ def spoil(folder, case):
         return "1 images hold NaN or infinity, the first at position 5"
     if case == "shape":
         write_mnist(folder, size=32)
-        return "images of shape (32, 32), the network takes (28, 28)"
+        return "images of shape (1, 32, 32), the network takes (1, 28, 28)"
     if case == "dtype":
         write_mnist(folder, **{"train-images-idx3-ubyte": images.astype(np.int16)})
         return "images must be bytes or floats, got int16"
@@ -163,7 +166,7 @@ def metrics_of(folder):
 @pytest.mark.parametrize("name", ["cosine", "inverse", "step", "plateau", "constant"])
 def test_every_schedule_is_warmed_up_and_learns_of_losses(name):
     def made(*arguments):
-        return _schedule(parser(EXPERIMENT).parse_args(["--schedule", name, *arguments]), 100)
+        return learning_rate(parse(EXPERIMENT, ["--schedule", name, *arguments]), 100)
 
     plain, warmed = made(), made("--warm-up", "4")
     assert [warmed(step) / plain(step) for step in range(6)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
@@ -172,6 +175,7 @@ def test_every_schedule_is_warmed_up_and_learns_of_losses(name):
     assert (warmed(4) < plain(4)) == (name == "plateau")
 
 
+@pytest.mark.slow
 def test_options_from_a_file_are_overridden_by_the_command_line(tmp_path, capsys):
     (tmp_path / "c.json").write_text(json.dumps({"epochs": 2, "lr": 0.01, "augment": False, "schedule": "step"}))
     assert run_in(tmp_path, "--config", tmp_path / "c.json", "--lr", "0.02", "--out", tmp_path / "out") == 0
@@ -180,6 +184,7 @@ def test_options_from_a_file_are_overridden_by_the_command_line(tmp_path, capsys
     assert "epochs 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_run_repeat_it(tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     assert run_in(tmp_path, "--epochs", 2, "--clip", 1.0, "--warm-up", 3, "--seed", 4, "--out", one) == 0
@@ -229,12 +234,14 @@ def test_a_bad_config_is_one_sentence(tmp_path, capsys, content, message):
     assert message in said and len(said) < 1000
 
 
+@pytest.mark.slow
 def test_quiet_prints_the_final_line_only(tmp_path, capsys):
     assert run_in(tmp_path, "--quiet", "--epochs", 1, "--out", tmp_path / "out") == 0
     out = capsys.readouterr().out
     assert out.startswith("test accuracy") and out.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_fast_dev_run_goes_through_everything(tmp_path):
     assert run_in(tmp_path, "--fast-dev-run", "--quiet", "--out", tmp_path / "out") == 0
     assert metrics_of(tmp_path / "out")["epochs"] == 1 and sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
@@ -255,6 +262,7 @@ def exits_with_2(capsys, *arguments):
     return said
 
 
+@pytest.mark.slow
 def test_resume_where_there_is_no_run_is_refused_unless_asked_for(tmp_path, capsys):
     assert run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "first") == 0
     said = exits_with_2(capsys, "--resume", "--out", tmp_path / "frist")
@@ -265,12 +273,14 @@ def test_resume_where_there_is_no_run_is_refused_unless_asked_for(tmp_path, caps
     assert metrics_of(tmp_path / "frist")["test_loss"] == metrics_of(tmp_path / "first")["test_loss"]
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_with_its_settings_only(tmp_path, capsys):
     assert run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "out") == 0
     said = exits_with_2(capsys, "--data-dir", tmp_path / "data", "--out", tmp_path / "out", "--resume", "--seed", 7)
     assert "made with seed = 0, now seed = 7" in said
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_for_more_epochs(tmp_path, capsys):
     options = ["--schedule", "constant"]
     assert run_in(tmp_path, "--epochs", 3, *options, "--out", tmp_path / "straight") == 0
@@ -289,6 +299,7 @@ def test_a_finished_run_goes_on_for_more_epochs(tmp_path, capsys):
     assert json.loads((out / "settings.json").read_text())["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_a_schedule_over_all_epochs_is_said_to_be_another_one(tmp_path, capsys):
     out = tmp_path / "out"
     assert run_in(tmp_path, "--epochs", 1, "--out", out) == 0
@@ -297,6 +308,7 @@ def test_a_schedule_over_all_epochs_is_said_to_be_another_one(tmp_path, capsys):
     assert metrics_of(out)["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_patience_ended_goes_on_with_more_of_it(tmp_path, capsys):
     arguments = ["--epochs", 8, "--schedule", "constant", "--lr", "1e-9", "--out", tmp_path / "out"]
     assert run_in(tmp_path, "--patience", 1, *arguments) == 0
@@ -306,6 +318,7 @@ def test_a_run_that_patience_ended_goes_on_with_more_of_it(tmp_path, capsys):
     assert metrics_of(tmp_path / "out")["epochs"] == 8
 
 
+@pytest.mark.slow
 def test_a_training_that_diverged_ends_with_2_and_a_report(tmp_path, capsys):
     out = tmp_path / "out"
     data = write_mnist(tmp_path / "data", count=300)
@@ -316,6 +329,7 @@ def test_a_training_that_diverged_ends_with_2_and_a_report(tmp_path, capsys):
     assert metrics_of(tmp_path / "lower")["diverged"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [".", "../here", ".."])
 def test_a_run_in_the_folder_that_one_is_in_is_not_moved_aside(tmp_path, capsys, monkeypatch, name):
     (tmp_path / "here").mkdir()
@@ -346,6 +360,7 @@ def test_a_name_that_is_too_long_is_one_sentence(capsys, tmp_path):
         assert "File name too long" in said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
 @pytest.mark.parametrize("resume", [[], ["--resume"]])
 def test_two_runs_at_once_need_two_folders(tmp_path, capsys, resume):
@@ -370,6 +385,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path, capsys):
     assert os.listdir(tmp_path / "out") == ["report.html"]
 
 
+@pytest.mark.slow
 def test_an_earlier_run_in_the_folder_is_kept_under_another_name(tmp_path, capsys):
     for seed in (1, 2, 3):
         assert run_in(tmp_path, "--epochs", 1, "--seed", seed, "--out", tmp_path / "out") == 0
@@ -381,6 +397,7 @@ def test_an_earlier_run_in_the_folder_is_kept_under_another_name(tmp_path, capsy
     assert not (tmp_path / "dry-1").exists()
 
 
+@pytest.mark.slow
 def test_resume_needs_none_of_the_options_again(tmp_path, capsys):
     out = tmp_path / "out"
     assert run_in(tmp_path, "--epochs", 2, "--lr", "0.01", "--no-augment", "--out", out) == 0
@@ -395,6 +412,7 @@ def test_resume_needs_none_of_the_options_again(tmp_path, capsys):
     assert "settings of another experiment" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_compiled_step_gives_the_same_network(tmp_path):
     for name in ("compile", "no-compile"):
         assert (
@@ -428,6 +446,7 @@ def test_the_folder_above_the_image_sets_is_told_from_them(tmp_path, capsys, mon
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, capsys):
     out = tmp_path / "out"
     assert run_in(tmp_path, "--epochs", 1, "--out", out) == 0
@@ -440,7 +459,10 @@ def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, capsys):
     assert (out / "last.npz").read_bytes() == content
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.deep)]
+)
 def test_a_stopped_run_saves_reports_and_goes_on(tmp_path, number, code):
     data, out = write_mnist(tmp_path / "data", count=600), tmp_path / "out"
     arguments = ["--data-dir", data, "--epochs", 40, "--seed", 1]
@@ -461,6 +483,7 @@ def test_a_stopped_run_saves_reports_and_goes_on(tmp_path, number, code):
     assert metrics_of(out)["test_loss"] == metrics_of(tmp_path / "straight")["test_loss"]
 
 
+@pytest.mark.slow
 def test_predict_names_what_is_in_a_picture(tmp_path, capsys):
     assert run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "out") == 0
     Image.new("RGB", (60, 40), (9, 9, 9)).save(tmp_path / "a.png")
@@ -476,6 +499,7 @@ def test_predict_names_what_is_in_a_picture(tmp_path, capsys):
     assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare_puts_runs_side_by_side(tmp_path, capsys):
     for seed in (0, 1):
         assert run_in(tmp_path, "--epochs", 1, "--seed", seed, "--out", tmp_path / f"run{seed}") == 0
@@ -493,6 +517,7 @@ def test_compare_puts_runs_side_by_side(tmp_path, capsys):
         assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["simpsons", "simpsons_rgb"])
 def test_the_simpsons_run_without_any_data(tmp_path, experiment, monkeypatch, capsys):
     monkeypatch.setattr("tensorgrad.data.simpsons.URL", "http://127.0.0.1:9/refused")
@@ -501,80 +526,3 @@ def test_the_simpsons_run_without_any_data(tmp_path, experiment, monkeypatch, ca
     assert main(module.EXPERIMENT, ["--fast-dev-run", "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     assert "MADE" in printed.out and "--data-dir" in printed.err
-
-
-def test_the_benchmark_measures_and_says_what_is_not_installed(monkeypatch, capsys, tmp_path):
-    class Fake:
-        def __init__(self, name):
-            self.name, self.is_installed = name, name != "JAX, jit"
-
-        def time(self, case, seconds):
-            if case.kind == "inference" and self.name == "MyGrad":
-                return None
-            return 4.0 if self.name == "PyTorch" else 2.0
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(benchmark, "Worker", Fake)
-    numbers = [1.0, 2000.0, 3.0]
-    monkeypatch.setattr(benchmark, "in_fresh_processes", lambda what, names, network: dict.fromkeys(names, numbers))
-    monkeypatch.setattr(benchmark, "in_a_fresh_process", lambda what, name, network: f"steps of {name}, {network}")
-    benchmark.main(["--rounds", "3", "--seconds", "0", "--out", str(tmp_path)])
-    printed = capsys.readouterr().out
-    assert "JAX, jit: not installed" in printed
-    text = (tmp_path / "benchmark.md").read_text()
-    assert text.strip() in printed
-    assert "| | step 784-512-10, batch 128 | step 2352-2048-512-10, batch 128 | step 64-32-10, batch 128 |" in text
-    assert "| tensorgrad | 2.00 ms (2.00x) | 2.00 ms (2.00x) | 2.00 ms (2.00x) |" in text
-    assert "| PyTorch | 4.00 ms | 4.00 ms | 4.00 ms |" in text and "| MyGrad | 1 ms | 2,000 ms | 3 MB |" in text
-    assert f"steps of {benchmark.OURS}, 784-512-10" in text
-    assert "| tensorgrad, compiled | 1.00 ms | 2000.00 ms | 3.00 ms |" in text
-    assert {path.name for path in tmp_path.iterdir()} == {"benchmark.md", "benchmark.png", "scaling.png"}
-    benchmark.main(
-        ["--rounds", "1", "--seconds", "0", "--steps", "--only", "tensorgrad", "--out", str(tmp_path / "own")]
-    )
-    assert "| tensorgrad | 2.00 ms |" in capsys.readouterr().out and not (tmp_path / "own" / "benchmark.png").exists()
-    compiled = {case: {benchmark.OURS: [1.0, 2.0], "JAX, jit": [2.0, 6.0]} for case in benchmark.STEPS[:1]}
-    assert benchmark.against("JAX, jit", compiled).endswith("relative to JAX, jit: 784-512-10 2.50")
-
-
-@pytest.mark.parametrize("name", [name for name in benchmark.CONTENDERS if "tensorgrad" in name or "NumPy" in name])
-def test_a_benchmark_worker_answers(name):
-    worker = benchmark.Worker(name)
-    try:
-        assert worker.is_installed
-        for kind in ("step", "inference", "epoch"):
-            assert 0 < worker.time(benchmark.Case(kind, "64-32-10", 32), 0.0) < 10_000
-    finally:
-        worker.close()
-
-
-@pytest.mark.parametrize("what", ["--start", "--record"])
-def test_what_a_start_and_a_recording_cost(what):
-    name = "tensorgrad, compiled"
-    one, two, three = benchmark.in_fresh_processes(what, [name], "64-32-10")[name]
-    assert 0 < one < 10_000 and 0 < two < 10_000 and 0 < three < 2000
-
-
-def test_where_the_time_of_a_step_goes():
-    printed = benchmark.in_a_fresh_process("--profile", "tensorgrad, compiled", "64-32-10")
-    assert "made in ms" in printed and "matmul" in printed
-
-
-@pytest.mark.parametrize("experiment", ["mnist", "simpsons_rgb"])
-def test_losses_agree_with_pytorch_where_installed(tmp_path, experiment, monkeypatch, capsys):
-    pytest.importorskip("torch")
-    monkeypatch.setattr("tensorgrad.data.simpsons.URL", "http://127.0.0.1:9/refused")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(parity, "STEPS", 60)
-    data = ["--data-dir", str(write_mnist(tmp_path / "data", count=300))] if experiment == "mnist" else []
-    assert parity.main([experiment, *data]) == 0
-    assert "largest relative difference" in capsys.readouterr().out
-
-
-def test_parity_without_pytorch_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(SystemExit) as caught:
-        parity.main(["mnist"])
-    assert caught.value.code == 2 and "pip install torch" in capsys.readouterr().err

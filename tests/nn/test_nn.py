@@ -265,6 +265,7 @@ def assert_same_state(one, other):
             np.testing.assert_array_equal(value, state[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_convolutional_network_learns():
     model, _, history = trained(5)
     assert history[-1].validation_accuracy > 0.9
@@ -272,6 +273,7 @@ def test_a_convolutional_network_learns():
     assert len(model.parameters()) == 8 and not np.array_equal(model.state_dict()["1.running_var"], np.ones(8))
 
 
+@pytest.mark.slow
 def test_a_convolutional_network_is_the_same_compiled(monkeypatch):
     monkeypatch.setenv("TENSORGRAD_FAST", "0")
     plain, compiled = trained(1, compiled=False), trained(1, compiled=True)
@@ -279,6 +281,7 @@ def test_a_convolutional_network_is_the_same_compiled(monkeypatch):
     assert [row.loss for row in plain[2]] == [row.loss for row in compiled[2]]
 
 
+@pytest.mark.slow
 def test_a_network_with_batch_norm_resumes_bit_for_bit(tmp_path):
     straight = trained(3)
     trained(2, folder=tmp_path)
@@ -847,6 +850,7 @@ def test_modules_that_need_no_training_or_are_known_are_called_in_peace():
     assert not calls(outer, 3) and outer.layers[1]._was_called
 
 
+@pytest.mark.slow
 def test_the_first_call_leaves_nothing_behind():
     model = nn.Sequential(nn.Dense(2, 2), nn.ReLU())
     with pytest.raises(ValueError, match="must have shape"):
@@ -1025,6 +1029,7 @@ def test_modules_that_are_dataclasses():
     assert len(model.parameters()) == 2 and not calls(model) and not model.eval()[0].first.training
 
 
+@pytest.mark.slow
 def test_walks_through_a_network_leave_nothing_to_the_garbage_collector():
     """Each step of a training walks: what it leaves would be there until the collector runs."""
     network = nn.Sequential(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgrad as tg
+from tests.support import examples
 
 L = np.longdouble
 
@@ -111,7 +112,7 @@ MAGNITUDES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(MAGNITUDES, st.sampled_from([np.float32, np.float64]))
 def test_the_gradient_of_a_product_is_exact_for_zeros_and_any_magnitudes(values, dtype):
     with np.errstate(all="ignore"):

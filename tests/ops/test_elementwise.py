@@ -87,6 +87,7 @@ def test_steps_and_tests_have_no_gradient(name):
         np.testing.assert_array_equal(found.data, expected, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BINARY)
 def test_functions_of_two_operands(name):
     function = getattr(np, name)

@@ -8,11 +8,14 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import ops
 from tensorgrad.testing import check_op
+from tests.support import examples
 
 
+@pytest.mark.slow
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("name", sorted(tg.OPS))
 def test_op(name):
-    check_op(tg.OPS[name], max_examples=100)
+    check_op(tg.OPS[name], max_examples=examples(100))
 
 
 # The checker itself must be able to fail.
@@ -27,6 +30,7 @@ WRONG_RULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", WRONG_RULES)
 def test_the_checker_fails_on(mistake):
     op = tg.declare(
@@ -49,6 +53,7 @@ def test_the_checker_fails_on(mistake):
         del tg.OPS["mistaken"]
 
 
+@pytest.mark.slow
 def test_the_checker_fails_on_a_result_that_is_no_longer_float32():
     op = tg.declare("mistaken", lambda x: x * np.float64(2), lambda g, out, x: 2 * g, sample=tg.samples.unary())
     try:
@@ -58,6 +63,7 @@ def test_the_checker_fails_on_a_result_that_is_no_longer_float32():
         del tg.OPS["mistaken"]
 
 
+@pytest.mark.slow
 def test_the_checker_fails_on_missing_un_broadcast():
     op = tg.declare(
         "mistaken",
@@ -74,6 +80,7 @@ def test_the_checker_fails_on_missing_un_broadcast():
         del tg.OPS["mistaken"]
 
 
+@pytest.mark.slow
 def test_the_checker_fails_on_a_wrong_value_and_on_changed_operands():
     def spoil(x):
         x[...] = 0

@@ -270,7 +270,23 @@ COMPOSITES = [
     (np.correlate, complexes(2), complexes(4, seed=1)),
     (np.polyval, complexes(3), complexes(2, seed=1)),
     (np.vander, complexes(3)),
+    (lambda z: np.polymul(z, z[:2]) + np.polyadd(z, np.polysub(z[:2], [1.0, 2.0, 3j])).sum(), complexes(4)),
+    (lambda z: np.block([[z, 2j * z], [z * z, z]]) + np.resize(z, (4, 4)), complexes(2, 2)),
+    (lambda z: np.compress([True, False, True], z) * np.extract(np.array([False, True, True]), z), complexes(3)),
+    (lambda z, w: np.linalg.tensordot(z, w, axes=1), complexes(2, 3), complexes(3, 2, seed=1)),
+    (
+        lambda z: np.mean(z, axis=1, where=[True, False, True]) + 1j * np.sum(z, where=[True, True, False]),
+        complexes(2, 3),
+    ),
+    (lambda z: np.prod(z, axis=1, where=[True, False, True], initial=2.0), complexes(2, 3)),
 ]
+
+if hasattr(np, "unstack"):
+    COMPOSITES += [
+        (lambda z: np.unstack(z)[1] * 2j, complexes(2, 3)),
+        (lambda z: np.cumulative_sum(z, axis=1, include_initial=True), complexes(2, 3)),
+        (lambda z: np.cumulative_prod(z, axis=0, include_initial=True), complexes(3, 2)),
+    ]
 
 if hasattr(np, "matvec"):
     COMPOSITES += [
@@ -409,6 +425,7 @@ def test_an_op_of_ones_own():
         tg.declare("wrong", np.cbrt, None, sample=tg.samples.unary(), complex_rules="both")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule, complex_rules",
     [

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad.testing import check_call
+from tests.support import examples
 
 rng = np.random.default_rng(0)
 V = rng.permutation(7) * 0.7 - 2.0
@@ -693,6 +694,7 @@ def test_changes_in_place_make_no_reference_cycle():
         gc.enable()
 
 
+@pytest.mark.slow
 def test_many_changes_in_place():
     w, _ = weights()
     x = w * 1
@@ -769,7 +771,7 @@ def run(program, w, v, in_place):
     return sum(((x * x * (i + 1)).sum() for i, x in enumerate([*last, *used])), tg.Tensor(0.0))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(INSTRUCTIONS, max_size=12))
 def test_programs_with_changes_in_place(program):
     data = [np.array([0.5, -0.3, 0.2]), np.array([0.1, 0.4, -0.6])]
@@ -1022,7 +1024,7 @@ def run_views(program, a, b):
     return total + sum(((x * x).sum() * (0.3 * i + 0.1) for i, x in enumerate(objects)), 0.0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(VIEW_PROGRAMS)
 def test_programs_of_views(program):
     a, b = np.linspace(-0.6, 0.7, 9).reshape(3, 3), np.linspace(0.9, -0.4, 9).reshape(3, 3)
@@ -1038,6 +1040,7 @@ def test_programs_of_views(program):
         np.testing.assert_allclose((g.data * direction).sum(), slope, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_items_are_changed_in_place_wherever_the_tensor_is():
     def change(x):
         holder, listed, i = SimpleNamespace(x=x), {"x": x}, 1

@@ -332,6 +332,7 @@ def test_the_determinant_of_values_far_apart_has_a_second_derivative():
     np.testing.assert_allclose(second[1], np.diag([0.0, 1.0, 1.0, 1.0]), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_the_determinant_of_a_large_orthogonal_matrix():
     q = np.roll(np.eye(1200) / 2, 1, axis=0)
     np.testing.assert_allclose(gradient_of(lambda a: la.det(2 * a), q), la.det(2 * q) * 4 * q, atol=1e-10)

@@ -174,6 +174,7 @@ def test_call(function, args, kwargs):
 # The same numbers compiled, and on arrays of other libraries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fast", [False, None])
 def test_compiled_equals_plain(fast):
     for case in CALLS:
@@ -468,6 +469,29 @@ def test_embedding_takes_integer_tensors_and_checks_a_compiled_step():
         step(np.array([1, 3, 1]))
 
 
+TABLE = np.arange(9.0).reshape(3, 3)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, tg.Tensor], ids=["array", "Tensor"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda indices: tg.embedding(indices, TABLE),
+        lambda indices: tg.embedding(indices, TABLE.tolist()),
+        lambda indices: tg.softmax_cross_entropy(TABLE, indices),
+        lambda indices: tg.softmax_cross_entropy(TABLE, indices, label_smoothing=0.1),
+        lambda indices: tg.softmax_cross_entropy(tg.Tensor(TABLE), indices, label_smoothing=0.1),
+        lambda indices: nn.categorical_cross_entropy(TABLE + 1, indices),
+    ],
+    ids=["embedding", "embedding of a list", "cross-entropy", "smoothed", "smoothed, of a Tensor", "of probabilities"],
+)
+def test_compiled_indices_of_a_plain_table(function, kind):
+    compiled = tg.compile(lambda indices: function(indices) * tg.Tensor(2.0))
+    for indices in ([0, 2, 1], [1, 1, 0], [0, 2, 1]):
+        indices = kind(np.array(indices))
+        np.testing.assert_array_equal(compiled(indices), function(indices) * 2.0)
+
+
 def test_label_smoothing_is_the_cross_entropy_of_smoothed_rows():
     logits = reals(4, 3).astype(np.float32)
     rows = (0.9 * np.eye(3)[LABELS] + 0.1 / 3).astype(np.float32)
@@ -603,6 +627,8 @@ def torch_functions():
     }
 
 
+@pytest.mark.slow
+@pytest.mark.parity
 def test_agreement_with_pytorch():
     torch, functions = torch_functions()
     rng = np.random.default_rng(1)

@@ -235,6 +235,7 @@ if hasattr(np, "cumulative_sum"):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS, ids=call_id)
 def test_awkward_calls(call):
     function, args, keywords = call

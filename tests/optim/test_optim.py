@@ -49,6 +49,7 @@ def adam_by_the_paper(values, steps, lr, betas=(0.9, 0.999), eps=1e-8):
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lr", [1e-3, inverse_time_decay(1e-2, 1e-3)])
 def test_adam_agrees_with_the_paper_over_1000_steps(lr):
     tensors = parameters()
@@ -62,6 +63,8 @@ def test_adam_agrees_with_the_paper_over_1000_steps(lr):
         np.testing.assert_allclose(parameter.data, value, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.parity
 def test_adam_agrees_with_pytorch_where_installed():
     torch = pytest.importorskip("torch")
     tensors = parameters()
@@ -353,6 +356,7 @@ def test_what_wraps_a_plateau_changes_nothing_after_the_warm_up(plateau, steps, 
     assert wrapped(0) == pytest.approx(plateau(0) / steps)
 
 
+@pytest.mark.parity
 def test_plateau_agrees_with_pytorch_where_installed():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)

@@ -1,31 +1,19 @@
-"""The pictures and the page of a run."""
+"""Pictures, and the page that holds them."""
 
-import dataclasses
-import html
-import json
-import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
 import tensorgrad as tg
-from experiments.command import main, parse
-from experiments.experiment import Run
-from experiments.mnist import EXPERIMENT
-from experiments.report import write_report
 from tensorgrad import report
-from tensorgrad.data import Augmentation, Dataset, Standardisation
 from tensorgrad.training import Epoch
-from tests.support import ROOT, write_mnist
+from tests.support import NASTY
 
 
 def drawn(path, least=0.01):
@@ -80,7 +68,8 @@ def test_what_a_confusion_matrix_refuses(labels, predicted, error, words):
         assert report.confusion_matrix(np.asarray(labels), np.asarray(predicted).argmax(axis=1), 3).sum() == 1
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 28, 28)])
 def test_every_picture_is_drawn(tmp_path, shape):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (30, *shape)).astype(np.uint8), np.arange(30) % 3
@@ -143,6 +132,7 @@ def test_leaves_without_a_name_are_parameters_or_constants(tmp_path, picture):
     assert picture["texts"].count("parameter") == 1 and picture["texts"].count("constant") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 4, 30])
 def test_every_line_and_box_is_inside_the_picture_and_leaves_are_drawn_once(tmp_path, picture, steps):
     loss, leaves = recurrent(steps)
@@ -159,6 +149,7 @@ def test_parameters_that_are_gone_are_drawn_once_too(tmp_path, picture):
     assert picture["texts"].count("parameter") == 4
 
 
+@pytest.mark.slow
 def test_several_results_are_drawn_together_and_long_chains_in_columns(tmp_path, picture):
     x = tg.Tensor(1.0, requires_grad=True)
     hidden = np.exp(x)
@@ -212,78 +203,6 @@ def test_text_is_escaped_and_the_page_needs_nothing_else(tmp_path):
     assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
 
 
-# The report of a whole run
-
-NASTY = [
-    "",
-    "$",
-    "$x^{$",
-    "a_b^c\\frac{",
-    "%",
-    "\\",
-    "{}",
-    "<script>alert(1)</script>",
-    "&amp;",
-    '"quoted"',
-    "'",
-    "_",
-    "__a",
-]
-NASTY += [
-    "two\nlines",
-    "\x00\x1b[31m",
-    "\udcff",
-    "\ud800",
-    "😀👩‍👩‍👧",
-    "سلام",
-    "שלום",
-    "漢字",
-    "\u202eevil",
-    "x" * 3000,
-    "$" * 500,
-    "é" * 99,
-]
-
-
-def report_of(folder, classes, name="mnist", data="data", **options):
-    """The page of a run with names that somebody else chose."""
-    rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (40, 28, 28)).astype(np.uint8), np.arange(40) % len(classes)
-    run = Run(dataclasses.replace(EXPERIMENT, name=name), parse(EXPERIMENT, ["--out", str(folder)]))
-    vars(run.options).update(options)
-    run.dataset = Dataset(data, tuple(classes), images, labels, images, labels)
-    run.train, run.standardisation = (images, labels), Standardisation.of(images)
-    run.augmentation, run.epochs = Augmentation(shift=1), 3
-    run.model = tg.nn.Sequential(tg.nn.Dense(784, 3, rng), tg.nn.Dropout(0.1, rng), tg.nn.Dense(3, len(classes), rng))
-    run.history = [Epoch(1, 1.0, 0.5, 1.1, 0.4, 0.01, 0.1), Epoch(2, 0.9, 0.6, 1.0, 0.5, 0.01, 0.1)]
-    run.settings = {"classes": list(classes), "seed": 0}
-    run.metrics = {"test_accuracy": 0.5, "validation_accuracy": 0.5, "best_epoch": 2, "epochs": 2, "parameters": 10}
-    run.metrics |= {"seconds": 1.0, "stopped": None, "environment": {"python": data}}
-    write_report(run, rng.dirichlet(np.ones(len(classes)), 40))
-    return (folder / "report.html").read_text(encoding="utf-8")
-
-
-def is_harmless(page):
-    """Only our own tags, nothing that cannot be seen, and nothing from elsewhere."""
-    ours = "html|head|meta|link|title|style|body|main|h1|h2|p|div|b|section|img|table|tr|th|td|pre"
-    assert all(re.fullmatch(ours, tag) for tag in re.findall(r"<(\w+)", page))
-    assert page.replace("\n", "").isprintable()
-    return True
-
-
-@pytest.mark.parametrize("start", range(0, len(NASTY), 9))
-def test_any_name_can_be_in_a_report(tmp_path, start):
-    names = NASTY[start : start + 9]
-    assert is_harmless(report_of(tmp_path, names * 2, name="$".join(names), data="^".join(names)))
-
-
-@settings(max_examples=5, deadline=None)
-@given(st.lists(st.text(), min_size=12, max_size=12))
-def test_any_text_can_be_in_a_report(tmp_path_factory, texts):
-    *classes, name, data = texts
-    assert is_harmless(report_of(tmp_path_factory.mktemp("report"), classes, name, data))
-
-
 @given(st.text(), st.integers(3, 50))
 def test_printable_text_is_printable_and_short(text, longest):
     shown = report.printable(text)
@@ -293,6 +212,7 @@ def test_printable_text_is_printable_and_short(text, longest):
     shown.encode("utf-8")
 
 
+@pytest.mark.slow
 def test_dollars_and_underscores_are_drawn_as_they_stand(tmp_path):
     histories = {f"_{name}": [{"epoch": 1, "validation_loss": 1.0, "validation_accuracy": 0.5}] for name in NASTY}
     report.save_comparison(histories, tmp_path / "compare.png")
@@ -303,58 +223,17 @@ def test_dollars_and_underscores_are_drawn_as_they_stand(tmp_path):
     assert all(drawn(path) for path in tmp_path.iterdir())
 
 
-def command_in(page):
-    return html.unescape(re.search(r"To repeat the run</h2><pre>(.*?)</pre>", page, re.DOTALL)[1])
-
-
-def test_the_command_repeats_the_run_wherever_its_folder_is(tmp_path):
-    out = tmp_path / "a run's $HOME"
-    data = write_mnist(tmp_path / "my data", count=60)
-    options = (
-        "--epochs 2 --batch-size 16 --lr 0.01 --schedule step --warm-up 2 --clip 1.5 --patience 4 --seed 5 --no-augment"
-    )
-    first = ["--data-dir", os.path.relpath(data), *options.split(), "--no-compile", "--quiet", "--out", str(out)]
-    assert main(EXPERIMENT, first) == 0
-    assert main(EXPERIMENT, ["--data-dir", str(data), "--epochs", "1", "--quiet", "--out", str(out)]) == 0
-    page = (tmp_path / "a run's $HOME-1" / "report.html").read_text()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = f"{shlex.quote(sys.executable)} {command_in(page).split(' ', 1)[1]}"
-    subprocess.run(command, shell=True, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
-    one, other = (
-        json.loads((tmp_path / f"a run's $HOME{end}" / "metrics.json").read_text()) for end in ("-1", "-again")
-    )
-    assert one["settings"] == other["settings"] and one["test_loss"] == other["test_loss"]
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
-@pytest.mark.parametrize(
-    "name", ["plain", "a b", "it's", "$x`y`", "-dash", "new\nline", "\udcff\udcfe0", "\x1b[31m'\\", "*?"]
-)
-def test_the_command_is_quoted_for_the_shell(tmp_path, name):
-    page = report_of(tmp_path, ["a", "b"], data_dir=Path(f"/data/{name}"), fast_dev_run=True)
-    line = command_in(page).replace("python", "printf '%s\\0'", 1)
-    printed = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout.split(b"\0")
-    arguments = [os.fsdecode(argument) for argument in printed[2:-1]]
-    assert (
-        arguments[arguments.index("--data-dir") + 1 :][:1] == [f"/data/{name}"]
-        or f"--data-dir=/data/{name}" in arguments
-    )
-    if name.isprintable():  # others are refused on the command line, though a configuration of older runs may hold them
-        options = parse(EXPERIMENT, arguments)
-        assert options.data_dir == Path(f"/data/{name}") and options.fast_dev_run
-        assert options.epochs == 3 and options.out == Path(f"{tmp_path}-again")
-
-
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_the_screen_in_a_browser(tmp_path, width):
     rng = np.random.default_rng(0)
-    report.save_weights(rng.standard_normal((784, 48)), (28, 28), tmp_path / "weights.png")
+    report.save_weights(rng.standard_normal((784, 48)), (1, 28, 28), tmp_path / "weights.png")
     sections = [
         ("Pictures", report.picture(tmp_path / "weights.png", "weights")),
         (

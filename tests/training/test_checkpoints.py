@@ -1,5 +1,6 @@
 """Checkpoints and resuming: exact, whole, and refused when anything is wrong."""
 
+import contextlib
 import io
 import json
 import math
@@ -28,7 +29,9 @@ from tensorgrad.training import (
     LAST,
     CheckpointError,
     Interrupted,
+    RandomStreams,
     TrainingError,
+    evaluate,
     fit,
     load_checkpoint,
     load_weights,
@@ -39,7 +42,7 @@ from tensorgrad.training import checkpoint as checkpoint_module
 from tensorgrad.training.diagnosis import diagnose
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
-from tests.support import ROOT, blobs, damaged, heed_signals
+from tests.support import ROOT, blobs, damaged, examples, heed_signals
 
 
 def make(seed=0, lr=1e-2):
@@ -92,7 +95,8 @@ class StopAt:
         return signal.SIGINT if self.left <= 0 else None
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_interrupted_at_any_steps_and_resumed_equals_never_interrupted(tmp_path_factory, stops):
     folder = tmp_path_factory.mktemp("run")
@@ -106,6 +110,41 @@ def test_interrupted_at_any_steps_and_resumed_equals_never_interrupted(tmp_path_
                 assert stopped.exit_code == 130
     same(train(folder, resume="auto"), straight)
     assert sorted(os.listdir(folder)) == [BEST, LAST]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=3))
+def test_all_streams_go_on_where_they_were(tmp_path_factory, stops):
+    def with_streams(folder, streams=None):
+        streams = RandomStreams.from_seed(3) if streams is None else streams
+        return train(folder, resume="auto", rng=streams), [vars(streams)[name].bit_generator.state for name in NAMES]
+
+    def drawn_from():
+        streams = RandomStreams.from_seed(3)
+        for rng in vars(streams).values():  # as by what is made before the training
+            rng.random(5)
+        return streams
+
+    folder = tmp_path_factory.mktemp("run")
+    straight, states = with_streams(tmp_path_factory.mktemp("straight"), drawn_from())
+    for i, stop in enumerate(stops):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "Interruption", StopAt(stop))
+            with contextlib.suppress(Interrupted):
+                with_streams(folder, None if i else drawn_from())
+    resumed, after = with_streams(folder)
+    same(resumed, straight)
+    assert after == states and len({str(state) for state in states}) == len(NAMES)
+
+
+NAMES = ["split", "weights", "dropout", "order", "augmentation"]
+
+
+def test_a_checkpoint_of_streams_is_resumed_with_streams_only(tmp_path):
+    straight = train(tmp_path, rng=RandomStreams.from_seed(1))
+    with pytest.raises(CheckpointError, match=r"no state of the random generator rng, but of split, weights, .*; pass"):
+        train(tmp_path, resume=True)
+    same(train(tmp_path, resume=True, rng=RandomStreams.from_seed(1)), straight)
 
 
 def test_resuming_a_finished_training_changes_nothing(tmp_path):
@@ -166,7 +205,7 @@ def test_early_stopping_ends_with_the_best_weights(tmp_path):
     model, _, history = train(tmp_path, epochs=50, patience=2)
     best = Monitor().best(history)
     assert len(history) < 50 and Monitor().stalled(history) == 2
-    assert loop.evaluate(model, blobs(60, 1)) == (best.validation_loss, best.validation_accuracy)
+    assert evaluate(model, blobs(60, 1)) == (best.validation_loss, best.validation_accuracy)
 
 
 def test_clipping_bounds_the_joint_norm():
@@ -277,7 +316,7 @@ def test_round_trip_and_numpy_can_read_it(tmp_path):
         np.testing.assert_array_equal(stored["a/b.0"], arrays["a/b.0"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_a_file_changed_in_any_way_is_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "a.npz"
@@ -298,7 +337,7 @@ def test_a_file_changed_in_any_way_is_refused(tmp_path_factory, data):
         load_checkpoint(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=300))
 def test_any_other_file_is_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("foreign") / "a.npz"
@@ -356,7 +395,7 @@ def filled(kind, shape):
     return np.ndarray(shape, kind, buffer=bytearray(i % 256 for i in range(size)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(AWKWARD) | st.text(st.characters(), max_size=8),
@@ -566,6 +605,9 @@ ROW = {
 }
 
 
+GENERATORS = ["rng", "order", "augmentation", "model/2.rng"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -587,9 +629,14 @@ ROW = {
         {"progress": {**PROGRESS, "history": [{**ROW, "epoch": "1"}]}},
         {"generators": 3},
         {"generators": {}},
-        {"generators": {"training": 3}},
-        {"generators": {"training": {"bit_generator": "PCG64", "state": {"state": -1, "inc": 2**200}}}},
-        {"generators": {"training": {"bit_generator": "PCG64"}}},
+        {"generators": {"order": 3}},
+        {"generators": dict.fromkeys(GENERATORS, 3)},
+        {
+            "generators": {
+                name: {"bit_generator": "PCG64", "state": {"state": -1, "inc": 2**200}} for name in GENERATORS
+            }
+        },
+        {"generators": {name: {"bit_generator": "PCG64"} for name in GENERATORS}},
     ],
 )
 def test_a_crafted_session_is_refused(tmp_path, change):
@@ -645,6 +692,7 @@ def test_weights_that_do_not_fit_leave_the_network_alone(tmp_path, kind):
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["\x1b[31m\n"], [f"layer {i}" for i in range(5000)], ["\x1b" * 3000]])
 def test_names_from_a_file_are_escaped_and_not_listed_without_end(tmp_path, names):
     model, optimiser, rng = make()
@@ -652,7 +700,11 @@ def test_names_from_a_file_are_escaped_and_not_listed_without_end(tmp_path, name
     description = {"progress": PROGRESS, "generators": {}}
     save_checkpoint(tmp_path / LAST, arrays, description)
     assert "of another network" in reading(tmp_path / LAST, lambda path: load_weights(model, path))
-    save_checkpoint(tmp_path / LAST, arrays, {**description, "generators": dict.fromkeys(["training", "2.rng"])})
+    save_checkpoint(
+        tmp_path / LAST,
+        arrays,
+        {**description, "generators": dict.fromkeys(GENERATORS)},
+    )
     assert "unknown: " in reading(tmp_path / LAST, lambda path: Session(model, optimiser, rng, tmp_path).restore())
 
 
@@ -672,6 +724,7 @@ def test_anything_given_as_weights_is_named(tmp_path):
         load_weights(model, "a\0b")
 
 
+@pytest.mark.slow
 def test_bytes_flipped_cut_and_spliced_below_the_digest_are_errors_or_right(tmp_path):
     """The digest is made anew each time, so that everything behind it sees the damage."""
     arrays = example(tmp_path / "a.npz")
@@ -729,8 +782,8 @@ from tensorgrad.training import Interrupted
 from tensorgrad._atomic import remove_partial
 import tensorgrad.training.session as session
 session.OVERHEAD = 0.9  # save as often as can be
-import tensorgrad.training.loop as loop
-loop.SECONDS_BETWEEN_SAVES = 0.0
+import tensorgrad.training.epochs as epochs
+epochs.SECONDS_BETWEEN_SAVES = 0.0
 folder = Path(sys.argv[2])
 remove_partial(folder)
 print("ready", flush=True)
@@ -753,6 +806,7 @@ def run_script(folder, epochs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_saves_and_exits(tmp_path, number, code):
     with run_script(tmp_path, 100_000) as process:
@@ -764,6 +818,7 @@ def test_the_first_signal_saves_and_exits(tmp_path, number, code):
     load_checkpoint(tmp_path / LAST)
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once(tmp_path):
     with run_script(tmp_path, 100_000) as process:
         process.stdout.readline()
@@ -778,6 +833,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
         load_checkpoint(tmp_path / LAST)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed_equals_never_killed(tmp_path):
     epochs = 150
     with run_script(tmp_path / "straight", epochs) as process:

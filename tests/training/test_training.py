@@ -32,7 +32,7 @@ from tensorgrad.training import (
 )
 from tensorgrad.training.monitor import MEASURES, Monitor
 from tensorgrad.training.session import Session
-from tests.support import blobs
+from tests.support import blobs, examples
 
 
 def network(seed=0):
@@ -302,11 +302,12 @@ def compiles(monkeypatch, model, **options):
     found = []
     monkeypatch.setattr(loop, "compile", lambda step: found.append("followed") or step)
     monkeypatch.setattr(loop, "own", lambda step, state: found.append("whole") or step)
-    inputs = np.zeros((4, model[0].weight.shape[0]), np.float32)
+    inputs = np.zeros((4, model.parameters()[0].shape[0]), np.float32)
     fitted(model, (inputs, np.arange(4) % 2), (inputs, np.arange(4) % 2), epochs=1, **options)
     return found
 
 
+@pytest.mark.slow
 def test_networks_of_the_library_are_compiled_as_a_whole_and_others_followed(monkeypatch):
     for make in (models.mnist, models.simpsons):
         assert compiles(monkeypatch, make(np.random.default_rng(0))) == ["whole"]
@@ -425,7 +426,7 @@ def test_batch_norm_leaves_out_a_last_batch_of_one(count, size, compiled):
     assert fresh.steps == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([None, False, True]))
 def test_drop_last_leaves_out_what_makes_no_whole_batch(count, size, drop_last):
     model, seen = network(), []

@@ -1,0 +1,40 @@
+"""The script of an experiment."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from experiments.runner.errors import UsageError, reported_errors
+from experiments.runner.experiment import Experiment
+from experiments.runner.options import parse
+from experiments.runner.run import run
+from tensorgrad.training import Interrupted
+
+
+def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
+    """Run the script; returns its exit code: 0, 130 or 143 when stopped, 2 with one sentence on what is wrong.
+
+    A training that diverged counts as wrong too, after its report has been written.
+
+    Raises
+    ------
+    UsageError
+        If it is no experiment, or the arguments are no list.
+    """
+    if not isinstance(experiment, Experiment):
+        raise UsageError(f"main: takes an Experiment, such as experiments.mnist.EXPERIMENT, got {experiment!r}")
+    if isinstance(arguments, str):
+        raise UsageError(f"main: arguments must be a list of text, such as ['--epochs', '5'], got {arguments!r}")
+    options = parse(experiment, arguments)
+    try:
+        with reported_errors(f"experiments.{experiment.name}"):
+            run(experiment, options)
+    except Interrupted as stopped:
+        command = ["python", "-m", f"experiments.{experiment.name}", "--out", str(options.out), "--resume"]
+        print(f"{stopped}; go on with: {shlex.join(command)}", file=sys.stderr)
+        return stopped.exit_code
+    except KeyboardInterrupt:
+        print("stopped by SIGINT outside the training; what was saved before is intact", file=sys.stderr)
+        return 130
+    return 0

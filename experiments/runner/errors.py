@@ -1,0 +1,35 @@
+"""Errors that a user can put right: the end of a script is exit code 2 and one sentence, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from experiments.runner.console import say
+from tensorgrad._optional import MissingExtra
+from tensorgrad.data import DataError
+from tensorgrad.training import CheckpointError, TrainingError
+
+
+class UsageError(ValueError):
+    """An option or argument that cannot be; the message is one sentence with the remedy."""
+
+
+class reported_errors:
+    """Ends the script with code 2 and one sentence for everything that a user can put right."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (UsageError, DataError, MissingExtra, CheckpointError, TrainingError)):
+            sentence = str(error)
+        elif isinstance(error, OSError):
+            sentence = f"{error.filename or 'input/output'}: {error.strerror or error}"
+        else:
+            return
+        say(f"{self.program}: error: {sentence}", sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,109 @@
+"""From an experiment and its options to everything that a training starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from experiments.runner.console import warn
+from experiments.runner.experiment import Experiment
+from experiments.runner.options import LEAST_STEPS, Options, Role
+from experiments.runner.outliers import usual_ranges
+from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
+from tensorgrad.nn import Module
+from tensorgrad.optim import Adam, ReduceLROnPlateau, cosine_decay, inverse_time_decay, step_decay, warmup
+from tensorgrad.training import RandomStreams
+
+FAST_PER_CLASS = 8
+"""Images of each class in a ``--fast-dev-run``."""
+
+Examples = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data, its split and the way from pixels to inputs, the untrained network and its optimiser.
+
+    In ``options`` the number of epochs is settled. ``settings`` is what checkpoints hold: all that the result depends
+    on, and what predictions need.
+    """
+
+    experiment: Experiment
+    options: Options
+    dataset: Dataset
+    train: Examples
+    validation: Examples
+    standardisation: Standardisation
+    augmentation: Augmentation
+    model: Module
+    optimiser: Adam
+    streams: RandomStreams
+    settings: dict[str, Any]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.size for parameter in self.model.parameters())
+
+
+def prepare(experiment: Experiment, options: Options) -> Prepared:
+    """Load the data and build the network."""
+    dataset = _loaded(experiment, options)
+    streams = RandomStreams.from_seed(options.seed)
+    kept, held_out = stratified_split(dataset.train_labels, options.validation, streams.split)
+    train, validation = ((dataset.train_images[part], dataset.train_labels[part]) for part in (kept, held_out))
+    standardisation = Standardisation.of(train[0])
+    model = experiment.model(streams.weights, streams.dropout)
+    steps_per_epoch = -(-len(kept) // options.batch_size)
+    usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
+    options = replace(options, epochs=options.epochs or usual)
+    return Prepared(
+        experiment=experiment,
+        options=options,
+        dataset=dataset,
+        train=train,
+        validation=validation,
+        standardisation=standardisation,
+        augmentation=experiment.augmentation or Augmentation(flip=True),
+        model=model,
+        optimiser=Adam(model.parameters(), lr=learning_rate(options, options.epochs * steps_per_epoch)),
+        streams=streams,
+        settings={
+            **options.of_role(Role.RESULT, Role.LENGTH),
+            "experiment": experiment.name,
+            "data": dataset.fingerprint(),
+            "classes": list(dataset.classes),
+            "image_shape": list(dataset.image_shape),
+            "mean": list(standardisation.mean),
+            "deviation": list(standardisation.deviation),
+            "image_ranges": usual_ranges(train[0]),
+        },
+    )
+
+
+def _loaded(experiment: Experiment, options: Options) -> Dataset:
+    dataset = experiment.load(options, warn)
+    if dataset.image_shape != experiment.image_shape:
+        raise DataError(
+            f"{dataset.name}: images of shape {dataset.image_shape}, "
+            f"the network takes {experiment.image_shape}; resize them"
+        )
+    if len(dataset.classes) != experiment.classes:
+        raise DataError(
+            f"{dataset.name}: {len(dataset.classes)} classes, the network tells {experiment.classes}; pass as many"
+        )
+    return dataset.shortened(FAST_PER_CLASS) if options.fast_dev_run else dataset
+
+
+def learning_rate(options: Options, steps: int) -> Any:
+    """The schedule of the learning rate as the options say, over that many steps."""
+    schedule = {
+        "cosine": cosine_decay(options.lr, steps),
+        "inverse": inverse_time_decay(options.lr, options.decay),
+        "step": step_decay(options.lr, every=max(1, -(-steps // 3))),
+        "plateau": ReduceLROnPlateau(options.lr),
+        "constant": lambda step: options.lr,
+    }[options.schedule]
+    return warmup(schedule, options.warm_up) if options.warm_up else schedule

@@ -1,0 +1,78 @@
+"""The README and the pages: short, linked, executed, and true to the files that they name."""
+
+import importlib.util
+import re
+
+import pytest
+
+from tests.support import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def blocks(page, language):
+    """The blocks of code of a language, in the order of the page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_is_short_and_leads_to_every_page():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 250
+    assert [page.name for page in PAGES[2:] if f"(docs/{page.name})" not in text] == []
+
+
+@every_page
+def test_links_and_pictures_lead_somewhere(page):
+    targets = re.findall(r'\]\(([^)\s]+)\)|src="([^"]+)"', page.read_text())
+    files = [link or source for link, source in targets if "://" not in link + source]
+    assert [file for file in files if not (page.parent / file.partition("#")[0]).exists()] == []
+
+
+@every_page
+def test_every_block_of_python_is_an_example_that_runs(page):
+    for block in blocks(page, "python"):
+        assert block.startswith(">>> "), block  # pytest runs it
+        assert block.endswith("\n\n"), block  # the blank line ends the output of the last statement
+
+
+@every_page
+def test_modules_that_commands_name_exist(page):
+    named = re.findall(r"python -m ((?:experiments|benchmarks|tools|models|tensorgrad)[.\w]*)", page.read_text())
+    assert [name for name in named if importlib.util.find_spec(name) is None] == []
+
+
+@every_page
+def test_paths_that_are_named_exist(page):
+    folders = r"tensorgrad|tests|models|experiments|benchmarks|tools|docs|\.ci|\.github"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_page_on_the_architecture_names_every_package():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    packages = [path.parent for path in ROOT.glob("*/__init__.py")]
+    packages += [path.parent for path in ROOT.glob("tensorgrad/*/__init__.py")]
+    paths = [package.relative_to(ROOT).as_posix() for package in packages if package != ROOT / "tensorgrad"]
+    assert [path for path in paths if f"`{path}/`" not in text] == []
+
+
+def test_the_table_of_speeds_is_that_of_the_benchmark():
+    rows = [line for line in (ROOT / "docs" / "speed.md").read_text().splitlines() if line.startswith("|")]
+    printed = (ROOT / "benchmarks" / "results" / "benchmark.md").read_text().splitlines()
+    assert len(rows) > 10 and [row for row in rows if row not in printed] == []
+
+
+def test_the_accuracies_of_the_readme_are_those_of_the_results():
+    results = (ROOT / "docs" / "results.md").read_text()
+    rows = re.findall(r"^\| `(python -m experiments.+?)` \| (\S+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) == 3
+    for command, mean in rows:
+        assert re.search(rf"^\| `{re.escape(command)} --seed N` \|.+\| {mean} \|", results, re.MULTILINE)
+
+
+def test_the_commands_of_contributing_are_sessions_of_nox():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    sessions = re.findall(r"^@nox\.session.*?^def (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE | re.DOTALL)
+    named = re.findall(r"nox -s (\w+)", text)
+    assert named and set(named) <= set(sessions)
