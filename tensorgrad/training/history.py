@@ -22,6 +22,10 @@ class Epoch:
     learning_rate: float
     seconds: float
 
+    def rank(self) -> tuple[float, float]:
+        """Larger is better: validation accuracy first, then a lower validation loss."""
+        return self.validation_accuracy, -self.validation_loss
+
     def __str__(self) -> str:
         return (
             f"epoch {self.epoch:3d}  loss {self.loss:.4f}  accuracy {self.accuracy:.4f}  "
