@@ -22,9 +22,10 @@ class Epoch:
     learning_rate: float
     seconds: float
 
-    def rank(self) -> tuple[float, float]:
-        """Larger is better: validation accuracy first, then a lower validation loss."""
-        return self.validation_accuracy, -self.validation_loss
+    def rank(self, measure: str = "validation_accuracy") -> tuple[float, float]:
+        """Larger is better: the measure first, high accuracies and low losses, then a lower validation loss."""
+        value = float(getattr(self, measure))
+        return (value if measure.endswith("accuracy") else -value), -self.validation_loss
 
     def __str__(self) -> str:
         return (
