@@ -98,7 +98,7 @@ INSTEAD = {
         "Conv": "tg.nn.Conv2d(1, 8, 3)",
         "Swish": "tg.nn.SiLU()",
         "init": "layer.weight.data = array",
-        "utils": "tg.optim.clip_grad_norm(model.parameters(), 1.0)",
+        "utils": "tg.optim.clip_gradients(model.parameters(), 1.0)",
     },
     "tensorgrad.optim": {
         "Optimizer": "tg.optim.Optimiser",
@@ -107,9 +107,10 @@ INSTEAD = {
         "StepLR": "tg.optim.step_decay",
         "ExponentialLR": "tg.optim.step_decay",
         "CosineAnnealingLR": "tg.optim.cosine_decay",
-        "LinearLR": "tg.optim.warmup",
+        "ReduceLROnPlateau": "tg.optim.Plateau",
+        "LinearLR": "tg.optim.warm_up",
         "lr_scheduler": "tg.optim.cosine_decay",
-        "clip_grad_norm_": "tg.optim.clip_grad_norm(model.parameters(), 1.0)",
+        "clip_grad_norm_": "tg.optim.clip_gradients(model.parameters(), 1.0)",
     },
 }
 """For each package the names that others have, and the expression, statement or thing to use here."""

@@ -117,6 +117,19 @@ def blobs(count=300, seed=0):
     return (rng.standard_normal((count, 2)) + 4 * np.eye(3)[labels][:, :2]).astype(np.float32), labels
 
 
+class Draw:
+    """Random choices for an op's sample."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def integer(self, low, high):
+        return int(self.rng.integers(low, high + 1))
+
+    def uniform(self, shape, low, high):
+        return self.rng.uniform(low, high, shape)
+
+
 class StrictArray:
     """An array that speaks NumPy's protocols and works with its own kind and scalars only, as arrays on a GPU do."""
 

@@ -13,7 +13,7 @@ from experiments.runner.options import LEAST_STEPS, Options, Role
 from experiments.runner.outliers import usual_ranges
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.nn import Module
-from tensorgrad.optim import Adam, ReduceLROnPlateau, cosine_decay, inverse_time_decay, step_decay, warmup
+from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
 from tensorgrad.training import RandomStreams
 
 FAST_PER_CLASS = 8
@@ -103,7 +103,7 @@ def learning_rate(options: Options, steps: int) -> Any:
         "cosine": cosine_decay(options.lr, steps),
         "inverse": inverse_time_decay(options.lr, options.decay),
         "step": step_decay(options.lr, every=max(1, -(-steps // 3))),
-        "plateau": ReduceLROnPlateau(options.lr),
+        "plateau": Plateau(options.lr),
         "constant": lambda step: options.lr,
     }[options.schedule]
-    return warmup(schedule, options.warm_up) if options.warm_up else schedule
+    return warm_up(schedule, options.warm_up) if options.warm_up else schedule

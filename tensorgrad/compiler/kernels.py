@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import os
 import pickle
 import sys
 import warnings
@@ -19,6 +18,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .._atomic import replacing
+from .._paths import cache_folder
 from .program import Instruction, Value, loop_dtypes, typed
 from .schedule import Step
 
@@ -390,5 +390,4 @@ def _announce() -> None:
 
 def _folder() -> Path:
     """Where kernels are kept: the user's cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "tensorgrad" / "kernels"
+    return cache_folder() / "kernels"

@@ -131,7 +131,7 @@ class Op:
         if settings or self.settings or len(operands) != self.arity:
             settings = self._checked(operands, settings)
         if self.on_complex is None and traced and self.differentiable:
-            self._check_real(arrays)
+            refuse_complex(self.name, arrays)
         try:
             if capture is not None and self.opaque:
                 data = capture.opaque(self.forward, arrays, settings)
@@ -167,12 +167,6 @@ class Op:
         if capture is not None:
             capture.made(out)
         return out
-
-    def _check_real(self, arrays: list[Any]) -> None:
-        """Refuse complex operands, for which the rules do not hold."""
-        for array in arrays:
-            if type(array) is not ndarray or array.dtype.kind == "c":
-                refuse_complex(self.name, (array,))
 
     def _check_kind(self, data: Array) -> None:
         """Refuse a result that no Tensor holds, or for which the rules do not hold."""

@@ -2,22 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from .clipping import GradientsNotFinite, clip_grad_norm
+from .clipping import GradientsNotFinite, clip_gradients
 from .optimisers import SGD, Adam, Optimiser
-from .schedules import ReduceLROnPlateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warmup
+from .schedules import Plateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warm_up
 
 __all__ = [
     "SGD",
     "Adam",
     "GradientsNotFinite",
     "Optimiser",
-    "ReduceLROnPlateau",
+    "Plateau",
     "Schedule",
-    "clip_grad_norm",
+    "clip_gradients",
     "cosine_decay",
     "inverse_time_decay",
     "step_decay",
-    "warmup",
+    "warm_up",
 ]
 
 if not TYPE_CHECKING:  # to a type checker a name that is missing is missing

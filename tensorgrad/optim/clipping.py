@@ -13,10 +13,10 @@ from ..core.context import verified
 
 
 class GradientsNotFinite(ArithmeticError):
-    """Raised by :func:`clip_grad_norm` where the gradients' norm is infinite or NaN; no gradient has been changed."""
+    """Raised by :func:`clip_gradients` where the gradients' norm is infinite or NaN; no gradient has been changed."""
 
 
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = True) -> Any:
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = True) -> Any:
     """Scale all gradients so that their joint Euclidean norm is at most ``max_norm``; returns the norm before.
 
     Pascanu et al. 2013, algorithm 1. Parameters without a gradient are left out. The norm is computed in float64.
@@ -43,10 +43,10 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
     >>> import numpy as np, tensorgrad as tg
     >>> x = tg.Tensor([0.0, 0.0], requires_grad=True)
     >>> x.grad = np.array([3.0, 4.0])
-    >>> clip_grad_norm([x], 1.0), x.grad
+    >>> clip_gradients([x], 1.0), x.grad
     (np.float64(5.0), array([0.6, 0.8]))
     """
-    check_max_norm("clip_grad_norm", max_norm)
+    check_max_norm("clip_gradients", max_norm)
     given = _with_gradients(list(parameters))
     norm = np.sqrt(sum(np.square(gradient.astype(np.float64, copy=False)).sum() for _, gradient in given))
     if error_if_nonfinite:
@@ -62,13 +62,13 @@ def _with_gradients(parameters: list[Any]) -> list[tuple[Tensor, Any]]:
     """Each parameter that has a gradient, once, and the gradient; both are checked."""
     if not parameters:
         raise ValueError(
-            "clip_grad_norm: got no parameters, perhaps a generator that is used up; pass a list, as "
+            "clip_gradients: got no parameters, perhaps a generator that is used up; pass a list, as "
             "model.parameters() gives"
         )
     for parameter in parameters:
         if not isinstance(parameter, Tensor):
             raise TypeError(
-                f"clip_grad_norm: takes parameters, such as model.parameters(), got one of type "
+                f"clip_gradients: takes parameters, such as model.parameters(), got one of type "
                 f"{type(parameter).__name__}"
             )
     found = {id(parameter): (parameter, parameter.grad) for parameter in parameters}
@@ -76,11 +76,11 @@ def _with_gradients(parameters: list[Any]) -> list[tuple[Tensor, Any]]:
     for parameter, gradient in given:
         if not hasattr(gradient, "dtype"):
             raise TypeError(
-                f"clip_grad_norm: takes gradients that are arrays of their parameter's shape, here {parameter.shape}, "
+                f"clip_gradients: takes gradients that are arrays of their parameter's shape, here {parameter.shape}, "
                 f"got {describe(gradient)}; set .grad to such an array, or to None"
             )
     if any(gradient.dtype.kind == "c" for _, gradient in given):
-        raise TypeError("clip_grad_norm: takes real gradients, got complex ones; keep real and imaginary parts as two")
+        raise TypeError("clip_gradients: takes real gradients, got complex ones; keep real and imaginary parts as two")
     return given
 
 
@@ -95,7 +95,7 @@ def _check_finite(norm: Any, *gradients: Any) -> None:
         else "all are finite, but their squares overflow"
     )
     raise GradientsNotFinite(
-        f"clip_grad_norm: the norm of the gradients is {norm}: {where}; lower the learning rate or scale the loss, "
+        f"clip_gradients: the norm of the gradients is {norm}: {where}; lower the learning rate or scale the loss, "
         "find the op with tg.detect_anomaly(), or pass error_if_nonfinite=False to clip all the same"
     )
 

@@ -102,17 +102,17 @@ class step_decay(Schedule):
 
 
 @dataclass(eq=False)
-class warmup(Schedule):
+class warm_up(Schedule):
     """``schedule``, its first ``steps`` steps scaled by a rate that rises linearly.
 
     The schedule may be a number, a function from steps to the rate, or any :class:`Schedule`; one that learns from
     losses is told of them.
 
-    >>> schedule = warmup(cosine_decay(1.0, 100), 4)
+    >>> schedule = warm_up(cosine_decay(1.0, 100), 4)
     >>> schedule(0), schedule(4) == cosine_decay(1.0, 100)(4)
     (0.25, True)
-    >>> warmup(ReduceLROnPlateau(0.1), 10)
-    warmup(schedule=ReduceLROnPlateau(lr=0.1, factor=0.5, patience=3, min_lr=0.0, threshold=0.0, cooldown=0), steps=10)
+    >>> warm_up(Plateau(0.1), 10)
+    warm_up(schedule=Plateau(lr=0.1, factor=0.5, patience=3, min_lr=0.0, threshold=0.0, cooldown=0), steps=10)
     """
 
     schedule: Any
@@ -120,7 +120,7 @@ class warmup(Schedule):
 
     def __post_init__(self) -> None:
         _check_numbers(self, 1, steps=self.steps)
-        self.schedule = as_schedule("warmup", "schedule", self.schedule)
+        self.schedule = as_schedule("warm_up", "schedule", self.schedule)
 
     def __call__(self, step: int) -> float:
         return float(self.schedule(step) * min(1.0, (step + 1) / self.steps))
@@ -140,7 +140,7 @@ class warmup(Schedule):
 
 
 @dataclass(eq=False)
-class ReduceLROnPlateau(Schedule):
+class Plateau(Schedule):
     """``lr`` multiplied by ``factor`` whenever the validation loss has not improved for ``patience`` epochs.
 
     ``fit`` calls :meth:`observe` after each epoch; in a loop of your own do so yourself.
@@ -162,7 +162,7 @@ class ReduceLROnPlateau(Schedule):
 
     Examples
     --------
-    >>> schedule = ReduceLROnPlateau(1.0, factor=0.5, patience=2)
+    >>> schedule = Plateau(1.0, factor=0.5, patience=2)
     >>> for loss in (3.0, 2.0, 2.5, 2.1):
     ...     schedule.observe(loss)
     >>> schedule(0)
@@ -186,7 +186,7 @@ class ReduceLROnPlateau(Schedule):
         _check_numbers(self, 1, patience=self.patience)
         if not self.factor < 1 or not self.min_lr <= self.lr or not self.threshold < 1:
             raise ValueError(
-                "ReduceLROnPlateau: factor and threshold must be less than 1, and min_lr not more than lr, got "
+                "Plateau: factor and threshold must be less than 1, and min_lr not more than lr, got "
                 f"factor={self.factor}, threshold={self.threshold}, min_lr={self.min_lr}, lr={self.lr}"
             )
 

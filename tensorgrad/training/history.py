@@ -22,6 +22,11 @@ class Epoch:
     learning_rate: float
     seconds: float
 
+    def rank(self, measure: str = "validation_accuracy") -> tuple[float, float]:
+        """Larger is better: the measure first, high accuracies and low losses, then a lower validation loss."""
+        value = float(getattr(self, measure))
+        return (value if measure.endswith("accuracy") else -value), -self.validation_loss
+
     def __str__(self) -> str:
         return (
             f"epoch {self.epoch:3d}  loss {self.loss:.4f}  accuracy {self.accuracy:.4f}  "

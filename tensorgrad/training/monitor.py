@@ -40,8 +40,7 @@ class Monitor:
 
     def rank(self, row: Epoch) -> tuple[float, float]:
         """Larger is better."""
-        value = float(getattr(row, self.measure))
-        return (value if self.measure.endswith("accuracy") else -value), -row.validation_loss
+        return row.rank(self.measure)
 
     def best(self, history: Sequence[Epoch]) -> Epoch:
         """The best epoch by the measure; of equal ones that of the lowest validation loss, then the first."""

@@ -12,7 +12,7 @@ from .._pytree import tree_leaves
 from ..core import Op, Tensor
 from ..core.context import verified
 from ..nn import BatchNorm1d, Module, softmax_cross_entropy
-from ..optim import Optimiser, clip_grad_norm
+from ..optim import Optimiser, clip_gradients
 from .examples import check_logits
 
 Step = Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
@@ -55,7 +55,7 @@ def training_step(
             first.see_loss(total)
         total.backward()
         if max_norm is not None:
-            clip_grad_norm(optimiser.parameters, max_norm)
+            clip_gradients(optimiser.parameters, max_norm)
         optimiser.step()
         return loss, logits
 

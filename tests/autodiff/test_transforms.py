@@ -12,7 +12,7 @@ import tensorgrad as tg
 from tensorgrad._pytree import tree_leaves, tree_map
 from tensorgrad.autodiff.batched import ROWS_AT_ONCE, BatchedArray
 from tensorgrad.core import backward_pass
-from tests.support import StrictArray
+from tests.support import Draw, StrictArray
 
 rng = np.random.default_rng(0)
 X, T = rng.standard_normal((2, 4)), rng.standard_normal((2, 4))
@@ -740,19 +740,6 @@ def test_compiled_hessian_and_containers():
 
 
 # Every op: forward mode is the adjoint of reverse mode, and many rows at once are the rows one by one
-
-
-class Draw:
-    """Random choices for an op's sample."""
-
-    def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
-
-    def integer(self, low, high):
-        return int(self.rng.integers(low, high + 1))
-
-    def uniform(self, shape, low, high):
-        return self.rng.uniform(low, high, shape)
 
 
 def sample_of(op, seed):

@@ -47,7 +47,7 @@ def training(model, lr=3e-3, clip=None, optimiser=tg.optim.Adam):
         loss = tg.softmax_cross_entropy(logits, labels)
         (loss + model.penalty()).backward()
         if clip:
-            tg.optim.clip_grad_norm(optimiser.parameters, clip)
+            tg.optim.clip_gradients(optimiser.parameters, clip)
         optimiser.step()
         return loss, logits
 
@@ -81,7 +81,7 @@ def assert_same_state(one, other, optimiser, other_optimiser):
 def test_every_model_over_many_steps(name, fast, steps):
     features = 28 * 28 * (3 if name == "simpsons_rgb" else 1)
     one, other = (getattr(models, name)(np.random.default_rng(0)) for _ in range(2))
-    schedule = tg.optim.warmup(tg.optim.cosine_decay(1e-3, 200), 10)
+    schedule = tg.optim.warm_up(tg.optim.cosine_decay(1e-3, 200), 10)
     plain, optimiser = training(one, schedule, clip=1.0)
     step, other_optimiser = training(other, schedule, clip=1.0)
     step = tg.compile(step, fast=fast)

@@ -5,20 +5,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad.autodiff import gradients
-from tests.support import StrictArray
-
-
-class Draw:
-    """Random choices for an op's sample."""
-
-    def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
-
-    def integer(self, low, high):
-        return int(self.rng.integers(low, high + 1))
-
-    def uniform(self, shape, low, high):
-        return self.rng.uniform(low, high, shape)
+from tests.support import Draw, StrictArray
 
 
 @pytest.mark.parametrize("name", sorted(tg.OPS))

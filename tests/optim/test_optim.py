@@ -15,13 +15,13 @@ from tensorgrad.optim import (
     SGD,
     Adam,
     GradientsNotFinite,
-    ReduceLROnPlateau,
+    Plateau,
     Schedule,
-    clip_grad_norm,
+    clip_gradients,
     cosine_decay,
     inverse_time_decay,
     step_decay,
-    warmup,
+    warm_up,
 )
 from tensorgrad.training import TrainingError, fit
 
@@ -184,7 +184,7 @@ def test_parameters_without_gradient_are_left_alone():
         (lambda p: Adam(nn.Sequential(nn.Dense(2, 2))), r"of type Dense; pass model\.parameters\(\)"),
         (lambda p: Adam([p], lr=[0.1]), r"lr must be a number .* got \[0\.1\]"),
         (lambda p: Adam([p], lr=None), "lr must be a number .* got None"),
-        (lambda p: tg.optim.clip_grad_norm(nn.Sequential(nn.Dense(2, 2)), 1.0), "such as model.* of type Dense"),
+        (lambda p: tg.optim.clip_gradients(nn.Sequential(nn.Dense(2, 2)), 1.0), "such as model.* of type Dense"),
         (lambda p: setattr(p, "data", p), r"Tensor\.data: takes an array, got a Tensor"),
         (lambda p: Adam([p, p]), "given twice"),
         (lambda p: Adam([p], lr=-1.0), "lr must be a number that is not negative"),
@@ -255,8 +255,8 @@ def test_a_schedule_that_becomes_negative_is_refused(rate, compiled):
 def test_norms_to_which_nothing_can_be_clipped_are_refused(max_norm):
     x = tg.Tensor([1.0], requires_grad=True)
     x.grad = np.ones(1)
-    with pytest.raises(ValueError, match="clip_grad_norm: max_norm must be positive and finite"):
-        tg.optim.clip_grad_norm([x], max_norm)
+    with pytest.raises(ValueError, match="clip_gradients: max_norm must be positive and finite"):
+        tg.optim.clip_gradients([x], max_norm)
 
 
 # Schedules
@@ -297,7 +297,7 @@ def a_function(step):
 
 RATES = st.floats(0, 10)
 PLATEAUS = st.builds(
-    lambda lr, share, **settings: ReduceLROnPlateau(lr, min_lr=lr * share, **settings),
+    lambda lr, share, **settings: Plateau(lr, min_lr=lr * share, **settings),
     RATES,
     st.floats(0, 1),
     factor=st.floats(0, 0.9),
@@ -314,7 +314,7 @@ SCHEDULES = st.recursive(
     | st.builds(inverse_time_decay, RATES, RATES)
     | st.builds(step_decay, RATES, st.integers(1, 9), st.floats(0, 1))
     | PLATEAUS,
-    lambda inner: st.builds(warmup, inner, st.integers(1, 20)),
+    lambda inner: st.builds(warm_up, inner, st.integers(1, 20)),
     max_leaves=4,
 )
 LOSSES = st.lists(st.floats(-5, 5) | st.sampled_from([inf, nan]), max_size=12)
@@ -348,7 +348,7 @@ def test_schedules_of_any_depth_go_on_from_their_state_and_from_copies(schedule,
 
 @given(PLATEAUS, st.integers(1, 10), LOSSES)
 def test_what_wraps_a_plateau_changes_nothing_after_the_warm_up(plateau, steps, losses):
-    wrapped = warmup(warmup(copy.deepcopy(plateau), steps), 1)
+    wrapped = warm_up(warm_up(copy.deepcopy(plateau), steps), 1)
     for loss in losses:
         plateau.observe(loss)
         wrapped.observe(loss)
@@ -370,7 +370,7 @@ def test_plateau_agrees_with_pytorch_where_installed():
         patience = int(rng.integers(1, 4))
         peer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         expected = torch.optim.lr_scheduler.ReduceLROnPlateau(peer, patience=patience - 1, eps=0, **settings)
-        ours = ReduceLROnPlateau(1.0, patience=patience, **settings)
+        ours = Plateau(1.0, patience=patience, **settings)
         for loss in np.cumsum(rng.normal(size=40)) ** 2:
             expected.step(loss)
             ours.observe(loss)
@@ -378,7 +378,7 @@ def test_plateau_agrees_with_pytorch_where_installed():
 
 
 def test_a_plateau_is_not_led_astray_by_nan():
-    schedule = ReduceLROnPlateau(1.0, factor=0.5, patience=2)
+    schedule = Plateau(1.0, factor=0.5, patience=2)
     rates = []
     for loss in (3.0, nan, 2.0, nan, nan, 1.0, 0.5):
         schedule.observe(loss)
@@ -387,7 +387,7 @@ def test_a_plateau_is_not_led_astray_by_nan():
 
 
 def test_a_plateau_waits_after_a_reduction_and_ends_at_its_lowest_rate():
-    schedule = ReduceLROnPlateau(1.0, factor=0.5, patience=1, cooldown=2, min_lr=0.3)
+    schedule = Plateau(1.0, factor=0.5, patience=1, cooldown=2, min_lr=0.3)
     rates = []
     for _ in range(9):
         schedule.observe(1.0)
@@ -396,7 +396,7 @@ def test_a_plateau_waits_after_a_reduction_and_ends_at_its_lowest_rate():
 
 
 def test_the_state_of_a_plateau_saved_before_there_was_a_cooldown_is_loaded():
-    optimiser = SGD([tg.Tensor([1.0], requires_grad=True)], lr=warmup(ReduceLROnPlateau(1.0), 3))
+    optimiser = SGD([tg.Tensor([1.0], requires_grad=True)], lr=warm_up(Plateau(1.0), 3))
     assert {name for name in optimiser.state_dict() if name.startswith("schedule.")} == {
         "schedule.scale",
         "schedule.lowest",
@@ -405,9 +405,9 @@ def test_the_state_of_a_plateau_saved_before_there_was_a_cooldown_is_loaded():
 
 
 def test_a_number_can_be_warmed_up():
-    schedule = warmup(0.1, 4)
+    schedule = warm_up(0.1, 4)
     assert [round(schedule(step), 3) for step in range(6)] == [0.025, 0.05, 0.075, 0.1, 0.1, 0.1]
-    assert repr(schedule) == "warmup(schedule=0.1, steps=4)"
+    assert repr(schedule) == "warm_up(schedule=0.1, steps=4)"
 
 
 @pytest.mark.parametrize(
@@ -415,27 +415,27 @@ def test_a_number_can_be_warmed_up():
     [
         (lambda: step_decay(0.1, 0), "step_decay: every must be at least 1, got 0"),
         (lambda: step_decay(0.1, 2, -1), "step_decay: factor must not be negative, got -1"),
-        (lambda: warmup(cosine_decay(0.1, 10), 0), "warmup: steps must be at least 1, got 0"),
-        (lambda: warmup(-0.1, 10), "warmup: schedule must be a number that is not negative .* got -0.1"),
-        (lambda: warmup(None, 10), "warmup: schedule must be a number .* or a schedule, got None"),
-        (lambda: warmup(ReduceLROnPlateau, 10), "warmup: schedule must be a number .* or a schedule, got <class"),
-        (lambda: warmup("0.1", 10), "warmup: schedule must be a number .* or a schedule, got '0.1'"),
-        (lambda: warmup(0.1, nan), "warmup: steps must be finite, got nan"),
-        (lambda: warmup(0.1, "3"), "warmup: steps must be a number, got '3'"),
+        (lambda: warm_up(cosine_decay(0.1, 10), 0), "warm_up: steps must be at least 1, got 0"),
+        (lambda: warm_up(-0.1, 10), "warm_up: schedule must be a number that is not negative .* got -0.1"),
+        (lambda: warm_up(None, 10), "warm_up: schedule must be a number .* or a schedule, got None"),
+        (lambda: warm_up(Plateau, 10), "warm_up: schedule must be a number .* or a schedule, got <class"),
+        (lambda: warm_up("0.1", 10), "warm_up: schedule must be a number .* or a schedule, got '0.1'"),
+        (lambda: warm_up(0.1, nan), "warm_up: steps must be finite, got nan"),
+        (lambda: warm_up(0.1, "3"), "warm_up: steps must be a number, got '3'"),
         (lambda: cosine_decay(nan, 10), "cosine_decay: lr must be finite, got nan"),
         (lambda: cosine_decay(0.1, 0), "cosine_decay: steps must be at least 1, got 0"),
         (lambda: cosine_decay(0.1, 10, -1.0), "cosine_decay: final must not be negative, got -1.0"),
         (lambda: inverse_time_decay(0.1, -1), "inverse_time_decay: decay must not be negative, got -1"),
-        (lambda: ReduceLROnPlateau(-1.0), "ReduceLROnPlateau: lr must not be negative, got -1.0"),
+        (lambda: Plateau(-1.0), "Plateau: lr must not be negative, got -1.0"),
         (
-            lambda: ReduceLROnPlateau(1.0, factor=1.0),
-            "ReduceLROnPlateau: factor and threshold must be less than 1.* got factor=1.0",
+            lambda: Plateau(1.0, factor=1.0),
+            "Plateau: factor and threshold must be less than 1.* got factor=1.0",
         ),
-        (lambda: ReduceLROnPlateau(1.0, patience=0), "ReduceLROnPlateau: patience must be at least 1, got 0"),
-        (lambda: ReduceLROnPlateau(1.0, min_lr=2.0), "min_lr not more than lr.* min_lr=2.0, lr=1.0"),
-        (lambda: ReduceLROnPlateau(1.0, cooldown=-1), "ReduceLROnPlateau: cooldown must not be negative, got -1"),
+        (lambda: Plateau(1.0, patience=0), "Plateau: patience must be at least 1, got 0"),
+        (lambda: Plateau(1.0, min_lr=2.0), "min_lr not more than lr.* min_lr=2.0, lr=1.0"),
+        (lambda: Plateau(1.0, cooldown=-1), "Plateau: cooldown must not be negative, got -1"),
         (lambda: SGD([tg.Tensor([1.0], requires_grad=True)], lr=inf), "SGD: lr must be a number that .* finite.* inf"),
-        (lambda: SGD([tg.Tensor([1.0], requires_grad=True)], lr=ReduceLROnPlateau), "SGD: lr must be .* got <class"),
+        (lambda: SGD([tg.Tensor([1.0], requires_grad=True)], lr=Plateau), "SGD: lr must be .* got <class"),
     ],
 )
 def test_schedules_that_cannot_be_are_refused_when_they_are_made(make, message):
@@ -459,11 +459,11 @@ def trained(lr, epochs=6, **settings):
     return optimiser, [row.learning_rate for row in history], [p.data.copy() for p in network.parameters()]
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: warmup(s, 5), lambda s: warmup(warmup(s, 2), 3)])
-@pytest.mark.parametrize("make", [lambda: ReduceLROnPlateau(0.1, 0.5, 1), lambda: Falling(0.1), lambda: Duck(0.1)])
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: warm_up(s, 5), lambda s: warm_up(warm_up(s, 2), 3)])
+@pytest.mark.parametrize("make", [lambda: Plateau(0.1, 0.5, 1), lambda: Falling(0.1), lambda: Duck(0.1)])
 def test_fit_tells_every_schedule_of_losses_and_resumes_it_exactly(make, wrap, tmp_path):
     optimiser, rates, weights = trained(wrap(make()))
-    fallen = 0.1 / 2**4 if isinstance(make(), ReduceLROnPlateau) else 0.1 / (optimiser.steps + 1)
+    fallen = 0.1 / 2**4 if isinstance(make(), Plateau) else 0.1 / (optimiser.steps + 1)
     assert optimiser.learning_rate <= fallen
     trained(wrap(make()), epochs=3, folder=tmp_path)
     _, again, resumed = trained(wrap(make()), folder=tmp_path, resume=True)
@@ -575,14 +575,14 @@ def test_noise_in_double_precision_added_to_gradients():
 def test_clipping_gradients_whose_squares_overflow():
     x = tg.Tensor(np.zeros(2, np.float32), requires_grad=True)
     x.grad = np.array([3e20, 4e20], np.float32)
-    assert clip_grad_norm([x], 1.0) == pytest.approx(5e20, rel=1e-6)
+    assert clip_gradients([x], 1.0) == pytest.approx(5e20, rel=1e-6)
     np.testing.assert_allclose(x.grad, [0.6, 0.8], rtol=1e-6)
 
 
 def test_clipping_scales_float16_and_integers_in_a_dtype_that_holds_the_scale():
     x, y = (tg.Tensor(np.zeros(2, dtype), requires_grad=True) for dtype in (np.float16, np.float32))
     x.grad, y.grad = np.array([3e4, 0], np.float16), np.array([0, 40_000])
-    assert clip_grad_norm([x, y], 1e-3) == 50_000
+    assert clip_gradients([x, y], 1e-3) == 50_000
     np.testing.assert_allclose(x.grad, [6e-4, 0], rtol=1e-3)
     np.testing.assert_allclose(y.grad, [0, 8e-4], rtol=1e-6)
     assert x.grad.dtype == np.float16 and y.grad.dtype == np.float32
@@ -592,9 +592,9 @@ def test_clipping_what_is_no_array():
     x = tg.Tensor([1.0, 2.0], requires_grad=True)
     x.grad = [3.0, 4.0]
     with pytest.raises(TypeError, match=r"arrays of their parameter's shape, here \(2,\), got \[3.0, 4.0\]"):
-        clip_grad_norm([x], 1.0)
+        clip_gradients([x], 1.0)
     x.grad = np.array([3.0, 4.0])
-    assert clip_grad_norm([x], 1.0) == 5
+    assert clip_gradients([x], 1.0) == 5
 
 
 def clipped(gradients, compiled, **settings):
@@ -603,7 +603,7 @@ def clipped(gradients, compiled, **settings):
     def step(*new):
         for tensor, gradient in zip(tensors, new):
             tensor.grad = gradient
-        return clip_grad_norm(tensors, 1.0, **settings)
+        return clip_gradients(tensors, 1.0, **settings)
 
     step = tg.compile(step) if compiled else step
     step(*(np.ones_like(g) for g in gradients))
@@ -650,7 +650,7 @@ def test_a_training_whose_gradient_is_infinite_ends_with_its_step_and_without_an
     train[0][25:] = 0
     optimiser = Adam(network.parameters())
     settings = {"epochs": 1, "batch_size": 40, "rng": np.random.default_rng(0), "quiet": True, "compiled": compiled}
-    with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"step 1 \(epoch 1\): clip_grad_norm: the norm"):
+    with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"step 1 \(epoch 1\): clip_gradients: the norm"):
         fit(network, train, train, optimiser, max_norm=1.0, **settings)
     assert optimiser.steps == 0 and (network.weight.data == 1).all()
 
@@ -659,7 +659,7 @@ def test_a_training_whose_gradient_is_infinite_ends_with_its_step_and_without_an
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
-@pytest.mark.parametrize("lr", [0.1, warmup(ReduceLROnPlateau(0.1), 3), cosine_decay(0.1, 10), a_function])
+@pytest.mark.parametrize("lr", [0.1, warm_up(Plateau(0.1), 3), cosine_decay(0.1, 10), a_function])
 @pytest.mark.parametrize("make", [Adam, lambda p, lr: SGD(p, lr, momentum=0.9)])
 def test_a_copy_of_an_optimiser_goes_on_alone(make, lr, copied):
     x = tg.Tensor(np.ones(3), requires_grad=True)
@@ -684,5 +684,5 @@ def test_clipping_nothing_is_a_mistake():
     list(used_up)
     for nothing in ([], used_up):
         with pytest.raises(ValueError, match=r"got no parameters.*pass a list"):
-            tg.optim.clip_grad_norm(nothing, 1.0)
-    assert tg.optim.clip_grad_norm([parameter], 1.0) == 5.0
+            tg.optim.clip_gradients(nothing, 1.0)
+    assert tg.optim.clip_gradients([parameter], 1.0) == 5.0

@@ -176,7 +176,7 @@ def test_every_kind_of_generator_is_saved_exactly(tmp_path, bits):
 
 def test_plateau_state_is_resumed(tmp_path):
     def run(folder, epochs, resume=False):
-        plateau = tg.optim.ReduceLROnPlateau(1e-2, patience=1)
+        plateau = tg.optim.Plateau(1e-2, patience=1)
         train(folder, resume, epochs, lr=plateau)
         return plateau.state_dict()
 
