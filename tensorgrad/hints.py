@@ -102,7 +102,6 @@ INSTEAD = {
     },
     "tensorgrad.optim": {
         "Optimizer": "tg.optim.Optimiser",
-        "AdamW": "tg.optim.Adam(model.parameters())",
         "Momentum": "tg.optim.SGD(model.parameters(), 0.1, momentum=0.9)",
         "StepLR": "tg.optim.step_decay",
         "ExponentialLR": "tg.optim.step_decay",

@@ -3,14 +3,18 @@
 from typing import TYPE_CHECKING
 
 from .clipping import GradientsNotFinite, clip_gradients
-from .optimisers import SGD, Adam, Optimiser
+from .groups import ParameterGroup
+from .optimiser import Optimiser
+from .optimisers import SGD, Adam, AdamW
 from .schedules import Plateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warm_up
 
 __all__ = [
     "SGD",
     "Adam",
+    "AdamW",
     "GradientsNotFinite",
     "Optimiser",
+    "ParameterGroup",
     "Plateau",
     "Schedule",
     "clip_gradients",

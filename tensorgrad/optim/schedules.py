@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import cos, inf, isfinite, pi
 from numbers import Real
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 import numpy as np
 
 from .._pytree import are_leaves
+
+Rate = Union[float, Callable[[int], float]]
+"""A learning rate, or a schedule: a function from the number of steps taken to the rate."""
 
 
 class Schedule(ABC):
