@@ -5,17 +5,21 @@ from typing import TYPE_CHECKING
 from .clipping import GradientsNotFinite, clip_gradients
 from .groups import ParameterGroup
 from .optimiser import Optimiser
-from .optimisers import SGD, Adam, AdamW
+from .optimisers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
 from .schedules import Plateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warm_up
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "GradientsNotFinite",
+    "Lion",
     "Optimiser",
     "ParameterGroup",
     "Plateau",
+    "RMSprop",
     "Schedule",
     "clip_gradients",
     "cosine_decay",

@@ -71,8 +71,8 @@ class ParameterGroup(Mapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        shown = {"params": f"<{len(self['params'])} Tensors>", **self.settings, "lr": self["lr"]}
-        return f"ParameterGroup({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        shown = ", ".join(f"{name}={value!r}" for name, value in {**self.settings, "lr": self["lr"]}.items())
+        return f"ParameterGroup(params=<{len(self['params'])} Tensors>, {shown})"
 
     @property
     def settings(self) -> dict[str, Any]:

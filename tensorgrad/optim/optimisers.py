@@ -139,7 +139,8 @@ class Adam(Optimiser):
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def _check(self, betas: Betas, eps: float, weight_decay: float) -> None:
-        _check_betas(type(self).__name__, betas, eps)
+        _check_betas(type(self).__name__, betas)
+        _check_positive(type(self).__name__, eps=eps)
         _check_not_negative(type(self).__name__, weight_decay=weight_decay)
 
     def _scalars(self, rate: float, count: int, betas: Betas, eps: float, weight_decay: float) -> tuple[float, ...]:
@@ -204,6 +205,266 @@ class AdamW(Adam):
         return super()._update(numbers, value, gradient, *state, betas=betas, eps=eps, weight_decay=0.0)
 
 
+class RMSprop(Optimiser):
+    """RMSprop (Tieleman & Hinton 2012, lecture 6.5; centred as in Graves 2013, equations 38 to 45).
+
+    v = alpha v + (1 - alpha) g^2; parameter -= lr * g / (sqrt(v) + eps)
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule.
+    alpha
+        Decay rate of the means.
+    eps
+        Added to the denominator; not less than in :class:`Adam`.
+    weight_decay
+        Times the parameter, added to its gradient, as an L2 penalty does.
+    momentum
+        If not 0: velocity = momentum * velocity + g / (sqrt(v) + eps); parameter -= lr * velocity.
+    centered
+        Whether v is reduced by the square of the gradient's own mean, to its variance.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tg.optim.RMSprop([x], lr=0.1, alpha=0.75)
+    >>> (x * x).sum().backward()
+    >>> optimiser.step()
+    >>> x.data.round(6)
+    array([2.8])
+    """
+
+    slots = ("mean_square", "mean", "velocity")
+    alpha, eps, weight_decay, momentum, centered = Setting(), Setting(), Setting(), Setting(), Setting()
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        settings = {"weight_decay": weight_decay, "momentum": momentum, "centered": centered}
+        super().__init__(parameters, lr, alpha=alpha, eps=eps, **settings)
+
+    def _check(self, alpha: float, eps: float, weight_decay: float, momentum: float, centered: bool) -> None:
+        _check_shares("RMSprop", alpha=alpha, momentum=momentum)
+        _check_positive("RMSprop", eps=eps)
+        _check_not_negative("RMSprop", weight_decay=weight_decay)
+
+    def _need(self, momentum: float, centered: bool, **settings: Any) -> tuple[str, ...]:
+        return "mean_square", *(["mean"] if centered else []), *(["velocity"] if momentum else [])
+
+    def _scalars(self, rate: float, count: int, eps: float, **settings: Any) -> tuple[float, ...]:
+        return rate, max(eps, self._least_root)
+
+    def _update(
+        self,
+        numbers: Any,
+        value: Any,
+        gradient: Any,
+        *state: Any,
+        alpha: float,
+        weight_decay: float,
+        momentum: float,
+        centered: bool,
+        **settings: Any,
+    ) -> tuple[Any, ...]:
+        rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
+        kept = dict(zip(self.slots, state))
+        variance = kept["mean_square"] = alpha * kept["mean_square"] + (1 - alpha) * (gradient * gradient)
+        if centered:
+            mean = kept["mean"] = alpha * kept["mean"] + (1 - alpha) * gradient
+            variance = np.maximum(variance - mean * mean, 0)  # by rounding it may be less
+        step = gradient / (np.sqrt(variance) + eps)
+        if momentum:
+            step = kept["velocity"] = momentum * kept["velocity"] + step
+        return value - rate * step, *kept.values()
+
+
+class Adagrad(Optimiser):
+    """Adagrad (Duchi et al. 2011, with diagonal matrices).
+
+    total += g^2; parameter -= lr * g / (sqrt(total) + eps)
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule; :class:`inverse_time_decay` is what others have as ``lr_decay``.
+    weight_decay
+        Times the parameter, added to its gradient, as an L2 penalty does.
+    initial_accumulator_value
+        Of the total.
+    eps
+        Added to the denominator; not less than in :class:`Adam`.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tg.optim.Adagrad([x], lr=0.1)
+    >>> (x * x).sum().backward()
+    >>> optimiser.step()
+    >>> x.data.round(6)
+    array([2.9])
+    """
+
+    slots = ("total",)
+    weight_decay, initial_accumulator_value, eps = Setting(), Setting(), Setting()
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-2,
+        *,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+    ) -> None:
+        settings = {"weight_decay": weight_decay, "initial_accumulator_value": initial_accumulator_value, "eps": eps}
+        super().__init__(parameters, lr, **settings)
+        for position, total in enumerate(self.state["total"]):
+            group = self.param_groups[self._group_of[position]]
+            total.data = np.full_like(total.data, group["initial_accumulator_value"])
+
+    def _check(self, weight_decay: float, initial_accumulator_value: float, eps: float) -> None:
+        _check_positive("Adagrad", eps=eps)
+        _check_not_negative("Adagrad", weight_decay=weight_decay, initial_accumulator_value=initial_accumulator_value)
+
+    def _scalars(self, rate: float, count: int, eps: float, **settings: Any) -> tuple[float, ...]:
+        return rate, max(eps, self._least_root)
+
+    def _update(
+        self, numbers: Any, value: Any, gradient: Any, *state: Any, weight_decay: float, **settings: Any
+    ) -> tuple[Any, ...]:
+        gradient = _decayed(gradient, value, weight_decay)
+        total = state[0] + gradient * gradient
+        return value - numbers[0, ...] * (gradient / (np.sqrt(total) + numbers[1, ...])), total
+
+
+class Adamax(Optimiser):
+    """Adamax: Adam with the largest gradient in place of the mean square (Kingma & Ba 2015, algorithm 2).
+
+    m = beta1 m + (1 - beta1) g; u = max(beta2 u, abs(g) + eps); parameter -= lr / (1 - beta1^t) * m / u
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule.
+    betas
+        Decay rates of the mean and of the largest gradient.
+    eps
+        Added to each gradient's size, as PyTorch does; less than 8e-34 counts as that (2e-303 if all parameters are
+        float64).
+    weight_decay
+        Times the parameter, added to its gradient, as an L2 penalty does.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tg.optim.Adamax([x], lr=0.1)
+    >>> (x * x).sum().backward()
+    >>> optimiser.step()
+    >>> x.data.round(6)
+    array([2.9])
+    """
+
+    slots = ("first_moment", "largest")
+    betas, eps, weight_decay = Setting(), Setting(), Setting()
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def _check(self, betas: Betas, eps: float, weight_decay: float) -> None:
+        _check_betas("Adamax", betas)
+        _check_positive("Adamax", eps=eps)
+        _check_not_negative("Adamax", weight_decay=weight_decay)
+
+    def _scalars(self, rate: float, count: int, betas: Betas, eps: float, **settings: Any) -> tuple[float, ...]:
+        return rate / (1 - betas[0] ** count), max(eps, self._least_root**2)
+
+    def _update(
+        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, weight_decay: float, **settings: Any
+    ) -> tuple[Any, ...]:
+        (beta1, beta2), (first, largest) = betas, state
+        rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
+        first = beta1 * first + (1 - beta1) * gradient
+        largest = np.maximum(beta2 * largest, np.abs(gradient) + eps)
+        return value - rate * (first / largest), first, largest
+
+
+class Lion(Optimiser):
+    """Lion (Chen et al. 2023, algorithm 2): steps of one size, in the direction of the sign of a mean gradient.
+
+    parameter -= lr * (sign(beta1 m + (1 - beta1) g) + weight_decay * parameter); m = beta2 m + (1 - beta2) g
+
+    The paper advises a rate three to ten times smaller than for AdamW, and a decay that is larger by as much.
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule.
+    betas
+        Share of the mean in the direction, and its decay rate.
+    weight_decay
+        Decoupled, as in :class:`AdamW`.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tg.optim.Lion([x], lr=0.1)
+    >>> (x * x).sum().backward()
+    >>> optimiser.step()
+    >>> x.data.round(6)
+    array([2.9])
+    """
+
+    slots = ("momentum",)
+    betas, weight_decay = Setting(), Setting()
+
+    def __init__(
+        self, parameters: Parameters, lr: Rate = 1e-4, betas: Betas = (0.9, 0.99), weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, lr, betas=betas, weight_decay=weight_decay)
+
+    def _check(self, betas: Betas, weight_decay: float) -> None:
+        _check_betas("Lion", betas)
+        _check_not_negative("Lion", weight_decay=weight_decay)
+
+    def _scalars(self, rate: float, count: int, weight_decay: float, **settings: Any) -> tuple[float, ...]:
+        return rate, 1 - rate * weight_decay
+
+    def _update(
+        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, weight_decay: float
+    ) -> tuple[Any, ...]:
+        (beta1, beta2), (momentum,) = betas, state
+        direction = np.sign(beta1 * momentum + (1 - beta1) * gradient)
+        value = numbers[1, ...] * value if weight_decay else value
+        return value - numbers[0, ...] * direction, beta2 * momentum + (1 - beta2) * gradient
+
+
 def _decayed(gradient: Any, value: Any, weight_decay: float) -> Any:
     """The gradient with that of ``weight_decay / 2`` times the square of the parameter."""
     return gradient + weight_decay * value if weight_decay else gradient
@@ -221,6 +482,12 @@ def _check_shares(kind: str, **numbers: float) -> None:
             raise ValueError(f"{kind}: {name} must satisfy 0 <= {name} < 1, got {number}")
 
 
-def _check_betas(kind: str, betas: Betas, eps: float) -> None:
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas) or not eps > 0:
-        raise ValueError(f"{kind}: betas must satisfy 0 <= beta < 1 and eps > 0, got betas={betas}, eps={eps}")
+def _check_betas(kind: str, betas: Betas) -> None:
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"{kind}: betas must be two numbers with 0 <= beta < 1, got {betas}")
+
+
+def _check_positive(kind: str, **numbers: float) -> None:
+    for name, number in numbers.items():
+        if not 0 < number < inf:
+            raise ValueError(f"{kind}: needs a finite {name} > 0, got {number}")
