@@ -106,6 +106,8 @@ INSTEAD = {
         "StepLR": "tg.optim.step_decay",
         "ExponentialLR": "tg.optim.step_decay",
         "CosineAnnealingLR": "tg.optim.cosine_decay",
+        "OneCycleLR": "tg.optim.one_cycle",
+        "PolynomialLR": "tg.optim.polynomial_decay",
         "ReduceLROnPlateau": "tg.optim.Plateau",
         "LinearLR": "tg.optim.warm_up",
         "lr_scheduler": "tg.optim.cosine_decay",

@@ -6,7 +6,16 @@ from .clipping import GradientsNotFinite, clip_gradients
 from .groups import ParameterGroup
 from .optimiser import Optimiser
 from .optimisers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
-from .schedules import Plateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warm_up
+from .schedules import (
+    Plateau,
+    Schedule,
+    cosine_decay,
+    inverse_time_decay,
+    one_cycle,
+    polynomial_decay,
+    step_decay,
+    warm_up,
+)
 
 __all__ = [
     "SGD",
@@ -24,6 +33,8 @@ __all__ = [
     "clip_gradients",
     "cosine_decay",
     "inverse_time_decay",
+    "one_cycle",
+    "polynomial_decay",
     "step_decay",
     "warm_up",
 ]

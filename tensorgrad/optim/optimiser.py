@@ -111,7 +111,8 @@ class Optimiser(ABC):
 
     def _read_settings(self) -> None:
         """Take note of the settings of all groups, as they are now."""
-        self._settings = tuple(tuple(group.settings.items()) for group in self.param_groups)
+        self._settings_of = [group.settings for group in self.param_groups]
+        self._settings = tuple(tuple(settings.items()) for settings in self._settings_of)
 
     def _compile(self) -> None:
         self._compiled_step = own(self._step, lambda: self._version)
@@ -149,7 +150,7 @@ class Optimiser(ABC):
     def _rates(self) -> list[float]:
         """The rate of each group; a schedule that several share is asked once."""
         if len(self.param_groups) == 1:
-            return [self.learning_rate]
+            return [self._checked_rate(self.param_groups[0]["lr"])]
         given = [group["lr"] for group in self.param_groups]
         rates = {key: self._checked_rate(lr) for key, lr in {id(lr): lr for lr in given}.items()}
         return [rates[id(lr)] for lr in given]
@@ -271,8 +272,10 @@ class Optimiser(ABC):
 
     def _numbers(self, first: list[int]) -> np.ndarray:
         """The numbers of the next update, a row for each of these parameters."""
-        rates, groups = self._rates(), [self._group_of[i] for i in first]
-        rows = [self._scalars(rates[g], self.updates[i] + 1, **dict(self._settings[g])) for i, g in zip(first, groups)]
+        rates, rows = self._rates(), []
+        for i in first:
+            group = self._group_of[i]
+            rows.append(self._scalars(rates[group], self.updates[i] + 1, **self._settings_of[group]))
         return np.array(rows, np.float64)
 
     @abstractmethod
@@ -347,12 +350,11 @@ class Optimiser(ABC):
                 tensor.data = arrays[f"{slot}.{i}"]
 
     def _settings_in(self, state: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """For each group the settings to go on with that differ from the present ones, checked."""
+        """For each group the settings that were changed, checked."""
         found = []
         for position, group in enumerate(self.param_groups):
             prefix = f"setting.{position}."
-            saved = {name[len(prefix) :]: plain(value) for name, value in state.items() if name.startswith(prefix)}
-            values = {**{name: group.given[name] for name in group.changed()}, **saved}
+            values = {name[len(prefix) :]: plain(value) for name, value in state.items() if name.startswith(prefix)}
             if not values.keys() <= group.keys():
                 raise KeyError(f"load_state_dict: the optimiser has no settings {sorted(values.keys() - group.keys())}")
             self._check_group({**group, **values})
