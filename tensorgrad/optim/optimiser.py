@@ -147,8 +147,9 @@ class Optimiser(ABC):
             )
         return rate
 
-    def _rates(self) -> list[float]:
-        """The rate of each group; a schedule that several share is asked once."""
+    @property
+    def learning_rates(self) -> list[float]:
+        """The rate that the next step takes, for each group; a schedule that several share is asked once."""
         if len(self.param_groups) == 1:
             return [self._checked_rate(self.param_groups[0]["lr"])]
         given = [group["lr"] for group in self.param_groups]
@@ -272,7 +273,7 @@ class Optimiser(ABC):
 
     def _numbers(self, first: list[int]) -> np.ndarray:
         """The numbers of the next update, a row for each of these parameters."""
-        rates, rows = self._rates(), []
+        rates, rows = self.learning_rates, []
         for i in first:
             group = self._group_of[i]
             rows.append(self._scalars(rates[group], self.updates[i] + 1, **self._settings_of[group]))

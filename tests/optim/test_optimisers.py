@@ -376,13 +376,13 @@ def test_schedules_of_groups_are_each_told_of_losses_once_and_saved():
     first = optimiser()
     for loss in (1.0, 2.0):
         first.observe(loss)
-    assert first._rates() == [1.0, 0.25 / 3, 1.0]
+    assert first.learning_rates == [1.0, 0.25 / 3, 1.0]
     second = optimiser()
     second.load_state_dict(first.state_dict())
     for each in (first, second, pickle.loads(pickle.dumps(first)), copy.deepcopy(first)):
         each.observe(3.0)
         each.steps = 3
-        assert each._rates() == [0.5, 0.125, 0.5]
+        assert each.learning_rates == [0.5, 0.125, 0.5]
 
 
 def test_a_state_of_other_groups_is_refused():
