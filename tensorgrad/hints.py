@@ -103,6 +103,8 @@ INSTEAD = {
     "tensorgrad.optim": {
         "Optimizer": "tg.optim.Optimiser",
         "Momentum": "tg.optim.SGD(model.parameters(), 0.1, momentum=0.9)",
+        "LBFGS": "tg.optim.minimise(lambda: (x * x).sum(), [x])",
+        "lr_find": "from tensorgrad.training import find_learning_rate",
         "StepLR": "tg.optim.step_decay",
         "ExponentialLR": "tg.optim.step_decay",
         "CosineAnnealingLR": "tg.optim.cosine_decay",

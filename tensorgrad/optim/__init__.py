@@ -1,9 +1,10 @@
-"""Optimisers, learning-rate schedules and gradient clipping."""
+"""Optimisers, learning-rate schedules, gradient clipping, and minimising as a whole."""
 
 from typing import TYPE_CHECKING
 
 from .clipping import GradientsNotFinite, clip_gradients
 from .groups import ParameterGroup
+from .lbfgs import Minimum, minimise
 from .optimiser import Optimiser
 from .optimisers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
 from .schedules import (
@@ -25,6 +26,7 @@ __all__ = [
     "Adamax",
     "GradientsNotFinite",
     "Lion",
+    "Minimum",
     "Optimiser",
     "ParameterGroup",
     "Plateau",
@@ -33,6 +35,7 @@ __all__ = [
     "clip_gradients",
     "cosine_decay",
     "inverse_time_decay",
+    "minimise",
     "one_cycle",
     "polynomial_decay",
     "step_decay",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,8 +117,29 @@ def _group(kind: str, position: int, group: Any, settings: Mapping[str, Any]) ->
     params = group["params"]
     if not isinstance(params, Iterable):
         raise TypeError(f"{kind}: params of group {position} must be Tensors in a list, got {type(params).__name__}")
-    return {"params": [params] if isinstance(params, Tensor) else list(params), **settings, **_own(group)}
+    own = {name: value for name, value in group.items() if name != "params"}
+    return {"params": [params] if isinstance(params, Tensor) else list(params), **settings, **own}
 
 
-def _own(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in group.items() if name != "params"}
+def checked_parameters(kind: str, parameters: Sequence[Any]) -> list[Tensor]:
+    """The parameters, if each can be optimised."""
+    if not parameters:
+        raise ValueError(
+            f"{kind}: got no parameters; pass model.parameters(), the Tensors that were made with requires_grad=True"
+        )
+    for position, parameter in enumerate(parameters):
+        if not isinstance(parameter, Tensor) or not parameter.requires_grad:
+            raise TypeError(
+                f"{kind}: parameter {position} is not a Tensor that requires gradients, but of type "
+                f"{type(parameter).__name__}; pass model.parameters()"
+            )
+        if parameter.dtype.kind == "c":
+            raise TypeError(
+                f"{kind}: parameter {position} is {parameter.dtype}; optimise its real and "
+                "imaginary parts, as real + 1j * imag"
+            )
+        if not parameter.is_leaf:
+            raise TypeError(f"{kind}: parameter {position} is a result of ops; pass the leaves")
+    if len({id(parameter) for parameter in parameters}) != len(parameters):
+        raise ValueError(f"{kind}: a parameter is given twice; it would be updated twice in each step")
+    return list(parameters)

@@ -14,7 +14,7 @@ from ..compiler import own
 from ..core import Tensor, describe
 from ..core.context import Follower, Replacements, following, is_traced, outside, watched
 from ..subnormals import least, without_subnormals
-from .groups import ParameterGroup, Setting, grouped, plain
+from .groups import ParameterGroup, Setting, checked_parameters, grouped, plain
 from .schedules import Rate, Schedule, as_schedule
 
 Parameters = Union[Iterable[Tensor], Iterable[Mapping[str, Any]]]
@@ -45,12 +45,12 @@ class Optimiser(ABC):
 
     def __init__(self, parameters: Parameters, lr: Rate, **settings: Any) -> None:
         groups = grouped(type(self).__name__, parameters, {**settings, "lr": lr})
-        self._check_parameters([parameter for group in groups for parameter in group["params"]])
+        given = [parameter for group in groups for parameter in group["params"]]
+        self.parameters: list[Tensor] = checked_parameters(type(self).__name__, given)
         self.param_groups = [ParameterGroup(self, group) for group in groups]
         for group in self.param_groups:
             self._check_group(group)
         self._read_settings()
-        self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
         self._group_of = [i for i, group in enumerate(groups) for _ in group["params"]]
         needed = {slot for group in self.param_groups for slot in self._need(**group.settings)}
         self.slots = tuple(slot for slot in self.slots if slot in needed)
@@ -63,30 +63,6 @@ class Optimiser(ABC):
         }
         self._least_root = max(least(_computed_in(parameter.dtype)) ** 0.5 for parameter in self.parameters)
         self._compile()
-
-    def _check_parameters(self, parameters: Sequence[Any]) -> None:
-        if not parameters:
-            raise ValueError(
-                f"{type(self).__name__}: got no parameters; pass model.parameters(), the Tensors that were made "
-                "with requires_grad=True"
-            )
-        for position, parameter in enumerate(parameters):
-            if not isinstance(parameter, Tensor) or not parameter.requires_grad:
-                raise TypeError(
-                    f"{type(self).__name__}: parameter {position} is not a Tensor that requires gradients, but of type "
-                    f"{type(parameter).__name__}; pass model.parameters()"
-                )
-            if parameter.dtype.kind == "c":
-                raise TypeError(
-                    f"{type(self).__name__}: parameter {position} is {parameter.dtype}; optimise its real and "
-                    "imaginary parts, as real + 1j * imag"
-                )
-            if not parameter.is_leaf:
-                raise TypeError(f"{type(self).__name__}: parameter {position} is a result of ops; pass the leaves")
-        if len({id(parameter) for parameter in parameters}) != len(parameters):
-            raise ValueError(
-                f"{type(self).__name__}: a parameter is given twice; it would be updated twice in each step"
-            )
 
     # Settings
 
