@@ -179,7 +179,7 @@ def is_same(one: Any, other: Any) -> bool:
     if kind is complex:
         return is_same((one.real, one.imag), (other.real, other.imag))
     if kind is dict:
-        return one.keys() == other.keys() and all(is_same(value, other[name]) for name, value in one.items())
+        return one.keys() == other.keys() and all(map(is_same, one.values(), map(other.get, one)))
     return kind in _COMPARED and bool(one == other)
 
 

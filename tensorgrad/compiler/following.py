@@ -122,7 +122,8 @@ class Following:
 
     def _fits(self, event: Event, operands: tuple[Any, ...], settings: dict[str, Any]) -> bool:
         """Whether it is this event again; if so, its leaves and inputs are noted."""
-        places, inputs, leaves, slots = event.places, len(self._inputs), len(self._leaves), self._slots
+        places, inputs, leaves = event.places, len(self._inputs), len(self._leaves)
+        slots, noted, read = self._slots, self._leaves, self._read
         if len(operands) == len(places) and (not (settings or event.settings) or is_same(settings, event.settings)):
             for operand, place in zip(operands, places):
                 kind = place[0]
@@ -134,10 +135,14 @@ class Following:
                 elif kind == LEAF:
                     slot = slots.get(id(operand))
                     if slot is None:
-                        if place[1] < len(self._leaves) or not self._is_leaf_again(operand, place):
+                        if place[1] < len(noted) or (read and id(operand) in read):
+                            break
+                        is_known = operand is place[3] and operand._array is place[4] and operand._memory is OWNED
+                        is_known = is_known and operand._requires_grad is place[2][2]
+                        if not (is_known or _is_leaf_again(operand, place)):
                             break
                         slots[id(operand)] = place[1]
-                        self._leaves.append(operand)
+                        noted.append(operand)
                     elif slot != place[1]:
                         break
                 elif kind == VALUE:
@@ -150,19 +155,6 @@ class Following:
                     return True
         self._forget(inputs, leaves)
         return False
-
-    def _is_leaf_again(self, tensor: Any, place: Any) -> bool:
-        """Whether it is a leaf of the same kind; of one that has not changed since the last call that is known."""
-        if self._read and id(tensor) in self._read:
-            return False
-        if place[3] is tensor and place[4] is tensor._array and tensor._memory is OWNED:
-            return tensor._requires_grad is place[2][2]
-        if type(tensor) is not Tensor:
-            return False
-        if not _is_leaf(tensor) or _kind_of(tensor) != place[2]:
-            return False
-        place[3:] = tensor, tensor._array
-        return True
 
     def _is_input(self, operand: Any, place: Place) -> bool:
         kind, shape, _, dtype = place
@@ -330,12 +322,14 @@ class Following:
 
     def _array(self, operand: Any) -> Any:
         """The values of an operand now, as an array; None for what is no array of numbers, list or tuple."""
-        if isinstance(operand, (np.generic, list, tuple)):
+        if type(operand) is not np.ndarray:
+            if not isinstance(operand, (np.generic, list, tuple)):
+                return None
             try:
                 operand = np.array(operand)
             except (TypeError, ValueError):
                 return None
-        if type(operand) is not np.ndarray or operand.dtype.kind not in "fiubc" or not operand.dtype.isnative:
+        if operand.dtype.kind not in "fiubc" or not operand.dtype.isnative:
             return None
         if operand.flags.writeable and id(operand) not in self._copied:
             copied = operand.copy(order="K")
@@ -556,6 +550,14 @@ def _is_leaf(tensor: Tensor) -> bool:
         and tensor._memory is not SHARED
         and (node is None or node.op is None)
     )
+
+
+def _is_leaf_again(tensor: Any, place: Any) -> bool:
+    """Whether it is a leaf of the same kind; it is then noted for the next call."""
+    if type(tensor) is not Tensor or not _is_leaf(tensor) or _kind_of(tensor) != place[2]:
+        return False
+    place[3:] = tensor, tensor._array
+    return True
 
 
 def _kind_of(tensor: Tensor) -> Any:

@@ -102,13 +102,13 @@ class Op:
     @overload
     def __call__(self, *operands: Any, **settings: Any) -> Any: ...
     def __call__(self, *operands: Any, **settings: Any) -> Any:
-        arrays: list[Any] = []
-        parents: list[Node | None] = []
-        traced = needs_gradient = may_change = False
         if (capture := _capture.get()) is not None:
             if capture.follows:
                 return capture.follow(self, operands, settings)
             operands = tuple(capture.stand_in(x) if type(x) is Tensor else x for x in operands)
+        arrays: list[Any] = []
+        parents: list[Node | None] = []
+        traced = needs_gradient = may_change = False
         for operand in operands:
             kind = type(operand)
             if kind is Tensor:

@@ -202,7 +202,10 @@ class Module:
         own = self.__dict__
         for name, value in own.items():
             if type(value) not in _NOTHING_INSIDE:
-                _look_into(value, "" if name == self._unnamed and not isinstance(value, _KINDS) else name, found)
+                if isinstance(value, _KINDS):
+                    found.append((name, value, True))
+                else:
+                    _look_into(value, "" if name == self._unnamed else name, found)
         for name, value in _of_class(self).items():
             if name not in own:
                 _look_into(value, name, found, plain=False)
@@ -334,7 +337,10 @@ def _look_into(value: Any, name: str, found: list[_Found], plain: bool = True, a
         for key, item in items:
             if type(item) not in _NOTHING_INSIDE:
                 path = name if key is None else f"{name}.{key}" if name else str(key)
-                _look_into(item, path, found, plain, around)
+                if isinstance(item, _KINDS):  # as most often
+                    found.append((path, item, plain))
+                else:
+                    _look_into(item, path, found, plain, around)
 
 
 def _in_order(name: str, items: Iterable[Any]) -> list[Any]:

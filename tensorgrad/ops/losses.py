@@ -145,7 +145,10 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
     if not isinstance(labels, Tensor):  # a copy: the history keeps it
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
-        labels = in_dtype(labels, labels.dtype.newbyteorder("="))
+        if not labels.dtype.isnative:
+            labels = in_dtype(labels, labels.dtype.newbyteorder("="))
+        if type(labels) is np.ndarray:
+            labels.flags.writeable = False  # so that the history need not copy it again
         if labels.dtype.kind == "f" == (dtype := np.result_type(predictions)).kind:
             labels = in_dtype(labels, dtype)
     shape = predictions.shape if hasattr(predictions, "shape") else np.shape(predictions)
