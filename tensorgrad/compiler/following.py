@@ -1,7 +1,7 @@
 """Following a function: Python runs, and what it asks of Tensors is compared with what it asked for in earlier calls.
 
 As long as the two agree nothing is computed: results are Tensors whose arrays are pending. Where a value is needed, and
-in the end, the segment so far is computed, by a program that was made of it. What has not been met before is done at
+in the end, the segment so far is computed, by a program that was made of it. What is new is done at
 once, as without compiling, and noted for the next call.
 """
 
@@ -19,7 +19,7 @@ from ..core import OPS, Op, Tensor
 from ..core.arrays import OWNED, SHARED, unchanging
 from ..core.arrays import RESULT as MADE
 from ..core.context import Watcher, _capture, _recording
-from ..core.node import Source
+from ..core.node import LeafNode
 from . import events
 from .events import ARRAY, LEAF, NUMBER, RESULT, TENSOR, VALUE, Event, Pending, Place, can_be_compared, is_same
 
@@ -51,7 +51,7 @@ class Following:
 
     Attributes
     ----------
-    met
+    new_events
         How many events were new.
 
     Parameters
@@ -66,7 +66,7 @@ class Following:
     follows: Literal[True] = True
 
     def __init__(self, root: Event, run: Callable[..., Any]) -> None:
-        self._at, self._run, self.met = root, run, 0
+        self._at, self._run, self.new_events = root, run, 0
         self._begin()
 
     def _begin(self) -> None:
@@ -101,7 +101,7 @@ class Following:
             if is_same_call and event.recording is recording and self._fits(event, operands, settings):
                 break
         else:
-            return self._met(what, operands, settings, changed, undo)
+            return self._do_new(what, operands, settings, changed, undo)
         if self._observing:
             return self._observe(event, operands, settings)
         self._at = event
@@ -201,10 +201,10 @@ class Following:
             del self._slots[id(leaf)]
         del self._leaves[leaves:]
 
-    def _met(self, what: Any, operands: Any, settings: Any, changed: int, undo: Callable[[], None] | None) -> Any:
+    def _do_new(self, what: Any, operands: Any, settings: Any, changed: int, undo: Callable[[], None] | None) -> Any:
         """Something that has not come here before: done at once, and noted where it can be followed."""
         if Tensor not in map(type, operands):
-            return plainly(what, operands, settings)
+            return eagerly(what, operands, settings)
         if changed and any(id(tensor) in self._read for tensor in operands[:changed]):
             self.cut()
         inputs, leaves = len(self._inputs), len(self._leaves)
@@ -230,7 +230,7 @@ class Following:
         """Do it at once, and note what it has given."""
         counts = type(event.what) is not Op
         before = [(leaf._grad, _gradient(leaf)) for leaf in self._leaves] if counts else []
-        result = plainly(event.what, operands, settings)
+        result = eagerly(event.what, operands, settings)
         if event not in self._at.after:
             slots = [slot for slot, (gradient, _) in enumerate(before) if self._leaves[slot]._grad is not gradient]
             if event.what is events.forget_gradients:
@@ -241,7 +241,7 @@ class Following:
                 event.gradients = {slot: before[slot][1] for slot in counting} if counts and result is None else {}
             if result is not None:
                 event.give(len(self._results), result)
-            self.met += 1
+            self.new_events += 1
             self._at.after.insert(0, event)
             del self._at.after[MOST_COURSES:]
         self._at = event
@@ -317,7 +317,7 @@ class Following:
             return None
         now: Any = _new_tensor(Tensor)
         now._array, now._memory, now._requires_grad = unchanging(array), OWNED, False
-        now._grad, now._view, now._node = None, None, Source()
+        now._grad, now._view, now._node = None, None, LeafNode()
         return now  # type: ignore[no-any-return]
 
     def _array(self, operand: Any) -> Any:
@@ -364,7 +364,7 @@ class Following:
                 break
         else:
             event = Event(events.cut, self._at)
-            self.met += 1
+            self.new_events += 1
             self._at.after.append(event)
         self._at = event
         self._begin()
@@ -424,7 +424,7 @@ class Following:
     def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args)``, after everything before it has been done, and not followed."""
         self.cut()
-        return plainly(function, args, {})
+        return eagerly(function, args, {})
 
     def stand_in(self, tensor: Tensor) -> Tensor:
         """The Tensor itself, once it is what it would be without compiling."""
@@ -504,7 +504,7 @@ class Following:
         else:
             self.follow(events.backward, (tensor,), {"retain_graph": retain_graph})
 
-    def source(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
+    def io_callback(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
         """An array from Python, now."""
         return function()
 
@@ -516,7 +516,7 @@ class Following:
         else:
             function(*(x._current() if type(x) is Tensor else x for x in arrays))
 
-    def watch(self, owner: Any, attribute: str, value: Any) -> None:
+    def guard(self, owner: Any, attribute: str, value: Any) -> None:
         """Nothing is to be done: Python reads it in each call."""
 
     def refuse_to_set(self, owner: Any, attribute: str) -> None:
@@ -526,7 +526,7 @@ class Following:
         """Nothing is refused."""
 
 
-def plainly(what: Any, operands: Any, settings: Any) -> Any:
+def eagerly(what: Any, operands: Any, settings: Any) -> Any:
     """Call it as without compiling."""
     token = _capture.set(None)
     try:

@@ -33,7 +33,7 @@ MOST_PROGRAMS = 64
 """Programs that are kept; after that each new one takes the place of the oldest."""
 
 MOST_EVENTS = 50_000
-"""Events that are kept of what a function has done; then it is met anew."""
+"""Events that are kept of what a function has done; then it begins anew."""
 
 MOST_RUNS = 8
 """Programs of one segment, for different results that are needed."""
@@ -62,10 +62,10 @@ def compile(
 def compile(function: Callable[..., Any] | None = None, *, fast: bool | None = None, pure: bool = False) -> Any:
     """A function that does the same as ``function``, faster.
 
-    ``function`` runs as Python in each call, but the operations on Tensors that it asks for are put off and then done
+    ``function`` runs as Python in each call, but the operations on Tensors that it asks for are deferred and then done
     together, by a program that was made when the same were first asked for: elementwise ones in one pass, into memory
     that exists already, parameters in place. Everything else means what it means in Python: counters, ``print``,
-    exceptions, what is changed outside between calls. The first call on a course computes as without compiling.
+    exceptions, what is changed outside between calls. The first call on a path computes as without compiling.
 
     Compiled are operations on Tensors, ``backward``, and steps of the optimisers. Arrays are computed with at once, as
     always. Reading a value (``loss.item()``, ``if loss > 1``) computes what has been asked for so far. Where a result
@@ -169,7 +169,7 @@ class Compiled:
             raise
         finally:
             _capture.reset(token)
-            self._events += tracer.met
+            self._events += tracer.new_events
             if self._events > MOST_EVENTS:
                 self._root, self._events, self._segments = Event(events.cut, None), 0, []
 
@@ -202,7 +202,7 @@ class Compiled:
         segment.executable.program.recorded_in = time.perf_counter() - started
         if self._made_in != self._calls:
             self._made_in = self._calls
-            self._note_program("it takes another course, or shapes or numbers are others")
+            self._note_program("it takes another path, or shapes or numbers are others")
         if len(self._segments) >= MOST_PROGRAMS:
             event, oldest, _ = self._segments.pop(0)
             del event.runs[oldest]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..core import Tensor
-from .lanes import Column
+from .multi_tensor import Column
 from .program import Instruction, Program, Value
 from .schedule import Step
 

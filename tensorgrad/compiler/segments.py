@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor
-from ..core.node import Source
+from ..core.node import LeafNode
 from . import events
 from .capture import Capture
 from .emit import Executable
@@ -61,7 +61,7 @@ class Segment:
         return zip(arrays, self._nodes)
 
 
-_NO_NODE = Source()
+_NO_NODE = LeafNode()
 
 
 class _Again:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._pytree import are_leaves, parts
 from ..core import Tensor, describe
-from ..core.context import Replacements, _recording, unchangeable, watched
+from ..core.context import Replacements, _recording, guarded, refuse_while_traced
 from ..ops.conversion import without_history
 
 _made = count()
@@ -52,12 +52,12 @@ class Module:
     @property
     def training(self) -> bool:
         """Whether layers such as dropout act as in training; set by :meth:`train` and :meth:`eval`."""
-        training: bool = watched(self, "_training")
+        training: bool = guarded(self, "_training")
         return training
 
     @training.setter
     def training(self, value: bool) -> None:
-        unchangeable(self, "training")
+        refuse_while_traced(self, "training")
         self._training = value
 
     def __setattr__(self, name: str, value: Any) -> None:

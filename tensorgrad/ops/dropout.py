@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import Tensor, beside, declare
-from ..core.context import drawn, following
+from ..core import Tensor, asarray_like, declare
+from ..core.context import draw_with, following
 from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
@@ -47,7 +47,7 @@ def _random_words(x: Any, rate: float, rng: np.random.Generator) -> tuple[Any, i
         raw.flags.writeable = False
         return raw.view(np.uint16)[: x.size].reshape(x.shape)
 
-    return drawn(rng, words), kept
+    return draw_with(rng, words), kept
 
 
 def _masked(x: Any, words: Any, kept: int) -> Any:
@@ -84,4 +84,4 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
     words, kept = _random_words(x, rate, rng)
     if type(x) is Tensor and (tracer := following()) is not None:
         return tracer.follow(_masked, (x, words), {"kept": kept})
-    return _masked(x, beside(words, x), kept)
+    return _masked(x, asarray_like(words, x), kept)
