@@ -18,7 +18,7 @@ from ..ops.reductions import FEW
 from . import reductions
 from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
-from .memory import DYNAMIC, Memory, side_by_side
+from .memory import DYNAMIC, Memory, Workspace, side_by_side
 from .multi_tensor import Column
 from .program import Instruction, Program, Value, typed, values_in
 from .schedule import Step, schedule
@@ -44,20 +44,22 @@ class Executable:
     source
         The Python text.
     steps, memory
-        What is done together, and where the arrays live.
+        What is done together, and where the arrays live: in a workspace that several programs may share.
     seconds
         Of each step, in the last call with ``timed=True``.
     made_in
         Seconds that its making took, by what was made.
     """
 
-    def __init__(self, program: Program, arguments: Sequence[Value], fast: bool = False) -> None:
+    def __init__(
+        self, program: Program, arguments: Sequence[Value], fast: bool = False, workspace: Workspace | None = None
+    ) -> None:
         self.program, self.arguments, self.fast = program, list(arguments), fast
         self.made_in: dict[str, float] = {}
         with self._noted("order"):
             self.steps = schedule(program, fusable) if fast else schedule(program)
         with self._noted("buffers"):
-            self.memory = Memory(program, self.steps)
+            self.memory = Memory(program, self.steps, workspace or Workspace())
         self.seconds = [0.0] * len(self.steps)
         self._space: dict[str, Any] = {
             "copyto": np.copyto,

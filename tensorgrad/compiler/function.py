@@ -24,6 +24,7 @@ from .emit import Executable
 from .events import Event
 from .following import Following
 from .kernels import numba
+from .memory import Workspace
 from .program import Value
 from .report import explained
 from .segments import CheckFailed, Segment
@@ -148,7 +149,7 @@ class Compiled:
         self.function, self.fast = function, fast
         self.name = getattr(function, "__name__", type(function).__name__)
         self._made = self._made_in = self._calls = 0
-        self._lock = threading.RLock()
+        self._lock, self._workspace = threading.RLock(), Workspace()
         self._root, self._events = Event(events.cut, None), 0
         self._segments: list[tuple[Event, Any, Segment]] = []
         self._one_by_one: deque[str] = deque(maxlen=MOST_OF_OWN)
@@ -193,7 +194,7 @@ class Compiled:
         fast, (alive, leaves, inputs) = self._uses_kernels(), needed
         started = time.perf_counter()
         try:
-            segment = Segment(last, alive, leaves, inputs, fast, effects)
+            segment = Segment(last, alive, leaves, inputs, fast, self._workspace, effects)
         except Exception as error:  # what no program can do, and errors, which come again event by event
             names = [event.name for event in last.segment()]
             listed = " ".join(names[:MOST_NAMED]) + (" ..." if len(names) > MOST_NAMED else "")
@@ -300,7 +301,7 @@ class Pure(Compiled):
                 "copy and return what is new, or leave out pure=True"
             )
         program.recorded_in = time.perf_counter() - started
-        made = Executable(program, arguments.values, self._uses_kernels())
+        made = Executable(program, arguments.values, self._uses_kernels(), self._workspace)
         if sum(map(len, self._programs.values())) >= (MOST_OF_OWN if self.is_own else MOST_PROGRAMS):
             oldest = next(iter(self._programs))
             self._programs[oldest].pop(0)

@@ -13,6 +13,7 @@ from . import events
 from .capture import Capture
 from .emit import Executable
 from .events import TENSOR, Event
+from .memory import Workspace
 from .program import Value
 from .traced import CaptureError, Traced
 
@@ -39,6 +40,7 @@ class Segment:
         leaves: Sequence[Tensor],
         inputs: Sequence[Any],
         fast: bool,
+        workspace: Workspace,
         effects: bool,
     ) -> None:
         given = [array_of(x) for x in inputs]
@@ -47,7 +49,8 @@ class Segment:
         again = _Again(capture, last.segment(), alive, values, given, effects)
         program = capture.record(again, (leaves,), {}, effects)
         self._nodes = again.nodes
-        self.executable = Executable(program, values, fast)
+        self.executable = Executable(program, values, fast, workspace)
+        self._shares_gradients = True
         slots = {id(leaf): slot for slot, leaf in enumerate(leaves)}
         self._slots = [slots[id(tensor)] for tensor in program.leaves]
         self._leaves = tuple(map(id, leaves))
@@ -55,6 +58,9 @@ class Segment:
     def __call__(self, leaves: Sequence[Tensor], inputs: Sequence[Any]) -> Any:
         given = tuple(map(id, leaves))
         if given != self._leaves:
+            if self._shares_gradients:  # with programs that go on to work for the leaves of before
+                self._shares_gradients, old = False, self.executable
+                self.executable = Executable(old.program, old.arguments, old.fast)
             self.executable.take_leaves([leaves[slot] for slot in self._slots])
             self._leaves = given
         arrays = self.executable([_in_c_order(array_of(x)) for x in inputs])

@@ -137,7 +137,7 @@ def following() -> Follower | None:
 
 
 def settle() -> None:
-    """See to it that everything has been done that was asked for, so that nodes and their sequence numbers are what they show."""
+    """Do everything that has been deferred, so that nodes and their sequence numbers are those of eager code."""
     if (tracer := following()) is not None:
         tracer.cut()
 
