@@ -193,6 +193,8 @@ class Capture(Recorder):
                 self._note_effects()
         finally:
             _capture.reset(token)
+            for kept in (self._alive, self._known, self._constants, self._stand_ins, self._leaves, self._wrappers):
+                kept.clear()  # else traced arrays and this would keep each other alive
         return self.program.without_dead_code()
 
     def _note_effects(self) -> None:
@@ -224,7 +226,9 @@ class Capture(Recorder):
             if type(result._array) is not Traced or id(result) in self._leaves:
                 return self.original(result)
             data, grad = result._array.value, _plain(result._grad)
-            return TensorOutput((data, grad), None if result.is_leaf else node, result._requires_grad)
+            return TensorOutput(
+                (data, grad), None if result.is_leaf or node is None else node.without_history(), result._requires_grad
+            )
         return result
 
 

@@ -100,7 +100,7 @@ class _Again:
             if event.result is not None:
                 results.append(result)
         needed = [results[index] for index in self._alive]
-        self.nodes = [tensor._node if tensor._requires_grad else None for tensor in needed]
+        self.nodes = [tensor._node.without_history() if tensor._requires_grad else None for tensor in needed]
         if self._effects and any(
             tensor._view is not None or (tensor._node or _NO_NODE).arrays is not None for tensor in needed
         ):

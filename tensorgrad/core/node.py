@@ -52,6 +52,10 @@ class Node:
         """Whether the backward pass has been through it, without ``retain_graph``."""
         return self.arrays is None and self.op is not None
 
+    def without_history(self) -> Node:
+        """A freed node that shows what it was, and refers to nothing."""
+        return Node(self.op, (), None, {}, None)
+
 
 class LeafNode(Node):
     """Where a computation starts: a Tensor that was made from data.

@@ -36,16 +36,16 @@ def _random_words(x: Any, rate: float, rng: np.random.Generator) -> tuple[Any, i
     Each element takes 16 random bits, seven times cheaper than a float; the probability is thus a multiple
     of 2^-16, and the scale is exactly its inverse, so that the mean stays exactly 1.
     """
-    kept = max(1, round((1 - rate) * 65536))
+    kept, shape, size = max(1, round((1 - rate) * 65536)), x.shape, x.size
 
     def words(rng: np.random.Generator) -> Any:
-        count = -(-x.size // 4)
+        count = -(-size // 4)
         if isinstance(rng.bit_generator, _OF_64_BITS):
             raw = rng.bit_generator.random_raw(count)
         else:
             raw = rng.integers(0, 2**64 - 1, size=count, dtype=np.uint64, endpoint=True)
         raw.flags.writeable = False
-        return raw.view(np.uint16)[: x.size].reshape(x.shape)
+        return raw.view(np.uint16)[:size].reshape(shape)
 
     return draw_with(rng, words), kept
 

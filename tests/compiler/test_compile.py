@@ -1,6 +1,7 @@
 """Compiled functions: the same results, random stream and state afterwards as the plain call, no large allocations."""
 
 import copy
+import gc
 import pickle
 import re
 import threading
@@ -16,6 +17,7 @@ import models
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.compiler import kernels
+from tensorgrad.compiler.traced import Traced
 from tests.support import examples
 
 pure = partial(tg.compile, pure=True)
@@ -475,6 +477,29 @@ def test_programs_for_many_sizes_share_their_memory(is_pure, fast):
         largest = largest or sum(buffers(step).values())
     assert len(step._executables()) > 20
     assert sum(buffers(step).values()) < 6 * largest
+
+
+@pytest.mark.parametrize("is_pure", [False, True])
+def test_nothing_of_a_recording_stays_in_memory(is_pure):
+    network = tg.nn.Sequential(tg.nn.Dense(4, 3, 0, weight_l2=0.1), tg.nn.ReLU(), tg.nn.Dropout(0.1, 0))
+    optimiser = tg.optim.Adam(network.parameters(), lr=0.1)
+
+    def step(x, labels):
+        optimiser.zero_grad()
+        loss = tg.softmax_cross_entropy(network(x), labels) + network.penalty()
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    compiled = tg.compile(step, pure=is_pure)
+    gc.collect()
+    gc.disable()
+    try:
+        for count in (3, 3, 4, 4):
+            compiled(np.ones((count, 4), np.float32), np.zeros(count, int))
+        assert compiled._executables() and not [x for x in gc.get_objects() if type(x) is Traced]
+    finally:
+        gc.enable()
 
 
 # Random programs
