@@ -124,7 +124,8 @@ def permutation(x: Any, axis: int = 0, *, rng: np.random.Generator) -> Any:
     if isinstance(x, (int, np.integer)):
         return draw_with(rng, lambda rng: rng.permutation(x))
     x = as_operand(x)
-    return np.take(x, draw_with(rng, lambda rng: rng.permutation(x.shape[axis])), axis=axis)
+    count = x.shape[axis]
+    return np.take(x, draw_with(rng, lambda rng: rng.permutation(count)), axis=axis)
 
 
 def check_generator(name: str, rng: Any) -> None:
