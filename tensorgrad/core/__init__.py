@@ -5,7 +5,7 @@ from .backward import backward_pass, sum_to_shape
 from .inplace import plain_index
 from .op import Op, declare
 from .registry import NUMPY, OPS, implements, refuse, refuses, status
-from .tensor import Tensor, beside, seed_for
+from .tensor import Tensor, asarray_like, seed_for
 
 __all__ = [
     "NUMPY",
@@ -13,8 +13,8 @@ __all__ = [
     "Op",
     "Tensor",
     "as_data",
+    "asarray_like",
     "backward_pass",
-    "beside",
     "declare",
     "describe",
     "implements",

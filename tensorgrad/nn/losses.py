@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, beside
-from ..core.context import verified
+from ..core import Tensor, asarray_like
+from ..core.context import runtime_check
 from ..ops.activations import relu, softplus
 from ..ops.conversion import as_operand
 from ..ops.losses import check_labels, softmax_cross_entropy
@@ -164,7 +164,7 @@ def hinge(scores: Any, labels: Any, reduction: str = "mean") -> Any:
     Tensor([0.5, 1.5])
     """
     scores, labels = _pair("hinge", scores, labels)
-    verified(_check_signs, labels.numpy() if isinstance(labels, Tensor) else labels)
+    runtime_check(_check_signs, labels.numpy() if isinstance(labels, Tensor) else labels)
     return _reduced("hinge", relu(1 - labels * scores), reduction)
 
 
@@ -189,7 +189,7 @@ def binary_cross_entropy_with_logits(logits: Any, labels: Any, reduction: str = 
     50.3466
     """
     logits, labels = _pair("binary_cross_entropy_with_logits", logits, labels)
-    verified(_check_probabilities, labels.numpy() if isinstance(labels, Tensor) else labels)
+    runtime_check(_check_probabilities, labels.numpy() if isinstance(labels, Tensor) else labels)
     losses = labels * softplus(-logits) + (1 - labels) * softplus(logits)
     return _reduced("binary_cross_entropy_with_logits", losses, reduction)
 
@@ -200,7 +200,7 @@ def _pair(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
     if predictions.dtype.kind != "f":
         predictions = predictions.astype(np.float64)
     if not hasattr(targets, "dtype"):
-        targets = beside(np.asarray(targets), predictions)
+        targets = asarray_like(np.asarray(targets), predictions)
     if targets.shape != predictions.shape:
         raise ValueError(
             f"{name}: targets must have the shape {predictions.shape} of the predictions, got {targets.shape}"

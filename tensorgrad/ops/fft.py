@@ -16,7 +16,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, beside, declare, implements, refuse
+from ..core import OPS, asarray_like, declare, implements, refuse
 
 _SWAPPED: dict[Any, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 """The ``norm`` with which the inverse transform is the adjoint of one with the given ``norm``."""
@@ -41,7 +41,7 @@ def _weighted(spectrum: Any, weight: float, n: int, axis: int) -> Any:
         weights[-1] = 1
     along = [1] * spectrum.ndim
     along[axis] = len(weights)
-    return spectrum * beside(weights.reshape(along), spectrum)
+    return spectrum * asarray_like(weights.reshape(along), spectrum)
 
 
 def _fft_rule(g: Any, out: Any, x: Any, n: Any, axis: int, norm: Any) -> Any:

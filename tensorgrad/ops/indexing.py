@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..core import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
+from ..core import OPS, asarray_like, declare, implements, plain_index, refuse, refuses, sum_to_shape
 from .conversion import as_operand, as_tensor
 
 
@@ -332,7 +332,7 @@ def _searchsorted_sample(draw: samples.Draw) -> Any:
 
 
 def _searched(a: Any, v: Any, *, side: Any = "left", sorter: Any = None) -> Any:
-    return np.searchsorted(a, v, side=side, sorter=None if sorter is None else beside(sorter, a))
+    return np.searchsorted(a, v, side=side, sorter=None if sorter is None else asarray_like(sorter, a))
 
 
 declare(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import Tensor, beside, declare, describe
-from ..core.context import verified
+from ..core import Tensor, asarray_like, declare, describe
+from ..core.context import runtime_check
 from .activations import log_softmax, softmax
 from .conversion import as_operand, in_dtype, in_single, without_history
 from .reductions import largest
@@ -37,14 +37,14 @@ def _one_hot(labels: Any, logits: Any) -> Any:
     """For each label a row of zeros and a one; looked up, which takes a fifth of the time of comparing and casting."""
     count = logits.shape[-1]
     if count < MANY:
-        return beside(_identity(count, logits.dtype), logits).take(labels, axis=0)
-    return labels[..., None] == beside(_every(1, count), logits)
+        return asarray_like(_identity(count, logits.dtype), logits).take(labels, axis=0)
+    return labels[..., None] == asarray_like(_every(1, count), logits)
 
 
 @in_single
 def _index_cross_entropy(logits: Any, labels: Any) -> Any:
     shifted = logits - largest(logits, -1)
-    positions = in_dtype(labels.ravel(), np.intp) + beside(_every(logits.shape[-1], logits.size), logits)
+    positions = in_dtype(labels.ravel(), np.intp) + asarray_like(_every(logits.shape[-1], logits.size), logits)
     chosen = shifted.ravel().take(positions)
     return (np.log(np.exp(shifted).sum(axis=-1)).sum() - chosen.sum()) / labels.size
 
@@ -131,7 +131,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0
         raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
     labels = check_labels("softmax_cross_entropy", logits, labels)
     if type(logits) is np.ndarray:  # which a compiled function cannot index with its labels
-        logits = beside(logits, labels)
+        logits = asarray_like(logits, labels)
     if label_smoothing:
         logits = as_operand(logits)
         rows = labels if labels.dtype.kind == "f" else in_dtype(_one_hot(without_history(labels), logits), logits.dtype)
@@ -145,7 +145,10 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
     if not isinstance(labels, Tensor):  # a copy: the history keeps it
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
-        labels = in_dtype(labels, labels.dtype.newbyteorder("="))
+        if not labels.dtype.isnative:
+            labels = in_dtype(labels, labels.dtype.newbyteorder("="))
+        if type(labels) is np.ndarray:
+            labels.flags.writeable = False  # so that the history need not copy it again
         if labels.dtype.kind == "f" == (dtype := np.result_type(predictions)).kind:
             labels = in_dtype(labels, dtype)
     shape = predictions.shape if hasattr(predictions, "shape") else np.shape(predictions)
@@ -160,7 +163,7 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
                 wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
                 raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
 
-        verified(check_range, values)
+        runtime_check(check_range, values)
         return labels
     if values.dtype.kind == "f" and values.shape == shape:
 
@@ -168,7 +171,7 @@ def check_labels(name: str, predictions: Any, labels: Any) -> Any:
             if not (values.min() >= -1e-3 and np.abs(values.sum(axis=-1) - 1).max() <= 1e-2):
                 raise ValueError(f"{name}: rows of probabilities must be finite, not negative and sum to 1")
 
-        verified(check_rows, values)
+        runtime_check(check_rows, values)
         return labels
     raise (ValueError if values.dtype.kind in "iuf" else TypeError)(
         f"{name}: takes integer labels of shape {shape[:-1]} or probabilities of shape {shape}, got {describe(values)}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import OPS, beside
+from ..core import OPS, asarray_like
 from .windows import Lengths, check_fits, is_padded, pairs, per_axis, reach
 
 
@@ -89,7 +89,7 @@ def avg_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, 
     if count_include_pad or not is_padded(settings["padding"]):
         return windows.mean(axis=tuple(range(n)))
     counts = _elements(x.shape[2:], **settings).astype(x.dtype if x.dtype.kind == "f" else np.float64)
-    return windows.sum(axis=tuple(range(n))) / beside(counts, x)
+    return windows.sum(axis=tuple(range(n))) / asarray_like(counts, x)
 
 
 def _lowest(dtype: Any) -> Any:

@@ -6,8 +6,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..core import beside
-from ..core.context import drawn, verified
+from ..core import asarray_like
+from ..core.context import draw_with, runtime_check
 from .conversion import as_operand, in_dtype, without_history
 
 __all__ = ["normal", "permutation", "uniform"]
@@ -55,7 +55,7 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random
     dtype('float32')
     """
     loc, scale, shape, dtype = _settled("normal", {"loc": loc, "scale": scale}, size, rng, dtype)
-    verified(_check_scale, without_history(scale))
+    runtime_check(_check_scale, without_history(scale))
     return loc + scale * _noise(rng, np.random.Generator.standard_normal, shape, dtype, loc, scale)
 
 
@@ -91,7 +91,7 @@ def uniform(low: Any = 0.0, high: Any = 1.0, size: Any = None, *, rng: np.random
     """
     low, high, shape, dtype = _settled("uniform", {"low": low, "high": high}, size, rng, dtype)
     width = high - low
-    verified(_check_width, without_history(width))
+    runtime_check(_check_width, without_history(width))
     return low + width * _noise(rng, np.random.Generator.random, shape, dtype, low, high)
 
 
@@ -122,9 +122,10 @@ def permutation(x: Any, axis: int = 0, *, rng: np.random.Generator) -> Any:
     """
     check_generator("random.permutation", rng)
     if isinstance(x, (int, np.integer)):
-        return drawn(rng, lambda rng: rng.permutation(x))
+        return draw_with(rng, lambda rng: rng.permutation(x))
     x = as_operand(x)
-    return np.take(x, drawn(rng, lambda rng: rng.permutation(x.shape[axis])), axis=axis)
+    count = x.shape[axis]
+    return np.take(x, draw_with(rng, lambda rng: rng.permutation(count)), axis=axis)
 
 
 def check_generator(name: str, rng: Any) -> None:
@@ -165,9 +166,9 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 def _noise(rng: np.random.Generator, draw: Callable[..., Any], shape: Any, dtype: Any, *beside_these: Any) -> Any:
     """Random numbers of a method of the generator, from the library of arrays that the others are of."""
     precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64
-    noise = in_dtype(drawn(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)
+    noise = in_dtype(draw_with(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)
     for x in beside_these:
-        noise = beside(noise, x)
+        noise = asarray_like(noise, x)
     return noise
 
 

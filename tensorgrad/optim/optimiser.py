@@ -12,7 +12,7 @@ import numpy as np
 
 from ..compiler import own
 from ..core import Tensor, describe
-from ..core.context import Follower, Replacements, following, is_traced, outside, watched
+from ..core.context import Follower, Replacements, following, guarded, io_callback, is_traced
 from ..subnormals import least, without_subnormals
 from .groups import ParameterGroup, Setting, checked_parameters, grouped, plain
 from .schedules import Rate, Schedule, as_schedule
@@ -186,9 +186,9 @@ class Optimiser(ABC):
         positions = tuple([i for i, p in enumerate(self.parameters) if p.grad is not None])
         for i in positions:
             self._check_gradient(i, self.parameters[i].grad)
-        rows, settings = tuple(watched(self, "_rows")), watched(self, "_settings")
+        rows, settings = tuple(guarded(self, "_rows")), guarded(self, "_settings")
         first = self._first_of_each(positions, rows)
-        numbers = outside(partial(self._advance, positions, first), partial(self._numbers, first))
+        numbers = io_callback(partial(self._advance, positions, first), partial(self._numbers, first))
         self._update_all(numbers, positions, rows, settings)
 
     @staticmethod
