@@ -84,7 +84,7 @@ class ParameterGroup(Mapping[str, Any]):
         return {
             name: value
             for name, value in self._values.items()
-            if value is not self.given[name] and isinstance(value, (int, float, tuple))
+            if isinstance(value, (int, float, tuple)) and value != self.given[name]
         }
 
 

@@ -25,7 +25,10 @@ Settings = tuple[tuple[tuple[str, Any], ...], ...]
 
 
 class Optimiser(ABC):
-    """What all optimisers share: parameters, learning rate, step count, named state.
+    """What all optimisers share: parameters in groups, learning rates, step count, named state.
+
+    ``param_groups`` are the groups, as dicts: see :class:`ParameterGroup`. An attribute such as ``lr`` is that of the
+    first group; set, it becomes that of all. A subclass says in ``_scalars`` and ``_update`` what one update does.
 
     Float16 parameters are updated in float32, in which their state is kept too; the new value is then rounded, so that
     changes of less than half the spacing of float16 numbers (2e-4 at 0.5) are lost. Gradients of other real dtypes are

@@ -429,6 +429,7 @@ def test_the_settings_of_a_copy_are_its_own(copied):
     optimiser = in_groups("AdamW", tensors, lr=0.1)
     optimiser.param_groups[1]["lr"] = 0.2
     other = copied(optimiser)
+    assert {name for name in other.state_dict() if name.startswith("setting")} == {"setting.1.lr"}
     assert other.state_dict()["setting.1.lr"] == 0.2
     other.param_groups[1]["lr"] = other.param_groups[1]["weight_decay"] = 0.3
     assert optimiser.param_groups[1]["lr"] == 0.2 and optimiser.param_groups[1]["weight_decay"] == 0.01
