@@ -33,7 +33,8 @@ class Setting:
 class ParameterGroup(Mapping[str, Any]):
     """Parameters that share their settings: ``params``, ``lr`` and what else the optimiser takes.
 
-    Settings can be read and set; the next step takes what has been set. ``given`` are those at first.
+    Settings can be read and set; the next step takes what has been set. The parameters stay, in a tuple. ``given`` is
+    what the group had at first.
 
     >>> import tensorgrad as tg
     >>> weight, bias = (tg.Tensor([1.0], requires_grad=True) for _ in range(2))
@@ -46,7 +47,7 @@ class ParameterGroup(Mapping[str, Any]):
 
     def __init__(self, optimiser: Optimiser, given: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> None:
         self._optimiser = optimiser
-        self.given = {name: value if name in ("params", "lr") else plain(value) for name, value in given.items()}
+        self.given = {name: value if name == "lr" else plain(value) for name, value in given.items()}
         self._values = self.given if values is None else dict(values)
 
     def __getitem__(self, name: str) -> Any:
@@ -101,7 +102,7 @@ def grouped(kind: str, parameters: Any, settings: Mapping[str, Any]) -> list[dic
         raise TypeError(f"{kind}: takes a sequence of parameters; pass model.parameters()")
     given = list(parameters)
     if not any(isinstance(group, Mapping) for group in given):
-        return [{"params": given, **settings}]
+        return [{"params": tuple(given), **settings}]
     return [_group(kind, position, group, settings) for position, group in enumerate(given)]
 
 
@@ -118,7 +119,7 @@ def _group(kind: str, position: int, group: Any, settings: Mapping[str, Any]) ->
     if not isinstance(params, Iterable):
         raise TypeError(f"{kind}: params of group {position} must be Tensors in a list, got {type(params).__name__}")
     own = {name: value for name, value in group.items() if name != "params"}
-    return {"params": [params] if isinstance(params, Tensor) else list(params), **settings, **own}
+    return {"params": (params,) if isinstance(params, Tensor) else tuple(params), **settings, **own}
 
 
 def checked_parameters(kind: str, parameters: Sequence[Any]) -> list[Tensor]:

@@ -483,7 +483,7 @@ def _check_shares(kind: str, **numbers: float) -> None:
 
 
 def _check_betas(kind: str, betas: Betas) -> None:
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+    if not isinstance(betas, tuple) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"{kind}: betas must be two numbers with 0 <= beta < 1, got {betas}")
 
 

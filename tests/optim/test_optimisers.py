@@ -208,6 +208,7 @@ def test_all_of_them_train(variant):
             "initial_accumulator_value must be finite and not",
         ),
         (lambda p: optim.Adamax(p, betas=(0.9, 1.0)), "Adamax: betas must be two numbers with 0 <= beta < 1"),
+        (lambda p: optim.Adam(p, betas=0.9), "Adam: betas must be two numbers with 0 <= beta < 1, got 0.9"),
         (lambda p: optim.Lion(p, betas=(-0.1, 0.9)), "Lion: betas must be two numbers with 0 <= beta < 1"),
     ],
 )
@@ -363,6 +364,19 @@ def test_what_cannot_be_set_in_a_group_is_refused_and_leaves_it_as_it_was():
             group[name] = value
         assert dict(group) == before
     optim.Adam([x]).step()
+
+
+def test_rates_changed_in_each_step_need_no_new_program():
+    tensors = parameters()
+    optimiser = in_groups("AdamW", tensors, lr=0.1)
+    for t in range(20):
+        steps(optimiser, tensors, [t])
+        for group in optimiser.param_groups:
+            group["lr"] *= 0.9
+    assert optimiser._compiled_step._made == 1
+    optimiser.param_groups[0]["weight_decay"] = 0.0
+    steps(optimiser, tensors, range(3))
+    assert optimiser._compiled_step._made == 2
 
 
 def test_schedules_of_groups_are_each_told_of_losses_once_and_saved():
