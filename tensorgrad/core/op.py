@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional, overload
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, Array, as_data, as_operand, describe, unchanging
+from .arrays import OWNED, RESULT, SHARED, Array, Constant, as_data, as_operand, describe, unchanging
 from .context import _capture, _recording
 from .inplace import View, view_of
 from .node import Node, Source, UnrecordedView, clock
@@ -100,7 +100,11 @@ class Op:
     @overload
     def __call__(self, first: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
     @overload
-    def __call__(self, *operands: Any, **settings: Any) -> Any: ...
+    def __call__(self, first: Any, second: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
+    @overload
+    def __call__(self, first: Any, second: Any, third: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
+    @overload
+    def __call__(self, first: Constant, /, *others: Any, **settings: Any) -> Array: ...
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         arrays: list[Any] = []
         parents: list[Node | None] = []

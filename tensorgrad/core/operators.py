@@ -22,17 +22,16 @@ def _unary(name: str) -> Callable[[Tensor], Tensor]:
     return operator
 
 
-def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def operator(self: Tensor, other: Any) -> Tensor:
+def _binary(name: str) -> Callable[[Tensor, object], Tensor]:
+    def operator(self: Tensor, other: object) -> Tensor:
         return OPS[name](self, other)
 
     return operator
 
 
-def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def operator(self: Tensor, other: Any) -> Tensor:
-        result: Tensor = OPS[name](other, self)
-        return result
+def _reflected(name: str) -> Callable[[Tensor, object], Tensor]:
+    def operator(self: Tensor, other: object) -> Tensor:
+        return OPS[name](other, self)
 
     return operator
 
@@ -111,14 +110,14 @@ class Operators:
     any, all = _reduction("any"), _reduction("all")
     argmax, argmin = _reduction("argmax"), _reduction("argmin")
 
-    def conj(self) -> Tensor:
+    def conj(self: Any) -> Tensor:
         """The complex conjugate, recorded."""
         result: Tensor = OPS["conjugate"](self)
         return result
 
     conjugate = conj
 
-    def reshape(self, *shape: Any, **keywords: Any) -> Tensor:
+    def reshape(self: Any, *shape: Any, **keywords: Any) -> Tensor:
         """``np.reshape``, recorded; the shape as one tuple or as several numbers, -1 for what is left."""
         if keywords:
             result: Tensor = NUMPY[np.reshape](self, _spread(shape), **keywords)
@@ -135,12 +134,12 @@ class Operators:
         result: Tensor = NUMPY[np.copy](self.ravel(order))
         return result
 
-    def transpose(self, *axes: Any) -> Tensor:
+    def transpose(self: Any, *axes: Any) -> Tensor:
         """``np.transpose``, recorded; without axes their order is reversed."""
         result: Tensor = OPS["transpose"](self, axes=_spread(axes) if axes else None)
         return result
 
-    def squeeze(self, axis: Any = None) -> Tensor:
+    def squeeze(self: Any, axis: Any = None) -> Tensor:
         """``np.squeeze``, recorded."""
         result: Tensor = OPS["squeeze"](self, axis=axis)
         return result

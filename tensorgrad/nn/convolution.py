@@ -83,7 +83,7 @@ class Conv(Weighted):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2, bias_l1=bias_l1, bias_l2=bias_l2)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The convolution of ``x`` of shape (examples, in_channels, *spatial)."""
         x = in_dtype(self, x, self.weight.dtype)
         channels = self.weight.shape[1] * self.groups
@@ -91,7 +91,7 @@ class Conv(Weighted):
             axes = ("length", "height, width", "depth, height, width")[self.spatial_axes - 1]
             raise ValueError(f"{self!r}: the input must have shape (examples, {channels}, {axes}), got {x.shape}")
         settings = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-        return conv(x, self.weight, self.bias, **settings)  # type: ignore[no-any-return]
+        return conv(x, self.weight, self.bias, **settings)
 
     def __repr__(self) -> str:
         channels, per_group, *kernel = self.weight.shape
@@ -140,7 +140,7 @@ class Pool(Module):
         self.stride = self.kernel_size if stride is None else per_axis(name, "stride", stride, self.spatial_axes)
         self.padding = padding
 
-    def _checked(self, x: Any) -> Any:
+    def _checked(self, x: Tensor) -> Tensor:
         if np.ndim(x) != self.spatial_axes + 2:
             axes = ("length", "height, width", "depth, height, width")[self.spatial_axes - 1]
             raise ValueError(f"{self!r}: the input must have shape (examples, channels, {axes}), got {np.shape(x)}")
@@ -178,10 +178,10 @@ class MaxPool(Pool):
              [13., 15.]]]])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The maximum of each window of ``x`` of shape (examples, channels, *spatial)."""
         x = self._checked(x)
-        return max_pool(x, self.kernel_size, stride=self.stride, padding=self.padding)  # type: ignore[no-any-return]
+        return max_pool(x, self.kernel_size, stride=self.stride, padding=self.padding)
 
 
 class MaxPool1d(MaxPool):
@@ -227,10 +227,11 @@ class AvgPool(Pool):
         super().__init__(kernel_size, stride, padding)
         self.count_include_pad = count_include_pad
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The mean of each window of ``x`` of shape (examples, channels, *spatial)."""
-        settings = {"stride": self.stride, "padding": self.padding, "count_include_pad": self.count_include_pad}
-        return avg_pool(self._checked(x), self.kernel_size, **settings)  # type: ignore[no-any-return]
+        x = self._checked(x)
+        counts = self.count_include_pad
+        return avg_pool(x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=counts)
 
 
 class AvgPool1d(AvgPool):

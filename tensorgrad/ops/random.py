@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, overload
 
 import numpy as np
 
-from ..core import beside
+from ..core import AnyArray, Array, Constant, DType, Operand, Tensor, beside
 from ..core.context import drawn, verified
 from .conversion import as_operand, in_dtype, without_history
 
 __all__ = ["normal", "permutation", "uniform"]
 
 
-def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:
+@overload
+def normal(
+    loc: Tensor, scale: Operand = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+) -> Tensor: ...
+@overload
+def normal(
+    loc: Constant, scale: Tensor, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+) -> Tensor: ...
+@overload
+def normal(
+    loc: Constant = 0.0, scale: Constant = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+) -> Array: ...
+def normal(
+    loc: Operand = 0.0, scale: Operand = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+) -> AnyArray:
     """Normal random numbers ``loc + scale * noise``, differentiable in ``loc`` and ``scale``.
 
     In float64 they are those of ``rng.normal(loc, scale, size)``, in lower precision the noise is drawn in float32.
@@ -54,12 +68,26 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random
     >>> tg.random.normal(size=(2, 3), rng=np.random.default_rng(0), dtype=np.float32).dtype
     dtype('float32')
     """
-    loc, scale, shape, dtype = _settled("normal", {"loc": loc, "scale": scale}, size, rng, dtype)
-    verified(_check_scale, without_history(scale))
-    return loc + scale * _noise(rng, np.random.Generator.standard_normal, shape, dtype, loc, scale)
+    mean, deviation, shape, exact = _settled("normal", {"loc": loc, "scale": scale}, size, rng, dtype)
+    verified(_check_scale, without_history(deviation))
+    return mean + deviation * _noise(rng, np.random.Generator.standard_normal, shape, exact, mean, deviation)
 
 
-def uniform(low: Any = 0.0, high: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:
+@overload
+def uniform(
+    low: Tensor, high: Operand = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+) -> Tensor: ...
+@overload
+def uniform(
+    low: Constant, high: Tensor, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+) -> Tensor: ...
+@overload
+def uniform(
+    low: Constant = 0.0, high: Constant = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+) -> Array: ...
+def uniform(
+    low: Operand = 0.0, high: Operand = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+) -> AnyArray:
     """Uniform random numbers ``low + (high - low) * noise``, differentiable in ``low`` and ``high``.
 
     In float64 they are those of ``rng.uniform(low, high, size)``, in lower precision the noise is drawn in float32.
@@ -89,13 +117,13 @@ def uniform(low: Any = 0.0, high: Any = 1.0, size: Any = None, *, rng: np.random
     >>> tg.random.uniform(-1.0, 1.0, 3, rng=np.random.default_rng(0)).round(3)
     array([ 0.274, -0.46 , -0.918])
     """
-    low, high, shape, dtype = _settled("uniform", {"low": low, "high": high}, size, rng, dtype)
-    width = high - low
+    start, stop, shape, exact = _settled("uniform", {"low": low, "high": high}, size, rng, dtype)
+    width = stop - start
     verified(_check_width, without_history(width))
-    return low + width * _noise(rng, np.random.Generator.random, shape, dtype, low, high)
+    return start + width * _noise(rng, np.random.Generator.random, shape, exact, start, stop)
 
 
-def permutation(x: Any, axis: int = 0, *, rng: np.random.Generator) -> Any:
+def permutation(x: AnyArray, axis: int = 0, *, rng: np.random.Generator) -> Any:
     """The integers below ``x`` in random order; or ``x`` itself, an array or a Tensor, in random order along an axis.
 
     Parameters
@@ -136,7 +164,9 @@ def check_generator(name: str, rng: Any) -> None:
         )
 
 
-def _settled(name: str, bounds: dict[str, Any], size: Any, rng: Any, dtype: Any) -> tuple[Any, Any, Any, Any]:
+def _settled(
+    name: str, bounds: dict[str, Any], size: Any, rng: Any, dtype: DType
+) -> tuple[AnyArray, AnyArray, tuple[int, ...], np.dtype]:
     """Both bounds in the dtype of the result, its shape and its dtype."""
     check_generator(f"random.{name}", rng)
     arrays: list[Any] = [x if isinstance(x, (int, float)) else as_operand(x) for x in bounds.values()]
@@ -162,7 +192,9 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
 
 
-def _noise(rng: np.random.Generator, draw: Callable[..., Any], shape: Any, dtype: Any, *beside_these: Any) -> Any:
+def _noise(
+    rng: np.random.Generator, draw: Callable[..., AnyArray], shape: Any, dtype: np.dtype, *beside_these: Any
+) -> AnyArray:
     """Random numbers of a method of the generator, from the library of arrays that the others are of."""
     precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64
     noise = in_dtype(drawn(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import OPS, declare
+from ..core import OPS, AnyArray, declare
 
 Lengths = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
 def sliding_windows(
-    x: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, fill: Any = 0
+    x: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, fill: Any = 0
 ) -> Any:
     """A view of shape (*kernel, examples, channels, *windows) into ``x`` padded with ``fill``."""
     if is_padded(padding):
@@ -69,12 +69,12 @@ def windows_sample(draw: samples.Draw) -> tuple[Lengths, dict[str, Any]]:
     return shape, {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
 
 
-def _windows_sample(draw: samples.Draw) -> Any:
+def _windows_sample(draw: samples.Draw) -> samples.Operands:
     shape, settings = windows_sample(draw)
     return (samples.reals(draw, shape),), {**settings, "fill": samples.choice(draw, [0, 1.5])}
 
 
-def _overlap_add_sample(draw: samples.Draw) -> Any:
+def _overlap_add_sample(draw: samples.Draw) -> samples.Operands:
     shape, settings = windows_sample(draw)
     parts = sliding_windows(np.zeros(shape), **settings).shape
     return (samples.reals(draw, parts),), {**settings, "shape": shape}
