@@ -87,7 +87,7 @@ class Framework:
 
 
 class TensorGrad(Framework):
-    """tensorgrad, recorded in every step, or compiled, with numba's kernels or without."""
+    """tensorgrad, recorded in every step, or compiled as a pure function, with numba's kernels or without."""
 
     def __init__(self, compiled=False, fast=False):
         import tensorgrad as tg
@@ -119,12 +119,12 @@ class TensorGrad(Framework):
             optimiser.step()
             return loss
 
-        return tg.compile(step) if self.compiled else step
+        return tg.compile(step, pure=True) if self.compiled else step
 
     def inference(self, sizes):
         model = self.model(sizes).eval()
         infer = self.tg.no_grad()(lambda inputs: self.tg.softmax(model(inputs)))
-        return self.tg.compile(infer) if self.compiled else infer
+        return self.tg.compile(infer, pure=True) if self.compiled else infer
 
     def chain(self):
         def run():

@@ -45,7 +45,7 @@ def first_losses(prepared: Prepared, steps: int) -> tuple[np.ndarray, np.ndarray
     prepared.model.eval()
     rate = prepared.options.lr * PARITY_RATE
     peer, own = torch.optim.Adam(twin.parameters(), lr=rate), tg.optim.Adam(prepared.model.parameters(), lr=rate)
-    step = tg.compile(training_step(prepared.model, own))
+    step = tg.compile(training_step(prepared.model, own), pure=True)
     ours, theirs = [], []
     for indices in orders(prepared, steps):
         inputs, labels = (

@@ -10,7 +10,7 @@ from weakref import ref
 import numpy as np
 
 from .._pytree import LEAF, tree_flatten, tree_unflatten
-from ..core import Tensor
+from ..core import Op, Tensor
 from ..core.arrays import OWNED
 from ..core.context import _capture, no_grad, recorded
 from ..core.inplace import View
@@ -54,9 +54,9 @@ class Capture(Recorder):
         """The Tensor that one stands in for; itself if it does for none."""
         return self._leaves[id(tensor)].tensor if id(tensor) in self._leaves else tensor
 
-    def made(self, tensor: Tensor) -> None:
+    def made(self, tensor: Tensor) -> Tensor:
         """A Tensor made inside, perhaps from an array that is not traced."""
-        self._traced(tensor)
+        return self._traced(tensor)
 
     def _traced(self, tensor: Tensor) -> Tensor:
         if type(tensor._array) is not Traced:
@@ -131,15 +131,17 @@ class Capture(Recorder):
         """An array that comes from outside anew in every replay, such as random numbers."""
         return self.emit("source", function, (), {}, example()) if self._draws else self.constant(np.asarray(example()))
 
-    def opaque(self, function: Callable[..., Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """The forward function of an op that works on real arrays only."""
+    def compute(self, op: Op, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """What the op's forward function gives: as one instruction if it works on real arrays only."""
+        if not op.opaque:
+            return op.forward(*arrays, **settings)
         if not any(isinstance(value, np.random.Generator) for value in settings.values()):
-            return self.call(function, arrays, settings)
+            return self.call(op.forward, arrays, settings)
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]
-        example = function(*examples, **copy.deepcopy(settings))
+        example = op.forward(*examples, **copy.deepcopy(settings))
         if not self._draws:
             return self.constant(np.asarray(example))
-        return self.emit("source", function, tuple(arrays), settings, example)
+        return self.emit("source", op.forward, tuple(arrays), settings, example)
 
     def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
         """A check made in every replay, before anything outside is changed; and now, if what follows relies on it."""

@@ -474,8 +474,9 @@ class Following:
         """Itself."""
         return tensor
 
-    def made(self, tensor: Tensor) -> None:
-        """Nothing is to be done."""
+    def made(self, tensor: Tensor) -> Tensor:
+        """Itself."""
+        return tensor
 
     def changing_history(self, tensor: Tensor) -> None:
         """``.requires_grad`` is about to be set."""

@@ -10,7 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Sequence
 from functools import partial, update_wrapper
-from typing import Any, Callable
+from typing import Any, Callable, overload
 
 import numpy as np
 
@@ -53,7 +53,13 @@ _QUIET = frozenset(("ignore", "warn"))
 """What floating-point errors lead to, see ``np.errstate``, where a function is compiled."""
 
 
-def compile(function: Callable[..., Any], *, fast: bool | None = None, pure: bool = False) -> Compiled:
+@overload
+def compile(function: Callable[..., Any], *, fast: bool | None = None, pure: bool = False) -> Compiled: ...
+@overload
+def compile(
+    function: None = None, *, fast: bool | None = None, pure: bool = False
+) -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(function: Callable[..., Any] | None = None, *, fast: bool | None = None, pure: bool = False) -> Any:
     """A function that does the same as ``function``, faster.
 
     ``function`` runs as Python in each call, but the operations on Tensors that it asks for are put off and then done
@@ -69,7 +75,7 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None, pure: boo
     Parameters
     ----------
     function
-        Any function.
+        Any function. Without it, a decorator is returned: ``@tg.compile(pure=True)``.
     fast
         Whether elementwise runs become kernels compiled by numba (the extra ``fast``), kept on disk for later
         processes; else they are done by NumPy, block by block. Default: where numba is installed, unless the
@@ -112,6 +118,8 @@ def compile(function: Callable[..., Any], *, fast: bool | None = None, pure: boo
     >>> [round(loss, 4) for loss in losses]
     [1.0, 0.8711, 0.7588]
     """
+    if function is None:
+        return partial(compile, fast=fast, pure=pure)
     if not callable(function):
         raise TypeError(f"compile: takes a function, got {type(function).__name__}")
     return (Pure if pure else Compiled)(function, fast)
@@ -283,7 +291,14 @@ class Pure(Compiled):
                 return executable
         self._note_program("of other shapes, dtypes or numbers as arguments")
         started, capture = time.perf_counter(), Capture()
-        program = capture.record(self.function, *arguments.traced(capture))
+        args, settings = arguments.traced(capture)
+        before = tree_flatten((args, settings))
+        program = capture.record(self.function, args, settings)
+        if not _is_same_tree(before, tree_flatten((args, settings))):
+            raise CaptureError(
+                f"{self.name}: changes a container that is an argument, which a replay would not do; let it change a "
+                "copy and return what is new, or leave out pure=True"
+            )
         program.recorded_in = time.perf_counter() - started
         made = Executable(program, arguments.values, self._uses_kernels())
         if sum(map(len, self._programs.values())) >= (MOST_OF_OWN if self.is_own else MOST_PROGRAMS):

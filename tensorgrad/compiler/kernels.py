@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import pickle
 import sys
 import warnings
@@ -97,6 +98,7 @@ class Kernel:
         self._step, self._same = step, same
         self._variables: dict[Value, str] = {}
         self._parameters: dict[Any, str] = {}
+        self._lengths: dict[int, str] = {}
         self.arrays: list[tuple[Value, tuple[int, ...]]] = []
         self._groups = _merged_axes(step)
         self._before: list[str] = []
@@ -154,7 +156,10 @@ class Kernel:
         lengths = (1,) * (len(self._step.shape) - len(value.shape)) + value.shape
         axes = [n for n, group in enumerate(self._groups) if any(lengths[axis] > 1 for axis in group)]
         full = tuple(int(np.prod([lengths[axis] for axis in self._groups[n]])) for n in axes)
-        return f"{self._parameter(value, full)}[{', '.join(f'i{n}' for n in axes)}]"
+        array = self._parameter(value, full)
+        for position, n in enumerate(axes):  # so that equal runs of other sizes are the same kernel
+            self._lengths.setdefault(n, f"{array}.shape[{position}]")
+        return f"{array}[{', '.join(f'i{n}' for n in axes)}]"
 
     def _parameter(self, value: Value, shape: tuple[int, ...]) -> str:
         key = (self._same(value), shape)
@@ -164,25 +169,17 @@ class Kernel:
         return self._parameters[key]
 
     def _text(self) -> str:
-        shape = self._step.shape
-        lengths = [int(np.prod([shape[axis] for axis in group])) for group in self._groups]
         names = list(self._parameters.values())
         lines = ["import numpy as np", *(PLUS if self._after else ()), "", *self._constants, "", ""]
         lines.append(f"def kernel({', '.join(names)}):")
         lines += [f"    {line}" for line in self._before]
         indent = "    "
-        for number in range(len(lengths)):
-            lines.append(f"{indent}for i{number} in range({self._length(number)}):")
+        for number in range(len(self._groups)):
+            lines.append(f"{indent}for i{number} in range({self._lengths[number]}):")
             indent += "    "
         lines += [f"{indent}{line}" for line in self._body]
         lines += [f"    {line}" for line in self._after]
         return "\n".join(lines) + "\n"
-
-    def _length(self, number: int) -> str:
-        """The length of a loop, read off an array, so that equal runs of other sizes are the same kernel."""
-        lengths_of = {name: shape for (_, shape), name in zip(self.arrays, self._parameters.values())}
-        full = next(name for name, shape in lengths_of.items() if len(shape) == len(self._groups))
-        return f"{full}.shape[{number}]"
 
 
 def fusable(instruction: Instruction) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .node import Node
+    from .op import Op
     from .tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,8 +53,8 @@ class Tracer(Protocol):
     def original(self, tensor: Tensor) -> Tensor:
         """The Tensor that one stands in for."""
 
-    def made(self, tensor: Tensor) -> None:
-        """A Tensor has been made."""
+    def made(self, tensor: Tensor) -> Tensor:
+        """Told of a Tensor that has been made, and gives it back."""
 
     def reading_gradient(self, tensor: Tensor) -> Tensor:
         """The Tensor whose ``.grad`` is to be read in the place of that of one."""
@@ -88,8 +89,8 @@ class Recorder(Tracer, Protocol):
 
     follows: Literal[False]
 
-    def opaque(self, function: Callable[..., Any], arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """The result of a function that works on real arrays only."""
+    def compute(self, op: Op, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """What the op's forward function gives."""
 
 
 class Follower(Tracer, Protocol):

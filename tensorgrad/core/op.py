@@ -109,8 +109,7 @@ class Op:
         arrays: list[Any] = []
         parents: list[Node | None] = []
         traced = needs_gradient = may_change = False
-        capture = _capture.get()
-        if capture is not None:
+        if (capture := _capture.get()) is not None:
             if capture.follows:
                 return capture.follow(self, operands, settings)
             operands = tuple(capture.stand_in(x) if type(x) is Tensor else x for x in operands)
@@ -137,10 +136,7 @@ class Op:
         if self.on_complex is None and traced and self.differentiable:
             refuse_complex(self.name, arrays)
         try:
-            if capture is not None and self.opaque:
-                data = capture.opaque(self.forward, arrays, settings)
-            else:
-                data = self.forward(*arrays, **settings)
+            data = self.forward(*arrays, **settings) if capture is None else capture.compute(self, arrays, settings)
         except (TypeError, ValueError, IndexError) as error:
             raise self._refusal(arrays, settings, error) from error
         if not traced:
@@ -149,8 +145,7 @@ class Op:
             data = self._as_result(data)
         base = data.base if type(data) is ndarray else getattr(data, "base", None)
         out = _new_tensor(Tensor)
-        out._array, out._memory = data, RESULT
-        out._grad = out._view = None
+        out._array, out._memory, out._grad, out._view = data, RESULT, None, None
         if base is not None:
             out._view = view_of(self, operands, arrays, settings, data)
             out._memory = SHARED if may_change else RESULT
@@ -168,9 +163,7 @@ class Op:
         else:
             out._requires_grad = False
             out._node = _start(out._view) if capture is None else Source()
-        if capture is not None:
-            capture.made(out)
-        return out
+        return out if capture is None else capture.made(out)
 
     def _check_kind(self, data: Array) -> None:
         """Refuse a result that no Tensor holds, or for which the rules do not hold."""

@@ -530,6 +530,31 @@ def test_random_programs(fast):
         check()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_operands_of_random_shapes_that_broadcast(fast):
+    """Of which none may have the shape of the results."""
+    lengths = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
+    has_axis = st.tuples(*[st.sampled_from(((True, False), (False, True), (True, True)))] * 3)
+
+    @settings(max_examples=examples(40), deadline=None, database=None)
+    @given(lengths, has_axis, st.booleans())
+    def check(shape, has_axis, keeps):
+        rng = np.random.default_rng(0)
+        shapes = [tuple(n if has[operand] else 1 for n, has in zip(shape, has_axis)) for operand in (0, 1)]
+        x, y, scale = (rng.integers(0, 3, s).astype(float) for s in (*shapes, ()))
+
+        def function(x, y, scale):
+            product = (x == y) * 1.0 * scale + x
+            return (product, product.sum()) if keeps else product.sum()
+
+        expected, found = function(x, y, scale), pure(function, fast=fast)(x, y, scale)
+        for a, b in zip(expected, found) if keeps else [(expected, found)]:
+            np.testing.assert_allclose(b, a, rtol=1e-14)
+
+    check()
+
+
 @pytest.mark.parametrize("fast", BACK_ENDS)
 @pytest.mark.parametrize("shape", [(70_000,), (300, 400), (3, 50_000), (2, 3, 30_000), (100_001, 1)])
 def test_large_runs_are_done_in_blocks(shape, fast):
