@@ -23,7 +23,7 @@ def _join_sample(draw: samples.Draw) -> samples.Operands:
     return tuple(parts), {"axis": axis}
 
 
-def _concatenate_rule(g: AnyArray, out: AnyArray, *arrays: Any, axis: int) -> Any:
+def _concatenate_rule(g: AnyArray, out: AnyArray, *arrays: AnyArray, axis: int) -> Any:
     """Each operand's own stretch of the gradient."""
     ends = np.cumsum([array.shape[axis] for array in arrays]).tolist()
     stretches = [slice(start, end) for start, end in zip([0, *ends], ends)]
@@ -107,7 +107,7 @@ def _append(arr: AnyArray, values: AnyArray, axis: int | None = None) -> AnyArra
 
 
 @implements(np.block, on_complex=True)
-def _block(arrays: Any) -> AnyArray:
+def _block(arrays: object) -> AnyArray:
     """Innermost lists are joined along the last axis, the lists around them along the one before, and so on."""
 
     def shapes(nested: Any) -> Any:
@@ -225,7 +225,7 @@ if hasattr(np, "unstack"):  # new in NumPy 2.1
 # Putting in and leaving out
 
 
-def taken(function: Callable[..., AnyArray], *arrays: Any) -> AnyArray:
+def taken(function: Callable[..., AnyArray], *arrays: AnyArray) -> AnyArray:
     """``function(*arrays)``, which only moves elements, as elements taken from all arrays in a row.
 
     Which ones is found by moving their numbers: ``function`` is called on arrays of positions instead.

@@ -54,7 +54,7 @@ def in_single(function: F) -> F:
     """
 
     @wraps(function)
-    def widened(*arrays: Any, **settings: Any) -> Any:
+    def widened(*arrays: AnyArray, **settings: Any) -> Any:
         if settings.get("dtype") is not None or not any(map(_is_half, arrays)):
             return function(*arrays, **settings)
         wide = (array.astype(np.float32) if _is_half(array) else array for array in arrays)

@@ -17,7 +17,19 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, AnyArray, Array, Tensor, declare
-from .windows import Lengths, Pairs, check_fits, overlap_add, pairs, per_axis, reach, sliding_windows, windows_sample
+from .windows import (
+    Lengths,
+    Padding,
+    Pairs,
+    PerAxis,
+    check_fits,
+    overlap_add,
+    pairs,
+    per_axis,
+    reach,
+    sliding_windows,
+    windows_sample,
+)
 
 MOST_ELEMENTS = 2**21
 """Of the matrix of windows, which repeats each element of the images as often as the kernel has elements: more examples
@@ -157,9 +169,9 @@ def conv(
     weight: AnyArray,
     bias: AnyArray | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Tensor: ...
 @overload
@@ -168,9 +180,9 @@ def conv(
     weight: Tensor,
     bias: AnyArray | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Tensor: ...
 @overload
@@ -179,9 +191,9 @@ def conv(
     weight: Array,
     bias: Array | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Array: ...
 def conv(
@@ -189,9 +201,9 @@ def conv(
     weight: AnyArray,
     bias: AnyArray | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> AnyArray:
     """Convolution as networks mean it: the cross-correlation of images with a kernel, over any number of spatial axes.
@@ -254,10 +266,10 @@ def conv_transpose(
     weight: AnyArray,
     bias: AnyArray | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Tensor: ...
 @overload
@@ -266,10 +278,10 @@ def conv_transpose(
     weight: Tensor,
     bias: AnyArray | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Tensor: ...
 @overload
@@ -278,10 +290,10 @@ def conv_transpose(
     weight: Array,
     bias: Array | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> Array: ...
 def conv_transpose(
@@ -289,10 +301,10 @@ def conv_transpose(
     weight: AnyArray,
     bias: AnyArray | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
 ) -> AnyArray:
     """The transpose of :func:`conv`, which upsamples: the gradient of a convolution of ``stride`` with respect to x.
@@ -376,7 +388,7 @@ def _check_transposed_channels(channels: int, weight: Lengths, groups: int) -> N
         )
 
 
-def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths, output_padding: Any) -> Lengths:
+def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths, output_padding: PerAxis) -> Lengths:
     """The lengths of the spatial axes after a transposed convolution with kernels that stretch over ``spans``."""
     extra = per_axis("conv_transpose", "output_padding", output_padding, len(lengths), least=0)
     if any(more >= step for more, step in zip(extra, stride)):

@@ -64,7 +64,7 @@ def _of_triangle(gradient: AnyArray, lower: bool = True) -> AnyArray:
     return _lower(both) if lower else _transposed(_lower(both))
 
 
-def _packed(*factors: Any, ranks: tuple[int, ...]) -> AnyArray:
+def _packed(*factors: AnyArray, ranks: tuple[int, ...]) -> AnyArray:
     """One vector that holds a factor after the other, each of so many axes, for every matrix of the stack."""
     return np.concatenate(
         [
@@ -75,7 +75,7 @@ def _packed(*factors: Any, ranks: tuple[int, ...]) -> AnyArray:
     )
 
 
-def _unpacked(packed: Any, *shapes: Shape) -> list[AnyArray]:
+def _unpacked(packed: AnyArray, *shapes: Shape) -> list[AnyArray]:
     """The factors, given the shape of each for one matrix."""
     factors, start = [], 0
     for shape in shapes:
@@ -286,13 +286,13 @@ def _balanced(x: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
     return _scaled(x, -columns), rows, columns
 
 
-def _unbalanced(cofactors: Any, exponent: Any, rows: AnyArray, columns: Any) -> Any:
+def _unbalanced(cofactors: AnyArray, exponent: AnyArray, rows: AnyArray, columns: AnyArray) -> Any:
     """The cofactors, divided by 2^exponent, of a balanced matrix as those of the original one."""
     exponent = exponent + rows.sum(axis=(-2, -1), dtype=np.int32) + columns.sum(axis=(-2, -1), dtype=np.int32)
     return _scaled(cofactors, _scalars(exponent) - rows - columns)
 
 
-def _scaled(x: AnyArray, exponents: Any) -> Any:
+def _scaled(x: AnyArray, exponents: AnyArray) -> Any:
     """x 2^exponents."""
     if x.dtype.kind != "c":
         return np.ldexp(x, exponents)
@@ -303,7 +303,7 @@ _OF_ZERO = -(2**20)
 """The exponent of 0: below all others."""
 
 
-def _products(s: AnyArray, left_out: Any) -> tuple[AnyArray, AnyArray]:
+def _products(s: AnyArray, left_out: AnyArray) -> tuple[AnyArray, AnyArray]:
     """The products along the last axis without those left out, divided by 2^k, and for each matrix k.
 
     The powers of two are kept apart, so that nothing overflows or underflows on the way.
@@ -314,7 +314,7 @@ def _products(s: AnyArray, left_out: Any) -> tuple[AnyArray, AnyArray]:
     return _by_power_of_two(products, exponents, axes=left_out.ndim - 1)
 
 
-def _by_power_of_two(x: AnyArray, exponents: Any, axes: int) -> tuple[AnyArray, AnyArray]:
+def _by_power_of_two(x: AnyArray, exponents: AnyArray, axes: int) -> tuple[AnyArray, AnyArray]:
     """x 2^exponents / 2^k, none larger than 1, and k: one for all of the last axes."""
     exponents = np.where(x == 0, _OF_ZERO, exponents)
     last = tuple(range(-axes, 0))
@@ -392,7 +392,7 @@ declare(
 )
 
 
-def _check_has_logarithm(sign: Any) -> None:
+def _check_has_logarithm(sign: AnyArray) -> None:
     if bool((sign == 0).any()):
         raise np.linalg.LinAlgError(
             "slogdet: not differentiated at a singular matrix, where the logarithm is -inf; take np.linalg.det, whose "
@@ -474,7 +474,7 @@ _undefined_where: Op = declare(
 """``x`` with NaN in some places. What is linear in a gradient, as forward mode is, gets the NaN too: also that of 0."""
 
 
-def _over_gaps(numerator: Any, values: AnyArray, used: Any) -> Any:
+def _over_gaps(numerator: AnyArray, values: AnyArray, used: AnyArray) -> Any:
     """numerator_ij / (values_j - values_i) off the diagonal: how eigenvectors and singular vectors turn.
 
     Where two values agree to rounding, their vectors have no derivative: NaN, unless no gradient came for them
@@ -506,7 +506,9 @@ def _eigh_rule(g: AnyArray, out: AnyArray, x: AnyArray, uplo: str) -> AnyArray:
     return _eigh_gradient(g_w, g_v, w, v, lower=uplo == "L")
 
 
-def _eigh_gradient(g_values: Any, g_vectors: Any, values: AnyArray, vectors: AnyArray, lower: bool) -> AnyArray:
+def _eigh_gradient(
+    g_values: AnyArray, g_vectors: AnyArray, values: AnyArray, vectors: AnyArray, lower: bool
+) -> AnyArray:
     """V (diag(g_w) + (Vᵀ g_V) / (w_j - w_i)) Vᵀ, its mirror image folded onto the triangle that was read."""
     turned = _transposed(vectors) @ g_vectors
     used = (turned != 0) | (_transposed(turned) != 0)
@@ -586,7 +588,7 @@ def _svd_rule(g: AnyArray, out: AnyArray, x: AnyArray, full_matrices: bool, herm
     return gradient
 
 
-def _over_values(g: AnyArray, inside: Any, s: AnyArray) -> Any:
+def _over_values(g: AnyArray, inside: AnyArray, s: AnyArray) -> Any:
     """(g - inside) / s_j; for a singular value of zero NaN, unless no gradient came for its vector."""
     if s.shape[-1] == 0:
         return g
@@ -643,7 +645,7 @@ def _qr(x: AnyArray) -> AnyArray:
     return _packed(*np.linalg.qr(x), ranks=(2, 2))
 
 
-def _check_independent(diagonal: Any) -> None:
+def _check_independent(diagonal: AnyArray) -> None:
     if bool((diagonal == 0).any()):
         raise np.linalg.LinAlgError(
             "qr: not differentiated at a matrix of dependent columns, where Q jumps; solve with "

@@ -50,7 +50,7 @@ def _random_words(x: AnyArray, rate: float, rng: np.random.Generator) -> tuple[A
     return drawn(rng, words), kept
 
 
-def _masked(x: AnyArray, words: Any, kept: int) -> AnyArray:
+def _masked(x: AnyArray, words: AnyArray, kept: int) -> AnyArray:
     """``x`` where the random words are below ``kept``, scaled, and 0 elsewhere."""
     mask = (words < kept) * x.dtype.type(65536 / kept)
     if type(mask) is np.ndarray:

@@ -19,7 +19,7 @@ from .conversion import as_operand
 # written out in these before it is called.
 
 
-def _einsum_rule(g: AnyArray, out: AnyArray, *operands: Any, subscripts: str, optimize: Any) -> Any:
+def _einsum_rule(g: AnyArray, out: AnyArray, *operands: AnyArray, subscripts: str, optimize: Any) -> Any:
     """For each operand the sum over everything else: the result's gradient and the other operands, multiplied."""
     inputs, output = subscripts.split("->")
     labels = [output, *inputs.split(",")]

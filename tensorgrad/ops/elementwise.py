@@ -18,14 +18,14 @@ from ..core import OPS, AnyArray, Tensor, beside, declare, implements
 from .kinks import quotient, slope_at_kink
 
 
-def _typed(value: Any, out: AnyArray) -> Any:
+def _typed(value: AnyArray | complex, out: AnyArray) -> Any:
     """An operand in the dtype of the result: small integers would overflow, and Python numbers spread as float64."""
     if isinstance(value, (int, float, complex)):
         return np.full_like(out, value, shape=())
     return value if value.dtype == out.dtype else value.astype(out.dtype)
 
 
-def _or_infinite(divisor: Any) -> AnyArray:
+def _or_infinite(divisor: AnyArray) -> AnyArray:
     """``divisor`` with infinity in place of 0: what is divided by it is 0 there, and so are its derivatives."""
     return np.where(divisor == 0, np.inf, divisor)
 
@@ -130,7 +130,7 @@ _QUICK_POWERS: dict[float, Callable[[Any], Any]] = {
 """Powers within two units in the last place; further products would round more."""
 
 
-def _as_number(y: Any, x: AnyArray) -> Any:
+def _as_number(y: AnyArray | np.generic | complex, x: AnyArray) -> Any:
     """A NumPy scalar as a Python number, where beside ``x`` it counts for no more than that."""
     return y.item() if isinstance(y, np.generic) and np.result_type(x, y) == getattr(x, "dtype", None) else y
 
@@ -398,7 +398,7 @@ declare(
 # exact
 
 
-def _unit(x: AnyArray, modulus: Any) -> AnyArray:
+def _unit(x: AnyArray, modulus: AnyArray) -> AnyArray:
     """x / |x|; 0 at 0."""
     return x / _or_infinite(modulus)
 
@@ -420,7 +420,7 @@ unit = declare(  # an op, as the derivative of the quotient cancels where x is a
 )
 
 
-def _direction(x: AnyArray, modulus: Any) -> AnyArray:
+def _direction(x: AnyArray, modulus: AnyArray) -> AnyArray:
     """x / |x|, recorded if ``modulus`` is; 0 at 0."""
     if x.dtype.kind != "c":
         return np.sign(x)
@@ -487,7 +487,7 @@ _declare_parts(
 # sinc and i0 are means of cosines, so a derivative of any order is such a mean too, without cancellation near 0
 
 
-def _turned(phase: Any, quarters: int) -> Any:
+def _turned(phase: AnyArray, quarters: int) -> Any:
     """cos(phase + quarters * pi / 2): the cosine's derivative of that order, exact at 0."""
     value = np.sin(phase) if quarters % 2 else np.cos(phase)
     return -value if quarters % 4 in (1, 2) else value

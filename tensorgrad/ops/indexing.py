@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Callable
 
 import numpy as np
@@ -103,7 +104,7 @@ declare(
 # Assignment. Of several values for one element the last one stays, and gets the gradient.
 
 
-def _assigned(x: AnyArray, value: Any, *, index: Any) -> AnyArray:
+def _assigned(x: AnyArray, value: AnyArray, *, index: Any) -> AnyArray:
     """A copy of ``x`` with ``value`` at ``index``."""
     result = np.copy(x)
     result[index] = value
@@ -122,7 +123,7 @@ def _stays(x: AnyArray, *, index: Any) -> Any:
 declare("stays", _stays, None, sample=_index_sample, expects="an array and an index that fits its shape", opaque=True)
 
 
-def _value_rule(g: AnyArray, out: AnyArray, x: AnyArray, value: Any, index: Any) -> Any:
+def _value_rule(g: AnyArray, out: AnyArray, x: AnyArray, value: AnyArray, index: Any) -> Any:
     """The gradient at ``index``, summed over what the value was repeated along; leading axes may have been dropped."""
     part = OPS["getitem"](g, index=index)
     if not _selects_once(index):
@@ -252,7 +253,7 @@ def _take_along_axis(arr: AnyArray, indices: AnyArray, axis: Axis = -1) -> AnyAr
 
 
 @implements(np.compress, on_complex=True)
-def _compress(condition: Any, a: AnyArray, axis: int | None = None, out: object = None) -> AnyArray:
+def _compress(condition: AnyArray, a: AnyArray, axis: int | None = None, out: object = None) -> AnyArray:
     refuse("np.compress", out=out)
     condition = as_operand(condition)
     if condition.ndim != 1:
@@ -261,11 +262,11 @@ def _compress(condition: Any, a: AnyArray, axis: int | None = None, out: object 
 
 
 @implements(np.extract, on_complex=True)
-def _extract(condition: Any, arr: AnyArray) -> AnyArray:
+def _extract(condition: AnyArray, arr: AnyArray) -> AnyArray:
     return _take(arr, np.flatnonzero(as_operand(condition)))
 
 
-def _choose_rule(g: AnyArray, out: AnyArray, a: AnyArray, *choices: Any, mode: str) -> Any:
+def _choose_rule(g: AnyArray, out: AnyArray, a: AnyArray, *choices: AnyArray, mode: str) -> Any:
     chosen = _in_range(a, len(choices), mode)
     return [None, *(np.where(chosen == number, g, 0) for number in range(len(choices)))]
 
@@ -289,7 +290,7 @@ declare(
 
 
 @implements(np.choose)
-def _choose(a: AnyArray, choices: Any, out: object = None, mode: str = "raise") -> AnyArray:
+def _choose(a: AnyArray, choices: Sequence[AnyArray] | AnyArray, out: object = None, mode: str = "raise") -> AnyArray:
     refuse("np.choose", out=out)
     return OPS["choose"](a, *choices, mode=mode)
 

@@ -7,14 +7,20 @@ from typing import Any, overload
 import numpy as np
 
 from ..core import OPS, AnyArray, Array, Tensor, beside
-from .windows import Lengths, check_fits, is_padded, pairs, per_axis, reach
+from .windows import Lengths, Padding, PerAxis, check_fits, is_padded, pairs, per_axis, reach
 
 
 @overload
-def max_pool(x: Tensor, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Tensor: ...
+def max_pool(
+    x: Tensor, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> Tensor: ...
 @overload
-def max_pool(x: Array, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Array: ...
-def max_pool(x: AnyArray, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> AnyArray:
+def max_pool(
+    x: Array, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> Array: ...
+def max_pool(
+    x: AnyArray, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> AnyArray:
     """The largest element of each window, channel by channel; padding is never the largest.
 
     Where several elements of a window are the largest, they share its gradient equally, as for ``np.max``.
@@ -54,14 +60,29 @@ def max_pool(x: AnyArray, kernel_size: Any, *, stride: Any = None, padding: Any 
 
 @overload
 def avg_pool(
-    x: Tensor, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True
+    x: Tensor,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
 ) -> Tensor: ...
 @overload
 def avg_pool(
-    x: Array, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True
+    x: Array,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
 ) -> Array: ...
 def avg_pool(
-    x: AnyArray, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True
+    x: AnyArray,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
 ) -> AnyArray:
     """The mean of each window, channel by channel.
 
@@ -118,7 +139,7 @@ def _elements(spatial: Lengths, **settings: object) -> Any:
 
 
 def _checked(
-    name: str, x: AnyArray, kernel_size: Any, stride: Any, padding: Any, dilation: Any
+    name: str, x: AnyArray, kernel_size: PerAxis, stride: PerAxis | None, padding: Padding, dilation: PerAxis
 ) -> tuple[Any, dict[str, Any]]:
     """Images as an array, and the settings of their windows."""
     x = x if hasattr(x, "shape") else np.asarray(x)

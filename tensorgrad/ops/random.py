@@ -193,7 +193,7 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 def _noise(
-    rng: np.random.Generator, draw: Callable[..., AnyArray], shape: Any, dtype: np.dtype, *beside_these: Any
+    rng: np.random.Generator, draw: Callable[..., AnyArray], shape: Any, dtype: np.dtype, *beside_these: AnyArray
 ) -> AnyArray:
     """Random numbers of a method of the generator, from the library of arrays that the others are of."""
     precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64
@@ -203,11 +203,11 @@ def _noise(
     return noise
 
 
-def _check_scale(scale: Any) -> None:
+def _check_scale(scale: AnyArray) -> None:
     if (scale < 0).any():
         raise ValueError(f"random.normal: scale must not be negative, got {scale.min()}; np.exp of it is positive")
 
 
-def _check_width(width: Any) -> None:
+def _check_width(width: AnyArray) -> None:
     if (width < 0).any():
         raise ValueError(f"random.uniform: high must not be below low, got high - low = {width.min()}")

@@ -12,7 +12,7 @@ from .conversion import as_operand, in_dtype, moveaxis, without_history
 
 
 def _dtype_of(
-    function: Callable[..., AnyArray], start: Any, stop: Any, *args: object, dtype: DType, **keywords: object
+    function: Callable[..., AnyArray], start: AnyArray, stop: AnyArray, *args: object, dtype: DType, **keywords: object
 ) -> Any:
     """The dtype to compute the range in; NumPy says which, and checks the other arguments, for ends that are 1."""
     if dtype is not None and np.dtype(dtype).kind != "f":
@@ -24,7 +24,7 @@ def _one(x: AnyArray) -> Any:
     return 1.0 if type(x) in (int, float) else np.ones(np.shape(x), as_operand(x).dtype)
 
 
-def _ends(start: Any, stop: Any, num: Any, endpoint: bool, dtype: DType) -> tuple[Any, ...]:
+def _ends(start: AnyArray, stop: AnyArray, num: Any, endpoint: bool, dtype: DType) -> tuple[Any, ...]:
     """Both ends, and the share of each in the elements of the range, which lie along an axis before theirs."""
     start, stop = in_dtype(as_operand(start), dtype), in_dtype(as_operand(stop), dtype)
     share = np.arange(num) / max(num - bool(endpoint), 1)
@@ -41,8 +41,8 @@ def _placed(values: AnyArray, axis: int, dtype: DType) -> AnyArray:
 
 @implements(np.linspace)
 def _linspace(
-    start: Any,
-    stop: Any,
+    start: AnyArray,
+    stop: AnyArray,
     num: Any = 50,
     endpoint: bool = True,
     retstep: bool = False,
@@ -78,7 +78,7 @@ def _logspace(
 
 @implements(np.geomspace)
 def _geomspace(
-    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: DType = None, axis: int = 0
+    start: AnyArray, stop: AnyArray, num: Any = 50, endpoint: bool = True, dtype: DType = None, axis: int = 0
 ) -> AnyArray:
     exact = _dtype_of(np.geomspace, start, stop, num, endpoint, dtype=dtype, axis=axis)
     start, stop, of_start, of_stop = _ends(start, stop, num, endpoint, exact)
@@ -87,6 +87,6 @@ def _geomspace(
     return _placed(sign * (np.power(sign * start, of_start) * np.power(sign * stop, of_stop)), axis, dtype)
 
 
-def _check_not_zero(start: Any, stop: Any) -> None:
+def _check_not_zero(start: AnyArray, stop: AnyArray) -> None:
     if bool((start == 0).any()) or bool((stop == 0).any()):
         raise ValueError("geomspace: takes ends other than zero, which no factor leads away from")

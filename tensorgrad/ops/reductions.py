@@ -459,7 +459,7 @@ def _variance_about(
     return (total / freedom.reshape(total.shape)).astype(total.dtype)
 
 
-def _root(variance: Any) -> AnyArray:
+def _root(variance: AnyArray) -> AnyArray:
     """The square root, with the derivative 0 at 0."""
     constant = variance == 0
     return np.where(constant, 0, np.sqrt(np.where(constant, 1, variance)))

@@ -18,7 +18,7 @@ def _numbered(x: AnyArray) -> AnyArray:
     return np.arange(x.size).reshape(x.shape)
 
 
-def _added_up(g: AnyArray, x: AnyArray, sources: Any) -> AnyArray:
+def _added_up(g: AnyArray, x: AnyArray, sources: AnyArray) -> AnyArray:
     """For each element of ``x``, the sum of ``g`` over all places that have come from it."""
     return OPS["scatter"](g.reshape(-1), index=sources.reshape(-1), shape=(x.size,)).reshape(x.shape)
 
@@ -56,7 +56,7 @@ def _repeat(a: AnyArray, repeats: Any, axis: int | None = None) -> AnyArray:
 
 
 @implements(np.tile, on_complex=True)
-def _tile(A: Any, reps: Any) -> AnyArray:
+def _tile(A: AnyArray, reps: Any) -> AnyArray:
     """Each axis of length n is repeated as a whole: a new axis before it, broadcast, and both made one."""
     reps = np.ravel(plain(reps)).tolist()
     ndim = max(len(reps), np.ndim(A))
@@ -165,7 +165,7 @@ declare(
 
 
 @implements(np.pad, on_complex=True)
-def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
+def _pad(array: AnyArray, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     if callable(mode) or mode == "empty":
         refuse("np.pad", mode=mode)
     refuse("np.pad", **{name: value for name, value in kwargs.items() if isinstance(value, Tensor)})

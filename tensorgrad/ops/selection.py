@@ -47,7 +47,7 @@ declare(
 
 
 @implements(np.where, on_complex=True)
-def _where(condition: Any, *choices: Any) -> Any:
+def _where(condition: Any, *choices: AnyArray) -> Any:
     if not choices:
         return np.where(condition.numpy())  # positions, for indexing
     if len(choices) != 2:
@@ -82,7 +82,7 @@ def _masks(condlist: Any, x: AnyArray) -> list[AnyArray]:
     return [plain_index(in_dtype(mask, np.dtype(bool))) for mask in masks]
 
 
-def _check_nowhere(mask: Any) -> None:
+def _check_nowhere(mask: AnyArray) -> None:
     if mask.any():
         raise ValueError(
             "np.piecewise: a condition holds that held nowhere when the function was compiled; choose with np.where"

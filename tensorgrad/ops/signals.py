@@ -99,7 +99,7 @@ def _coordinate_gradient(f: Any, x: AnyArray, axis: int, edge_order: int) -> Any
     return np.concatenate([edges[0], middle, edges[1]], axis=axis)
 
 
-def _parabola_slope(f0: Any, f1: Any, f2: Any, h: AnyArray, k: Any) -> Any:
+def _parabola_slope(f0: Any, f1: Any, f2: AnyArray, h: AnyArray, k: Any) -> Any:
     """Slope at its first point of the parabola through three points with steps ``h`` and ``k`` between them."""
     return -f0 * ((2 * h + k) / (h * (h + k))) + f1 * ((h + k) / (h * k)) - f2 * (h / (k * (h + k)))
 

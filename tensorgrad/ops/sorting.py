@@ -6,6 +6,7 @@ Of equal elements the one that comes first in the array comes first in the resul
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any, Callable
 
 import numpy as np
@@ -119,7 +120,7 @@ declare(
 
 
 @implements(np.lexsort, differentiable=False)
-def _lexsort(keys: Any, axis: int = -1) -> Any:
+def _lexsort(keys: Sequence[AnyArray] | AnyArray, axis: int = -1) -> Any:
     return OPS["lexsort"](*keys, axis=axis)
 
 

@@ -19,7 +19,12 @@ from .conversion import as_operand
 
 
 def _along_axis(
-    function: Callable[..., AnyArray], name: str, array: Any, axis: Axis = 0, out: object = None, **keywords: object
+    function: Callable[..., AnyArray],
+    name: str,
+    array: AnyArray,
+    axis: Axis = 0,
+    out: object = None,
+    **keywords: object,
 ) -> Any:
     """``function`` along one axis, by default the first one, as methods of ufuncs do."""
     refuse(name, out=out)
