@@ -75,7 +75,7 @@ class Module:
         """The function itself; called as ``module(x)``."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method; write forward(self, x)")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, *args: Any, **kwargs: object) -> Tensor:
         if self._was_called and _first_call.get() is None:
             return self.forward(*args, **kwargs)
         return self._call_watched(args, kwargs)

@@ -26,7 +26,7 @@ def as_tensor(x: Any) -> Tensor:
 @overload
 def without_history(x: AnyArray) -> Array: ...
 @overload
-def without_history(x: Any) -> AnyArray: ...
+def without_history(x: object) -> AnyArray: ...
 def without_history(x: Any) -> AnyArray:
     """The array of a Tensor; anything else as it is."""
     return x.numpy() if isinstance(x, Tensor) else x
@@ -54,7 +54,7 @@ def in_single(function: F) -> F:
     """
 
     @wraps(function)
-    def widened(*arrays: AnyArray, **settings: Any) -> Any:
+    def widened(*arrays: AnyArray, **settings: object) -> Any:
         if settings.get("dtype") is not None or not any(map(_is_half, arrays)):
             return function(*arrays, **settings)
         wide = (array.astype(np.float32) if _is_half(array) else array for array in arrays)

@@ -238,7 +238,7 @@ declare(
 
 
 @implements(np.linalg.pinv)
-def _pinv(a: AnyArray, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> AnyArray:
+def _pinv(a: AnyArray, rcond: object = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> AnyArray:
     if rtol is not np._NoValue:
         if rcond is not None:
             raise ValueError("pinv takes rcond or rtol, not both")

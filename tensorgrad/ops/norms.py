@@ -113,7 +113,7 @@ def _norm_of_order(x: AnyArray, order: float, axes: tuple[int, ...] | None, keep
     return OPS["norm"](x, order=order, axis=None if axes is None or len(axes) == x.ndim else axes, keepdims=keepdims)
 
 
-def _matrix_norm(x: AnyArray, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _matrix_norm(x: AnyArray, order: object, axes: tuple[int, ...], keepdims: bool) -> Any:
     rows, columns = axes
     if order in (None, "fro", "f"):
         return _norm_of_order(x, 2.0, axes, keepdims)
@@ -136,7 +136,7 @@ def _floating(x: AnyArray) -> AnyArray:
 
 
 @implements(np.linalg.norm, on_complex=True)
-def _norm_call(x: AnyArray, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
+def _norm_call(x: AnyArray, ord: object = None, axis: Axis = None, keepdims: bool = False) -> Any:
     x, keepdims = _floating(x), bool(keepdims)
     if axis is None and (ord is None or (ord in ("f", "fro") and x.ndim == 2)):
         return OPS["norm"](x, keepdims=keepdims)
@@ -149,13 +149,13 @@ def _norm_call(x: AnyArray, ord: Any = None, axis: Axis = None, keepdims: bool =
 
 
 @implements(np.linalg.vector_norm, on_complex=True)
-def _vector_norm_call(x: AnyArray, /, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2) -> Any:
+def _vector_norm_call(x: AnyArray, /, *, axis: Axis = None, keepdims: bool = False, ord: object = 2) -> Any:
     x = _floating(x)
     return _vector_norm(x, ord, None if axis is None else normalize_axis_tuple(axis, x.ndim), bool(keepdims))
 
 
 @implements(np.linalg.matrix_norm, on_complex=True)
-def _matrix_norm_call(x: AnyArray, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+def _matrix_norm_call(x: AnyArray, /, *, keepdims: bool = False, ord: object = "fro") -> Any:
     x = _floating(x)
     check_matrices("matrix_norm", x)
     return _matrix_norm(x, ord, (x.ndim - 2, x.ndim - 1), bool(keepdims))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Callable, overload
 
 import numpy as np
@@ -15,18 +16,38 @@ __all__ = ["normal", "permutation", "uniform"]
 
 @overload
 def normal(
-    loc: Tensor, scale: Operand = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+    loc: Tensor,
+    scale: Operand = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
 ) -> Tensor: ...
 @overload
 def normal(
-    loc: Constant, scale: Tensor, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+    loc: Constant,
+    scale: Tensor,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
 ) -> Tensor: ...
 @overload
 def normal(
-    loc: Constant = 0.0, scale: Constant = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+    loc: Constant = 0.0,
+    scale: Constant = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
 ) -> Array: ...
 def normal(
-    loc: Operand = 0.0, scale: Operand = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+    loc: Operand = 0.0,
+    scale: Operand = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
 ) -> AnyArray:
     """Normal random numbers ``loc + scale * noise``, differentiable in ``loc`` and ``scale``.
 
@@ -75,18 +96,38 @@ def normal(
 
 @overload
 def uniform(
-    low: Tensor, high: Operand = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+    low: Tensor,
+    high: Operand = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
 ) -> Tensor: ...
 @overload
 def uniform(
-    low: Constant, high: Tensor, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+    low: Constant,
+    high: Tensor,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
 ) -> Tensor: ...
 @overload
 def uniform(
-    low: Constant = 0.0, high: Constant = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+    low: Constant = 0.0,
+    high: Constant = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
 ) -> Array: ...
 def uniform(
-    low: Operand = 0.0, high: Operand = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: DType = None
+    low: Operand = 0.0,
+    high: Operand = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
 ) -> AnyArray:
     """Uniform random numbers ``low + (high - low) * noise``, differentiable in ``low`` and ``high``.
 
@@ -155,7 +196,7 @@ def permutation(x: AnyArray, axis: int = 0, *, rng: np.random.Generator) -> Any:
     return np.take(x, drawn(rng, lambda rng: rng.permutation(x.shape[axis])), axis=axis)
 
 
-def check_generator(name: str, rng: Any) -> None:
+def check_generator(name: str, rng: object) -> None:
     """Raise unless ``rng`` is a generator; a seed would draw the same numbers in every call."""
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
@@ -165,7 +206,7 @@ def check_generator(name: str, rng: Any) -> None:
 
 
 def _settled(
-    name: str, bounds: dict[str, Any], size: Any, rng: Any, dtype: DType
+    name: str, bounds: dict[str, Any], size: int | Sequence[int] | None, rng: object, dtype: DType
 ) -> tuple[AnyArray, AnyArray, tuple[int, ...], np.dtype]:
     """Both bounds in the dtype of the result, its shape and its dtype."""
     check_generator(f"random.{name}", rng)
@@ -193,7 +234,11 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 def _noise(
-    rng: np.random.Generator, draw: Callable[..., AnyArray], shape: Any, dtype: np.dtype, *beside_these: AnyArray
+    rng: np.random.Generator,
+    draw: Callable[..., AnyArray],
+    shape: Sequence[int],
+    dtype: np.dtype,
+    *beside_these: AnyArray,
 ) -> AnyArray:
     """Random numbers of a method of the generator, from the library of arrays that the others are of."""
     precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64

@@ -85,7 +85,7 @@ class Optimiser(ABC):
         vars(self).update(state)
         self._compile()
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name not in ("lr", "steps", "updates"):  # which each step reads
             Replacements.note(self, name, value)
             vars(self)["_version"] = self._version + 1
@@ -212,7 +212,7 @@ class Optimiser(ABC):
         """The numbers that the ``count``-th update takes."""
 
     @abstractmethod
-    def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
+    def _update(self, numbers: object, value: Any, gradient: object, *state: Any) -> tuple[Any, ...]:
         """The new value and state, given the numbers of :meth:`_scalars` as an array."""
 
     def zero_grad(self) -> None:
