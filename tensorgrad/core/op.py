@@ -5,19 +5,23 @@ from __future__ import annotations
 import copy
 import inspect
 from functools import wraps
-from typing import Any, Callable, Optional, overload
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, overload
 
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, Array, Constant, as_data, as_operand, describe, unchanging
+from ..samples import Sample
+from .arrays import OWNED, RESULT, SHARED, AnyArray, Array, Constant, as_data, as_operand, describe, unchanging
 from .context import _capture, _recording
 from .inplace import View, view_of
 from .node import Node, Source, UnrecordedView, clock
 from .registry import refuse_complex, registered
 from .tensor import Tensor
 
-Rule = Optional[Callable[..., Any]]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Rule = Optional[Callable[..., Union[AnyArray, "Sequence[AnyArray]"]]]
 
 _PLAIN = frozenset({float, int, bool, complex})
 
@@ -51,7 +55,7 @@ class Op:
         name: str,
         forward: Callable[..., Any],
         rules: tuple[Rule, ...],
-        sample: Callable[..., Any],
+        sample: Sample,
         numpy: Callable[..., Any] | None = None,
         broadcasts: bool | None = None,
         expects: str | None = None,
@@ -172,7 +176,7 @@ class Op:
         if self.on_complex is None:
             refuse_complex(self.name, [data])
 
-    def _as_result(self, data: Any) -> Array:
+    def _as_result(self, data: object) -> Array:
         """What a forward function gave, if that is no array of NumPy's."""
         if isinstance(data, np.generic):
             return np.asarray(data)
@@ -216,7 +220,7 @@ def declare(
     name: str,
     forward: Callable[..., Any],
     *rules: Rule,
-    sample: Callable[..., Any],
+    sample: Sample,
     numpy: Callable[..., Any] | None = None,
     broadcasts: bool | None = None,
     expects: str | None = None,
@@ -276,7 +280,7 @@ def _conjugated(rule: Rule) -> Rule:
         return None
 
     @wraps(rule)
-    def conjugated(g: Any, out: Any, *operands: Any, **settings: Any) -> Any:
+    def conjugated(g: AnyArray, out: AnyArray, *operands: object, **settings: object) -> Any:
         part = rule(np.conj(g), out, *operands, **settings)
         return list(map(np.conj, part)) if isinstance(part, (list, tuple)) else np.conj(part)
 
