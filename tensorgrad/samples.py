@@ -30,7 +30,7 @@ class Draw(Protocol):
         """A float64 array of values from ``low`` to ``high``."""
 
 
-def choice(draw: Draw, options: Sequence[Any]) -> Any:
+def choice(draw: Draw, options: Sequence[object]) -> Any:
     """One of the options; the first is the simplest."""
     return options[draw.integer(0, len(options) - 1)]
 

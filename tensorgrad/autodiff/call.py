@@ -35,8 +35,8 @@ class Call:
         self,
         name: str,
         f: Function,
-        args: Sequence[Any],
-        keywords: dict[str, Any],
+        args: Sequence[object],
+        keywords: dict[str, object],
         argnums: int | Sequence[int] | None = None,
         has_aux: bool = False,
     ) -> None:
@@ -76,7 +76,7 @@ class Call:
             self._refuse(f"argument {position} holds", found)
         return [self._variable(leaf) if is_floating(leaf) else leaf for leaf in found]
 
-    def _refuse(self, what: str, found: Sequence[Any]) -> None:
+    def _refuse(self, what: str, found: Sequence[object]) -> None:
         kinds = ", ".join(dict.fromkeys(map(kind_of, found)))
         remedy = "pass floats, as in x.astype(float)"
         if any(hasattr(leaf, "named_parameters") for leaf in found):
@@ -93,7 +93,7 @@ class Call:
         self.variables.append(variable)
         return variable
 
-    def _called(self, f: Function, args: Sequence[Any], keywords: dict[str, Any], has_aux: bool) -> tuple[Any, Any]:
+    def _called(self, f: Function, args: Sequence[Any], keywords: dict[str, object], has_aux: bool) -> tuple[Any, Any]:
         """What ``f`` returns, and its auxiliary output."""
         settle()
         called = next(clock)
@@ -144,7 +144,7 @@ class Call:
             raise TypeError(f"{self.name}: f must return one array, got {kind_of(self.value)}{hint}")
         return self.outputs[0]
 
-    def pull(self, cotangents: Sequence[Any], create_graph: bool, retain_graph: bool) -> list[Tensor]:
+    def pull(self, cotangents: Sequence[object], create_graph: bool, retain_graph: bool) -> list[Tensor]:
         """The gradients of the variables, given those of the outputs."""
         return pulled(self.outputs, self.variables, cotangents, create_graph, retain_graph)
 
@@ -163,7 +163,7 @@ class Call:
         live = bool(_recording.get()) and (self.live or any(tensor.requires_grad for tensor in tensors))
         return live, partial(self.shown, live=live, with_tensors=self.with_tensors or bool(tensors))
 
-    def like_arguments(self, results: Sequence[Any], show: Function) -> Any:
+    def like_arguments(self, results: Sequence[object], show: Function) -> Any:
         """One result for each variable, in containers like the arguments asked for; None for other leaves."""
         rest = iter(results)
 

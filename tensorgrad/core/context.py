@@ -71,7 +71,7 @@ class Tracer(Protocol):
     def source(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
         """What stands for ``function()``, an array from Python such as random numbers; ``example()`` gives one."""
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+    def check(self, function: Callable[..., None], arrays: Sequence[object], now: bool) -> None:
         """``function(*arrays)`` raises if a value is wrong; called at once if ``now``, else once values are known."""
 
     def watch(self, owner: object, attribute: str, value: object) -> None:
@@ -89,7 +89,7 @@ class Recorder(Tracer, Protocol):
 
     follows: Literal[False]
 
-    def compute(self, op: Op, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+    def compute(self, op: Op, arrays: Sequence[object], settings: dict[str, object]) -> Any:
         """What the op's forward function gives."""
 
 
@@ -101,8 +101,8 @@ class Follower(Tracer, Protocol):
     def follow(
         self,
         what: Callable[..., Any],
-        operands: tuple[Any, ...],
-        settings: dict[str, Any],
+        operands: tuple[object, ...],
+        settings: dict[str, object],
         changed: int = 0,
         undo: Callable[[], None] | None = None,
     ) -> Any:

@@ -38,7 +38,9 @@ class View(NamedTuple):
     """Whether gradients flow through it; not for one made of a Tensor that requires them inside ``no_grad``."""
 
 
-def view_of(op: Op, operands: Sequence[Any], arrays: list[Any], settings: dict[str, Any], data: Array) -> View | None:
+def view_of(
+    op: Op, operands: Sequence[Any], arrays: list[Any], settings: dict[str, object], data: Array
+) -> View | None:
     """What there is to know if ``data``, an op's result, is a view of its operand."""
     if len(operands) != 1 or data is arrays[0] or (type(data) is ndarray and not is_view(data, arrays[0])):
         return None  # what is traced is handed on where arrays are copied
@@ -210,7 +212,7 @@ def _laid_out_like(pattern: Array, array: Array) -> Array:
     return result
 
 
-def _positions(op: Op, settings: dict[str, Any], base: Tensor, dtype: np.dtype, name: str) -> ndarray:
+def _positions(op: Op, settings: dict[str, object], base: Tensor, dtype: np.dtype, name: str) -> ndarray:
     """Where the elements of a view are in the base, counted in C order."""
     places: ndarray = op.forward(np.arange(base.size).reshape(base.shape), **settings)
     if base.dtype != dtype:

@@ -46,7 +46,7 @@ class Node:
     leaf: ReferenceType[Tensor] | None = None
 
     def __init__(
-        self, op: Op | None, parents: Sequence[Node | None], arrays: Any, settings: dict[str, Any], array: Any
+        self, op: Op | None, parents: Sequence[Node | None], arrays: Any, settings: dict[str, object], array: Any
     ) -> None:
         self.op, self.parents, self.arrays, self.settings, self.array = op, parents, arrays, settings, array
         self.order = next(clock)

@@ -186,14 +186,14 @@ class Op:
             )
         return as_data(data)
 
-    def _unchanging(self, operands: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
+    def _unchanging(self, operands: tuple[object, ...], arrays: list[Any]) -> list[Any]:
         """The arrays for a history: of those that somebody may write into before the backward pass, copies."""
         return [
             array if type(operand) is Tensor and operand._memory is not SHARED else unchanging(array)
             for operand, array in zip(operands, arrays)
         ]
 
-    def _checked(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, operands: tuple[object, ...], settings: dict[str, object]) -> dict[str, Any]:
         if self.arity is not None and len(operands) != self.arity:
             raise TypeError(f"{self.name} takes {self.arity} operand(s), got {len(operands)}")
         for name, value in settings.items():
@@ -207,7 +207,7 @@ class Op:
                 raise TypeError(f"{self.name} needs the setting {name}=, which has no default")
         return {**self.settings, **settings}
 
-    def _refusal(self, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
+    def _refusal(self, arrays: list[Any], settings: dict[str, object], error: Exception) -> Exception:
         kind = next(
             kind for kind in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, kind)
         )

@@ -185,6 +185,6 @@ class Operators:
         return places
 
 
-def _spread(arguments: tuple[Any, ...]) -> Any:
+def _spread(arguments: tuple[object, ...]) -> Any:
     """``((2, 3),)`` and ``(2, 3)`` alike as ``(2, 3)``."""
     return arguments[0] if len(arguments) == 1 else arguments

@@ -206,7 +206,7 @@ def check_generator(name: str, rng: object) -> None:
 
 
 def _settled(
-    name: str, bounds: dict[str, Any], size: int | Sequence[int] | None, rng: object, dtype: DType
+    name: str, bounds: dict[str, object], size: int | Sequence[int] | None, rng: object, dtype: DType
 ) -> tuple[AnyArray, AnyArray, tuple[int, ...], np.dtype]:
     """Both bounds in the dtype of the result, its shape and its dtype."""
     check_generator(f"random.{name}", rng)
