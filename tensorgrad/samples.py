@@ -8,10 +8,11 @@ shrinks a failing case to its smallest form.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Protocol, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 Shape = tuple[int, ...]
 Operands = tuple[tuple[Any, ...], dict[str, Any]]
 Sample = Callable[["Draw"], Operands]
@@ -30,7 +31,7 @@ class Draw(Protocol):
         """A float64 array of values from ``low`` to ``high``."""
 
 
-def choice(draw: Draw, options: Sequence[object]) -> Any:
+def choice(draw: Draw, options: Sequence[T]) -> T:
     """One of the options; the first is the simplest."""
     return options[draw.integer(0, len(options) - 1)]
 

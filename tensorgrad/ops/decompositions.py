@@ -89,7 +89,7 @@ def _unpacked(packed: AnyArray, *shapes: Shape) -> list[AnyArray]:
 
 
 def _stack(draw: samples.Draw) -> Shape:
-    return samples.choice(draw, [(), (2,), (1,), (2, 1), (0,)])  # type: ignore[no-any-return]
+    return samples.choice(draw, [(), (2,), (1,), (2, 1), (0,)])
 
 
 def _regular(draw: samples.Draw, rows: int, columns: int, stack: Shape | None = None) -> np.ndarray:

@@ -109,7 +109,8 @@ def _pairs(widths: Any, ndim: int) -> list[list[Any]]:
         for axis, width in widths.items():
             pairs[normalize_axis_index(axis, ndim)] = np.broadcast_to(width, 2).tolist()
         return pairs
-    return np.broadcast_to(np.asarray(plain(widths)), (ndim, 2)).tolist()  # type: ignore[no-any-return]
+    both: list[list[Any]] = np.broadcast_to(np.asarray(plain(widths)), (ndim, 2)).tolist()
+    return both
 
 
 def _pad_sample(draw: samples.Draw) -> samples.Operands:

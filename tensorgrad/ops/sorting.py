@@ -23,7 +23,7 @@ def _one_axis(draw: samples.Draw) -> tuple[np.ndarray, Any]:
 
 def _argsort_sample(draw: samples.Draw) -> samples.Operands:
     x, axis = _one_axis(draw)
-    kind = samples.choice(draw, [{}, {"kind": "mergesort"}, {"stable": True}])
+    kind: dict[str, Any] = samples.choice(draw, [{}, {"kind": "mergesort"}, {"stable": True}])
     return (x,), {"axis": axis, **kind}
 
 
