@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import wraps
-from typing import Any, Callable, TypeVar, cast, overload
+from typing import Any, Callable, TypeVar, cast
 
 import numpy as np
 
@@ -23,11 +23,7 @@ def as_tensor(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
-@overload
-def without_history(x: AnyArray) -> Array: ...
-@overload
-def without_history(x: object) -> AnyArray: ...
-def without_history(x: Any) -> AnyArray:
+def without_history(x: AnyArray) -> Array:
     """The array of a Tensor; anything else as it is."""
     return x.numpy() if isinstance(x, Tensor) else x
 

@@ -16,7 +16,7 @@ from typing import Any, overload
 import numpy as np
 
 from .. import samples
-from ..core import OPS, AnyArray, Array, Tensor, declare
+from ..core import OPS, AnyArray, Array, ArrayT, Tensor, declare
 from .windows import (
     Lengths,
     Padding,
@@ -177,25 +177,14 @@ def conv(
 @overload
 def conv(
     x: Array,
-    weight: Tensor,
-    bias: AnyArray | None = None,
+    weight: ArrayT,
+    bias: ArrayT | None = None,
     *,
     stride: PerAxis = 1,
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-) -> Tensor: ...
-@overload
-def conv(
-    x: Array,
-    weight: Array,
-    bias: Array | None = None,
-    *,
-    stride: PerAxis = 1,
-    padding: Padding = 0,
-    dilation: PerAxis = 1,
-    groups: int = 1,
-) -> Array: ...
+) -> ArrayT: ...
 def conv(
     x: AnyArray,
     weight: AnyArray,
@@ -275,27 +264,15 @@ def conv_transpose(
 @overload
 def conv_transpose(
     x: Array,
-    weight: Tensor,
-    bias: AnyArray | None = None,
+    weight: ArrayT,
+    bias: ArrayT | None = None,
     *,
     stride: PerAxis = 1,
     padding: Padding = 0,
     output_padding: PerAxis = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-) -> Tensor: ...
-@overload
-def conv_transpose(
-    x: Array,
-    weight: Array,
-    bias: Array | None = None,
-    *,
-    stride: PerAxis = 1,
-    padding: Padding = 0,
-    output_padding: PerAxis = 0,
-    dilation: PerAxis = 1,
-    groups: int = 1,
-) -> Array: ...
+) -> ArrayT: ...
 def conv_transpose(
     x: AnyArray,
     weight: AnyArray,

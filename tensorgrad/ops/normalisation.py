@@ -52,11 +52,11 @@ def layer_norm(
     bias: AnyArray | None = None,
     *,
     axis: int | tuple[int, ...] = -1,
-    eps: float = 1e-05,
+    eps: float = 1e-5,
 ) -> Tensor: ...
 @overload
 def layer_norm(
-    x: Array, weight: Tensor, bias: AnyArray | None = None, *, axis: int | tuple[int, ...] = -1, eps: float = 1e-05
+    x: Array, weight: Tensor, bias: AnyArray | None = None, *, axis: int | tuple[int, ...] = -1, eps: float = 1e-5
 ) -> Tensor: ...
 @overload
 def layer_norm(
@@ -65,7 +65,7 @@ def layer_norm(
     bias: Array | None = None,
     *,
     axis: int | tuple[int, ...] = -1,
-    eps: float = 1e-05,
+    eps: float = 1e-5,
 ) -> Array: ...
 def layer_norm(
     x: AnyArray,
@@ -73,7 +73,7 @@ def layer_norm(
     bias: AnyArray | None = None,
     *,
     axis: int | tuple[int, ...] = -1,
-    eps: float = 1e-05,
+    eps: float = 1e-5,
 ) -> AnyArray:
     """Each example with mean 0 and variance 1 over its features, then ``* weight + bias`` (Ba, Kiros & Hinton 2016).
 
@@ -109,7 +109,7 @@ def batch_norm(
     *,
     mean: AnyArray | None = None,
     var: AnyArray | None = None,
-    eps: float = 1e-05,
+    eps: float = 1e-5,
 ) -> Tensor: ...
 @overload
 def batch_norm(
@@ -119,7 +119,7 @@ def batch_norm(
     *,
     mean: AnyArray | None = None,
     var: AnyArray | None = None,
-    eps: float = 1e-05,
+    eps: float = 1e-5,
 ) -> Tensor: ...
 @overload
 def batch_norm(
@@ -129,7 +129,7 @@ def batch_norm(
     *,
     mean: Array | None = None,
     var: Array | None = None,
-    eps: float = 1e-05,
+    eps: float = 1e-5,
 ) -> Array: ...
 def batch_norm(
     x: AnyArray,
@@ -138,7 +138,7 @@ def batch_norm(
     *,
     mean: AnyArray | None = None,
     var: AnyArray | None = None,
-    eps: float = 1e-05,
+    eps: float = 1e-5,
 ) -> AnyArray:
     """Each channel with mean 0 and variance 1 over the batch, then ``* weight + bias`` (Ioffe & Szegedy 2015).
 

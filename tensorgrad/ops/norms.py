@@ -162,7 +162,7 @@ def _matrix_norm_call(x: AnyArray, /, *, keepdims: bool = False, ord: object = "
 
 
 @implements(np.linalg.cond)
-def _cond(x: AnyArray, p: AnyArray | None = None) -> AnyArray:
+def _cond(x: AnyArray, p: object = None) -> AnyArray:
     """The norm times that of the inverse; infinite where a singular matrix makes it 0 / 0."""
     check_matrices("cond", x)
     if 0 in x.shape[-2:]:
