@@ -21,7 +21,7 @@ from .._pytree import LEAF, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from ..core import OPS, Tensor, describe
 from ..core.context import _recording, recorded, settle
 from ..core.conversions import ConversionError
-from ..core.node import clock
+from ..core.node import sequence_nrs
 from .batched import blocks_of, goes_by_rows, packed, stacked_rows
 from .gradients import gradients_of
 
@@ -50,7 +50,7 @@ class Call:
         dtypes = [leaf.dtype for leaf in given if is_floating(leaf) and type(leaf) is not float]
         self._dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
         settle()
-        since = next(clock)
+        since = next(sequence_nrs)
         self.variables: list[Tensor] = []
         full = list(args)
         for position, (found, structure) in zip(self.positions, self._arguments):
@@ -96,7 +96,7 @@ class Call:
     def _called(self, f: Function, args: Sequence[Any], keywords: dict[str, object], has_aux: bool) -> tuple[Any, Any]:
         """What ``f`` returns, and its auxiliary output."""
         settle()
-        called = next(clock)
+        called = next(sequence_nrs)
         try:
             with recorded():
                 returned = f(*args, **keywords)
@@ -242,15 +242,15 @@ def _plain(tensor: Tensor) -> Any:
 def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
     """The Tensors older than ``since`` that require gradients and that ``roots`` were computed from."""
     settle()
-    met: set[Any] = set()
+    visited: set[Any] = set()
     stack = list(roots)
     while stack:
         tensor = stack.pop()
         node = tensor._node
-        if not tensor.requires_grad or node is None or node in met:
+        if not tensor.requires_grad or node is None or node in visited:
             continue
-        met.add(node)
-        if node.order < since:
+        visited.add(node)
+        if node.sequence_nr < since:
             yield tensor
         elif tensor.creator is not None:
             stack.extend(operand for operand in tensor.creator[1] if isinstance(operand, Tensor))
@@ -260,7 +260,7 @@ def refuse_changed(name: str, arguments: Sequence[Any], since: int) -> None:
     """Raise if ``f`` has changed a Tensor that it was given: gradients would be with respect to the new value."""
     settle()
     nodes = (argument._node for argument in arguments if isinstance(argument, Tensor))
-    if any(node is not None and node.order > since for node in nodes):
+    if any(node is not None and node.sequence_nr > since for node in nodes):
         raise TypeError(f"{name}: f changes an argument in place; let it change a copy (x = x + 0) instead")
 
 

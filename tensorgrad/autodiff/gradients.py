@@ -87,7 +87,7 @@ def gradients(
             raise ValueError(
                 f"gradients: input {position} is not a Tensor that requires gradients (requires_grad=True)"
             )
-        if history(tensor).order > origin.order:
+        if history(tensor).sequence_nr > origin.sequence_nr:
             raise RuntimeError(
                 f"gradients: input {position} was made or changed after the output was computed; compute it again"
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, beside
+from ..core import Tensor, asarray_like
 from ..core.context import recorded
 from .batched import blocks_of, dummy_gradient, gradients_by_row, packed
 from .call import Call, Function, named
@@ -96,12 +96,12 @@ def _matrix(outputs: Sequence[Tensor], variables: Sequence[Tensor], live: bool) 
         tensors = [*outputs, *variables]
         dtype = np.result_type(*(tensor.dtype for tensor in tensors)) if tensors else np.float64
         zeros = np.zeros((rows, columns), dtype)
-        return beside(zeros, tensors[0]) if tensors else zeros
+        return asarray_like(zeros, tensors[0]) if tensors else zeros
     output = packed(outputs)
     if rows <= columns:
         return gradients_by_row(output, variables, live)
     dummy = dummy_gradient(output)
     pulled = packed(gradients_of(output, variables, dummy, create_graph=True, retain_graph=True))
     if not pulled.requires_grad:
-        return beside(np.zeros((rows, columns), pulled.dtype), output)
+        return asarray_like(np.zeros((rows, columns), pulled.dtype), output)
     return gradients_by_row(pulled, [dummy], live).T

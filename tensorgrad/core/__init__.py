@@ -5,7 +5,7 @@ from .backward import backward_pass, sum_to_shape
 from .inplace import plain_index
 from .op import Op, declare
 from .registry import NUMPY, OPS, implements, refuse, refuses, status
-from .tensor import Tensor, beside, seed_for
+from .tensor import Tensor, asarray_like, seed_for
 
 __all__ = [
     "NUMPY",
@@ -20,8 +20,8 @@ __all__ = [
     "Operand",
     "Tensor",
     "as_data",
+    "asarray_like",
     "backward_pass",
-    "beside",
     "declare",
     "describe",
     "implements",

@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from .arrays import SHARED, Array, is_view
 from .context import _capture, _recording, no_grad, recorded
-from .node import clock
+from .node import sequence_nrs
 from .registry import OPS
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class InPlace:
                 self.data = after.data
             elif self._memory is SHARED:
                 self._array[...] = after._array
-                self._node.order = next(clock)
+                self._node.sequence_nr = next(sequence_nrs)
             else:
                 array = _laid_out_like(self._array, after._array)
                 self._take(array if getattr(array, "base", None) is None else array.copy(order="K"))
@@ -168,7 +168,9 @@ class InPlace:
     def _follow_base(self: Any) -> None:
         """Be made again of the base, where that has changed."""
         root = self._view.root
-        if root._array is self._view.seen and not (self._requires_grad and root._node.order > self._node.order):
+        if root._array is self._view.seen and not (
+            self._requires_grad and root._node.sequence_nr > self._node.sequence_nr
+        ):
             return
         outdated = [self]
         while (base := outdated[-1]._view.base)._view is not None:

@@ -20,7 +20,7 @@ from .backward import backward_pass
 from .context import _capture, is_traced, no_grad
 from .conversions import Conversions
 from .inplace import InPlace, View, plain_index
-from .node import Node, Source, clock
+from .node import LeafNode, Node, sequence_nrs
 from .operators import Operators
 from .registry import NUMPY, OPS, is_default, no_rule, numpy_name, refuse
 
@@ -86,7 +86,7 @@ class Tensor(Operators, InPlace, Conversions):
         self._memory = OWNED
         self._view = self._grad = None
         self._requires_grad = False
-        self._node = Source()
+        self._node = LeafNode()
         if (tracer := _capture.get()) is not None:
             tracer.made(self)
         if requires_grad:
@@ -138,7 +138,7 @@ class Tensor(Operators, InPlace, Conversions):
         elif array is not self._array:
             self._take(array.copy())
         elif self._node is not None:
-            self._node.order = next(clock)
+            self._node.sequence_nr = next(sequence_nrs)
 
     def _current(self) -> Array:
         """The array, to be read only; of a view, as its base is now."""
@@ -174,8 +174,8 @@ class Tensor(Operators, InPlace, Conversions):
         """Let a new array, which nobody else holds, be the data from now on."""
         self._array, self._memory = array, OWNED
         if self._node is None:
-            self._node = Source()
-        self._node.order = next(clock)
+            self._node = LeafNode()
+        self._node.sequence_nr = next(sequence_nrs)
 
     @property
     def grad(self) -> Array | None:
@@ -222,8 +222,8 @@ class Tensor(Operators, InPlace, Conversions):
             )
         if value and self.is_leaf:
             self._own()
-            self._node = Source(ref(self))  # a new node: what was computed from it before does not lead back to it
-        elif isinstance(self._node, Source):
+            self._node = LeafNode(ref(self))  # a new node: what was computed from it before does not lead back to it
+        elif isinstance(self._node, LeafNode):
             self._node.requires_grad = bool(value)
         self._requires_grad = bool(value)
 
@@ -292,7 +292,7 @@ class Tensor(Operators, InPlace, Conversions):
         if node is None or node.op is None or node.is_freed:
             return None
         operands = tuple(
-            array if parent is None else standing_for(parent, array) for parent, array in zip(node.parents, node.arrays)
+            array if parent is None else tensor_of(parent, array) for parent, array in zip(node.parents, node.arrays)
         )
         if (tracer := _capture.get()) is not None:
             operands = tuple(tracer.original(x) if type(x) is Tensor else x for x in operands)
@@ -411,7 +411,7 @@ def history(tensor: Tensor) -> Node:
     return tensor._node
 
 
-def standing_for(node: Node, array: Any) -> Tensor:
+def tensor_of(node: Node, array: Any) -> Tensor:
     """A Tensor for the value of a node, which was ``array`` when it was used: always the same, while somebody holds it.
 
     For a leaf it is the leaf itself.
@@ -426,7 +426,7 @@ def standing_for(node: Node, array: Any) -> Tensor:
 
 def as_used(node: Node, array: Any) -> Tensor:
     """A Tensor that leads to a node and holds ``array``, as the leaf itself may not: it may be written into."""
-    tensor = standing_for(node, array)
+    tensor = tensor_of(node, array)
     return tensor if tensor._array is array else _with_node(node, array)
 
 
@@ -443,13 +443,13 @@ def _detached(tensor: Tensor) -> Tensor:
 
 
 def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
-    """A copied or unpickled tensor: a value of its own, so with an age of its own."""
+    """A copied or unpickled tensor: a value of its own, so with a sequence number of its own."""
     tensor = Tensor(data, requires_grad)
     tensor.grad = grad
     return tensor
 
 
-def beside(array: AnyArray, x: AnyArray) -> AnyArray:
+def asarray_like(array: AnyArray, x: AnyArray) -> AnyArray:
     """A new NumPy array, as an array of the library that ``x`` belongs to."""
     like = x.data if isinstance(x, Tensor) else x
     return array if isinstance(like, ndarray) else np.asarray(array, like=like)

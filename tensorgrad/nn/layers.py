@@ -10,7 +10,7 @@ import numpy as np
 
 from .._pytree import attributes
 from ..core import Tensor, describe
-from ..core.context import watched
+from ..core.context import guarded
 from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
@@ -168,8 +168,8 @@ class Dropout(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` with elements dropped in training mode; ``x`` itself in evaluation mode."""
-        rate = watched(self, "rate")
-        rng = watched(self, "rng")
+        rate = guarded(self, "rate")
+        rng = guarded(self, "rng")
         return dropout(x, rate, rng) if self.training and rate else x
 
     def __repr__(self) -> str:
@@ -206,8 +206,8 @@ class GaussianNoise(Module):
         """``x`` plus noise of its shape and dtype in training mode; ``x`` itself in evaluation mode."""
         if np.dtype(x.dtype).kind != "f":
             raise TypeError(f"{self!r}: takes floats, got {x.dtype}; use x.astype(np.float32)")
-        scale = self.scale if isinstance(self.scale, Tensor) else watched(self, "scale")
-        rng = watched(self, "rng")
+        scale = self.scale if isinstance(self.scale, Tensor) else guarded(self, "scale")
+        rng = guarded(self, "rng")
         return normal(x, scale, x.shape, rng=rng, dtype=x.dtype) if self.training else x
 
     def __repr__(self) -> str:

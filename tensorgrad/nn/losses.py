@@ -6,8 +6,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..core import AnyArray, Array, Constant, Operand, Tensor, beside
-from ..core.context import verified
+from ..core import AnyArray, Array, Constant, Operand, Tensor, asarray_like
+from ..core.context import runtime_check
 from ..ops.activations import relu, softplus
 from ..ops.conversion import as_operand
 from ..ops.losses import check_labels, softmax_cross_entropy
@@ -202,7 +202,7 @@ def hinge(scores: AnyArray, labels: Operand, reduction: str = "mean") -> AnyArra
     Tensor([0.5, 1.5])
     """
     scores, signs = _pair("hinge", scores, labels)
-    verified(_check_signs, signs.numpy() if isinstance(signs, Tensor) else signs)
+    runtime_check(_check_signs, signs.numpy() if isinstance(signs, Tensor) else signs)
     return _reduced("hinge", relu(1 - signs * scores), reduction)
 
 
@@ -233,7 +233,7 @@ def binary_cross_entropy_with_logits(logits: AnyArray, labels: Operand, reductio
     50.3466
     """
     logits, p = _pair("binary_cross_entropy_with_logits", logits, labels)
-    verified(_check_probabilities, p.numpy() if isinstance(p, Tensor) else p)
+    runtime_check(_check_probabilities, p.numpy() if isinstance(p, Tensor) else p)
     losses = p * softplus(-logits) + (1 - p) * softplus(logits)
     return _reduced("binary_cross_entropy_with_logits", losses, reduction)
 
@@ -243,7 +243,7 @@ def _pair(name: str, predictions: AnyArray, targets: Operand) -> tuple[AnyArray,
     predictions = as_operand(predictions)
     if predictions.dtype.kind != "f":
         predictions = predictions.astype(np.float64)
-    goals: Any = targets if hasattr(targets, "dtype") else beside(np.asarray(targets), predictions)
+    goals: Any = targets if hasattr(targets, "dtype") else asarray_like(np.asarray(targets), predictions)
     if goals.shape != predictions.shape:
         raise ValueError(
             f"{name}: targets must have the shape {predictions.shape} of the predictions, got {goals.shape}"

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..core import OPS, AnyArray, Axis, DType, Op, Tensor, beside, declare, implements, refuse, refuses
-from ..core.context import verified
+from ..core import OPS, AnyArray, Axis, DType, Op, Tensor, asarray_like, declare, implements, refuse, refuses
+from ..core.context import runtime_check
 from .conversion import as_operand, plain, without_history
 
 Shape = tuple[int, ...]
@@ -49,13 +49,13 @@ def _diagonal_of(x: AnyArray) -> Any:
 
 def _identity(x: AnyArray) -> AnyArray:
     """The positions on the diagonal of matrices (..., n, n), or for vectors (..., n) on that of diagonal ones."""
-    return beside(np.eye(x.shape[-1], dtype=bool), x)
+    return asarray_like(np.eye(x.shape[-1], dtype=bool), x)
 
 
 def _lower(x: AnyArray) -> AnyArray:
     """The lower triangle, with half of the diagonal."""
     n = x.shape[-1]
-    return np.where(beside(np.tri(n, k=-1, dtype=bool), x), x, np.where(_identity(x), x * 0.5, 0))
+    return np.where(asarray_like(np.tri(n, k=-1, dtype=bool), x), x, np.where(_identity(x), x * 0.5, 0))
 
 
 def _of_triangle(gradient: AnyArray, lower: bool = True) -> AnyArray:
@@ -194,7 +194,7 @@ def _tensorinv(a: AnyArray, ind: int = 2) -> AnyArray:
 def _check_truncation(a: AnyArray, rcond: Any) -> None:
     """The rule is exact if the singular values that are cut off are zero; it must not be used for others."""
     s = np.linalg.svd(a, compute_uv=False)
-    kept = s > beside(np.expand_dims(rcond, -1), s) * s.max(axis=-1, keepdims=True, initial=0)
+    kept = s > asarray_like(np.expand_dims(rcond, -1), s) * s.max(axis=-1, keepdims=True, initial=0)
     cut, smallest = np.where(kept, 0, s).max(axis=-1, initial=0), np.where(kept, s, np.inf).min(axis=-1, initial=np.inf)
     if bool((cut > smallest * float(np.finfo(s.dtype).eps) ** 0.5).any()):
         raise ValueError(
@@ -209,7 +209,7 @@ def _pinv_rule(g: AnyArray, out: AnyArray, x: AnyArray, rcond: Any, hermitian: b
     makes the second derivative that of the function that cuts off.
     """
     a = _lower(x) + _transposed(_lower(x)) if hermitian else x
-    verified(_check_truncation, without_history(a), rcond)
+    runtime_check(_check_truncation, without_history(a), rcond)
     turned, g_turned = _transposed(out), _transposed(g)
     gram_rows, gram_columns = out @ turned, turned @ out
     gradient = (g_turned - a @ (out @ g_turned)) @ gram_rows
@@ -337,7 +337,7 @@ def _cofactors_along(x: AnyArray, h: AnyArray) -> Any:
     u, s, vh, sign = _svd_with_sign(x)
     turned = _transposed(u) @ h @ _transposed(vh)
     unit = np.eye(s.shape[-1], dtype=bool)
-    either = beside(unit[:, None, :] | unit[None, :, :], s)
+    either = asarray_like(unit[:, None, :] | unit[None, :, :], s)
     others, exponent = _products(np.expand_dims(s, (-2, -3)), either)
     others = np.where(_identity(s), 0, others)
     shrunk = (others @ np.expand_dims(_diagonal_of(turned), -1)).squeeze(axis=-1)
@@ -401,7 +401,7 @@ def _check_has_logarithm(sign: AnyArray) -> None:
 
 
 def _slogdet_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
-    verified(_check_has_logarithm, without_history(out)[..., 0])
+    runtime_check(_check_has_logarithm, without_history(out)[..., 0])
     return _scalars(g[..., 1]) * _transposed(inv(x))
 
 
@@ -656,7 +656,7 @@ def _check_independent(diagonal: AnyArray) -> None:
 def _qr_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
     """(g_Q + Q sym(M)) R⁻ᵀ for M = R g_Rᵀ - g_Qᵀ Q, where sym mirrors the lower triangle."""
     (q, r), (g_q, g_r) = _unpacked(out, *_qr_shapes(x)), _unpacked(g, *_qr_shapes(x))
-    verified(_check_independent, without_history(_diagonal_of(r)))
+    runtime_check(_check_independent, without_history(_diagonal_of(r)))
     half = _lower(r @ _transposed(g_r) - _transposed(g_q) @ q)
     return (g_q + q @ (half + _transposed(half))) @ _transposed(inv(r))
 

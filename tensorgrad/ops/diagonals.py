@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import OPS, AnyArray, Tensor, beside, declare, implements
+from ..core import OPS, AnyArray, Tensor, asarray_like, declare, implements
 from .conversion import as_tensor, moveaxis
 
 
@@ -68,7 +68,7 @@ def _lower(m: Tensor, k: int) -> np.ndarray:
 def _where(mask: np.ndarray, m: Tensor) -> AnyArray:
     """``m`` where ``mask`` says so, else 0 (not a product, which would make NaN of 0 times infinity)."""
     data = m.numpy()
-    return np.where(beside(mask, data), m, np.zeros_like(data, shape=()))
+    return np.where(asarray_like(mask, data), m, np.zeros_like(data, shape=()))
 
 
 @implements(np.tril, on_complex=True)

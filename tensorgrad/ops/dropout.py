@@ -7,8 +7,8 @@ from typing import Any, overload
 import numpy as np
 
 from .. import samples
-from ..core import AnyArray, Array, Tensor, beside, declare
-from ..core.context import drawn, following
+from ..core import AnyArray, Array, Tensor, asarray_like, declare
+from ..core.context import draw_with, following
 from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
@@ -36,18 +36,18 @@ def _random_words(x: AnyArray, rate: float, rng: np.random.Generator) -> tuple[A
     Each element takes 16 random bits, seven times cheaper than a float; the probability is thus a multiple
     of 2^-16, and the scale is exactly its inverse, so that the mean stays exactly 1.
     """
-    kept = max(1, round((1 - rate) * 65536))
+    kept, shape, size = max(1, round((1 - rate) * 65536)), x.shape, x.size
 
     def words(rng: np.random.Generator) -> AnyArray:
-        count = -(-x.size // 4)
+        count = -(-size // 4)
         if isinstance(rng.bit_generator, _OF_64_BITS):
             raw = rng.bit_generator.random_raw(count)
         else:
             raw = rng.integers(0, 2**64 - 1, size=count, dtype=np.uint64, endpoint=True)
         raw.flags.writeable = False
-        return raw.view(np.uint16)[: x.size].reshape(x.shape)
+        return raw.view(np.uint16)[:size].reshape(shape)
 
-    return drawn(rng, words), kept
+    return draw_with(rng, words), kept
 
 
 def _masked(x: AnyArray, words: AnyArray, kept: int) -> AnyArray:
@@ -89,4 +89,4 @@ def dropout(x: AnyArray, rate: float, rng: np.random.Generator) -> AnyArray:
     if type(x) is Tensor and (tracer := following()) is not None:
         dropped: Tensor = tracer.follow(_masked, (x, words), {"kept": kept})
         return dropped
-    return _masked(x, beside(words, x), kept)
+    return _masked(x, asarray_like(words, x), kept)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import AnyArray, beside, declare, implements, refuse
+from ..core import AnyArray, asarray_like, declare, implements, refuse
 from .conversion import as_operand
 
 # The op's subscripts are letters only: "ij,jk->ik". The ellipsis, the implied output and the form of integer lists are
@@ -44,7 +44,7 @@ def _gradient_of_one(x: AnyArray, own: str, values: Sequence[Any], others: Seque
     first = [own.index(label) == axis for axis, label in enumerate(own)]
     g = g.reshape(tuple(lengths.get(label, 1) if is_first else 1 for label, is_first in zip(own, first)))
     if not all(first):
-        g = np.where(beside(_on_the_diagonal(own, x.shape), g), g, 0)
+        g = np.where(asarray_like(_on_the_diagonal(own, x.shape), g), g, 0)
     return np.broadcast_to(g, x.shape)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, AnyArray, Tensor, beside, declare, implements
+from ..core import OPS, AnyArray, Tensor, asarray_like, declare, implements
 from .kinks import quotient, slope_at_kink
 
 
@@ -502,7 +502,7 @@ def _sinc_derivative(x: AnyArray, *, order: int = 1) -> AnyArray:
 
     Up to |x| = 3 Gauss's formula with 20 nodes leaves an error below rounding.
     """
-    times, weights = (beside(a.astype(x.dtype), x) for a in (pi * _TIMES, _WEIGHTS * (pi * _TIMES) ** order))
+    times, weights = (asarray_like(a.astype(x.dtype), x) for a in (pi * _TIMES, _WEIGHTS * (pi * _TIMES) ** order))
     near = (_turned(x[..., None] * times, order) * weights).sum(axis=-1)
     away = np.where(np.abs(x) < 3, 3, x)
     far = np.sinc(away)
@@ -516,7 +516,7 @@ _COSINES = np.cos(pi / 2 * (np.arange(64) + 0.5) / 64)
 
 def _i0_derivative(x: AnyArray, *, order: int = 1) -> Any:
     """Of i0(x), the mean of cosh(x cos t) over a quarter of the circle: equidistant nodes are exact to rounding."""
-    cosines, weights = (beside(a.astype(x.dtype), x) for a in (_COSINES, _COSINES**order / len(_COSINES)))
+    cosines, weights = (asarray_like(a.astype(x.dtype), x) for a in (_COSINES, _COSINES**order / len(_COSINES)))
     arguments = x[..., None] * cosines
     return ((np.sinh(arguments) if order % 2 else np.cosh(arguments)) * weights).sum(axis=-1)
 

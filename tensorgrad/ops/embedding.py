@@ -6,8 +6,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..core import AnyArray, Array, Operand, Tensor, beside, describe
-from ..core.context import verified
+from ..core import AnyArray, Array, Operand, Tensor, asarray_like, describe
+from ..core.context import runtime_check
 
 
 @overload
@@ -61,7 +61,7 @@ def embedding(indices: Operand, weight: AnyArray) -> AnyArray:
             wrong = values[(values < 0) | (values >= rows)].reshape(-1)[0]
             raise IndexError(f"embedding: indices must lie in 0..{rows - 1} for {rows} rows, got {wrong}")
 
-    verified(check_range, values)
+    runtime_check(check_range, values)
     if type(weight) is np.ndarray:  # which cannot be indexed with what a compiled function computes with
-        weight = beside(weight, values)
+        weight = asarray_like(weight, values)
     return weight[values]

@@ -16,7 +16,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, AnyArray, beside, declare, implements, refuse
+from ..core import OPS, AnyArray, asarray_like, declare, implements, refuse
 from .conversion import real_part
 
 _SWAPPED: dict[Any, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
@@ -42,7 +42,7 @@ def _weighted(spectrum: AnyArray, weight: float, n: int, axis: int) -> Any:
         weights[-1] = 1
     along = [1] * spectrum.ndim
     along[axis] = len(weights)
-    return spectrum * beside(weights.reshape(along), spectrum)
+    return spectrum * asarray_like(weights.reshape(along), spectrum)
 
 
 def _fft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm: str | None) -> AnyArray:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..core import OPS, AnyArray, Axis, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
+from ..core import OPS, AnyArray, Axis, asarray_like, declare, implements, plain_index, refuse, refuses, sum_to_shape
 from .conversion import as_operand, as_tensor
 
 
@@ -333,7 +333,7 @@ def _searchsorted_sample(draw: samples.Draw) -> samples.Operands:
 
 
 def _searched(a: AnyArray, v: AnyArray, *, side: Any = "left", sorter: Any = None) -> AnyArray:
-    return np.searchsorted(a, v, side=side, sorter=None if sorter is None else beside(sorter, a))
+    return np.searchsorted(a, v, side=side, sorter=None if sorter is None else asarray_like(sorter, a))
 
 
 declare(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..core import OPS, AnyArray, beside, declare, implements, refuse
+from ..core import OPS, AnyArray, asarray_like, declare, implements, refuse
 from .conversion import as_operand, conjugate, moveaxis
 
 
@@ -261,7 +261,7 @@ def _matrix_power(a: AnyArray, n: Any) -> Any:
         raise np.linalg.LinAlgError(f"matrix_power takes square matrices, got shape {a.shape}")
     if n == 0:  # the identity; recorded, with a gradient of zero
         identity, everywhere = np.eye(a.shape[-1], dtype=a.dtype), np.ones(a.shape, bool)
-        return np.where(beside(everywhere, a), beside(identity, a), a)
+        return np.where(asarray_like(everywhere, a), asarray_like(identity, a), a)
     power, square, n = None, np.linalg.inv(a) if n < 0 else a, abs(n)
     while n:
         if n % 2:

@@ -8,8 +8,8 @@ from typing import Any, overload
 import numpy as np
 
 from .. import samples
-from ..core import AnyArray, Array, Constant, DType, Operand, Tensor, beside, declare, describe
-from ..core.context import verified
+from ..core import AnyArray, Array, Constant, DType, Operand, Tensor, asarray_like, declare, describe
+from ..core.context import runtime_check
 from .activations import log_softmax, softmax
 from .conversion import as_operand, in_dtype, in_single, without_history
 from .reductions import largest
@@ -37,14 +37,14 @@ def _one_hot(labels: AnyArray, logits: AnyArray) -> AnyArray:
     """For each label a row of zeros and a one; looked up, which takes a fifth of the time of comparing and casting."""
     count = logits.shape[-1]
     if count < MANY:
-        return beside(_identity(count, logits.dtype), logits).take(labels, axis=0)
-    return labels[..., None] == beside(_every(1, count), logits)
+        return asarray_like(_identity(count, logits.dtype), logits).take(labels, axis=0)
+    return labels[..., None] == asarray_like(_every(1, count), logits)
 
 
 @in_single
 def _index_cross_entropy(logits: AnyArray, labels: AnyArray) -> Any:
     shifted = logits - largest(logits, -1)
-    positions = in_dtype(labels.ravel(), np.intp) + beside(_every(logits.shape[-1], logits.size), logits)
+    positions = in_dtype(labels.ravel(), np.intp) + asarray_like(_every(logits.shape[-1], logits.size), logits)
     chosen = shifted.ravel().take(positions)
     return (np.log(np.exp(shifted).sum(axis=-1)).sum() - chosen.sum()) / labels.size
 
@@ -137,7 +137,7 @@ def softmax_cross_entropy(logits: AnyArray, labels: Operand, label_smoothing: fl
         raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
     checked = check_labels("softmax_cross_entropy", logits, labels)
     if type(logits) is np.ndarray:  # which a compiled function cannot index with its labels
-        logits = beside(logits, checked)
+        logits = asarray_like(logits, checked)
     if label_smoothing:
         logits = as_operand(logits)
         is_of_rows = checked.dtype.kind == "f"
@@ -152,7 +152,10 @@ def check_labels(name: str, predictions: AnyArray, labels: Any) -> AnyArray:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
     if not isinstance(labels, Tensor):  # a copy: the history keeps it
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
-        labels = in_dtype(labels, labels.dtype.newbyteorder("="))
+        if not labels.dtype.isnative:
+            labels = in_dtype(labels, labels.dtype.newbyteorder("="))
+        if type(labels) is np.ndarray:
+            labels.flags.writeable = False  # so that the history need not copy it again
         if labels.dtype.kind == "f" == (dtype := np.result_type(predictions)).kind:
             labels = in_dtype(labels, dtype)
     shape = predictions.shape if hasattr(predictions, "shape") else np.shape(predictions)
@@ -168,7 +171,7 @@ def check_labels(name: str, predictions: AnyArray, labels: Any) -> AnyArray:
                 wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
                 raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
 
-        verified(check_range, values)
+        runtime_check(check_range, values)
         return checked
     if values.dtype.kind == "f" and values.shape == shape:
 
@@ -176,7 +179,7 @@ def check_labels(name: str, predictions: AnyArray, labels: Any) -> AnyArray:
             if not (values.min() >= -1e-3 and np.abs(values.sum(axis=-1) - 1).max() <= 1e-2):
                 raise ValueError(f"{name}: rows of probabilities must be finite, not negative and sum to 1")
 
-        verified(check_rows, values)
+        runtime_check(check_rows, values)
         return checked
     raise (ValueError if values.dtype.kind in "iuf" else TypeError)(
         f"{name}: takes integer labels of shape {shape[:-1]} or probabilities of shape {shape}, got {describe(values)}"

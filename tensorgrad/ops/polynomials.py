@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import AnyArray, Tensor, beside, implements, refuse, refuses
-from ..core.context import verified
+from ..core import AnyArray, Tensor, asarray_like, implements, refuse, refuses
+from ..core.context import runtime_check
 from .conversion import as_operand, as_tensor, without_history
 
 
@@ -58,7 +58,7 @@ def _check_leading(a1: AnyArray, a2: AnyArray) -> None:
 @implements(np.polymul, on_complex=True)
 def _polymul(a1: AnyArray, a2: AnyArray) -> AnyArray:
     a1, a2 = _coefficients("polymul", a1), _coefficients("polymul", a2)
-    verified(_check_leading, without_history(a1), without_history(a2))
+    runtime_check(_check_leading, without_history(a1), without_history(a2))
     return np.convolve(a1, a2)
 
 
@@ -68,7 +68,7 @@ def _polyder(p: AnyArray, m: int = 1) -> AnyArray:
     if m < 0:
         raise ValueError(f"polyder: takes an order that is not negative, got {m}")
     for _ in range(m):
-        p = p[:-1] * beside(np.arange(len(p) - 1, 0, -1), p)
+        p = p[:-1] * asarray_like(np.arange(len(p) - 1, 0, -1), p)
     return p
 
 
@@ -82,7 +82,7 @@ def _polyint(p: AnyArray, m: int = 1, k: Any = None) -> AnyArray:
         raise ValueError(f"polyint: takes one constant or {m} constants, got {len(constants)}")
     for i in range(m):
         constant = constants[i : i + 1] if len(constants) == m else constants[:1]
-        p = np.concatenate([p / beside(np.arange(len(p), 0, -1), p), constant])
+        p = np.concatenate([p / asarray_like(np.arange(len(p), 0, -1), p), constant])
     return p
 
 

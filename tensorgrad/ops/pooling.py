@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..core import OPS, AnyArray, Array, Tensor, beside
+from ..core import OPS, AnyArray, Array, Tensor, asarray_like
 from .windows import Lengths, Padding, PerAxis, check_fits, is_padded, pairs, per_axis, reach
 
 
@@ -124,7 +124,7 @@ def avg_pool(
     if count_include_pad or not is_padded(settings["padding"]):
         return windows.mean(axis=tuple(range(n)))
     counts = _elements(x.shape[2:], **settings).astype(x.dtype if x.dtype.kind == "f" else np.float64)
-    return windows.sum(axis=tuple(range(n))) / beside(counts, x)
+    return windows.sum(axis=tuple(range(n))) / asarray_like(counts, x)
 
 
 def _lowest(dtype: np.dtype) -> Any:

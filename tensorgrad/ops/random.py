@@ -7,8 +7,8 @@ from typing import Any, Callable, overload
 
 import numpy as np
 
-from ..core import AnyArray, Array, Constant, DType, Operand, Tensor, beside
-from ..core.context import drawn, verified
+from ..core import AnyArray, Array, Constant, DType, Operand, Tensor, asarray_like
+from ..core.context import draw_with, runtime_check
 from .conversion import as_operand, in_dtype, without_history
 
 __all__ = ["normal", "permutation", "uniform"]
@@ -90,7 +90,7 @@ def normal(
     dtype('float32')
     """
     mean, deviation, shape, exact = _settled("normal", {"loc": loc, "scale": scale}, size, rng, dtype)
-    verified(_check_scale, without_history(deviation))
+    runtime_check(_check_scale, without_history(deviation))
     return mean + deviation * _noise(rng, np.random.Generator.standard_normal, shape, exact, mean, deviation)
 
 
@@ -160,7 +160,7 @@ def uniform(
     """
     start, stop, shape, exact = _settled("uniform", {"low": low, "high": high}, size, rng, dtype)
     width = stop - start
-    verified(_check_width, without_history(width))
+    runtime_check(_check_width, without_history(width))
     return start + width * _noise(rng, np.random.Generator.random, shape, exact, start, stop)
 
 
@@ -191,9 +191,10 @@ def permutation(x: AnyArray, axis: int = 0, *, rng: np.random.Generator) -> Any:
     """
     check_generator("random.permutation", rng)
     if isinstance(x, (int, np.integer)):
-        return drawn(rng, lambda rng: rng.permutation(x))
+        return draw_with(rng, lambda rng: rng.permutation(x))
     x = as_operand(x)
-    return np.take(x, drawn(rng, lambda rng: rng.permutation(x.shape[axis])), axis=axis)
+    count = x.shape[axis]
+    return np.take(x, draw_with(rng, lambda rng: rng.permutation(count)), axis=axis)
 
 
 def check_generator(name: str, rng: object) -> None:
@@ -242,9 +243,9 @@ def _noise(
 ) -> AnyArray:
     """Random numbers of a method of the generator, from the library of arrays that the others are of."""
     precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64
-    noise = in_dtype(drawn(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)
+    noise = in_dtype(draw_with(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)
     for x in beside_these:
-        noise = beside(noise, x)
+        noise = asarray_like(noise, x)
     return noise
 
 

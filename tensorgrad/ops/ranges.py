@@ -6,8 +6,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..core import AnyArray, DType, Tensor, beside, implements, refuse
-from ..core.context import verified
+from ..core import AnyArray, DType, Tensor, asarray_like, implements, refuse
+from ..core.context import runtime_check
 from .conversion import as_operand, in_dtype, moveaxis, without_history
 
 
@@ -30,7 +30,7 @@ def _ends(start: AnyArray, stop: AnyArray, num: Any, endpoint: bool, dtype: DTyp
     share = np.arange(num) / max(num - bool(endpoint), 1)
     share = share.astype(dtype).reshape((-1, *[1] * max(start.ndim, stop.ndim)))
     like = start if isinstance(start, Tensor) else stop
-    return start, stop, beside(1 - share, like), beside(share, like)
+    return start, stop, asarray_like(1 - share, like), asarray_like(share, like)
 
 
 def _placed(values: AnyArray, axis: int, dtype: DType) -> AnyArray:
@@ -82,7 +82,7 @@ def _geomspace(
 ) -> AnyArray:
     exact = _dtype_of(np.geomspace, start, stop, num, endpoint, dtype=dtype, axis=axis)
     start, stop, of_start, of_stop = _ends(start, stop, num, endpoint, exact)
-    verified(_check_not_zero, without_history(start), without_history(stop))
+    runtime_check(_check_not_zero, without_history(start), without_history(stop))
     sign = np.sign(start)
     return _placed(sign * (np.power(sign * start, of_start) * np.power(sign * stop, of_stop)), axis, dtype)
 

@@ -13,7 +13,7 @@ from typing import Any, Callable, overload
 import numpy as np
 
 from .. import samples
-from ..core import OPS, AnyArray, Array, Axis, DType, Op, Tensor, beside, declare, implements, refuse
+from ..core import OPS, AnyArray, Array, Axis, DType, Op, Tensor, asarray_like, declare, implements, refuse
 from .conversion import as_gradient, as_operand, imaginary_part, in_dtype, in_single, real_part
 from .kinks import quotient, slope_at_kink
 from .scans import products_of_others
@@ -446,7 +446,7 @@ def _variance_about(
     if skips_nan:
         where = np.logical_and(where, ~np.isnan(x))
     if where is not True:
-        where = where.data if isinstance(where, Tensor) else beside(np.asarray(where), x)
+        where = where.data if isinstance(where, Tensor) else asarray_like(np.asarray(where), x)
         deviation = np.where(where, deviation, 0)  # a NaN left out must not meet a gradient of 0
     squares = np.square(deviation)
     if x.dtype.kind == "c":
@@ -528,7 +528,7 @@ declare(
 def _trace_rule(g: AnyArray, out: AnyArray, x: AnyArray, offset: int, axis1: int, axis2: int, dtype: DType) -> AnyArray:
     """The gradient on the diagonal, zero beside it."""
     rows, columns = axis1 % x.ndim, axis2 % x.ndim
-    on_diagonal = beside(np.eye(x.shape[rows], x.shape[columns], offset, dtype=bool), x)
+    on_diagonal = asarray_like(np.eye(x.shape[rows], x.shape[columns], offset, dtype=bool), x)
     matrices = np.where(on_diagonal, g[..., None, None], 0)
     order = [*(a for a in range(x.ndim) if a not in (rows, columns)), rows, columns]
     return in_dtype(matrices.transpose(tuple(order.index(a) for a in range(x.ndim))), x.dtype)

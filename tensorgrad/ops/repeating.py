@@ -9,7 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import samples
-from ..core import OPS, AnyArray, Axis, Tensor, beside, declare, implements, refuse
+from ..core import OPS, AnyArray, Axis, Tensor, asarray_like, declare, implements, refuse
 from .conversion import as_tensor, hollow, moveaxis, plain
 
 
@@ -142,7 +142,7 @@ def _pad_rule(g: AnyArray, out: AnyArray, x: AnyArray, pad_width: Any, mode: Any
     if mode in ("edge", "wrap") or (mode in ("reflect", "symmetric") and options.get("reflect_type") != "odd"):
         return _added_up(g, x, np.pad(_numbered(x), pad_width, mode, **options))
     for axis, widths in enumerate(pad_width):
-        weights = beside(_pad_weights(x, axis, widths, mode, options), x)
+        weights = asarray_like(_pad_weights(x, axis, widths, mode, options), x)
         g = moveaxis(moveaxis(g, axis, -1) @ weights, -1, axis)
     return g
 

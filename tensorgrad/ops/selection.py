@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, AnyArray, declare, implements, plain_index, refuse
-from ..core.context import verified
+from ..core.context import runtime_check
 from .conversion import as_operand, as_tensor, in_dtype, without_history
 
 # Extremes: where both sides are equal each gets half of the gradient. Where one is NaN, so is the result of maximum and
@@ -105,7 +105,7 @@ def _piecewise(x: AnyArray, condlist: Any, funclist: Any, *args: object, **kw: A
     for mask, function in zip(masks, functions):
         elements = x[mask]
         if elements.size == 0:
-            verified(_check_nowhere, mask)
+            runtime_check(_check_nowhere, mask)
             continue
         value = function(elements, *args, **kw) if callable(function) else function
         values = in_dtype(as_operand(value), x.dtype)

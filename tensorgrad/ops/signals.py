@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
-from ..core import OPS, AnyArray, Axis, Tensor, beside, declare, implements, refuse
+from ..core import OPS, AnyArray, Axis, Tensor, asarray_like, declare, implements, refuse
 from .conversion import as_operand, conjugate
 
 
@@ -41,7 +41,7 @@ def _diff(a: AnyArray, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, a
     ends = []
     for end in (prepend, append):
         if end is not np._NoValue:
-            end = beside(end, a) if isinstance(end, np.ndarray) else as_operand(end)
+            end = asarray_like(end, a) if isinstance(end, np.ndarray) else as_operand(end)
             end = np.broadcast_to(end, (*a.shape[:axis], 1, *a.shape[axis + 1 :])) if end.ndim == 0 else end
         ends.append([] if end is np._NoValue else [end])
     x = np.concatenate([*ends[0], a, *ends[1]], axis=axis) if ends != [[], []] else a

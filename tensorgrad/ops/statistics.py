@@ -12,8 +12,8 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, AnyArray, Axis, DType, Tensor, beside, declare, implements, refuse
-from ..core.context import verified
+from ..core import OPS, AnyArray, Axis, DType, Tensor, asarray_like, declare, implements, refuse
+from ..core.context import runtime_check
 from .conversion import as_operand, in_dtype, without_history
 from .reductions import as_rows, axes_of, equal_shares, from_rows
 
@@ -65,7 +65,7 @@ _SLOPES = {
 def _ranks(quantile: Callable[..., AnyArray], x: AnyArray, q: AnyArray | float, axis: Axis, method: str) -> Any:
     """The real-valued ranks of the quantiles, beside the rows of ``x``, and the highest rank that there is."""
     rows = as_rows(x, axis)
-    places = beside(np.arange(float(rows.shape[-1])), rows)
+    places = asarray_like(np.arange(float(rows.shape[-1])), rows)
     if not _skips_nan(quantile):
         ranks = quantile(places, q, method=method)
         return ranks.reshape((1,) * (rows.ndim - 1) + (prod(ranks.shape),)), rows.shape[-1] - 1
@@ -250,7 +250,7 @@ def _average(
         exact = (float,) if a.dtype.kind in "iub" else ()
         dtype = np.result_type(a.dtype, weights.dtype, *exact)
         total = np.sum(weights, axis=axis, dtype=dtype, keepdims=keepdims)
-        verified(_not_zero, without_history(total))
+        runtime_check(_not_zero, without_history(total))
         products = in_dtype(a, dtype) * in_dtype(weights, dtype)
         average = np.sum(products, axis=axis, keepdims=keepdims) / total
     if not returned:
@@ -303,7 +303,7 @@ def _cov(
     ddof = (0 if bias else 1) if ddof is None else int(ddof)
     counts, importance = _weights("fweights", fweights, x), _weights("aweights", aweights, x)
     if counts is not None:
-        verified(_whole, without_history(counts))
+        runtime_check(_whole, without_history(counts))
     if counts is None and importance is None:
         weights: Any = None
         mean = np.mean(x, axis=1, keepdims=True)
@@ -312,7 +312,7 @@ def _cov(
     else:
         weights = importance if counts is None else counts if importance is None else counts * importance
         total = weights.sum()
-        verified(_not_zero, without_history(total))
+        runtime_check(_not_zero, without_history(total))
         mean = np.sum(x * weights, axis=1, keepdims=True) / total
         used = 1 if importance is None else (weights * importance).sum() / total
         scale = 1 / np.maximum(total - ddof * used, 0)
@@ -347,7 +347,7 @@ def _weights(name: str, weights: AnyArray, x: AnyArray) -> Any:
         if (values < 0).any():
             raise ValueError(f"np.cov: takes {name} that are not negative")
 
-    verified(check, without_history(weights))
+    runtime_check(check, without_history(weights))
     return in_dtype(weights, np.dtype(float))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..compiler import own
 from ..core import Tensor, describe
-from ..core.context import Follower, Replacements, following, is_traced, outside, watched
+from ..core.context import Follower, Replacements, following, guarded, io_callback, is_traced
 from ..subnormals import least, without_subnormals
 from .schedules import Schedule, as_schedule
 
@@ -142,9 +142,9 @@ class Optimiser(ABC):
         positions = tuple([i for i, p in enumerate(self.parameters) if p.grad is not None])
         for i in positions:
             self._gradient(i)
-        lags = tuple(watched(self, "_lags"))
+        lags = tuple(guarded(self, "_lags"))
         first = self._first_of_each(positions, lags)
-        numbers = outside(partial(self._advance, positions, first), partial(self._numbers, first))
+        numbers = io_callback(partial(self._advance, positions, first), partial(self._numbers, first))
         self._update_all(numbers, positions, lags)
 
     @staticmethod
@@ -309,7 +309,7 @@ class SGD(Optimiser):
         rate = numbers[0, ...]
         if not state:
             return (value - rate * gradient,)
-        velocity = float(watched(self, "momentum")) * state[0] + gradient
+        velocity = float(guarded(self, "momentum")) * state[0] + gradient
         return value - rate * velocity, velocity
 
 
@@ -363,7 +363,7 @@ class Adam(Optimiser):
         return rate * correction / (1 - beta1**count), max(self.eps * correction, self._least_eps)
 
     def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
-        (beta1, beta2), (first, second) = map(float, watched(self, "betas")), state
+        (beta1, beta2), (first, second) = map(float, guarded(self, "betas")), state
         rate, eps = numbers[0, ...], numbers[1, ...]
         first = beta1 * first + (1 - beta1) * gradient
         second = beta2 * second + (1 - beta2) * (gradient * gradient)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._pytree import tree_leaves
 from ..core import Op, Tensor
-from ..core.context import verified
+from ..core.context import runtime_check
 from ..nn import BatchNorm1d, Module, softmax_cross_entropy
 from ..optim import Optimiser, clip_gradients
 from .examples import check_logits
@@ -49,7 +49,7 @@ def training_step(
         if first is not None:
             first.see_logits(logits)
         loss: Tensor = softmax_cross_entropy(logits, labels)
-        verified(_check_finite, loss, now=False)
+        runtime_check(_check_finite, loss, now=False)
         total = loss + model.penalty()
         if first is not None:
             first.see_loss(total)
