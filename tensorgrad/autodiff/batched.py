@@ -47,7 +47,8 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
     T = property(lambda self: self.transpose())
 
     def __len__(self) -> int:
-        return self.shape[0]  # type: ignore[no-any-return]
+        length: int = self.stack.shape[1]
+        return length
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))

@@ -15,7 +15,7 @@ from .gradients import gradients_of
 from .reverse import grad
 
 
-def jacobian(f: Function, argnums: Any = 0) -> Function:
+def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that gives the Jacobian of ``f``, all its first derivatives.
 
     One backward pass gives many rows or, as in :func:`jvp`, columns, whatever there are fewer of: the rules are called
@@ -51,13 +51,13 @@ def jacobian(f: Function, argnums: Any = 0) -> Function:
     """
 
     @named("jacobian", f)
-    def derivatives(*args: Any, **keywords: Any) -> Any:
+    def derivatives(*args: Any, **keywords: object) -> Any:
         return _jacobian("jacobian", f, args, keywords, argnums)
 
     return derivatives
 
 
-def hessian(f: Function, argnums: Any = 0) -> Function:
+def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that gives the Hessian of ``f``, which returns one number: the Jacobian of the gradient.
 
     Returns
@@ -75,13 +75,13 @@ def hessian(f: Function, argnums: Any = 0) -> Function:
     """
 
     @named("hessian", f)
-    def derivatives(*args: Any, **keywords: Any) -> Any:
+    def derivatives(*args: Any, **keywords: object) -> Any:
         return _jacobian("hessian", grad(f, argnums), args, keywords, argnums)
 
     return derivatives
 
 
-def _jacobian(name: str, f: Function, args: Any, keywords: Any, argnums: Any) -> Any:
+def _jacobian(name: str, f: Function, args: Any, keywords: Any, argnums: int | Sequence[int]) -> Any:
     call = Call(name, f, args, keywords, argnums)
     with recorded():
         matrix = _matrix(call.outputs, call.variables, call.live)

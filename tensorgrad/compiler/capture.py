@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Callable, Literal
+from typing import Any, Callable, Literal, cast
 from weakref import ref
 
 import numpy as np
@@ -60,7 +60,7 @@ class Capture(Recorder):
 
     def _traced(self, tensor: Tensor) -> Tensor:
         if type(tensor._array) is not Traced:
-            tensor._array = self.constant(tensor._array)
+            tensor._array = cast(Any, self.constant(tensor._array))
         return tensor
 
     def _new_view(self, view: View) -> Tensor:
@@ -109,7 +109,7 @@ class Capture(Recorder):
         if isinstance(grad, (np.ndarray, np.generic)):
             grad = np.asarray(grad)
             value = Value("gradient", grad.shape, grad.dtype, leaf.index)
-            tensor._grad = self.contiguous(value, grad)
+            tensor._grad = cast(Any, self.contiguous(value, grad))
             self.program.guards.append(_fits(owner, grad.shape, grad.dtype, grad.flags.c_contiguous))
         else:  # None, or something to be refused
             tensor._grad = grad
@@ -200,7 +200,7 @@ class Capture(Recorder):
     def _note_effects(self) -> None:
         for leaf in self._leaves.values():
             tensor = leaf.stand_in
-            if tensor._array is not leaf.traced:
+            if cast(Any, tensor._array) is not leaf.traced:
                 self.program.stores.append((leaf.index, _plain(self._traced(tensor)._array)))
             if leaf.grad_is_set:
                 self.program.gradients.append((leaf.index, _plain(tensor._grad)))
@@ -239,7 +239,7 @@ class _Leaf:
         self.tensor, self.index, self.traced = tensor, index, traced
         self.grad_is_known = self.grad_is_set = False
         self.stand_in = Tensor.__new__(Tensor)
-        self.stand_in._array, self.stand_in._memory = traced, OWNED
+        self.stand_in._array, self.stand_in._memory = cast(Any, traced), OWNED
         self.stand_in._grad = self.stand_in._view = None
         self.stand_in._requires_grad = tensor._requires_grad
         self.stand_in._node = LeafNode(ref(self.stand_in) if tensor._requires_grad else None)

@@ -237,7 +237,8 @@ class Memory:
 def side_by_side(tensors: Sequence[Tensor]) -> np.ndarray:
     """The data of tensors of one dtype as one array, of which it becomes a part each, if it is not that already."""
     arrays = [tensor._array for tensor in tensors]
-    block, start = arrays[0].base, _address(arrays[0])
+    block: Any = arrays[0].base
+    start = _address(arrays[0])
     ends = np.cumsum([array.nbytes for array in arrays]).tolist()
     if any(a.base is not block or block is None or _address(a) + a.nbytes != start + e for a, e in zip(arrays, ends)):
         block = _aligned(ends[-1])

@@ -1,6 +1,6 @@
 """The engine, a file an idea: whether ops are recorded, nodes, the backward pass, ops, Tensors and their changes."""
 
-from .arrays import as_data, describe
+from .arrays import AnyArray, Array, ArrayT, Axis, Constant, DType, Operand, as_data, describe
 from .backward import backward_pass, sum_to_shape
 from .inplace import plain_index
 from .op import Op, declare
@@ -10,7 +10,14 @@ from .tensor import Tensor, asarray_like, seed_for
 __all__ = [
     "NUMPY",
     "OPS",
+    "AnyArray",
+    "Array",
+    "ArrayT",
+    "Axis",
+    "Constant",
+    "DType",
     "Op",
+    "Operand",
     "Tensor",
     "as_data",
     "asarray_like",

@@ -15,14 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from heapq import heappop, heappush
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 from numpy import ndarray
 
-from .arrays import Array, describe, is_view
+from .arrays import AnyArray, Array, describe, is_view
 from .context import Watcher, _capture, _recording
 from .node import Node
+
+if TYPE_CHECKING:
+    from .op import Op
+    from .tensor import Tensor
 
 
 def backward_pass(
@@ -30,7 +34,7 @@ def backward_pass(
     seed: Any,
     wanted: Collection[Node] | None = None,
     retain_graph: bool = False,
-    recorded_as: Callable[[Node, Any], Any] | None = None,
+    recorded_as: Callable[[Node, Array], Tensor] | None = None,
 ) -> list[tuple[Node, Any]]:
     """Follow the history of ``output`` back, the latest node first, and return the gradients found.
 
@@ -106,7 +110,7 @@ def backward_pass(
     return found if recorded_as is not None else _unshared(found, seed)
 
 
-def _live(node: Node, recorded_as: Callable[[Node, Any], Any]) -> list[Any]:
+def _live(node: Node, recorded_as: Callable[[Node, Array], Tensor]) -> list[AnyArray]:
     """Operands for a rule that is recorded: Tensors where a gradient flows, else the values of the forward pass."""
     return [
         array if parent is None or not parent.requires_grad else recorded_as(parent, array)
@@ -148,7 +152,7 @@ def _leading_to(output: Node, wanted: Collection[Node]) -> set[Node]:
     return relevant
 
 
-def _fit(op: Any, index: int, part: Any, operand: Array, out: Array) -> Any:
+def _fit(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
     """A rule's gradient in its operand's shape and dtype, where broadcasting or mixed dtypes explain a difference.
 
     To a real operand belongs the real part: the other one says what would happen if it could move off the real axis.
@@ -174,7 +178,7 @@ def _precision(dtype: Any) -> Any:
     return np.finfo(dtype).dtype if dtype.kind == "c" else dtype
 
 
-def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:
+def sum_to_shape(gradient: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """Undo broadcasting: sum ``gradient`` over the axes along which an operand of ``shape`` was repeated.
 
     Examples
@@ -197,7 +201,7 @@ def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return shape == aligned or (len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape, aligned)))
 
 
-def _unshared(found: list[tuple[Node, Any]], seed: Any) -> list[tuple[Node, Array]]:
+def _unshared(found: list[tuple[Node, Any]], seed: object) -> list[tuple[Node, Array]]:
     """The gradients as arrays that nobody else holds: ``.grad`` belongs to the user, who may change it.
 
     A rule gives a new array, or hands on the gradient that it was given, or a view. Copying always would cost a pass
@@ -218,14 +222,14 @@ def _freed() -> RuntimeError:
     )
 
 
-def _changed(op: Any) -> RuntimeError:
+def _changed(op: Op) -> RuntimeError:
     return RuntimeError(
         f"backward: an operand of {op.name} was changed after it was used (an optimiser step, or tensor.data = ...); "
         "call backward before changing it"
     )
 
 
-def _wrong_gradient(op: Any, index: int, part: Any, operand: Array) -> RuntimeError:
+def _wrong_gradient(op: Op, index: int, part: object, operand: Array) -> RuntimeError:
     return RuntimeError(
         f"backward: the gradient rule of {op.name} for operand {index} returned {describe(part)}, "
         f"but the operand is {describe(operand)}; correct the rule"

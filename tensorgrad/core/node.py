@@ -6,6 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from weakref import ReferenceType
 
     from .op import Op
@@ -40,10 +41,13 @@ class Node:
     __slots__ = ("__weakref__", "array", "arrays", "op", "parents", "sequence_nr", "settings")
 
     op: Op | None
+    parents: Sequence[Node | None]
     requires_grad = True
     leaf: ReferenceType[Tensor] | None = None
 
-    def __init__(self, op: Op | None, parents: Any, arrays: Any, settings: dict[str, Any], array: Any) -> None:
+    def __init__(
+        self, op: Op | None, parents: Sequence[Node | None], arrays: Any, settings: dict[str, object], array: Any
+    ) -> None:
         self.op, self.parents, self.arrays, self.settings, self.array = op, parents, arrays, settings, array
         self.sequence_nr = next(sequence_nrs)
 

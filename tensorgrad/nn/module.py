@@ -75,7 +75,7 @@ class Module:
         """The function itself; called as ``module(x)``."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method; write forward(self, x)")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, *args: Any, **kwargs: object) -> Tensor:
         if self._was_called and _first_call.get() is None:
             return self.forward(*args, **kwargs)
         return self._call_watched(args, kwargs)
@@ -96,7 +96,7 @@ class Module:
             return result
         return self.forward(*args, **kwargs)
 
-    def penalty(self) -> Any:
+    def penalty(self) -> Tensor | float:
         """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none.
 
         A layer that is shared counts once. A module with a ``penalty`` of its own answers for what is inside it.
@@ -289,7 +289,7 @@ class Module:
 are_leaves(Module)  # a network is one thing with a state, also where it is a dataclass
 
 
-def total(penalties: Iterable[Any]) -> Any:
+def total(penalties: Iterable[Tensor | float]) -> Tensor | float:
     """The sum of those penalties that are Tensors; 0.0 if none is."""
     tensors = [penalty for penalty in penalties if isinstance(penalty, Tensor)]
     return sum(tensors[1:], start=tensors[0]) if tensors else 0.0

@@ -85,7 +85,7 @@ class ParameterGroup(Mapping[str, Any]):
         return {
             name: value
             for name, value in self._values.items()
-            if isinstance(value, (int, float, tuple)) and value != self.given[name]
+            if name != "params" and isinstance(value, (int, float, tuple)) and value != self.given[name]
         }
 
 

@@ -106,7 +106,7 @@ class Optimiser(ABC):
         vars(self)["param_groups"] = [ParameterGroup(self, *values) for values in state["param_groups"]]
         self._compile()
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name not in ("lr", "steps", "updates"):  # which each step reads
             Replacements.note(self, name, value)
             vars(self)["_version"] = self._version + 1
@@ -188,7 +188,7 @@ class Optimiser(ABC):
         """What :meth:`step` does, as expressions."""
         positions = tuple([i for i, p in enumerate(self.parameters) if p.grad is not None])
         for i in positions:
-            self._check_gradient(i, self.parameters[i].grad)
+            self._gradient(i)
         rows, settings = tuple(guarded(self, "_rows")), guarded(self, "_settings")
         first = self._first_of_each(positions, rows)
         numbers = io_callback(partial(self._advance, positions, first), partial(self._numbers, first))
@@ -206,9 +206,7 @@ class Optimiser(ABC):
 
     def _update_all(self, numbers: Any, positions: Sequence[int], rows: Sequence[int], settings: Settings) -> None:
         """Update the parameters at these positions."""
-        gradients = {i: self.parameters[i].grad for i in positions}
-        for i in positions:
-            self._check_gradient(i, gradients[i])
+        gradients = {i: self._gradient(i) for i in positions}
         present, of_group = sorted({rows[i] for i in positions}), [dict(items) for items in settings]
         for i in positions:
             tensors = self._tensors(i)
@@ -220,8 +218,10 @@ class Optimiser(ABC):
             for tensor, new in zip(tensors, updated):
                 tensor.data = without_subnormals(new).astype(tensor.dtype, copy=False)
 
-    def _check_gradient(self, position: int, gradient: Any) -> None:
+    def _gradient(self, position: int) -> Any:
+        """The gradient of a parameter, checked."""
         parameter = self.parameters[position]
+        gradient: Any = parameter.grad
         if isinstance(gradient, Tensor) or getattr(gradient, "shape", None) != parameter.shape:
             raise ValueError(
                 f"{type(self).__name__}: parameter {position} has shape {parameter.shape}, its gradient must be an "
@@ -232,6 +232,7 @@ class Optimiser(ABC):
                 f"{type(self).__name__}: parameter {position} is {parameter.dtype}, its gradient must be of real "
                 f"numbers, got {gradient.dtype}; set .grad to an array such as gradient.real.astype({parameter.dtype})"
             )
+        return gradient
 
     @property
     def _rows(self) -> list[int]:
