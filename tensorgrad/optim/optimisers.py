@@ -11,7 +11,7 @@ from typing import Any, Callable, Union
 import numpy as np
 
 from ..compiler import own
-from ..core import Tensor, describe
+from ..core import Array, Tensor, describe
 from ..core.context import Follower, Replacements, following, guarded, io_callback, is_traced
 from ..subnormals import least, without_subnormals
 from .schedules import Schedule, as_schedule
@@ -212,7 +212,7 @@ class Optimiser(ABC):
         """The numbers that the ``count``-th update takes."""
 
     @abstractmethod
-    def _update(self, numbers: object, value: Any, gradient: object, *state: Any) -> tuple[Any, ...]:
+    def _update(self, numbers: Array, value: Array, gradient: Array, *state: Array) -> tuple[Array, ...]:
         """The new value and state, given the numbers of :meth:`_scalars` as an array."""
 
     def zero_grad(self) -> None:
@@ -305,7 +305,7 @@ class SGD(Optimiser):
     def _scalars(self, rate: float, count: int) -> tuple[float, ...]:
         return (rate,)
 
-    def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
+    def _update(self, numbers: Array, value: Array, gradient: Array, *state: Array) -> tuple[Array, ...]:
         rate = numbers[0, ...]
         if not state:
             return (value - rate * gradient,)
@@ -362,7 +362,7 @@ class Adam(Optimiser):
         correction = (1 - beta2**count) ** 0.5  # both bias corrections are numbers: applied to the rate and to eps
         return rate * correction / (1 - beta1**count), max(self.eps * correction, self._least_eps)
 
-    def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
+    def _update(self, numbers: Array, value: Array, gradient: Array, *state: Array) -> tuple[Array, ...]:
         (beta1, beta2), (first, second) = map(float, guarded(self, "betas")), state
         rate, eps = numbers[0, ...], numbers[1, ...]
         first = beta1 * first + (1 - beta1) * gradient
