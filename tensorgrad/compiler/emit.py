@@ -270,6 +270,8 @@ class Executable:
                 f"if {out}.shape != {shape}:",
                 f"    raise {check}({instruction.name!r}, {shape}, {out}.shape)",
             ]
+        if instruction.kind == "fill":
+            return [self._call_text(instruction, [*operands, f"out={out}"])]
         if instruction.kind == "reduce" and self.fast and (kernel := reductions.find(instruction)) is not None:
             shapes = [self._constant(shape) for shape in kernel.shapes]
             return [

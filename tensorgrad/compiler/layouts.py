@@ -52,4 +52,6 @@ class Beneath:
         return self.function.__name__
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
+        if "out" in settings:
+            settings["out"] = settings["out"].transpose(inverse(self.order))
         return self.function(*args, **settings).transpose(self.order)

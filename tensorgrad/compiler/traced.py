@@ -77,7 +77,7 @@ class Recorder:
         compute: Computation | None,
     ) -> Traced | None:
         """What does not lie in C order as a view of what is computed in the order in which it lies; else None."""
-        if kind == "call" and compute is None and (order := order_of(np.asarray(example))) is not None:
+        if kind in ("call", "fill") and compute is None and (order := order_of(np.asarray(example))) is not None:
             found = self.emit(kind, Beneath(function, order), operands, settings, example.transpose(order))
         elif kind in ELEMENTWISE and (order := _common_order(operands, example.shape)) is not None:
             shape = tuple(example.shape[axis] for axis in order)
@@ -124,14 +124,14 @@ class Recorder:
             self._constants[id(array)] = value
         return Traced(self, value, array)
 
-    def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any]) -> Any:
-        """Any function of arrays: as a view if its result is one, else as a call that makes a new array."""
+    def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], kind: str = "call") -> Any:
+        """Any function of arrays: as a view if its result is one, else as a call that makes an array or fills one."""
         args = tuple(args)
         nested = not all(isinstance(x, Traced) or not _holds_traced(x) for x in (*args, *settings.values()))
         if nested or any(isinstance(x, Traced) for x in settings.values()):
             found: list[Traced] = []
             template = _template((args, settings), found)
-            function, args, settings = _Rebuilt(function, template), tuple(found), {}
+            function, args, settings, kind = _Rebuilt(function, template), tuple(found), {}, "call"
         compute = None
         if function in _MOVING and isinstance(args[0], Traced) and not any(map(_holds_traced, args[1:])):
             source = args[0]
@@ -149,7 +149,7 @@ class Recorder:
             )
         traced = [x for x in args if isinstance(x, Traced)]
         is_view = isinstance(example, np.ndarray) and any(np.may_share_memory(example, x.hollow) for x in traced)
-        kind = "view" if is_view and len(traced) == 1 else "call"
+        kind = "view" if is_view and len(traced) == 1 else kind
         return self.emit(kind, function, args, settings, example, compute)
 
     def _call_of_several(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], example: Any) -> Any:

@@ -30,6 +30,7 @@ from .windows import (
     pairs,
     per_axis,
     reach,
+    transposed,
     window_counts,
     windows_sample,
 )
@@ -111,36 +112,57 @@ def _rows(windows: Any, examples: slice) -> tuple[Any, ...]:
     return (slice(None), slice(windows[0].start, windows[0].stop), ..., examples)
 
 
-def _conv(x: Any, weight: Any, *, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int) -> Any:
+def _conv(
+    x: Any, weight: Any, *, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int, out: Any = None
+) -> Any:
     shapes = _Shapes(x.shape, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
-    x = examples_last(x)
-    rows = weight.reshape(groups, -1, shapes.window)
+    x, rows = examples_last(x), weight.reshape(groups, -1, shapes.window)
     shape = (shapes.out_channels, *shapes.windows, shapes.examples)
-    blocks = list(shapes.blocks())
-    if len(blocks) == 1:
-        return examples_first((rows @ shapes.columns(x, blocks[0][0])).reshape(shape))
-    y = np.empty_like(x, shape=shape, dtype=np.result_type(x.dtype, weight.dtype))
-    for windows, examples in blocks:
-        part = y[_rows(windows, examples)]
-        part[...] = (rows @ shapes.columns(x[..., examples], windows)).reshape(part.shape)
+    y = np.empty_like(_product_like(x, weight), shape=shape) if out is None else transposed(out)
+    for windows, examples in shapes.blocks():
+        _multiply(rows, shapes.columns(x[..., examples], windows), y[_rows(windows, examples)])
     return examples_first(y)
 
 
 def _conv_transpose(
-    y: Any, weight: Any, *, spatial: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
+    y: Any,
+    weight: Any,
+    *,
+    spatial: Lengths,
+    stride: Lengths,
+    dilation: Lengths,
+    padding: Pairs,
+    groups: int,
+    out: Any = None,
 ) -> Any:
     images = (y.shape[0], weight.shape[1] * groups, *spatial)
     shapes = _Shapes(images, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
-    y, shape = examples_last(y), (*images[1:], images[0])
-    columns = weight.reshape(groups, -1, shapes.window).swapaxes(1, 2)
-    blocks = list(shapes.blocks())
-    if shapes.only_moves and len(blocks) == 1:
-        return examples_first((columns @ _by_group(y, groups)).reshape(shape))
-    x = np.zeros_like(y, shape=shape, dtype=np.result_type(y.dtype, weight.dtype))
-    for windows, examples in blocks:
+    y, columns = examples_last(y), weight.reshape(groups, -1, shapes.window).swapaxes(1, 2)
+    x = np.empty_like(_product_like(y, weight), shape=(*images[1:], images[0])) if out is None else transposed(out)
+    if not shapes.only_moves:
+        x[...] = 0
+    for windows, examples in shapes.blocks():
         part = _by_group(y[_rows(windows, examples)], groups)
-        shapes.add_back(x[..., examples], columns @ part, windows)
+        if shapes.only_moves:
+            _multiply(columns, part, x[_rows(windows, examples)])
+        else:
+            shapes.add_back(x[..., examples], columns @ part, windows)
     return examples_first(x)
+
+
+def _product_like(x: Any, y: Any) -> Any:
+    """An array of the kind and dtype that products of the two have."""
+    first, second = (a[(slice(0, 1),) * a.ndim].reshape(-1) for a in (x, y))
+    return first * second
+
+
+def _multiply(a: Any, b: Any, out: Any) -> None:
+    """The product of matrices into ``out``, whose axes after the first are the columns, right away if they lie so."""
+    flat = out.reshape(a.shape[:-1] + b.shape[-1:])
+    if type(out) is np.ndarray and np.may_share_memory(flat, out):
+        np.matmul(a, b, out=flat)
+    else:
+        out[...] = (a @ b).reshape(out.shape)
 
 
 def _conv_weight(

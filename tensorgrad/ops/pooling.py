@@ -23,29 +23,30 @@ from .windows import (
     pairs,
     per_axis,
     reach,
+    transposed,
     window_counts,
     windows_sample,
 )
 
 
-def _along_axes(
-    combine: Any, x: Any, fill: Any, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
-) -> Any:
+def _along_axes(combine: Any, x: Any, fill: Any, settings: dict[str, Any], out: Any = None) -> Any:
     """``combine`` of the elements of each window, of images with their examples last: along one axis, then the next."""
-    counts = window_counts(x.shape[1:-1], kernel, stride, dilation, padding)
-    for axis, (count, k, step, gap, ends) in enumerate(zip(counts, kernel, stride, dilation, padding), 1):
+    windows = window_counts(x.shape[1:-1], **settings)
+    for axis, (count, *numbers) in enumerate(zip(windows, *settings.values()), 1):
         places = [
             (_at(axis, inside), _at(axis, elements))
-            for inside, elements in along_axis(x.shape[axis], range(count), k, step, gap, ends)
+            for inside, elements in along_axis(x.shape[axis], range(count), *numbers)
         ]
-        if len(places) > 1 and not any(ends):
-            out = combine(x[places[0][1]], x[places[1][1]])
+        last = axis == len(windows) and out is not None
+        y = out if last else np.empty_like(x, shape=(*x.shape[:axis], count, *x.shape[axis + 1 :]))
+        if len(places) > 1 and not any(numbers[-1]):  # without padding each offset is in every window
+            combine(x[places[0][1]], x[places[1][1]], out=y)
             places = places[2:]
         else:
-            out = np.full_like(x, fill, shape=(*x.shape[:axis], count, *x.shape[axis + 1 :]))
+            y[...] = fill
         for inside, elements in places:
-            combine(out[inside], x[elements], out=out[inside])
-        x = out
+            combine(y[inside], x[elements], out=y[inside])
+        x = y
     return x
 
 
@@ -58,59 +59,74 @@ def _lowest(dtype: Any) -> Any:
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind in "iu" else False
 
 
-def _max_pool(x: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs) -> Any:
-    settings: dict[str, Any] = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
-    return examples_first(_along_axes(np.maximum, examples_last(x), _lowest(x.dtype), **settings))
+def _settings(kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs) -> dict[str, Any]:
+    return {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
 
 
-def _largest_ones(x: Any, out: Any, settings: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
+def _max_pool(x: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, out: Any = None) -> Any:
+    out = None if out is None else transposed(out)
+    settings = _settings(kernel, stride, dilation, padding)
+    return examples_first(_along_axes(np.maximum, examples_last(x), _lowest(x.dtype), settings, out))
+
+
+def _largest_ones(x: Any, largest: Any, settings: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
     """For each offset in a window: which windows it is in, their elements there, and whether these are the largest."""
-    windows = [range(count) for count in out.shape[1:-1]]
+    windows = [range(count) for count in largest.shape[1:-1]]
     for _, inside, elements in offsets(x.shape[1:-1], windows, **settings):
-        yield inside, elements, x[elements] == out[inside]
+        yield inside, elements, x[elements] == largest[inside]
 
 
-def _shared(g: Any, x: Any, out: Any, settings: dict[str, Any]) -> Any:
+def _shared(g: Any, x: Any, largest: Any, settings: dict[str, Any]) -> Any:
     """``g`` divided by how many elements of each window are as large as the largest."""
     dtype = np.uint8 if prod(settings["kernel"]) <= np.iinfo(np.uint8).max else g.dtype
-    count = np.zeros_like(out, dtype=dtype)
-    for inside, _, chosen in _largest_ones(x, out, settings):
+    count = np.zeros_like(largest, dtype=dtype)
+    for inside, _, chosen in _largest_ones(x, largest, settings):
         count[inside] += chosen.view(np.uint8)
     return g / np.maximum(count, count.dtype.type(1))  # of none where the largest is NaN
 
 
 def _max_unpool(
-    g: Any, x: Any, out: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
+    g: Any,
+    x: Any,
+    largest: Any,
+    *,
+    kernel: Lengths,
+    stride: Lengths,
+    dilation: Lengths,
+    padding: Pairs,
+    out: Any = None,
 ) -> Any:
-    settings: dict[str, Any] = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
-    g, x, out = examples_last(g), examples_last(x), examples_last(out)
-    share = _shared(g, x, out, settings)
+    settings = _settings(kernel, stride, dilation, padding)
+    g, x, largest = examples_last(g), examples_last(x), examples_last(largest)
+    share = _shared(g, x, largest, settings)
+    whole = np.empty_like(g, shape=x.shape) if out is None else transposed(out)
     apart = stride == kernel and max(dilation) == 1 and not is_padded(padding)
-    once = apart and all(k * count == length for k, count, length in zip(kernel, out.shape[1:], x.shape[1:]))
-    whole = np.empty_like(g, shape=x.shape) if once else np.zeros_like(g, shape=x.shape)
-    for inside, elements, chosen in _largest_ones(x, out, settings):
-        if once:
-            whole[elements] = share * chosen
-        else:
+    if apart and all(k * count == length for k, count, length in zip(kernel, g.shape[1:], x.shape[1:])):
+        for _, elements, chosen in _largest_ones(x, largest, settings):
+            np.multiply(share, chosen, out=whole[elements])
+    else:
+        whole[...] = 0
+        for inside, elements, chosen in _largest_ones(x, largest, settings):
             whole[elements] += share[inside] * chosen
     return examples_first(whole)
 
 
 def _max_picked(
-    h: Any, x: Any, out: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
+    h: Any, x: Any, largest: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
 ) -> Any:
-    settings: dict[str, Any] = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
-    h, x, out = examples_last(h), examples_last(x), examples_last(out)
-    total = np.zeros_like(h, shape=out.shape)
-    for inside, elements, chosen in _largest_ones(x, out, settings):
+    settings = _settings(kernel, stride, dilation, padding)
+    h, x, largest = examples_last(h), examples_last(x), examples_last(largest)
+    total = np.zeros_like(h, shape=largest.shape)
+    for inside, elements, chosen in _largest_ones(x, largest, settings):
         total[inside] += h[elements] * chosen
-    return examples_first(_shared(total, x, out, settings))
+    return examples_first(_shared(total, x, largest, settings))
 
 
 @in_single
 def _avg_pool(x: Any, *, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool) -> Any:
-    settings: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}
-    total = _along_axes(np.add, examples_last(x), 0, dilation=(1,) * len(kernel), **settings)
+    settings = _settings(kernel, stride, (1,) * len(kernel), padding)
+    x = x if x.dtype.kind in "fc" else x.astype(np.float64)
+    total = _along_axes(np.add, examples_last(x), 0, settings)
     return examples_first(total / _sizes(x, x.shape[2:], count_include_pad, settings))
 
 
@@ -118,7 +134,7 @@ def _avg_pool(x: Any, *, kernel: Lengths, stride: Lengths, padding: Pairs, count
 def _avg_unpool(
     g: Any, *, spatial: Lengths, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool
 ) -> Any:
-    settings: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}
+    settings = _settings(kernel, stride, (1,) * len(kernel), padding)
     g = examples_last(g) / _sizes(g, spatial, count_include_pad, settings)
     for axis, (length, k, step, ends) in enumerate(zip(spatial, kernel, stride, padding), 1):
         whole = np.zeros_like(g, shape=(*g.shape[:axis], length, *g.shape[axis + 1 :]))
@@ -132,14 +148,14 @@ def _sizes(like: Any, spatial: Lengths, count_include_pad: bool, settings: dict[
     """By what the sums of windows are divided: one number, or an array that fits beside images, examples last."""
     if count_include_pad or not is_padded(settings["padding"]):
         return prod(settings["kernel"])
-    sizes = _elements(spatial, dilation=(1,) * len(spatial), **settings)[..., None]
+    sizes = _elements(spatial, **settings)[..., None]
     return beside(sizes.astype(like.dtype if like.dtype.kind == "f" else np.float64), like)
 
 
 def _elements(spatial: Lengths, **settings: Any) -> Any:
     """How many elements of the images each window has, the rest being padding; of shape (*windows)."""
     inside = np.ones((1, *spatial, 1), np.intp)
-    return _along_axes(np.add, inside, 0, **settings)[0, ..., 0]
+    return _along_axes(np.add, inside, 0, settings)[0, ..., 0]
 
 
 def _pool_sample(draw: samples.Draw) -> tuple[Lengths, dict[str, Any]]:
@@ -319,7 +335,7 @@ def _checked(
     kernel, dilation = per_axis(name, "kernel_size", kernel_size, n), per_axis(name, "dilation", dilation, n)
     stride = kernel if stride is None else per_axis(name, "stride", stride, n)
     padding = pairs(name, padding, x.shape, kernel, stride, dilation)
-    settings: dict[str, Any] = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
+    settings = _settings(kernel, stride, dilation, padding)
     check_fits(f"{name}: a window", x.shape[2:], padding, reach(kernel, dilation))
     if is_padded(padding) and _elements(x.shape[2:], **settings).min() == 0:
         raise ValueError(

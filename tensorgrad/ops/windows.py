@@ -24,14 +24,19 @@ Lengths = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
+def transposed(x: Any) -> Any:
+    """(examples, channels, *spatial) as (channels, *spatial, examples), a view."""
+    return x.transpose(*range(1, x.ndim), 0)
+
+
 def examples_last(x: Any) -> Any:
-    """(examples, channels, *spatial) as (channels, *spatial, examples), in C order; a copy where it has to be."""
-    x = x.transpose(*range(1, x.ndim), 0)
+    """The same in C order; a copy where it has to be."""
+    x = transposed(x)
     return x.copy() if type(x) is np.ndarray and not x.flags.c_contiguous else x
 
 
 def examples_first(x: Any) -> Any:
-    """The transpose of :func:`examples_last`, a view."""
+    """(channels, *spatial, examples) as (examples, channels, *spatial), a view."""
     return x.transpose(x.ndim - 1, *range(x.ndim - 1))
 
 
