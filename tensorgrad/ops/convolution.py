@@ -40,6 +40,11 @@ MOST_ELEMENTS = 2**21
 done one block after the other."""
 
 
+MANY = 64
+"""From so many times as many windows as channels on, the gradient of the weight is computed as its own transpose: with
+two threads the product takes 1.15 ms instead of 1.7, which is worth turning it over."""
+
+
 class _Shapes:
     """What the three ops share: shapes and settings of a convolution, and the blocks in which it is done."""
 
@@ -69,10 +74,10 @@ class _Shapes:
         most = MOST_ELEMENTS // max(self.channels * prod(self.kernel) * prod(self.windows[1:]), 1)
         together = _even(examples, most)
         length = _even(rows, most // together)
-        rest = [range(count) for count in self.windows[1:]]
+        rest = tuple(map(range, self.windows[1:]))
         for first in range(0, examples, together):
             for start in range(0, rows, length):
-                yield [range(start, min(start + length, rows)), *rest], slice(first, first + together)
+                yield (range(start, min(start + length, rows)), *rest), slice(first, first + together)
 
     def columns(self, x: Any, windows: Any) -> Any:
         """The windows as (groups, channels of a group * kernel, windows * examples); ``x`` has its examples last."""
@@ -171,11 +176,14 @@ def _conv_weight(
     weight = (y.shape[1], x.shape[1] // groups, *kernel)
     shapes = _Shapes(x.shape, weight, stride=stride, dilation=dilation, padding=padding, groups=groups)
     x, y = examples_last(x), examples_last(y)
-    parts = [
-        shapes.columns(x[..., examples], windows) @ _by_group(y[_rows(windows, examples)], groups).swapaxes(1, 2)
-        for windows, examples in shapes.blocks()
-    ]
-    return sum(parts[1:], parts[0]).swapaxes(1, 2).copy().reshape(weight)
+    total: Any = 0
+    for windows, examples in shapes.blocks():
+        columns, part = shapes.columns(x[..., examples], windows), _by_group(y[_rows(windows, examples)], groups)
+        if part.shape[2] > MANY * part.shape[1]:
+            total = total + (columns @ part.swapaxes(1, 2)).swapaxes(1, 2).copy()
+        else:
+            total = total + part @ columns.swapaxes(1, 2)
+    return total.reshape(weight)
 
 
 def _by_group(y: Any, groups: int) -> Any:

@@ -71,7 +71,7 @@ def _max_pool(x: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, pa
 
 def _largest_ones(x: Any, largest: Any, settings: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
     """For each offset in a window: which windows it is in, their elements there, and whether these are the largest."""
-    windows = [range(count) for count in largest.shape[1:-1]]
+    windows = tuple(map(range, largest.shape[1:-1]))
     for _, inside, elements in offsets(x.shape[1:-1], windows, **settings):
         yield inside, elements, x[elements] == largest[inside]
 

@@ -11,7 +11,8 @@ between layers nothing is moved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from operator import index
 from typing import Any
@@ -68,18 +69,20 @@ def along_axis(
     return found
 
 
+@lru_cache(maxsize=256)
 def offsets(
-    spatial: Lengths, windows: Sequence[range], kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
-) -> Iterator[tuple[Any, Any, Any]]:
+    spatial: Lengths, windows: tuple[range, ...], kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
+) -> list[tuple[Any, Any, Any]]:
     """Each offset in a window, which windows have an element of the images there, and these elements.
 
     All three as indices of arrays that have their channels first.
     """
     axes = [along_axis(*settings) for settings in zip(spatial, windows, kernel, stride, dilation, padding)]
-    every = slice(None)
+    every, found = slice(None), []
     for offset in product(*map(range, kernel)):
         inside, elements = zip(*(axis[o] for axis, o in zip(axes, offset)))
-        yield (every, *offset), (every, *inside), (every, *elements)
+        found.append(((every, *offset), (every, *inside), (every, *elements)))
+    return found
 
 
 def is_padded(padding: Pairs) -> bool:
