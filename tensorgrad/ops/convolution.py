@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .. import samples
-from ..core import OPS, declare
+from ..core import OPS, AnyArray, Array, ArrayT, Tensor, declare
 from .windows import (
     Lengths,
+    Padding,
     Pairs,
+    PerAxis,
     check_fits,
     examples_first,
     examples_last,
@@ -79,7 +81,7 @@ class _Shapes:
             for start in range(0, rows, length):
                 yield (range(start, min(start + length, rows)), *rest), slice(first, first + together)
 
-    def columns(self, x: Any, windows: Any) -> Any:
+    def columns(self, x: AnyArray, windows: Any) -> Any:
         """The windows as (groups, channels of a group * kernel, windows * examples); ``x`` has its examples last."""
         shape = (self.groups, self.window, prod(map(len, windows)) * x.shape[-1])
         if self.only_moves:
@@ -91,7 +93,7 @@ class _Shapes:
             _clear_outside(part, inside)
         return columns.reshape(shape)
 
-    def add_back(self, whole: Any, columns: Any, windows: Any) -> None:
+    def add_back(self, whole: AnyArray, columns: AnyArray, windows: Any) -> None:
         """Add the windows to the places in ``whole``, examples last, from which :meth:`columns` would take them."""
         columns = columns.reshape(self.channels, *self.kernel, *map(len, windows), whole.shape[-1])
         for offset, inside, elements in offsets(self.spatial, windows, *self.settings):
@@ -104,7 +106,7 @@ def _even(count: int, most: int) -> int:
     return max(1, -(-count // max(parts, 1)))
 
 
-def _clear_outside(part: Any, inside: tuple[slice, ...]) -> None:
+def _clear_outside(part: AnyArray, inside: tuple[slice, ...]) -> None:
     """Zeros where windows lie in the padding, that is not ``inside``."""
     for axis in range(1, len(inside)):
         for outside in (slice(0, inside[axis].start), slice(inside[axis].stop, part.shape[axis])):
@@ -118,7 +120,14 @@ def _rows(windows: Any, examples: slice) -> tuple[Any, ...]:
 
 
 def _conv(
-    x: Any, weight: Any, *, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int, out: Any = None
+    x: AnyArray,
+    weight: AnyArray,
+    *,
+    stride: Lengths,
+    dilation: Lengths,
+    padding: Pairs,
+    groups: int,
+    out: AnyArray | None = None,
 ) -> Any:
     shapes = _Shapes(x.shape, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
     x, rows = examples_last(x), weight.reshape(groups, -1, shapes.window)
@@ -130,15 +139,15 @@ def _conv(
 
 
 def _conv_transpose(
-    y: Any,
-    weight: Any,
+    y: AnyArray,
+    weight: AnyArray,
     *,
     spatial: Lengths,
     stride: Lengths,
     dilation: Lengths,
     padding: Pairs,
     groups: int,
-    out: Any = None,
+    out: AnyArray | None = None,
 ) -> Any:
     images = (y.shape[0], weight.shape[1] * groups, *spatial)
     shapes = _Shapes(images, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
@@ -155,13 +164,13 @@ def _conv_transpose(
     return examples_first(x)
 
 
-def _product_like(x: Any, y: Any) -> Any:
+def _product_like(x: AnyArray, y: AnyArray) -> Any:
     """An array of the kind and dtype that products of the two have."""
     first, second = (a[(slice(0, 1),) * a.ndim].reshape(-1) for a in (x, y))
     return first * second
 
 
-def _multiply(a: Any, b: Any, out: Any) -> None:
+def _multiply(a: AnyArray, b: AnyArray, out: Any) -> None:
     """The product of matrices into ``out``, whose axes after the first are the columns, right away if they lie so."""
     flat = out.reshape(a.shape[:-1] + b.shape[-1:])
     if type(out) is np.ndarray and np.may_share_memory(flat, out):
@@ -171,7 +180,7 @@ def _multiply(a: Any, b: Any, out: Any) -> None:
 
 
 def _conv_weight(
-    x: Any, y: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
+    x: AnyArray, y: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
 ) -> Any:
     weight = (y.shape[1], x.shape[1] // groups, *kernel)
     shapes = _Shapes(x.shape, weight, stride=stride, dilation=dilation, padding=padding, groups=groups)
@@ -186,7 +195,7 @@ def _conv_weight(
     return total.reshape(weight)
 
 
-def _by_group(y: Any, groups: int) -> Any:
+def _by_group(y: AnyArray, groups: int) -> Any:
     """(channels, *windows, examples) as (groups, channels of a group, windows * examples)."""
     return y.reshape(groups, y.shape[0] // groups, prod(y.shape[1:]))
 
@@ -202,17 +211,17 @@ def _shapes(draw: samples.Draw) -> tuple[Lengths, Lengths, Lengths, dict[str, An
     return shape, weight, _conv(np.zeros(shape), np.zeros(weight), **settings).shape, settings
 
 
-def _conv_sample(draw: samples.Draw) -> Any:
+def _conv_sample(draw: samples.Draw) -> samples.Operands:
     x, weight, _, settings = _shapes(draw)
     return (samples.reals(draw, x), samples.reals(draw, weight)), settings
 
 
-def _conv_transpose_sample(draw: samples.Draw) -> Any:
+def _conv_transpose_sample(draw: samples.Draw) -> samples.Operands:
     x, weight, y, settings = _shapes(draw)
     return (samples.reals(draw, y), samples.reals(draw, weight)), {**settings, "spatial": x[2:]}
 
 
-def _conv_weight_sample(draw: samples.Draw) -> Any:
+def _conv_weight_sample(draw: samples.Draw) -> samples.Operands:
     x, weight, y, settings = _shapes(draw)
     return (samples.reals(draw, x), samples.reals(draw, y)), {**settings, "kernel": weight[2:]}
 
@@ -246,9 +255,38 @@ declare(
 )
 
 
+@overload
 def conv(
-    x: Any, weight: Any, bias: Any = None, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
+    x: Tensor,
+    weight: AnyArray,
+    bias: AnyArray | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> Tensor: ...
+@overload
+def conv(
+    x: Array,
+    weight: ArrayT,
+    bias: ArrayT | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> ArrayT: ...
+def conv(
+    x: AnyArray,
+    weight: AnyArray,
+    bias: AnyArray | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> AnyArray:
     """Convolution as networks mean it: the cross-correlation of images with a kernel, over any number of spatial axes.
 
     ``y[n, o, i] = bias[o] + sum over c, k of weight[o, c, k] * x[n, c, stride * i + dilation * k - padding]``, with an
@@ -303,17 +341,41 @@ def conv(
     return y if bias is None else y + _bias("conv", bias, y)
 
 
+@overload
 def conv_transpose(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
+    x: Tensor,
+    weight: AnyArray,
+    bias: AnyArray | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor: ...
+@overload
+def conv_transpose(
+    x: Array,
+    weight: ArrayT,
+    bias: ArrayT | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> ArrayT: ...
+def conv_transpose(
+    x: AnyArray,
+    weight: AnyArray,
+    bias: AnyArray | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> AnyArray:
     """The transpose of :func:`conv`, which upsamples: the gradient of a convolution of ``stride`` with respect to x.
 
     Every element of ``x`` adds its multiple of the kernel to the output, ``stride`` after the one before it; then
@@ -365,7 +427,7 @@ def conv_transpose(
     return y if bias is None else y + _bias("conv_transpose", bias, y)
 
 
-def _checked(name: str, x: Any, weight: Any, groups: int) -> tuple[Any, Any, int, int]:
+def _checked(name: str, x: AnyArray, weight: AnyArray, groups: int) -> tuple[Any, Any, int, int]:
     """Images and weight as arrays, the number of spatial axes, and the groups."""
     x, weight = (a if hasattr(a, "shape") else np.asarray(a) for a in (x, weight))
     if x.ndim < 3 or weight.ndim != x.ndim or 0 in weight.shape:
@@ -395,7 +457,7 @@ def _check_transposed_channels(channels: int, weight: Lengths, groups: int) -> N
         )
 
 
-def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths, output_padding: Any) -> Lengths:
+def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths, output_padding: PerAxis) -> Lengths:
     """The lengths of the spatial axes after a transposed convolution with kernels that stretch over ``spans``."""
     extra = per_axis("conv_transpose", "output_padding", output_padding, len(lengths), least=0)
     if any(more >= step for more, step in zip(extra, stride)):
@@ -409,7 +471,7 @@ def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths
     return spatial
 
 
-def _bias(name: str, bias: Any, y: Any) -> Any:
+def _bias(name: str, bias: AnyArray, y: AnyArray) -> AnyArray:
     """The bias beside the channels of ``y``."""
     bias = bias if hasattr(bias, "shape") else np.asarray(bias, y.dtype)
     if bias.shape != y.shape[1:2]:

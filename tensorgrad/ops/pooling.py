@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .. import samples
-from ..core import OPS, beside, declare
+from ..core import OPS, AnyArray, Array, Tensor, asarray_like, declare
 from .conversion import in_single
 from .windows import (
     Lengths,
+    Padding,
     Pairs,
+    PerAxis,
     along_axis,
     check_fits,
     examples_first,
@@ -29,7 +31,7 @@ from .windows import (
 )
 
 
-def _along_axes(combine: Any, x: Any, fill: Any, settings: dict[str, Any], out: Any = None) -> Any:
+def _along_axes(combine: Any, x: AnyArray, fill: Any, settings: dict[str, Any], out: AnyArray | None = None) -> Any:
     """``combine`` of the elements of each window, of images with their examples last: along one axis, then the next."""
     windows = window_counts(x.shape[1:-1], **settings)
     for axis, (count, *numbers) in enumerate(zip(windows, *settings.values()), 1):
@@ -37,8 +39,10 @@ def _along_axes(combine: Any, x: Any, fill: Any, settings: dict[str, Any], out: 
             (_at(axis, inside), _at(axis, elements))
             for inside, elements in along_axis(x.shape[axis], range(count), *numbers)
         ]
-        last = axis == len(windows) and out is not None
-        y = out if last else np.empty_like(x, shape=(*x.shape[:axis], count, *x.shape[axis + 1 :]))
+        if axis == len(windows) and out is not None:
+            y = out
+        else:
+            y = np.empty_like(x, shape=(*x.shape[:axis], count, *x.shape[axis + 1 :]))
         if len(places) > 1 and not any(numbers[-1]):  # without padding each offset is in every window
             combine(x[places[0][1]], x[places[1][1]], out=y)
             places = places[2:]
@@ -63,20 +67,22 @@ def _settings(kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pair
     return {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
 
 
-def _max_pool(x: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, out: Any = None) -> Any:
+def _max_pool(
+    x: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, out: AnyArray | None = None
+) -> Any:
     out = None if out is None else transposed(out)
     settings = _settings(kernel, stride, dilation, padding)
     return examples_first(_along_axes(np.maximum, examples_last(x), _lowest(x.dtype), settings, out))
 
 
-def _largest_ones(x: Any, largest: Any, settings: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
+def _largest_ones(x: AnyArray, largest: AnyArray, settings: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
     """For each offset in a window: which windows it is in, their elements there, and whether these are the largest."""
     windows = tuple(map(range, largest.shape[1:-1]))
     for _, inside, elements in offsets(x.shape[1:-1], windows, **settings):
         yield inside, elements, x[elements] == largest[inside]
 
 
-def _shared(g: Any, x: Any, largest: Any, settings: dict[str, Any]) -> Any:
+def _shared(g: AnyArray, x: AnyArray, largest: AnyArray, settings: dict[str, Any]) -> Any:
     """``g`` divided by how many elements of each window are as large as the largest."""
     dtype = np.uint8 if prod(settings["kernel"]) <= np.iinfo(np.uint8).max else g.dtype
     count = np.zeros_like(largest, dtype=dtype)
@@ -86,15 +92,15 @@ def _shared(g: Any, x: Any, largest: Any, settings: dict[str, Any]) -> Any:
 
 
 def _max_unpool(
-    g: Any,
-    x: Any,
-    largest: Any,
+    g: AnyArray,
+    x: AnyArray,
+    largest: AnyArray,
     *,
     kernel: Lengths,
     stride: Lengths,
     dilation: Lengths,
     padding: Pairs,
-    out: Any = None,
+    out: AnyArray | None = None,
 ) -> Any:
     settings = _settings(kernel, stride, dilation, padding)
     g, x, largest = examples_last(g), examples_last(x), examples_last(largest)
@@ -112,7 +118,7 @@ def _max_unpool(
 
 
 def _max_picked(
-    h: Any, x: Any, largest: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
+    h: AnyArray, x: AnyArray, largest: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
 ) -> Any:
     settings = _settings(kernel, stride, dilation, padding)
     h, x, largest = examples_last(h), examples_last(x), examples_last(largest)
@@ -123,7 +129,7 @@ def _max_picked(
 
 
 @in_single
-def _avg_pool(x: Any, *, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool) -> Any:
+def _avg_pool(x: AnyArray, *, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool) -> Any:
     settings = _settings(kernel, stride, (1,) * len(kernel), padding)
     x = x if x.dtype.kind in "fc" else x.astype(np.float64)
     total = _along_axes(np.add, examples_last(x), 0, settings)
@@ -132,7 +138,7 @@ def _avg_pool(x: Any, *, kernel: Lengths, stride: Lengths, padding: Pairs, count
 
 @in_single
 def _avg_unpool(
-    g: Any, *, spatial: Lengths, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool
+    g: AnyArray, *, spatial: Lengths, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool
 ) -> Any:
     settings = _settings(kernel, stride, (1,) * len(kernel), padding)
     g = examples_last(g) / _sizes(g, spatial, count_include_pad, settings)
@@ -144,12 +150,12 @@ def _avg_unpool(
     return examples_first(g)
 
 
-def _sizes(like: Any, spatial: Lengths, count_include_pad: bool, settings: dict[str, Any]) -> Any:
+def _sizes(like: AnyArray, spatial: Lengths, count_include_pad: bool, settings: dict[str, Any]) -> Any:
     """By what the sums of windows are divided: one number, or an array that fits beside images, examples last."""
     if count_include_pad or not is_padded(settings["padding"]):
         return prod(settings["kernel"])
     sizes = _elements(spatial, **settings)[..., None]
-    return beside(sizes.astype(like.dtype if like.dtype.kind == "f" else np.float64), like)
+    return asarray_like(sizes.astype(like.dtype if like.dtype.kind == "f" else np.float64), like)
 
 
 def _elements(spatial: Lengths, **settings: Any) -> Any:
@@ -167,23 +173,23 @@ def _pool_sample(draw: samples.Draw) -> tuple[Lengths, dict[str, Any]]:
     return shape, settings
 
 
-def _max_pool_sample(draw: samples.Draw) -> Any:
+def _max_pool_sample(draw: samples.Draw) -> samples.Operands:
     shape, settings = _pool_sample(draw)
     return (samples.distinct(draw, shape),), settings
 
 
-def _max_unpool_sample(draw: samples.Draw) -> Any:
+def _max_unpool_sample(draw: samples.Draw) -> samples.Operands:
     (x,), settings = _max_pool_sample(draw)
     out = _max_pool(x, **settings)
     return (samples.reals(draw, out.shape), x, out), settings
 
 
-def _max_picked_sample(draw: samples.Draw) -> Any:
+def _max_picked_sample(draw: samples.Draw) -> samples.Operands:
     (x,), settings = _max_pool_sample(draw)
     return (samples.reals(draw, x.shape), x, _max_pool(x, **settings)), settings
 
 
-def _avg_pool_sample(draw: samples.Draw) -> Any:
+def _avg_pool_sample(draw: samples.Draw) -> samples.Operands:
     shape, settings = _pool_sample(draw)
     if max(settings.pop("dilation")) > 1:
         settings["kernel"], settings["padding"] = (1,) * (len(shape) - 2), ((0, 0),) * (len(shape) - 2)
@@ -191,7 +197,7 @@ def _avg_pool_sample(draw: samples.Draw) -> Any:
     return (samples.reals(draw, shape),), settings
 
 
-def _avg_unpool_sample(draw: samples.Draw) -> Any:
+def _avg_unpool_sample(draw: samples.Draw) -> samples.Operands:
     (x,), settings = _avg_pool_sample(draw)
     return (samples.reals(draw, _avg_pool(x, **settings).shape),), {**settings, "spatial": x.shape[2:]}
 
@@ -247,7 +253,17 @@ declare(
 # As users call them
 
 
-def max_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Any:
+@overload
+def max_pool(
+    x: Tensor, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> Tensor: ...
+@overload
+def max_pool(
+    x: Array, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> Array: ...
+def max_pool(
+    x: AnyArray, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> AnyArray:
     """The largest element of each window, channel by channel; padding is never the largest.
 
     Where several elements of a window are the largest, they share its gradient equally, as for ``np.max``.
@@ -284,7 +300,32 @@ def max_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, 
     return OPS["max_pool"](x, **settings)
 
 
-def avg_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> Any:
+@overload
+def avg_pool(
+    x: Tensor,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
+) -> Tensor: ...
+@overload
+def avg_pool(
+    x: Array,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
+) -> Array: ...
+def avg_pool(
+    x: AnyArray,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
+) -> AnyArray:
     """The mean of each window, channel by channel.
 
     Parameters
@@ -325,7 +366,7 @@ def avg_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, 
 
 
 def _checked(
-    name: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any
+    name: str, x: AnyArray, kernel_size: PerAxis, stride: PerAxis | None, padding: Padding, dilation: PerAxis
 ) -> tuple[Any, dict[str, Any]]:
     """Images as an array, and the settings of their windows."""
     x = x if hasattr(x, "shape") else np.asarray(x)

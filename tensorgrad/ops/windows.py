@@ -15,28 +15,35 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 from operator import index
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
 from .. import samples
+from ..core import AnyArray
+
+PerAxis = Union[int, Sequence[int]]
+"""A number for all spatial axes, or one for each."""
+
+Padding = Union[PerAxis, str, Sequence[Sequence[int]]]
+"""The same, ``"same"``, ``"valid"``, or a pair (before, after) for each axis."""
 
 Lengths = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
-def transposed(x: Any) -> Any:
+def transposed(x: AnyArray) -> Any:
     """(examples, channels, *spatial) as (channels, *spatial, examples), a view."""
     return x.transpose(*range(1, x.ndim), 0)
 
 
-def examples_last(x: Any) -> Any:
+def examples_last(x: AnyArray) -> Any:
     """The same in C order; a copy where it has to be."""
     x = transposed(x)
     return x.copy() if type(x) is np.ndarray and not x.flags.c_contiguous else x
 
 
-def examples_first(x: Any) -> Any:
+def examples_first(x: AnyArray) -> Any:
     """(channels, *spatial, examples) as (examples, channels, *spatial), a view."""
     return x.transpose(x.ndim - 1, *range(x.ndim - 1))
 
@@ -119,9 +126,9 @@ def check_fits(what: str, spatial: Lengths, padding: Pairs, spans: Lengths) -> N
             )
 
 
-def per_axis(function: str, name: str, value: Any, n: int, least: int = 1) -> Lengths:
+def per_axis(function: str, name: str, value: object, n: int, least: int = 1) -> Lengths:
     """One integer for all ``n`` spatial axes, or a sequence with one for each, as a tuple; else an error."""
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * n
+    values: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,) * n
     try:
         lengths = tuple(map(index, values))
     except TypeError:
@@ -134,7 +141,7 @@ def per_axis(function: str, name: str, value: Any, n: int, least: int = 1) -> Le
     return lengths
 
 
-def pairs(function: str, padding: Any, shape: Lengths, kernel: Lengths, stride: Lengths, dilation: Lengths) -> Pairs:
+def pairs(function: str, padding: object, shape: Lengths, kernel: Lengths, stride: Lengths, dilation: Lengths) -> Pairs:
     """``padding`` as (before, after) for each spatial axis of images of ``shape``.
 
     ``"valid"`` is none; ``"same"`` is what gives ceil(length / stride) windows, an odd element going to the end.

@@ -19,7 +19,7 @@ _REGRESSION = (
 )
 
 
-def checked_examples(function: str, name: str, examples: Any) -> Examples:
+def checked_examples(function: str, name: str, examples: object) -> Examples:
     """The pair of arrays that ``examples`` are, labels in the machine's byte order.
 
     Raises
@@ -56,7 +56,7 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     return inputs, labels.astype(labels.dtype.newbyteorder("="), copy=False)
 
 
-def check_logits(function: str, name: str, logits: Any, labels: np.ndarray) -> None:
+def check_logits(function: str, name: str, logits: object, labels: np.ndarray) -> None:
     """Raise unless a network that gives ``logits`` has a class for each of ``labels``, be they of more examples."""
     if not isinstance(logits, (Tensor, np.ndarray)) or not logits.ndim or logits.dtype.kind != "f":
         came = describe(logits) if hasattr(logits, "dtype") else type(logits).__name__
@@ -81,7 +81,7 @@ def check_logits(function: str, name: str, logits: Any, labels: np.ndarray) -> N
         )
 
 
-def check_count(function: str, source: str, inputs: Any, count: int) -> None:
+def check_count(function: str, source: str, inputs: object, count: int) -> None:
     """Raise if a batch, as it comes from a user's function, is not one of ``count`` inputs."""
     if inputs is None:
         raise TypeError(f"{function}: {source}= gives None; let it return the inputs")
@@ -92,7 +92,7 @@ def check_count(function: str, source: str, inputs: Any, count: int) -> None:
         )
 
 
-def check_numbers(function: str, inputs: Any) -> None:
+def check_numbers(function: str, inputs: object) -> None:
     """Raise if a network cannot compute with a batch of inputs, as they are prepared."""
     if not isinstance(inputs, np.ndarray) or inputs.dtype.kind in "fiubc":
         return
@@ -109,7 +109,7 @@ def part_of(inputs: Any, start: int, size: int) -> Any:
     return copy.copy(inputs[start : start + size])
 
 
-def not_finite(inputs: Any) -> tuple[tuple[int, ...], float] | None:
+def not_finite(inputs: object) -> tuple[tuple[int, ...], float] | None:
     """Where a batch is first infinite or NaN, and which of the two; None where it is not."""
     array = np.asarray(inputs.numpy() if isinstance(inputs, Tensor) else inputs)
     bad = ~np.isfinite(array)

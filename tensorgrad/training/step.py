@@ -10,7 +10,7 @@ import numpy as np
 
 from .._pytree import tree_leaves
 from ..core import Op, Tensor
-from ..core.context import verified
+from ..core.context import runtime_check
 from ..nn import BatchNorm1d, Module, softmax_cross_entropy
 from ..optim import Optimiser, clip_gradients
 from .examples import check_logits
@@ -43,13 +43,13 @@ def training_step(
         By the function, before anything is updated.
     """
 
-    def step(inputs: Any, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    def step(inputs: object, labels: np.ndarray) -> tuple[Tensor, Tensor]:
         optimiser.zero_grad()
         logits = model(inputs)
         if first is not None:
             first.see_logits(logits)
         loss: Tensor = softmax_cross_entropy(logits, labels)
-        verified(_check_finite, loss, now=False)
+        runtime_check(_check_finite, loss, now=False)
         total = loss + model.penalty()
         if first is not None:
             first.see_loss(total)
@@ -80,7 +80,7 @@ class FirstStep:
         self.warning = ""
         self._model, self._optimiser, self._labels, self._done = model, optimiser, labels, False
 
-    def see_logits(self, logits: Any) -> None:
+    def see_logits(self, logits: object) -> None:
         """Raise if the labels do not fit."""
         if self._done:
             return
@@ -175,7 +175,7 @@ def is_from_library(model: Module, optimiser: Optimiser) -> bool:
     return all(_is_own(type(part)) for part in parts) and all(map(_is_known, tree_leaves(held, is_leaf=callable)))
 
 
-def _is_known(value: Any) -> bool:
+def _is_known(value: object) -> bool:
     """Whether something that a network or an optimiser holds is no function of the user's."""
     if isinstance(value, Op):
         return _is_known(value.forward)
@@ -184,6 +184,6 @@ def _is_known(value: Any) -> bool:
     return _is_own(value)
 
 
-def _is_own(definition: Any) -> bool:
+def _is_own(definition: object) -> bool:
     """Whether a class or function is of this library."""
     return str(getattr(definition, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
