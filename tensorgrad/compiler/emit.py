@@ -485,17 +485,12 @@ class Executable:
         else:
             self._space["output"] = lambda: replayed_output(program.outputs, {})
             lines.append("result = output()")
-        taken: set[Value] = set()
-        old = {leaf for leaf, value in program.gradients}
-        read = {v.root.index for i in program.instructions for v in i.values if v.root.kind == "gradient"}
         for leaf, value in program.gradients:
             if not isinstance(value, Value):
                 lines.append(f"P{leaf}._grad = {'None' if value is None else f'array({self._constant(value)})'}")
                 lines.append(f"P{leaf}._grad_is_lent = False")
                 continue
-            own = value.root is value and value.kind == "result" and value not in self.memory.in_place
-            if own and value not in taken and not (read & old):
-                taken.add(value)
+            if self.memory.lent.get(value) == leaf:
                 lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = {self._name(value)}, True")
             else:
                 lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = array({self._name(value)}), False")

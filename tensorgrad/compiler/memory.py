@@ -55,6 +55,8 @@ class Memory:
         For values that are computed right into the data of a leaf: the position of the leaf.
     side_by_side
         For whole columns of a bundle: the positions of the leaves whose data they are.
+    lent
+        For values whose buffer becomes the ``.grad`` of a leaf: the position of the leaf.
     nbytes
         Of the buffers that it has added to the workspace.
     """
@@ -71,6 +73,7 @@ class Memory:
         self._store_in_place()
         self._lay_side_by_side()
         self._column_of = self._columns()
+        self.lent = self._lent()
         self._allocate()
 
     def outlives(self, value: Value, step: int) -> bool:
@@ -148,9 +151,22 @@ class Memory:
                 found.update(dict.fromkeys(parts, column))
         return found
 
+    def _lent(self) -> dict[Value, int]:
+        """The gradients that stay in their buffers; a leaf that shares one with another gets a copy."""
+        set_here = {leaf for leaf, _ in self.program.gradients}
+        lent: dict[Value, int] = {}
+        read = (v.root for i in self.program.instructions for v in i.values)
+        if any(value.kind == "gradient" and value.index in set_here for value in read):
+            return lent
+        for leaf, value in self.program.gradients:
+            is_own = isinstance(value, Value) and value.root is value and value.kind == "result"
+            if is_own and value not in self.in_place:
+                lent.setdefault(value, leaf)
+        return lent
+
     def _allocate(self) -> None:
         """Give each value that outlives its step a buffer; gradients, and what they take the place of, their own."""
-        kept = {v.root: self.program.leaves[n] for n, v in self.program.gradients if isinstance(v, Value)}
+        kept = {value: self.program.leaves[leaf] for value, leaf in self.lent.items()}
         plan = self._plan(kept)
         leaves = {value: [leaf] for value, leaf in kept.items()}
         columns = {column.whole: column for column in self._column_of.values()}

@@ -682,6 +682,25 @@ def test_networks_that_take_turns_keep_their_gradients():
         np.testing.assert_array_equal(w.grad, 2 * w.detach().data * X)
 
 
+@pytest.mark.parametrize("pure", [False, True])
+def test_leaves_with_one_gradient_keep_it_when_another_program_gives_one_of_them_another(pure):
+    a, b = weight(), weight(2.0, 4.0, 6.0)
+
+    def step(x, together):
+        if together:
+            a.grad = b.grad = None
+            np.square(a + b - x).sum().backward()
+        else:
+            b.grad = None
+            (b * b * x).sum().backward()
+
+    step = tg.compile(step, pure=pure)
+    for together in (True, True, True, False, False, False, True, False):
+        step(X, together)
+    np.testing.assert_array_equal(a.grad, 2 * (a.data + b.data - X))
+    np.testing.assert_array_equal(b.grad, 2 * b.data * X)
+
+
 def test_values_that_are_read_before_the_backward_pass():
     """They are computed by themselves: the step is compiled all the same."""
     trained = []
