@@ -17,7 +17,7 @@ from ..subnormals import least, without_subnormals
 from .groups import ParameterGroup, Setting, checked_parameters, grouped, plain
 from .schedules import Rate, Schedule, as_schedule
 
-Parameters = Union[Iterable[Tensor], Iterable[Mapping[str, Any]]]
+Parameters = Iterable[Union[Tensor, Mapping[str, Any]]]
 """Tensors, or groups of them: dicts with ``params`` and the settings that are a group's own."""
 
 Settings = tuple[tuple[tuple[str, Any], ...], ...]
