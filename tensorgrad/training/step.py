@@ -168,7 +168,7 @@ def is_from_library(model: Module, optimiser: Optimiser) -> bool:
     >>> is_from_library(network, tg.optim.SGD(network.parameters()))
     True
     """
-    held = [value for name, value in vars(optimiser).items() if name != "lr"]  # which is called in each step as it is
+    held = list(vars(optimiser).values())  # without the rates of its groups, which are called in each step as they are
     for module in model.modules():
         held += vars(module).values()
     parts = (optimiser, *model.modules())

@@ -61,7 +61,7 @@ class World:
             tg.optim.SGD(self.nets[1].parameters(), lr=lambda step: 0.1 / (step + 1), momentum=0.5),
         ]
         self.twins = [nn.Dense(WIDTH, WIDTH, rng, dtype=float) for _ in range(2)]
-        self.of_twins = [tg.optim.Adam(twin.parameters()) for twin in self.twins]
+        self.of_twins = [tg.optim.AdamW([{"params": x} for x in (twin.weight, twin.bias)]) for twin in self.twins]
         self.free = tg.Tensor(rng.standard_normal((WIDTH, WIDTH)), requires_grad=True)
         self.state = tg.Tensor(rng.standard_normal(WIDTH))
         self.array = rng.standard_normal(WIDTH)
@@ -185,6 +185,12 @@ def twins_take_turns(w, v, a, b, k):
         optimiser.step()
 
 
+def change_settings(w, v, a, b, k):
+    group = w.of_twins[a % 2].param_groups[b % 2]
+    group["lr"], group["weight_decay"] = 1e-3 * (k + 1), 0.1 * (k % 3)
+    w.optimisers[1].momentum = 0.1 * (k % 4)
+
+
 def change_data(w, v, a, b, k):
     old = w.free.data
     seen = w.free[0]
@@ -294,6 +300,7 @@ STATEMENTS = {
                 step,
                 whole_step,
                 change_data,
+                change_settings,
                 use_free,
             ),
             *(gradient_of_free, state_in_a_tensor, random_numbers, without_recording, kinds, copies, keep, derivative),
@@ -356,7 +363,7 @@ def snapshot(world, shares):
         yield (tensor if shares else tensor.detach()).data.copy()
         yield tensor.requires_grad
         yield None if tensor.grad is None else np.array(tensor.grad)
-    for optimiser in world.optimisers:
+    for optimiser in (*world.optimisers, *world.of_twins):
         yield (optimiser.steps, *optimiser.updates)
     yield from flat(world.python)
     yield world.array.copy()
