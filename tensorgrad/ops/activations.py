@@ -23,7 +23,7 @@ def _floating(x: AnyArray) -> AnyArray:
 relu = declare(
     "relu",
     lambda x: np.maximum(x, 0),
-    lambda g, out, x: g * (x > 0),
+    lambda g, out, x: g * (out > 0),  # not x > 0, so that x need not be kept
     sample=samples.unary(avoid=[0]),
     expects="a real array",
 )
