@@ -58,7 +58,7 @@ def _at(axis: int, part: slice) -> tuple[slice, ...]:
     return (slice(None),) * axis + (part,)
 
 
-def _lowest(dtype: Any) -> Any:
+def _lowest(dtype: np.dtype) -> Any:
     """What is smaller than everything, or as small."""
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind in "iu" else False
 
