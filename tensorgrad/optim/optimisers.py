@@ -292,7 +292,7 @@ class RMSprop(Optimiser):
         centered: bool,
         **settings: Any,
     ) -> tuple[Array, ...]:
-        rate, epsilon, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
+        rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
         kept = dict(zip(self.slots, state))
         variance = kept["mean_square"] = alpha * kept["mean_square"] + (1 - alpha) * (gradient * gradient)
         if centered:
@@ -428,7 +428,7 @@ class Adamax(Optimiser):
         **settings: Any,
     ) -> tuple[Array, ...]:
         (beta1, beta2), (first, largest) = betas, state
-        rate, epsilon, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
+        rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
         first = beta1 * first + (1 - beta1) * gradient
         largest = np.maximum(beta2 * largest, np.abs(gradient) + eps)
         return value - rate * (first / largest), first, largest
