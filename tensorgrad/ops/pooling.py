@@ -158,7 +158,7 @@ def _sizes(like: AnyArray, spatial: Lengths, count_include_pad: bool, settings: 
     return asarray_like(sizes.astype(like.dtype if like.dtype.kind == "f" else np.float64), like)
 
 
-def _elements(spatial: Lengths, **settings: Any) -> Any:
+def _elements(spatial: Lengths, **settings: object) -> Any:
     """How many elements of the images each window has, the rest being padding; of shape (*windows)."""
     inside = np.ones((1, *spatial, 1), np.intp)
     return _along_axes(np.add, inside, 0, settings)[0, ..., 0]

@@ -48,7 +48,7 @@ def minimise(
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
     method: str = "L-BFGS-B",
-    **options: Any,
+    **options: object,
 ) -> Minimum:
     """Change parameters until ``loss()`` is at a minimum, with ``scipy.optimize.minimize``.
 
