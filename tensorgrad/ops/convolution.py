@@ -81,7 +81,7 @@ class _Shapes:
             for start in range(0, rows, length):
                 yield (range(start, min(start + length, rows)), *rest), slice(first, first + together)
 
-    def columns(self, x: AnyArray, windows: Any) -> Any:
+    def columns(self, x: AnyArray, windows: Any) -> AnyArray:
         """The windows as (groups, channels of a group * kernel, windows * examples); ``x`` has its examples last."""
         shape = (self.groups, self.window, prod(map(len, windows)) * x.shape[-1])
         if self.only_moves:
@@ -128,7 +128,7 @@ def _conv(
     padding: Pairs,
     groups: int,
     out: AnyArray | None = None,
-) -> Any:
+) -> AnyArray:
     shapes = _Shapes(x.shape, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
     x, rows = examples_last(x), weight.reshape(groups, -1, shapes.window)
     shape = (shapes.out_channels, *shapes.windows, shapes.examples)
@@ -148,7 +148,7 @@ def _conv_transpose(
     padding: Pairs,
     groups: int,
     out: AnyArray | None = None,
-) -> Any:
+) -> AnyArray:
     images = (y.shape[0], weight.shape[1] * groups, *spatial)
     shapes = _Shapes(images, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
     y, columns = examples_last(y), weight.reshape(groups, -1, shapes.window).swapaxes(1, 2)
@@ -164,7 +164,7 @@ def _conv_transpose(
     return examples_first(x)
 
 
-def _product_like(x: AnyArray, y: AnyArray) -> Any:
+def _product_like(x: AnyArray, y: AnyArray) -> AnyArray:
     """An array of the kind and dtype that products of the two have."""
     first, second = (a[(slice(0, 1),) * a.ndim].reshape(-1) for a in (x, y))
     return first * second
@@ -195,7 +195,7 @@ def _conv_weight(
     return total.reshape(weight)
 
 
-def _by_group(y: AnyArray, groups: int) -> Any:
+def _by_group(y: AnyArray, groups: int) -> AnyArray:
     """(channels, *windows, examples) as (groups, channels of a group, windows * examples)."""
     return y.reshape(groups, y.shape[0] // groups, prod(y.shape[1:]))
 

@@ -37,13 +37,13 @@ def transposed(x: AnyArray) -> Any:
     return x.transpose(*range(1, x.ndim), 0)
 
 
-def examples_last(x: AnyArray) -> Any:
+def examples_last(x: AnyArray) -> AnyArray:
     """The same in C order; a copy where it has to be."""
     x = transposed(x)
     return x.copy() if type(x) is np.ndarray and not x.flags.c_contiguous else x
 
 
-def examples_first(x: AnyArray) -> Any:
+def examples_first(x: AnyArray) -> AnyArray:
     """(channels, *spatial, examples) as (examples, channels, *spatial), a view."""
     return x.transpose(x.ndim - 1, *range(x.ndim - 1))
 

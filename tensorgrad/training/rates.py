@@ -141,7 +141,7 @@ def _endless(
                 yield inputs, targets
 
 
-def _backward(model: Module, optimiser: Optimiser, loss: Callable[[Any, Any], Tensor], x: Any, y: Any) -> float:
+def _backward(model: Module, optimiser: Optimiser, loss: Callable[[Any, Any], Tensor], x: object, y: object) -> float:
     """The loss of a batch; its gradients are left in the parameters."""
     optimiser.zero_grad()
     with np.errstate(over="ignore", invalid="ignore"):  # as rates grow the training is meant to diverge
