@@ -109,7 +109,7 @@ class Op:
     @overload
     def __call__(self, first: Any, second: Any, third: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
     @overload
-    def __call__(self, first: Constant, /, *others: Any, **settings: Any) -> Array: ...
+    def __call__(self, first: Constant, /, *others: Any, **settings: Any) -> Any: ...  # NumPy's types hide Tensors
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         if (capture := _capture.get()) is not None:
             if capture.follows:

@@ -260,7 +260,7 @@ def max_pool(
 @overload
 def max_pool(
     x: Array, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
-) -> Array: ...
+) -> Any: ...
 def max_pool(
     x: AnyArray, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
 ) -> AnyArray:
@@ -317,7 +317,7 @@ def avg_pool(
     stride: PerAxis | None = None,
     padding: Padding = 0,
     count_include_pad: bool = True,
-) -> Array: ...
+) -> Any: ...
 def avg_pool(
     x: AnyArray,
     kernel_size: PerAxis,
