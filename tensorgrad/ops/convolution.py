@@ -27,6 +27,7 @@ from .windows import (
     check_fits,
     examples_first,
     examples_last,
+    in_padding,
     is_padded,
     offsets,
     pairs,
@@ -88,9 +89,9 @@ class _Shapes:
             return x[:, windows[0].start : windows[0].stop].reshape(shape)
         columns = np.empty_like(x, shape=(self.channels, *self.kernel, *map(len, windows), x.shape[-1]))
         for offset, inside, elements in offsets(self.spatial, windows, *self.settings):
-            part = columns[offset]
-            part[inside] = x[elements]
-            _clear_outside(part, inside)
+            columns[offset][inside] = x[elements]
+        for index in in_padding(self.spatial, windows, *self.settings):
+            columns[index] = 0
         return columns.reshape(shape)
 
     def add_back(self, whole: AnyArray, columns: AnyArray, windows: Any) -> None:
@@ -104,14 +105,6 @@ def _even(count: int, most: int) -> int:
     """The length of as few parts of ``count`` as have no more than ``most``, or one, all of about the same length."""
     parts = -(-count // max(most, 1))
     return max(1, -(-count // max(parts, 1)))
-
-
-def _clear_outside(part: AnyArray, inside: tuple[slice, ...]) -> None:
-    """Zeros where windows lie in the padding, that is not ``inside``."""
-    for axis in range(1, len(inside)):
-        for outside in (slice(0, inside[axis].start), slice(inside[axis].stop, part.shape[axis])):
-            if outside.stop > outside.start:
-                part[(slice(None),) * axis + (outside,)] = 0
 
 
 def _rows(windows: Any, examples: slice) -> tuple[Any, ...]:

@@ -56,6 +56,7 @@ def window_counts(spatial: Lengths, kernel: Lengths, stride: Lengths, dilation: 
     )
 
 
+@lru_cache(maxsize=256)
 def along_axis(
     length: int, windows: range, kernel: int, stride: int, dilation: int, padding: tuple[int, int]
 ) -> list[tuple[slice, slice]]:
@@ -89,6 +90,20 @@ def offsets(
     for offset in product(*map(range, kernel)):
         inside, elements = zip(*(axis[o] for axis, o in zip(axes, offset)))
         found.append(((every, *offset), (every, *inside), (every, *elements)))
+    return found
+
+
+@lru_cache(maxsize=256)
+def in_padding(
+    spatial: Lengths, windows: tuple[range, ...], kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
+) -> list[tuple[Any, ...]]:
+    """Which elements of windows are padding, as indices of arrays (channels, *kernel, *windows, ...)."""
+    found = []
+    for offset, inside, _ in offsets(spatial, windows, kernel, stride, dilation, padding):
+        for axis, (kept, along) in enumerate(zip(inside[1:], windows)):
+            for rest in (slice(0, kept.start), slice(kept.stop, len(along))):
+                if rest.stop > rest.start:
+                    found.append((*offset, *(slice(None),) * axis, rest))
     return found
 
 
