@@ -16,11 +16,12 @@ import numpy as np
 from ..data import index_batches
 from ..optim import GradientsNotFinite, Optimiser
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
-from .evaluation import evaluate
+from .evaluation import scores, values_of
 from .examples import Examples, check_count, check_numbers
 from .history import Epoch
 from .interruption import Interrupted, Interruption
 from .monitor import Monitor
+from .objective import Objective
 from .session import LAST, Progress, Session
 from .step import FirstStep, LossNotFinite, Step, warning_of_unused
 
@@ -43,27 +44,22 @@ class Batches:
     size: int
     drop_last: bool
     streams: Mapping[str, np.random.Generator]
-    prepare: Callable[[np.ndarray], Any]
-    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None
+    prepare: Callable[[Any], Any]
+    augment: Callable[[Any, np.random.Generator], Any] | None
 
     @property
     def count(self) -> int:
         """How many examples an epoch has."""
-        count = len(self.examples[1])
+        count = self.examples.count
         return count - count % self.size if self.drop_last else count
 
-    @property
-    def labels_per_example(self) -> int:
-        labels = self.examples[1]
-        return labels.size // len(labels)
-
-    def left(self, progress: Progress) -> Iterator[tuple[np.ndarray, Any, np.ndarray]]:
-        """Indices, inputs and labels of what is still to be done in the current epoch; ``progress`` moves along."""
-        inputs, labels = self.examples
+    def left(self, progress: Progress) -> Iterator[tuple[np.ndarray, Any, Any]]:
+        """Indices, inputs and targets of what is still to be done in the current epoch; ``progress`` moves along."""
         if progress.order is None:
-            progress.order = self.streams["order"].permutation(len(labels))
+            progress.order = self.streams["order"].permutation(self.examples.count)
         for indices in index_batches(progress.order[: self.count], self.size, progress.position):
-            chosen = inputs[indices]
+            batch = self.examples.chosen(indices)
+            chosen = batch.inputs
             if self.augment is not None:
                 chosen = self.augment(chosen, self.streams["augmentation"])
                 check_count("fit", "augment", chosen, len(indices))
@@ -71,7 +67,7 @@ class Batches:
             check_count("fit", "prepare", prepared, len(indices))
             check_numbers("fit", prepared)
             progress.position += len(indices)
-            yield indices, prepared, labels[indices]
+            yield indices, prepared, batch.targets
 
 
 @dataclass
@@ -82,7 +78,8 @@ class Training:
     step: Step
     first: FirstStep
     batches: Batches
-    validation: Examples
+    validation: Examples | None
+    objective: Objective
     monitor: Monitor
     epochs: int
     patience: int | None
@@ -100,7 +97,7 @@ class Training:
                 warnings.warn(sentence, UserWarning, stacklevel=3)
             is_first = False
             row = self._row(started)
-            session.optimiser.observe(row.validation_loss)
+            session.optimiser.observe(row.measures.get("validation_loss", row.loss))
             if progress.finish_epoch(row, self.monitor):
                 session.keep_best()
             session.save_if_due()
@@ -121,9 +118,9 @@ class Training:
         session, progress = self.session, self.session.progress
         session.model.train()
         with _progress_bar(progress, self.epochs, self.batches.count, self.quiet) as bar:
-            for indices, inputs, labels in self.batches.left(progress):
+            for indices, inputs, targets in self.batches.left(progress):
                 try:
-                    loss, logits = self.step(inputs, labels)
+                    loss, outputs = self.step(inputs, targets)
                 except LossNotFinite as error:
                     happened = f"the loss became {error.loss} in step {session.optimiser.steps + 1}"
                     raise self._not_finite(happened, self._diagnosis(indices, inputs)) from None
@@ -132,9 +129,9 @@ class Training:
                     raise TrainingError(f"{where}: {error}") from None
                 if self.first.warning:
                     self._warn_of_parameters()
-                self._count(loss.item(), logits.numpy(), labels)
+                self._count(loss.item(), outputs, targets, len(indices))
                 progress.seconds = time.perf_counter() - started
-                _show(bar, progress, len(labels), self.batches.labels_per_example)
+                _show(bar, progress, len(indices))
                 self._stop_if_interrupted(interruption)
                 session.save_if_due(SECONDS_BETWEEN_SAVES)
 
@@ -142,29 +139,35 @@ class Training:
         sentence, self.first.warning = self.first.warning, ""
         warnings.warn(sentence, UserWarning, stacklevel=5)
 
-    def _count(self, loss: float, logits: np.ndarray, labels: np.ndarray) -> None:
+    def _count(self, loss: float, outputs: Any, targets: Any, count: int) -> None:
         progress = self.session.progress
         if progress.initial_loss is None:
             progress.initial_loss = loss
-        progress.loss_sum += loss * len(labels)
-        progress.correct += int((logits.argmax(axis=-1) == labels).sum())
+        progress.loss_sum += loss * count
+        if self.objective.metrics:
+            progress.measure(self.objective.totals(values_of(outputs), targets, count))
 
     def _row(self, started: float) -> Epoch:
         """The epoch whose steps have been done."""
         session, progress = self.session, self.session.progress
-        row = Epoch(
+        measures = {"loss": progress.loss_sum / progress.position, **progress.means()}
+        if self.validation is not None:
+            found = scores("fit", session.model, self.validation, self.batches.prepare, self.objective)._asdict()
+            if not math.isfinite(found["loss"]):
+                happened = f"the validation loss became {found['loss']} after step {session.optimiser.steps}"
+                diagnosis = diagnose_validation(session.model, self.validation.inputs, self.batches.prepare)
+                raise self._not_finite(happened, diagnosis)
+            measures.update((f"validation_{name}", value) for name, value in found.items())
+        return Epoch(
             progress.epoch,
-            progress.loss_sum / progress.position,
-            progress.correct / (progress.position * self.batches.labels_per_example),
-            *evaluate(session.model, self.validation, self.batches.prepare),
+            measures.pop("loss"),
+            measures.pop("accuracy", None),
+            measures.pop("validation_loss", None),
+            measures.pop("validation_accuracy", None),
             _latest_rate(session.optimiser),
             time.perf_counter() - started,
+            measures,
         )
-        if not math.isfinite(row.validation_loss):
-            happened = f"the validation loss became {row.validation_loss} after step {session.optimiser.steps}"
-            diagnosis = diagnose_validation(session.model, self.validation[0], self.batches.prepare)
-            raise self._not_finite(happened, diagnosis)
-        return row
 
     def _stop_if_interrupted(self, interruption: Interruption) -> None:
         if interruption.signal is None:
@@ -176,7 +179,7 @@ class Training:
         raise Interrupted(interruption.signal, session.progress.history)
 
     def _diagnosis(self, indices: np.ndarray, prepared: Any) -> str:
-        found = not_finite_inputs("training", self.batches.examples[0], indices, prepared)
+        found = not_finite_inputs("training", self.batches.examples.inputs, indices, prepared)
         return found or diagnose(self.session.model, prepared)
 
     def _not_finite(self, happened: str, diagnosis: str) -> TrainingError:
@@ -189,16 +192,18 @@ class Training:
 
     def divergence(self) -> str:
         """In a sentence, that the losses of the last epoch are far above those that it began with; or nothing."""
-        progress = self.session.progress
-        if progress.initial_loss is None or not progress.history:
+        progress, guess = self.session.progress, self.objective.guess
+        if progress.initial_loss is None or not progress.history or guess is None:
             return ""
-        last, guessing = progress.history[-1], _loss_of_guessing(self.batches.examples[1])
-        if min(last.loss, last.validation_loss) <= DIVERGED * max(progress.initial_loss, guessing):
+        last, guessing = progress.history[-1], guess(self.batches.examples.targets)
+        if min(last.loss, last.measures.get("validation_loss", last.loss)) <= DIVERGED * max(
+            progress.initial_loss, guessing
+        ):
             return ""
+        validation = "" if last.validation_loss is None else f", the validation loss {last.validation_loss:.4g}"
         return (
-            f"the training diverged: its loss is {last.loss:.4g}, the validation loss {last.validation_loss:.4g}, "
-            f"after {progress.initial_loss:.4g} in the first step and where guessing gives {guessing:.4g}; lower the "
-            "learning rate or clip the gradients"
+            f"the training diverged: its loss is {last.loss:.4g}{validation}, after {progress.initial_loss:.4g} in the "
+            f"first step and where guessing gives {guessing:.4g}; lower the learning rate or clip the gradients"
         )
 
 
@@ -206,13 +211,6 @@ def _latest_rate(optimiser: Optimiser) -> float:
     """The learning rate that the latest step took."""
     rate = optimiser.lr
     return float(rate(max(optimiser.steps - 1, 0)) if callable(rate) else rate)
-
-
-def _loss_of_guessing(labels: np.ndarray) -> float:
-    """The cross-entropy of always giving each class the share that it has."""
-    _, counts = np.unique(labels, return_counts=True)
-    shares = counts / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
 
 
 def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> Any:
@@ -232,10 +230,9 @@ def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> A
     )
 
 
-def _show(bar: Any, progress: Progress, count: int, labels_per_example: int) -> None:
+def _show(bar: Any, progress: Progress, count: int) -> None:
     if bar is None:
         return
-    loss = progress.loss_sum / progress.position
-    accuracy = progress.correct / (progress.position * labels_per_example)
-    bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.4f}", refresh=False)
+    means = {"loss": progress.loss_sum / progress.position, **progress.means()}
+    bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()}, refresh=False)
     bar.update(count)

@@ -19,7 +19,7 @@ from .._pytree import tree_map
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from .history import Epoch
+from .history import COLUMNS, Epoch
 from .monitor import Monitor
 from .streams import RandomStreams, streams_of
 
@@ -39,7 +39,7 @@ class Progress:
     order: np.ndarray | None = None
     position: int = 0
     loss_sum: float = 0.0
-    correct: int = 0
+    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
@@ -50,6 +50,16 @@ class Progress:
         """The epoch whose weights are kept as the best."""
         return next((row for row in self.history if row.epoch == self.best_epoch), None)
 
+    def measure(self, totals: Mapping[str, tuple[float, int]]) -> None:
+        """Add to each metric of the epoch its sum over a batch, and of how many."""
+        for name, (value, size) in totals.items():
+            before, counted = self.measured.get(name, (0, 0))
+            self.measured[name] = before + value, counted + size
+
+    def means(self) -> dict[str, float]:
+        """The metrics of the epoch so far."""
+        return {name: value / size for name, (value, size) in self.measured.items()}
+
     def finish_epoch(self, row: Epoch, monitor: Monitor) -> bool:
         """Add a finished epoch and move on to the next; whether it is the best so far."""
         best = self.best
@@ -58,13 +68,15 @@ class Progress:
         if improved:
             self.best_epoch = row.epoch
         self.epoch, self.order, self.position = row.epoch + 1, None, 0
-        self.loss_sum, self.correct, self.seconds = 0.0, 0, 0.0
+        self.loss_sum, self.measured, self.seconds = 0.0, {}, 0.0
         return improved
 
     def check(self) -> None:
         """A ValueError or TypeError for what no training can have saved."""
-        integers = [self.epoch, self.position, self.correct, self.best_epoch, *(row.epoch for row in self.history)]
-        numbers = [self.loss_sum, self.seconds, *(number for row in self.history for number in vars(row).values())]
+        integers = [self.epoch, self.position, self.best_epoch, *(row.epoch for row in self.history)]
+        integers += [size for _, size in self.measured.values()]
+        numbers = [self.loss_sum, self.seconds]
+        numbers += [row.measures[name] for row in self.history for name in COLUMNS if name in row.measures]
         numbers += [] if self.initial_loss is None else [self.initial_loss]
         if not all(type(number) is int and number >= 0 for number in integers) or not all(map(math.isfinite, numbers)):
             raise ValueError("its progress holds what are no counts or losses")
