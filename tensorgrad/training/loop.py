@@ -200,7 +200,7 @@ def fit(
     step = training_step(model, optimiser, max_norm, first, loss=chosen)
     if compiled is None or compiled:
         known = chosen.is_pure and is_from_library(model, optimiser)  # and depends on nothing but what those hold
-        step = own(step, lambda: Replacements.count) if known else compile(step)
+        step = own(step, lambda: Replacements.count) if known else _followed(step)
     batches = Batches(examples["train"], batch_size, drop_last, session.streams, prepare, augment)
     evaluated = examples.get("validation")
     training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, patience, on_epoch, quiet)
@@ -214,6 +214,13 @@ def fit(
     if sentence := training.divergence():
         warnings.warn(DivergenceWarning(sentence, session.progress.history), stacklevel=2)
     return session.progress.history
+
+
+def _followed(step: Any) -> Any:
+    """The step compiled while what it runs in Python is done in each call; what is resumed goes on to the last bit."""
+    compiled = compile(step)
+    compiled.sums_as_numpy = True
+    return compiled
 
 
 # What is looked at before

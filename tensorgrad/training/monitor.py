@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -76,15 +76,26 @@ def monitor_of(
         If there is no such measure, or nobody knows in which direction it gets better.
     """
     prefix = _PREFIX if has_validation else ""
-    if measure is None:
-        measure = prefix + ("accuracy" if "accuracy" in objective.metrics else "loss")
     names = (*objective.metrics, "loss")
     known = [before + name for before in dict.fromkeys((prefix, "")) for name in names]
+    if measure is None:
+        measure = usual(known)
     if measure not in known:
         without = "" if has_validation else "; there are validation_ measures with validation= only"
         raise ValueError(f"fit: monitor must be one of {', '.join(map(repr, known))}, got {measure!r}{without}")
     metric = objective.metrics.get(measure[len(_PREFIX) :] if measure.startswith(_PREFIX) else measure)
     return Monitor(measure, min_delta, mode or _mode_of(measure, metric))
+
+
+def usual(measures: Iterable[str]) -> str:
+    """What is watched where nothing else is asked for.
+
+    >>> usual(["loss", "accuracy", "validation_loss"])
+    'validation_loss'
+    """
+    known = set(measures)
+    prefix = _PREFIX if f"{_PREFIX}loss" in known else ""
+    return f"{prefix}accuracy" if f"{prefix}accuracy" in known else f"{prefix}loss"
 
 
 def _mode_of(measure: str, metric: Metric | None) -> str:
