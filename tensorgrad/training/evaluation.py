@@ -12,7 +12,7 @@ from .._pytree import tree_map
 from ..core import Tensor
 from ..core.context import no_grad
 from ..nn import Module
-from .examples import Examples, as_arrays, check_count, check_numbers, count_of, part_of
+from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
 from .objective import LossFunction, Objective, check_loss, objective
 
 EVALUATION_BATCH = 1000
@@ -63,7 +63,7 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
 
 def values_of(outputs: Any) -> Any:
     """The arrays of Tensors, in the containers that hold them."""
-    return tree_map(lambda x: x.numpy() if isinstance(x, Tensor) else np.asarray(x), outputs)
+    return mapped(lambda x: x.numpy() if isinstance(x, Tensor) else np.asarray(x), outputs)
 
 
 def evaluate(

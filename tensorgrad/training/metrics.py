@@ -27,7 +27,9 @@ class Metric:
             raise TypeError(f"metrics: {self.name} must give real numbers, got {values.dtype}; let it return floats")
         if values.ndim == 0:
             return float(values) * count, count
-        return float(values.sum(dtype=np.float64 if values.dtype.kind == "f" else None)), values.size
+        if values.dtype.kind == "b":
+            return int(np.count_nonzero(values)), values.size
+        return float(values.sum(dtype=np.float64)), values.size
 
 
 def accuracy(outputs: Any, targets: Any) -> Any:

@@ -52,9 +52,10 @@ class Progress:
 
     def measure(self, totals: Mapping[str, tuple[float, int]]) -> None:
         """Add to each metric of the epoch its sum over a batch, and of how many."""
+        measured = self.measured
         for name, (value, size) in totals.items():
-            before, counted = self.measured.get(name, (0, 0))
-            self.measured[name] = before + value, counted + size
+            before, counted = measured.get(name, (0, 0))
+            measured[name] = before + value, counted + size
 
     def means(self) -> dict[str, float]:
         """The metrics of the epoch so far."""
