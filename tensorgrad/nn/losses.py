@@ -10,7 +10,7 @@ from ..core import Tensor, beside
 from ..core.context import verified
 from ..ops.activations import relu, softplus
 from ..ops.conversion import as_operand
-from ..ops.losses import check_labels, softmax_cross_entropy
+from ..ops.losses import check_labels, reduced, softmax_cross_entropy
 from ..ops.norms import squared_norm
 
 __all__ = [
@@ -29,8 +29,8 @@ __all__ = [
 SMALLEST_PROBABILITY = 1e-7
 
 
-def categorical_cross_entropy(probabilities: Any, labels: Any) -> Any:
-    """Mean cross-entropy, in nats, between ``labels`` and predicted ``probabilities``.
+def categorical_cross_entropy(probabilities: Any, labels: Any, reduction: str = "mean") -> Any:
+    """Cross-entropy, in nats, between ``labels`` and predicted ``probabilities``.
 
     Probabilities below 1e-7 count as 1e-7, where the gradient is 0. From logits, ``softmax_cross_entropy`` is exact.
 
@@ -40,11 +40,8 @@ def categorical_cross_entropy(probabilities: Any, labels: Any) -> Any:
         Tensor or array of shape (..., classes), rows that sum to 1.
     labels
         Integers of shape (...), or probabilities of the shape of ``probabilities``.
-
-    Returns
-    -------
-    Tensor
-        0-d.
+    reduction
+        ``"mean"``, ``"sum"``, or ``"none"`` for the losses themselves, of shape (...).
 
     Raises
     ------
@@ -60,11 +57,12 @@ def categorical_cross_entropy(probabilities: Any, labels: Any) -> Any:
     """
     labels = check_labels("categorical_cross_entropy", probabilities, labels)
     rows = labels if labels.dtype.kind == "f" else labels[..., None] == np.arange(probabilities.shape[-1])
-    return -(rows * np.log(np.clip(probabilities, SMALLEST_PROBABILITY, None))).sum(axis=-1).mean()
+    losses = -(rows * np.log(np.clip(probabilities, SMALLEST_PROBABILITY, None))).sum(axis=-1)
+    return reduced("categorical_cross_entropy", losses, reduction)
 
 
-def kl_divergence(logits: Any, probabilities: Any) -> Any:
-    """Mean Kullback-Leibler divergence, in nats, of the softmax of ``logits`` from ``probabilities``.
+def kl_divergence(logits: Any, probabilities: Any, reduction: str = "mean") -> Any:
+    """Kullback-Leibler divergence, in nats, of the softmax of ``logits`` from ``probabilities``.
 
     ``sum(p * log(p / softmax(logits)))`` over the last axis, where 0 log 0 = 0; that is the cross-entropy minus the
     entropy of ``probabilities`` (Kullback & Leibler 1951).
@@ -75,6 +73,8 @@ def kl_divergence(logits: Any, probabilities: Any) -> Any:
         Tensor or array of shape (..., classes).
     probabilities
         Of the same shape, rows that sum to 1; as a Tensor, differentiated too.
+    reduction
+        ``"mean"``, ``"sum"``, or ``"none"`` for the divergences themselves, of shape (...).
 
     Examples
     --------
@@ -86,8 +86,8 @@ def kl_divergence(logits: Any, probabilities: Any) -> Any:
     p = check_labels("kl_divergence", logits, probabilities)
     if p.dtype.kind != "f":
         raise TypeError(f"kl_divergence: takes probabilities of shape {np.shape(logits)}, got {p.dtype} labels")
-    entropy = -(p * np.log(np.where(p == 0, 1, p))).sum(axis=-1).mean()
-    return softmax_cross_entropy(logits, p) - entropy
+    entropy = reduced("kl_divergence", -(p * np.log(np.where(p == 0, 1, p))).sum(axis=-1), reduction)
+    return softmax_cross_entropy(logits, p, reduction=reduction) - entropy
 
 
 def mse(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
@@ -113,7 +113,7 @@ def mse(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     >>> tg.nn.mse(tg.Tensor([1.0, 2.0]), [1.0, 4.0]).item()
     2.0
     """
-    return _reduced("mse", np.square(_difference("mse", predictions, targets)), reduction)
+    return reduced("mse", np.square(_difference("mse", predictions, targets)), reduction)
 
 
 def mae(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
@@ -123,7 +123,7 @@ def mae(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     >>> tg.nn.mae(tg.Tensor([1.0, 2.0]), [1.0, 4.0]).item()
     1.0
     """
-    return _reduced("mae", np.absolute(_difference("mae", predictions, targets)), reduction)
+    return reduced("mae", np.absolute(_difference("mae", predictions, targets)), reduction)
 
 
 def huber(predictions: Any, targets: Any, delta: float = 1.0, reduction: str = "mean") -> Any:
@@ -140,7 +140,7 @@ def huber(predictions: Any, targets: Any, delta: float = 1.0, reduction: str = "
         raise ValueError(f"huber: delta must be positive, got {delta}")
     difference = _difference("huber", predictions, targets)
     clipped = np.clip(difference, -delta, delta)
-    return _reduced("huber", clipped * (difference - 0.5 * clipped), reduction)
+    return reduced("huber", clipped * (difference - 0.5 * clipped), reduction)
 
 
 def hinge(scores: Any, labels: Any, reduction: str = "mean") -> Any:
@@ -165,10 +165,12 @@ def hinge(scores: Any, labels: Any, reduction: str = "mean") -> Any:
     """
     scores, labels = _pair("hinge", scores, labels)
     verified(_check_signs, labels.numpy() if isinstance(labels, Tensor) else labels)
-    return _reduced("hinge", relu(1 - labels * scores), reduction)
+    return reduced("hinge", relu(1 - labels * scores), reduction)
 
 
-def binary_cross_entropy_with_logits(logits: Any, labels: Any, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(
+    logits: Any, labels: Any, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> Any:
     """Cross-entropy, in nats, between ``labels`` and ``sigmoid(logits)``, element by element.
 
     ``labels * softplus(-logits) + (1 - labels) * softplus(logits)``, exact for logits of any size.
@@ -181,6 +183,10 @@ def binary_cross_entropy_with_logits(logits: Any, labels: Any, reduction: str = 
         0 and 1, or probabilities in between, of the same shape.
     reduction
         ``"mean"`` over all elements, ``"sum"``, or ``"none"`` for the losses themselves.
+    pos_weight
+        A factor for the losses of the label 1, or one for each entry of the last axis.
+    label_smoothing
+        Share of each label that is replaced by 1/2, 0 <= label_smoothing <= 1.
 
     Examples
     --------
@@ -190,8 +196,15 @@ def binary_cross_entropy_with_logits(logits: Any, labels: Any, reduction: str = 
     """
     logits, labels = _pair("binary_cross_entropy_with_logits", logits, labels)
     verified(_check_probabilities, labels.numpy() if isinstance(labels, Tensor) else labels)
-    losses = labels * softplus(-logits) + (1 - labels) * softplus(logits)
-    return _reduced("binary_cross_entropy_with_logits", losses, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"binary_cross_entropy_with_logits: label_smoothing must lie in 0..1, got {label_smoothing}")
+    if label_smoothing:
+        labels = labels * (1 - label_smoothing) + label_smoothing / 2
+    positive = labels * softplus(-logits)
+    if pos_weight is not None:
+        positive = positive * np.asarray(pos_weight, logits.dtype)
+    losses = positive + (1 - labels) * softplus(logits)
+    return reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
 def _pair(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
@@ -213,14 +226,6 @@ def _pair(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
 def _difference(name: str, predictions: Any, targets: Any) -> Any:
     predictions, targets = _pair(name, predictions, targets)
     return predictions - targets
-
-
-def _reduced(name: str, losses: Any, reduction: str) -> Any:
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    if reduction == "mean" and losses.size == 0:
-        raise ValueError(f"{name}: there is no mean of losses of shape {losses.shape}")
-    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
 def _check_signs(labels: Any) -> None:

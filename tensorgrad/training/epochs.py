@@ -53,8 +53,8 @@ class Batches:
         count = self.examples.count
         return count - count % self.size if self.drop_last else count
 
-    def left(self, progress: Progress) -> Iterator[tuple[np.ndarray, Any, Any]]:
-        """Indices, inputs and targets of what is still to be done in the current epoch; ``progress`` moves along."""
+    def left(self, progress: Progress) -> Iterator[tuple[np.ndarray, Any, Examples]]:
+        """Indices, prepared inputs and examples still to be done in the current epoch; ``progress`` moves along."""
         if progress.order is None:
             progress.order = self.streams["order"].permutation(self.examples.count)
         for indices in index_batches(progress.order[: self.count], self.size, progress.position):
@@ -67,7 +67,7 @@ class Batches:
             check_count("fit", "prepare", prepared, len(indices))
             check_numbers("fit", prepared)
             progress.position += len(indices)
-            yield indices, prepared, batch.targets
+            yield indices, prepared, batch
 
 
 @dataclass
@@ -118,9 +118,12 @@ class Training:
         session, progress = self.session, self.session.progress
         session.model.train()
         with _progress_bar(progress, self.epochs, self.batches.count, self.quiet) as bar:
-            for indices, inputs, targets in self.batches.left(progress):
+            for indices, inputs, batch in self.batches.left(progress):
+                targets = batch.targets
+                shares, total = self.objective.shares(targets, batch.weights, len(indices))
+                given = (inputs, targets) if shares is None else (inputs, targets, shares)
                 try:
-                    loss, outputs = self.step(inputs, targets)
+                    loss, outputs = self.step(*given)
                 except LossNotFinite as error:
                     happened = f"the loss became {error.loss} in step {session.optimiser.steps + 1}"
                     raise self._not_finite(happened, self._diagnosis(indices, inputs)) from None
@@ -129,7 +132,7 @@ class Training:
                     raise TrainingError(f"{where}: {error}") from None
                 if self.first.warning:
                     self._warn_of_parameters()
-                self._count(loss.item(), outputs, targets, len(indices))
+                self._count(loss.item(), total, outputs, targets, len(indices))
                 progress.seconds = time.perf_counter() - started
                 _show(bar, progress, len(indices))
                 self._stop_if_interrupted(interruption)
@@ -139,18 +142,19 @@ class Training:
         sentence, self.first.warning = self.first.warning, ""
         warnings.warn(sentence, UserWarning, stacklevel=5)
 
-    def _count(self, loss: float, outputs: Any, targets: Any, count: int) -> None:
+    def _count(self, loss: float, total: float, outputs: Any, targets: Any, count: int) -> None:
         progress = self.session.progress
         if progress.initial_loss is None:
             progress.initial_loss = loss
-        progress.loss_sum += loss * count
+        progress.loss_sum += loss * total
+        progress.loss_weight += total
         if self.objective.metrics:
             progress.measure(self.objective.totals(values_of(outputs), targets, count))
 
     def _row(self, started: float) -> Epoch:
         """The epoch whose steps have been done."""
         session, progress = self.session, self.session.progress
-        measures = {"loss": progress.loss_sum / progress.position, **progress.means()}
+        measures = progress.means()
         if self.validation is not None:
             found = scores("fit", session.model, self.validation, self.batches.prepare, self.objective)._asdict()
             if not math.isfinite(found["loss"]):
@@ -195,7 +199,7 @@ class Training:
         progress, guess = self.session.progress, self.objective.guess
         if progress.initial_loss is None or not progress.history or guess is None:
             return ""
-        last, guessing = progress.history[-1], guess(self.batches.examples.targets)
+        last, guessing = progress.history[-1], guess(self.objective.counted(self.batches.examples.targets))
         if min(last.loss, last.measures.get("validation_loss", last.loss)) <= DIVERGED * max(
             progress.initial_loss, guessing
         ):
@@ -233,6 +237,5 @@ def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> A
 def _show(bar: Any, progress: Progress, count: int) -> None:
     if bar is None:
         return
-    means = {"loss": progress.loss_sum / progress.position, **progress.means()}
-    bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()}, refresh=False)
+    bar.set_postfix({name: f"{value:.4f}" for name, value in progress.means().items()}, refresh=False)
     bar.update(count)

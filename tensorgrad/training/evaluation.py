@@ -68,7 +68,7 @@ def values_of(outputs: Any) -> Any:
 
 def evaluate(
     model: Module,
-    examples: tuple[Any, Any],
+    examples: tuple[Any, ...],
     prepare: Callable[[Any], Any] = as_arrays,
     *,
     loss: str | LossFunction = "softmax_cross_entropy",
@@ -100,11 +100,12 @@ def evaluate(
 def scores(function: str, model: Module, examples: Examples, prepare: Callable[[Any], Any], chosen: Objective) -> Any:
     """Loss and metrics of examples that have been checked."""
     outputs = predict(model, examples.inputs, prepare)
-    chosen.check(function, "examples", outputs, examples.targets)
-    loss = chosen(tree_map(Tensor, outputs), examples.targets)
+    chosen.check_fit(function, "examples", outputs, examples.targets)
+    shares, _ = chosen.shares(examples.targets, examples.weights, examples.count)
+    loss = chosen(tree_map(Tensor, outputs), examples.targets, shares)
     check_loss(function, loss)
     totals = chosen.totals(outputs, examples.targets, examples.count)
-    return _scores_of(tuple(totals))(loss.item(), *(total / count for total, count in totals.values()))
+    return _scores_of(tuple(totals))(loss.item(), *(total / size for total, size in totals.values()))
 
 
 @lru_cache(maxsize=64)

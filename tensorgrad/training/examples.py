@@ -15,10 +15,11 @@ from ..core import Tensor, describe
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs and targets: arrays, or containers of them, one entry per example along the first axis."""
+    """Inputs and targets: arrays, or containers of them, one entry per example along the first axis; and weights."""
 
     inputs: Any
     targets: Any
+    weights: np.ndarray | None = None
 
     @property
     def count(self) -> int:
@@ -26,7 +27,9 @@ class Examples:
 
     def chosen(self, indices: Any) -> Examples:
         """Copies of some of them."""
-        return Examples(*(mapped(itemgetter(indices), part) for part in (self.inputs, self.targets)))
+        pick = itemgetter(indices)
+        weights = None if self.weights is None else self.weights[indices]
+        return Examples(mapped(pick, self.inputs), mapped(pick, self.targets), weights)
 
 
 def leaves_of(tree: Any) -> list[Any]:
@@ -68,7 +71,8 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     TypeError, ValueError
         If they are no inputs and targets of one length, in arrays; with a remedy that fits.
     """
-    parts: Any = tuple(examples) if isinstance(examples, (tuple, list)) and len(examples) == 2 else (None, None)
+    is_given = isinstance(examples, (tuple, list)) and len(examples) in (2, 3)
+    parts: Any = tuple(examples[:2]) if is_given else (None, None)
     leaves = [leaves_of(part) for part in parts]
     if not all(found and all(isinstance(x, np.ndarray) and x.ndim for x in found) for found in leaves):
         came = type(examples).__name__ if parts[0] is None else " and ".join(type(part).__name__ for part in parts)
@@ -83,7 +87,27 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
                 f"the masked examples out and take {kind}.data"
             )
     _check_lengths(function, name, *leaves)
-    return Examples(parts[0], mapped(_in_own_byte_order, parts[1]))
+    weights = _checked_weights(function, name, examples[2], len(leaves[0][0])) if len(examples) == 3 else None
+    return Examples(parts[0], mapped(_in_own_byte_order, parts[1]), weights)
+
+
+def _checked_weights(function: str, name: str, weights: Any, count: int) -> np.ndarray | None:
+    """The weights of examples, as floats."""
+    if weights is None:
+        return None
+    found = np.asarray(weights)
+    if found.shape != (count,) or found.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{function}: {name} must have a number as weight for each of {count} inputs, (inputs, labels, weights), "
+            f"got {describe(found)}"
+        )
+    found = found.astype(np.float64)
+    if not np.isfinite(found).all() or found.min() < 0 or not found.any():
+        raise ValueError(
+            f"{function}: {name} must have weights that are finite and not negative, one of them positive, got "
+            f"{found.min()} to {found.max()}"
+        )
+    return found
 
 
 def _check_lengths(function: str, name: str, inputs: list[np.ndarray], labels: list[np.ndarray]) -> None:

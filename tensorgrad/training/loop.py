@@ -42,8 +42,8 @@ class DivergenceWarning(UserWarning):
 
 def fit(
     model: Module,
-    train: tuple[Any, Any],
-    validation: tuple[Any, Any] | None = None,
+    train: tuple[Any, ...],
+    validation: tuple[Any, ...] | None = None,
     optimiser: Optimiser | None = None,
     *,
     loss: str | LossFunction = "softmax_cross_entropy",
@@ -78,7 +78,8 @@ def fit(
     train, validation
         ``(inputs, targets)``, arrays with an entry for each example along the first axis, or containers of such arrays:
         then the model is called with a container like that of the inputs, and a loss of your own with one like that of
-        the targets. Without validation, the best epoch is chosen by what is measured in training.
+        the targets. ``(inputs, targets, weights)``: the loss is then the mean by these weights of the examples; metrics
+        count each example alike. Without validation, the best epoch is chosen by what is measured in training.
     optimiser
         Over the model's parameters. None: ``Adam(model.parameters())``.
     loss
@@ -91,7 +92,8 @@ def fit(
           which is a truth value, 0 or 1, or a number in between); ``"hinge"`` (-1 and 1, or truth values)
         - numbers: ``"mse"``, ``"mae"``, ``"huber"``
 
-        Where the outputs have a last axis of length 1, the labels need none.
+        Where the outputs have a last axis of length 1, the labels need none. For examples with weights, a function of
+        your own gives a loss for each example.
     metrics
         What is measured besides: names (``"accuracy"``, ``"mae"``, ``"mse"``, ``"r2"``) or functions of outputs and
         targets, as arrays, which give one number, or one for each example; in a dict, by names of your own. None: the

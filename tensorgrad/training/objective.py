@@ -15,7 +15,7 @@ from . import targets
 from .examples import Examples, checked_examples
 from .metrics import METRICS, Metric, accuracy_of_rows, chosen_metrics
 
-LossFunction = Callable[[Any, Any], Any]
+LossFunction = Callable[..., Any]
 """Of outputs and targets: a 0-d Tensor."""
 
 
@@ -52,8 +52,49 @@ class Objective:
     is_own: bool = False
     is_pure: bool = False
 
-    def __call__(self, outputs: Any, labels: Any) -> Any:
-        return self.function(outputs, self.align(outputs, labels))
+    def __call__(self, outputs: Any, labels: Any, shares: Any = None) -> Any:
+        """The loss; with ``shares``, as of :meth:`shares`, the sum of the losses of examples times these."""
+        if shares is None:
+            return self.function(outputs, self.align(outputs, labels))
+        if not self.is_own:
+            losses = self.function(outputs, labels)
+            check_losses("fit", losses, len(shares))
+        else:
+            losses = self.function(outputs, self.align(outputs, labels), reduction="none")
+        shares = shares.reshape((-1,) + (1,) * (losses.ndim - 1))
+        return (losses * shares.astype(losses.dtype)).sum() * (len(shares) / losses.size)
+
+    def shares(self, labels: Any, weights: np.ndarray | None, count: int) -> tuple[np.ndarray | None, float]:
+        """What the loss of each example is multiplied by, None where they are averaged alike; and what all count for.
+
+        That is the number of examples, or where they have weights the sum of these; by the weights of classes, and
+        without what is ignored.
+        """
+        factors = self._factors(labels)
+        if weights is None and factors is None:
+            return None, count
+        each = 1.0 if factors is None else factors.reshape(count, -1).mean(axis=1)
+        if weights is None:
+            return None, float(np.sum(each))
+        total = float((weights * each).sum())
+        return weights / (total or 1.0), total
+
+    @property
+    def _settings(self) -> Mapping[str, Any]:
+        """The settings of a loss of this library."""
+        return self.function.keywords if self.is_own and isinstance(self.function, partial) else {}
+
+    @property
+    def _ignored(self) -> Any:
+        return self._settings.get("ignore_index")
+
+    def _factors(self, labels: Any) -> np.ndarray | None:
+        """How much each label counts in the mean, where a loss of this library is told so."""
+        ignored, class_weight = self._ignored, self._settings.get("class_weight")
+        if (ignored is None and class_weight is None) or labels.dtype.kind not in "iu":
+            return None
+        kept = np.ones(labels.shape, bool) if ignored is None else labels != ignored
+        return kept * (1.0 if class_weight is None else np.asarray(class_weight)[np.where(kept, labels, 0)])
 
     def checked(self, function: str, name: str, examples: Any) -> Examples:
         """What a user gives as examples, with targets as the loss takes them."""
@@ -63,13 +104,32 @@ class Objective:
                 f"{function}: {name} must have one array of labels for this loss, got {type(found.targets).__name__}; "
                 "pass a loss= of your own, a function of outputs and labels, that adds up those of several"
             )
-        return replace(found, targets=self.takes(function, name, found.targets))
+        if self._ignored is None:
+            return replace(found, targets=self.takes(function, name, found.targets))
+        if not (counted := self.counted(found.targets)).size:
+            raise ValueError(f"{function}: {name} must have a label that is not ignored, got {self._ignored} alone")
+        self.takes(function, name, counted)
+        return found
+
+    def counted(self, labels: Any) -> Any:
+        """The labels that are not ignored."""
+        return labels if self._ignored is None else labels[labels != self._ignored]
+
+    def check_fit(self, function: str, name: str, outputs: Any, labels: Any) -> None:
+        """Raise where the outputs of a network do not fit the targets."""
+        labels = labels if self._ignored is None else np.where(labels == self._ignored, 0, labels)
+        self.check(function, name, outputs, labels)
 
     def totals(self, outputs: Any, labels: Any, count: int) -> dict[str, tuple[float, int]]:
         """Of each metric the sum and of how many, for outputs and targets as arrays."""
         if not self.metrics:
             return {}
         labels = self.align(outputs, labels)
+        if self._ignored is not None:
+            kept = labels != self._ignored
+            outputs, labels, count = outputs[kept], labels[kept], int(kept.sum())
+            if not count:
+                return {}
         return {name: metric.total(outputs, labels, count) for name, metric in self.metrics.items()}
 
 
@@ -182,13 +242,27 @@ def _of_function(loss: Any) -> Objective:
     return replace(known, function=loss, is_pure=is_pure)
 
 
-def check_loss(function: str, loss: Any) -> None:
-    """Raise unless a loss, as a user's function gives it, is one number that remembers how it was computed."""
+def check_losses(function: str, losses: Any, count: int) -> None:
+    """Raise unless a user's function gives a loss for each of ``count`` examples, to be weighted."""
+    _check_tensor(function, losses)
+    if not losses.shape or losses.shape[0] != count:
+        raise ValueError(
+            f"{function}: a loss of examples with weights must be a number for each of {count} examples, got shape "
+            f"{losses.shape}; leave out the mean in the function"
+        )
+
+
+def _check_tensor(function: str, loss: Any) -> None:
     if not isinstance(loss, Tensor):
         raise TypeError(
             f"{function}: the loss must be a Tensor, computed from the outputs, got {type(loss).__name__}; let the "
             "function return what it computes, with NumPy's functions"
         )
+
+
+def check_loss(function: str, loss: Any) -> None:
+    """Raise unless a loss, as a user's function gives it, is one number that remembers how it was computed."""
+    _check_tensor(function, loss)
     if loss.shape != ():
         raise ValueError(
             f"{function}: the loss must be one number, got shape {loss.shape}; take its mean in the function, "

@@ -39,6 +39,7 @@ class Progress:
     order: np.ndarray | None = None
     position: int = 0
     loss_sum: float = 0.0
+    loss_weight: float = 0.0
     measured: dict[str, tuple[float, int]] = field(default_factory=dict)
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
@@ -58,8 +59,9 @@ class Progress:
             measured[name] = before + value, counted + size
 
     def means(self) -> dict[str, float]:
-        """The metrics of the epoch so far."""
-        return {name: value / size for name, (value, size) in self.measured.items()}
+        """Loss and metrics of the epoch so far."""
+        metrics = {name: value / size for name, (value, size) in self.measured.items()}
+        return {"loss": self.loss_sum / (self.loss_weight or 1.0), **metrics}
 
     def finish_epoch(self, row: Epoch, monitor: Monitor) -> bool:
         """Add a finished epoch and move on to the next; whether it is the best so far."""
@@ -69,14 +71,14 @@ class Progress:
         if improved:
             self.best_epoch = row.epoch
         self.epoch, self.order, self.position = row.epoch + 1, None, 0
-        self.loss_sum, self.measured, self.seconds = 0.0, {}, 0.0
+        self.loss_sum, self.loss_weight, self.measured, self.seconds = 0.0, 0.0, {}, 0.0
         return improved
 
     def check(self) -> None:
         """A ValueError or TypeError for what no training can have saved."""
         integers = [self.epoch, self.position, self.best_epoch, *(row.epoch for row in self.history)]
         integers += [size for _, size in self.measured.values()]
-        numbers = [self.loss_sum, self.seconds]
+        numbers = [self.loss_sum, self.loss_weight, self.seconds]
         numbers += [row.measures[name] for row in self.history for name in COLUMNS if name in row.measures]
         numbers += [] if self.initial_loss is None else [self.initial_loss]
         if not all(type(number) is int and number >= 0 for number in integers) or not all(map(math.isfinite, numbers)):

@@ -15,8 +15,8 @@ from ..nn import BatchNorm1d, Module
 from ..optim import Optimiser, clip_gradients
 from .objective import LossFunction, Objective, check_loss, objective
 
-Step = Callable[[Any, Any], "tuple[Tensor, Any]"]
-"""A function of inputs and targets that updates parameters and returns the loss and the outputs."""
+Step = Callable[..., "tuple[Tensor, Any]"]
+"""A function of inputs and targets, and shares, that updates parameters and returns the loss and the outputs."""
 
 _SHOWN = 3
 
@@ -40,7 +40,8 @@ def training_step(
     """The function that does one update and returns the loss of the batch, without penalties, and the outputs.
 
     It can be compiled: ``tensorgrad.compile(training_step(model, optimiser))``. ``first`` is shown what the first call
-    computes, before anything is updated. ``loss`` is as for :func:`fit`.
+    computes, before anything is updated. ``loss`` is as for :func:`fit`. The function also takes ``shares``, which the
+    losses of the examples are multiplied by before they are added up; without, they are averaged.
 
     Raises
     ------
@@ -49,12 +50,12 @@ def training_step(
     """
     chosen = loss if isinstance(loss, Objective) else objective("training_step", loss)
 
-    def step(inputs: Any, targets: Any) -> tuple[Tensor, Any]:
+    def step(inputs: Any, targets: Any, shares: Any = None) -> tuple[Tensor, Any]:
         optimiser.zero_grad()
         outputs = model(inputs)
         if first is not None:
             first.see_outputs(outputs)
-        loss: Tensor = chosen(outputs, targets)
+        loss: Tensor = chosen(outputs, targets, shares)
         check_loss("fit", loss)
         verified(_check_finite, loss, now=False)
         total = loss + model.penalty()
@@ -98,7 +99,7 @@ class FirstStep:
                 f"fit: the network gives {kind} without a history, as an array; let it compute with Tensors"
             )
         for name, targets in self._targets.items():
-            self._objective.check("fit", name, outputs, targets)
+            self._objective.check_fit("fit", name, outputs, targets)
 
     def see_loss(self, loss: Tensor) -> None:
         """Raise if no parameter takes part in it; note those that are not optimised."""
