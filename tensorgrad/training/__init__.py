@@ -1,5 +1,6 @@
 """Training: the loop, its history, checkpoints, evaluation."""
 
+from .callbacks import Callback, CSVHistory, EarlyStopping, Run
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .epochs import TrainingError
 from .evaluation import evaluate, predict
@@ -13,11 +14,15 @@ from .streams import RandomStreams
 __all__ = [
     "BEST",
     "LAST",
+    "CSVHistory",
+    "Callback",
     "CheckpointError",
     "DivergenceWarning",
+    "EarlyStopping",
     "Epoch",
     "Interrupted",
     "RandomStreams",
+    "Run",
     "TrainingError",
     "evaluate",
     "fit",

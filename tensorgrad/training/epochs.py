@@ -15,6 +15,7 @@ import numpy as np
 
 from ..data import index_batches
 from ..optim import GradientsNotFinite, Optimiser
+from .callbacks import Callbacks
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
 from .evaluation import scores, values_of
 from .examples import Examples, check_count, check_numbers
@@ -24,9 +25,6 @@ from .monitor import Monitor
 from .objective import Objective
 from .session import LAST, Progress, Session
 from .step import FirstStep, LossNotFinite, Step, warning_of_unused
-
-SECONDS_BETWEEN_SAVES = 5.0
-"""In the middle of an epoch; at its end the state is saved anyway, unless saving takes long."""
 
 DIVERGED = 2.0
 """How many times the loss of guessing, and of the first step, both losses of an epoch are if the training diverged."""
@@ -82,39 +80,29 @@ class Training:
     objective: Objective
     monitor: Monitor
     epochs: int
-    patience: int | None
-    on_epoch: Callable[[Epoch], Any] | None
+    callbacks: Callbacks
     quiet: bool
 
     def run(self, interruption: Interruption) -> None:
         """All epochs that are left."""
         session, progress = self.session, self.session.progress
-        is_first = True
-        while progress.epoch <= self.epochs and not self._patience_is_over():
+        is_first, is_over = True, self.callbacks.train_begins()
+        while progress.epoch <= self.epochs and not is_over:
             started = time.perf_counter() - progress.seconds
-            self._train_epoch(started, interruption)
+            if self._train_epoch(started, interruption):
+                break
             if is_first and (sentence := warning_of_unused(session.model, session.optimiser)):
                 warnings.warn(sentence, UserWarning, stacklevel=3)
             is_first = False
             row = self._row(started)
-            session.optimiser.observe(row.measures.get("validation_loss", row.loss))
-            if progress.finish_epoch(row, self.monitor):
-                session.keep_best()
-            session.save_if_due()
-            if self._is_asked_to_stop(row):
-                break
-            if progress.epoch <= self.epochs:
+            progress.finish_epoch(row, self.monitor)
+            is_over = self.callbacks.epoch_ends(row)
+            if progress.epoch <= self.epochs and not is_over:
                 self._stop_if_interrupted(interruption)
+        self.callbacks.train_ends()
 
-    def _patience_is_over(self) -> bool:
-        return self.patience is not None and self.monitor.stalled(self.session.progress.history) >= self.patience
-
-    def _is_asked_to_stop(self, row: Epoch) -> bool:
-        answer = None if self.on_epoch is None else self.on_epoch(row)
-        return isinstance(answer, (bool, np.bool_)) and bool(answer)
-
-    def _train_epoch(self, started: float, interruption: Interruption) -> None:
-        """The steps that are left of the current epoch."""
+    def _train_epoch(self, started: float, interruption: Interruption) -> bool:
+        """The steps that are left of the current epoch; whether a callback stops the training before its end."""
         session, progress = self.session, self.session.progress
         session.model.train()
         with _progress_bar(progress, self.epochs, self.batches.count, self.quiet) as bar:
@@ -132,11 +120,14 @@ class Training:
                     raise TrainingError(f"{where}: {error}") from None
                 if self.first.warning:
                     self._warn_of_parameters()
-                self._count(loss.item(), total, outputs, targets, len(indices))
+                value = loss.item()
+                self._count(value, total, outputs, targets, len(indices))
                 progress.seconds = time.perf_counter() - started
                 _show(bar, progress, len(indices))
+                if self.callbacks.step_ends(value) and progress.position < self.batches.count:
+                    return True
                 self._stop_if_interrupted(interruption)
-                session.save_if_due(SECONDS_BETWEEN_SAVES)
+        return False
 
     def _warn_of_parameters(self) -> None:
         sentence, self.first.warning = self.first.warning, ""

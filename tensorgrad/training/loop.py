@@ -14,12 +14,13 @@ from ..core.context import Replacements
 from ..nn import Module
 from ..optim import Adam, Optimiser
 from ..optim.clipping import check_max_norm
+from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
 from .checkpoint import CheckpointError
 from .epochs import Batches, Training
 from .examples import as_arrays
 from .history import Epoch
 from .interruption import Interruption
-from .monitor import monitor_of
+from .monitor import Monitor, monitor_of
 from .objective import LossFunction, objective
 from .session import LAST, Session, folders_like
 from .step import FirstStep, is_from_library, takes_no_single_example, training_step
@@ -63,6 +64,7 @@ def fit(
     resume: bool | str = False,
     settings: Mapping[str, Any] | None = None,
     on_epoch: Callable[[Epoch], Any] | None = None,
+    callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     compiled: bool | None = None,
 ) -> list[Epoch]:
@@ -136,6 +138,9 @@ def fit(
         Saved with the checkpoints; resuming with others is refused.
     on_epoch
         Called with each finished :class:`Epoch`; returns True to stop the training.
+    callbacks
+        Objects of classes derived from :class:`Callback`, called after each step and epoch, before the state is saved.
+        Their own state is saved and resumed with the rest.
     quiet
         No progress bar; otherwise there is one where a person is watching.
     compiled
@@ -189,6 +194,7 @@ def fit(
     _check_functions(prepare=prepare)
     _check_functions(**{name: f for name, f in (("augment", augment), ("on_epoch", on_epoch)) if f is not None})
     check_max_norm("fit", max_norm)
+    callbacks = _checked_callbacks(callbacks)
     chosen = objective("fit", loss, metrics)
     watched = monitor_of(monitor, min_delta, mode, chosen, validation is not None)
     examples = {"train": chosen.checked("fit", "train", train)}
@@ -197,19 +203,19 @@ def fit(
     optimiser = _checked_optimiser(model, optimiser)
     count = examples["train"].count
     drop_last = _drops_last(model, count, batch_size, drop_last)
-    session = _session(model, optimiser, rng, folder, resume, settings, count)
+    session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
+    _begin(session, resume, count)
     first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
     step = training_step(model, optimiser, max_norm, first, loss=chosen)
     if compiled is None or compiled:
-        known = chosen.is_pure and is_from_library(model, optimiser)  # and depends on nothing but what those hold
-        step = own(step, lambda: Replacements.count) if known else _followed(step)
+        step = _compiled(step, chosen.is_pure and is_from_library(model, optimiser))
     batches = Batches(examples["train"], batch_size, drop_last, session.streams, prepare, augment)
     evaluated = examples.get("validation")
-    training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, patience, on_epoch, quiet)
+    heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
+    training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet)
     try:
         with Interruption(saves=folder is not None) as interruption:
             training.run(interruption)
-            session.save()
         session.load_best()
     finally:
         model.eval()
@@ -218,11 +224,22 @@ def fit(
     return session.progress.history
 
 
-def _followed(step: Any) -> Any:
-    """The step compiled while what it runs in Python is done in each call; what is resumed goes on to the last bit."""
+def _compiled(step: Any, is_known: bool) -> Any:
+    """The step, replayed if it is known to depend on its model and optimiser alone; else Python runs in each call."""
+    if is_known:
+        return own(step, lambda: Replacements.count)
     compiled = compile(step)
-    compiled.sums_as_numpy = True
+    compiled.sums_as_numpy = True  # so that what is resumed, in a first call, goes on to the last bit
     return compiled
+
+
+def _all_callbacks(
+    callbacks: Sequence[Callback], monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None
+) -> list[Callback]:
+    """The user's among those of :func:`fit`: what changes the state comes before it is saved."""
+    found: list[Callback] = [ScheduleObserver(), *callbacks, Checkpoint()]
+    found += [] if patience is None else [EarlyStopping(monitor, patience)]
+    return found + ([] if on_epoch is None else [OnEpoch(on_epoch)])
 
 
 # What is looked at before
@@ -238,6 +255,17 @@ def _check_functions(**functions: Any) -> None:
     for name, function in functions.items():
         if not callable(function):
             raise TypeError(f"fit: {name} must be a function, got {type(function).__name__}")
+
+
+def _checked_callbacks(callbacks: Any) -> list[Callback]:
+    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    for each in found:
+        if not isinstance(each, Callback):
+            raise TypeError(
+                f"fit: callbacks must be objects of classes derived from tensorgrad.training.Callback, got {each!r}; a "
+                "function of each epoch is for on_epoch="
+            )
+    return found
 
 
 def _checked_optimiser(model: Module, optimiser: Optimiser | None) -> Optimiser:
@@ -286,24 +314,15 @@ def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | No
     return drop_last
 
 
-def _session(
-    model: Module,
-    optimiser: Optimiser,
-    rng: np.random.Generator | RandomStreams,
-    folder: str | Path | None,
-    resume: bool | str,
-    settings: Mapping[str, Any] | None,
-    examples: int,
-) -> Session:
-    """A new session, or the one that the folder holds."""
+def _begin(session: Session, resume: bool | str, examples: int) -> None:
+    """Make the folder of a session, and go on from what it holds where that is asked for."""
     if resume not in (True, False, "auto"):
         raise ValueError(f"fit: resume must be True, False or 'auto', got {resume!r}")
+    folder = session.folder
     if folder is None:
         if resume:
             raise ValueError(f"fit: resume={resume!r} needs the folder= of the checkpoints")
-        return Session(model, optimiser, rng, None, settings)
-    folder = Path(folder)
-    session = Session(model, optimiser, rng, folder, settings)
+        return
     if resume and not session.restore(examples) and resume != "auto":
         like = " or ".join(map(str, folders_like(folder)))
         raise CheckpointError(
@@ -314,4 +333,3 @@ def _session(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be made ({error.strerror})") from None
-    return session

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -83,8 +83,7 @@ def monitor_of(
     if measure not in known:
         without = "" if has_validation else "; there are validation_ measures with validation= only"
         raise ValueError(f"fit: monitor must be one of {', '.join(map(repr, known))}, got {measure!r}{without}")
-    metric = objective.metrics.get(measure[len(_PREFIX) :] if measure.startswith(_PREFIX) else measure)
-    return Monitor(measure, min_delta, mode or _mode_of(measure, metric))
+    return Monitor(measure, min_delta, mode or mode_of(measure, objective.metrics))
 
 
 def usual(measures: Iterable[str]) -> str:
@@ -98,10 +97,19 @@ def usual(measures: Iterable[str]) -> str:
     return f"{prefix}accuracy" if f"{prefix}accuracy" in known else f"{prefix}loss"
 
 
-def _mode_of(measure: str, metric: Metric | None) -> str:
-    if metric is None:  # the loss
+def mode_of(measure: str, metrics: Mapping[str, Metric]) -> str:
+    """In which direction a measure gets better.
+
+    Raises
+    ------
+    ValueError
+        If nobody knows.
+    """
+    name = measure[len(_PREFIX) :] if measure.startswith(_PREFIX) else measure
+    if name == "loss":
         return "min"
-    if metric.is_better_higher is None:
+    metric = metrics.get(name)
+    if metric is None or metric.is_better_higher is None:
         raise ValueError(
             f"fit: monitor={measure!r} is a function of your own; say whether it is better the higher or the lower, "
             "mode='max' or mode='min'"

@@ -6,7 +6,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -63,16 +63,14 @@ class Progress:
         metrics = {name: value / size for name, (value, size) in self.measured.items()}
         return {"loss": self.loss_sum / (self.loss_weight or 1.0), **metrics}
 
-    def finish_epoch(self, row: Epoch, monitor: Monitor) -> bool:
-        """Add a finished epoch and move on to the next; whether it is the best so far."""
+    def finish_epoch(self, row: Epoch, monitor: Monitor) -> None:
+        """Add a finished epoch, which may be the best, and move on to the next."""
         best = self.best
-        improved = best is None or monitor.rank(row) > monitor.rank(best)
         self.history.append(row)
-        if improved:
+        if best is None or monitor.rank(row) > monitor.rank(best):
             self.best_epoch = row.epoch
         self.epoch, self.order, self.position = row.epoch + 1, None, 0
         self.loss_sum, self.loss_weight, self.measured, self.seconds = 0.0, 0.0, {}, 0.0
-        return improved
 
     def check(self) -> None:
         """A ValueError or TypeError for what no training can have saved."""
@@ -104,6 +102,8 @@ class Session:
         nothing is written, the best weights stay in memory.
     settings
         What must be equal for a session to go on: a checkpoint of other settings is refused.
+    callbacks
+        Whose state belongs to that of the session.
     """
 
     def __init__(
@@ -113,10 +113,12 @@ class Session:
         rng: np.random.Generator | RandomStreams,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> None:
         self.model, self.optimiser, self.folder = model, optimiser, folder
         self.settings = json.loads(json.dumps(dict(settings or {})))  # as it comes back from a file
         self.streams = streams_of(rng)
+        self._callbacks = {f"{type(each).__name__}-{i}": each for i, each in enumerate(callbacks)}
         self.generators = {**self.streams, **_prefixed("model/", dict(model.named_generators()))}
         self.progress = Progress()
         self._best_weights: dict[str, np.ndarray] = {}
@@ -135,8 +137,9 @@ class Session:
             save_checkpoint(self.folder / BEST, _prefixed("model/", self._best_weights), description)
 
     def load_best(self) -> None:
-        """Give the model its best weights."""
-        self.model.load_state_dict(self._best_weights)
+        """Give the model its best weights, if there are any yet."""
+        if self._best_weights:
+            self.model.load_state_dict(self._best_weights)
 
     # The whole state
 
@@ -158,7 +161,13 @@ class Session:
         if order is not None:
             arrays["order"] = order
         generators = {name: rng.bit_generator.state for name, rng in self.generators.items()}
+        states = {name: each.state_dict() for name, each in self._callbacks.items()}
+        for name, state in states.items():
+            kept = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+            arrays |= _prefixed(f"callbacks/{name}/", kept)
+            states[name] = {key: value for key, value in state.items() if key not in kept}
         description = {"settings": self.settings, "progress": progress, "generators": _as_json(generators)}
+        description["callbacks"] = states
         self._keep_earlier_files(self.folder)
         save_checkpoint(self.folder / LAST, arrays, description)
         self._saved_at = time.perf_counter()
@@ -220,12 +229,17 @@ class Session:
                 rng.bit_generator.state = _from_json(states[name])
             restored = Progress(**progress, order=arrays.get("order"))
             restored.check()
+            states = dict(description.get("callbacks", {}))
             if examples is not None and restored.order is not None and len(restored.order) != examples:
                 raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {examples}")
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             self.model.load_state_dict(before)
             self.optimiser.load_state_dict(optimiser_before)
             raise CheckpointError(f"{path}: does not fit this training ({_shortened(error)})") from None
+        for name, state in states.items():
+            if name in self._callbacks:
+                saved = _without_prefix(f"callbacks/{name}/", arrays)
+                self._callbacks[name].load_state_dict({**state, **saved})
         self.progress, self._best_weights = restored, best
         self._owns_files = True
         return True
