@@ -8,12 +8,14 @@ shrinks a failing case to its smallest form.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Protocol, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 Shape = tuple[int, ...]
-Sample = Callable[["Draw"], tuple[tuple[Any, ...], dict[str, Any]]]
+Operands = tuple[tuple[Any, ...], dict[str, Any]]
+Sample = Callable[["Draw"], Operands]
 
 MARGIN = 0.05
 """Distance that :func:`reals` keeps from kinks and poles, wider than the steps of the numeric check."""
@@ -29,7 +31,7 @@ class Draw(Protocol):
         """A float64 array of values from ``low`` to ``high``."""
 
 
-def choice(draw: Draw, options: Sequence[Any]) -> Any:
+def choice(draw: Draw, options: Sequence[T]) -> T:
     """One of the options; the first is the simplest."""
     return options[draw.integer(0, len(options) - 1)]
 
@@ -83,20 +85,20 @@ def unary(low: float = -2.0, high: float = 2.0, avoid: Sequence[float] = ()) -> 
 def binary(low: float = -2.0, high: float = 2.0, avoid: Sequence[float] = ()) -> Sample:
     """Sample of an elementwise op of two operands; ``low``, ``high`` and ``avoid`` are those of the second."""
 
-    def sample(draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def sample(draw: Draw) -> Operands:
         first, second = broadcastable(draw, 2)
         return (reals(draw, first), reals(draw, second, low, high, avoid)), {}
 
     return sample
 
 
-def positive_base(draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def positive_base(draw: Draw) -> Operands:
     """Sample of a power: a positive base and any exponent."""
     first, second = broadcastable(draw, 2)
     return (reals(draw, first, 0.3, 2.0), reals(draw, second)), {}
 
 
-def apart(draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def apart(draw: Draw) -> Operands:
     """Sample of two operands that are nowhere equal."""
     first, second = broadcastable(draw, 2)
     return (between_tenths(draw, first), np.round(reals(draw, second), 1)), {}
@@ -110,7 +112,7 @@ def between_tenths(draw: Draw, shape: Shape, low: float = -2.0, high: float = 2.
 def integers(operands: int) -> Sample:
     """Sample of a bitwise op: integers that broadcast together."""
 
-    def sample(draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def sample(draw: Draw) -> Operands:
         return tuple(reals(draw, s, -9, 9).astype(np.int64) for s in broadcastable(draw, operands)), {}
 
     return sample
@@ -119,7 +121,7 @@ def integers(operands: int) -> Sample:
 def reduction(min_length: int = 0, unique: bool = False, single_axis: bool = False) -> Sample:
     """Sample of a reduction with ``axis`` and ``keepdims``."""
 
-    def sample(draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def sample(draw: Draw) -> Operands:
         lengths = shape(draw, min_length=min_length)
         x = distinct(draw, lengths) if unique else reals(draw, lengths)
         along = axis(draw, x.ndim)

@@ -86,7 +86,7 @@ def _in_folder(prepared: Prepared, clock: Clock) -> Result | None:
 
     def finished(row: Epoch) -> None:
         if options.resume:
-            _save_length(options)
+            _save_changes(options)
         _tell(options, row)
 
     with clock.phase("training"):
@@ -136,12 +136,12 @@ def _announce(prepared: Prepared) -> None:
     _tell(options, "settings: " + ", ".join(f"{k} {v}" for k, v in chosen.items() if v not in (None, False)))
 
 
-def _save_length(options: Options) -> None:
-    """Where a resumed run has become longer than it was, its settings say so."""
+def _save_changes(options: Options) -> None:
+    """Where a resumed run has become longer than it was, or goes on in another manner, its settings say so."""
     saved = read_settings(options.out)
-    longer = {**saved, **options.of_role(Role.LENGTH)}
-    if longer != saved:
-        save_json(options.out / SETTINGS, longer)
+    changed = {**saved, **options.saved()}
+    if changed != saved:
+        save_json(options.out / SETTINGS, changed)
 
 
 def _finish(prepared: Prepared, trained: Trained, clock: Clock) -> Result:

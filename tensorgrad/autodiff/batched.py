@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from .._pytree import tree_leaves, tree_map
-from ..core import Tensor, backward_pass, beside
+from ..core import Tensor, asarray_like, backward_pass
 from ..core.context import Watcher, _recording
 from ..core.tensor import history
 from .gradients import gradients_of
@@ -47,7 +47,8 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
     T = property(lambda self: self.transpose())
 
     def __len__(self) -> int:
-        return self.shape[0]  # type: ignore[no-any-return]
+        length: int = self.stack.shape[1]
+        return length
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -223,7 +224,8 @@ def gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> An
     seeds = np.eye(output.size, dtype=output.dtype)
     if live or not goes_by_rows(output):
         rows = [
-            gradients_of(output, wanted, beside(seed, output), create_graph=live, retain_graph=True) for seed in seeds
+            gradients_of(output, wanted, asarray_like(seed, output), create_graph=live, retain_graph=True)
+            for seed in seeds
         ]
         matrix = np.stack([packed(row) for row in rows])
         return matrix if live else matrix.data
@@ -266,7 +268,7 @@ def blocks_of(matrix: Any, outputs: Sequence[Tensor], variables: Sequence[Tensor
 def dummy_gradient(output: Tensor) -> Tensor:
     """A gradient to differentiate the pullback at: any, but for zeros and symmetries, of which some rules make use."""
     values = np.sqrt(np.arange(1.0, output.size + 1)).reshape(output.shape).astype(output.dtype)
-    return Tensor(beside(values, output), requires_grad=True)
+    return Tensor(asarray_like(values, output), requires_grad=True)
 
 
 def packed(parts: Sequence[Any]) -> Any:

@@ -21,7 +21,7 @@ from .._pytree import LEAF, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from ..core import OPS, Tensor, describe
 from ..core.context import _recording, recorded, settle
 from ..core.conversions import ConversionError
-from ..core.node import clock
+from ..core.node import sequence_nrs
 from .batched import blocks_of, goes_by_rows, packed, stacked_rows
 from .gradients import gradients_of
 
@@ -35,9 +35,9 @@ class Call:
         self,
         name: str,
         f: Function,
-        args: Sequence[Any],
-        keywords: dict[str, Any],
-        argnums: Any = None,
+        args: Sequence[object],
+        keywords: dict[str, object],
+        argnums: int | Sequence[int] | None = None,
         has_aux: bool = False,
     ) -> None:
         if not callable(f):
@@ -50,7 +50,7 @@ class Call:
         dtypes = [leaf.dtype for leaf in given if is_floating(leaf) and type(leaf) is not float]
         self._dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
         settle()
-        since = next(clock)
+        since = next(sequence_nrs)
         self.variables: list[Tensor] = []
         full = list(args)
         for position, (found, structure) in zip(self.positions, self._arguments):
@@ -76,7 +76,7 @@ class Call:
             self._refuse(f"argument {position} holds", found)
         return [self._variable(leaf) if is_floating(leaf) else leaf for leaf in found]
 
-    def _refuse(self, what: str, found: Sequence[Any]) -> None:
+    def _refuse(self, what: str, found: Sequence[object]) -> None:
         kinds = ", ".join(dict.fromkeys(map(kind_of, found)))
         remedy = "pass floats, as in x.astype(float)"
         if any(hasattr(leaf, "named_parameters") for leaf in found):
@@ -93,10 +93,10 @@ class Call:
         self.variables.append(variable)
         return variable
 
-    def _called(self, f: Function, args: Sequence[Any], keywords: dict[str, Any], has_aux: bool) -> tuple[Any, Any]:
+    def _called(self, f: Function, args: Sequence[Any], keywords: dict[str, object], has_aux: bool) -> tuple[Any, Any]:
         """What ``f`` returns, and its auxiliary output."""
         settle()
-        called = next(clock)
+        called = next(sequence_nrs)
         try:
             with recorded():
                 returned = f(*args, **keywords)
@@ -144,13 +144,13 @@ class Call:
             raise TypeError(f"{self.name}: f must return one array, got {kind_of(self.value)}{hint}")
         return self.outputs[0]
 
-    def pull(self, cotangents: Sequence[Any], create_graph: bool, retain_graph: bool) -> list[Tensor]:
+    def pull(self, cotangents: Sequence[object], create_graph: bool, retain_graph: bool) -> list[Tensor]:
         """The gradients of the variables, given those of the outputs."""
         return pulled(self.outputs, self.variables, cotangents, create_graph, retain_graph)
 
     # What the caller gets
 
-    def shown(self, tree: Any, live: bool | None = None, with_tensors: bool | None = None) -> Any:
+    def shown(self, tree: object, live: bool | None = None, with_tensors: bool | None = None) -> Any:
         """Tensors in a container as the caller gets them: arrays, Tensors, or Tensors with their history."""
         if self.live if live is None else live:
             return tree
@@ -163,11 +163,11 @@ class Call:
         live = bool(_recording.get()) and (self.live or any(tensor.requires_grad for tensor in tensors))
         return live, partial(self.shown, live=live, with_tensors=self.with_tensors or bool(tensors))
 
-    def like_arguments(self, results: Sequence[Any], show: Function) -> Any:
+    def like_arguments(self, results: Sequence[object], show: Function) -> Any:
         """One result for each variable, in containers like the arguments asked for; None for other leaves."""
         rest = iter(results)
 
-        def result_for(leaf: Any) -> Any:
+        def result_for(leaf: object) -> Any:
             if not is_floating(leaf):
                 return None
             result = show(next(rest))
@@ -181,7 +181,7 @@ class Call:
         rest = iter(results)
         return tree_unflatten(self._structure, (next(rest) if is_output(leaf) else None for leaf in self._leaves))
 
-    def gradient(self, cotangent: Any) -> Any:
+    def gradient(self, cotangent: object) -> Any:
         """The gradient of the only output, as the caller gets it."""
         return self.like_arguments(self.pull([cotangent], self.live, self.live), self.shown)
 
@@ -193,13 +193,14 @@ def named(transform: str, f: Function) -> Callable[[Function], Function]:
     return wraps(f, updated=())
 
 
-def _positions(name: str, argnums: Any, count: int) -> tuple[list[int], bool]:
+def _positions(name: str, argnums: int | Sequence[int] | None, count: int) -> tuple[list[int], bool]:
     """The arguments to differentiate, counted from the front, and whether it is a single one."""
     if argnums is None:
         return list(range(count)), False
     alone = not isinstance(argnums, (tuple, list))
+    given: Any = [argnums] if alone else argnums
     positions = []
-    for argnum in [argnums] if alone else argnums:
+    for argnum in given:
         if isinstance(argnum, bool) or not hasattr(argnum, "__index__"):
             raise TypeError(f"{name}: argnums must be an integer or a tuple of integers, got {argnums!r}")
         position = operator.index(argnum)
@@ -214,22 +215,22 @@ def _positions(name: str, argnums: Any, count: int) -> tuple[list[int], bool]:
     return positions, alone
 
 
-def _dtype_kind(leaf: Any) -> str:
+def _dtype_kind(leaf: object) -> str:
     dtype = np.dtype(type(leaf)) if type(leaf) in (float, complex) else getattr(leaf, "dtype", None)
     kind: str = getattr(dtype, "kind", "")
     return kind
 
 
-def is_floating(leaf: Any) -> bool:
+def is_floating(leaf: object) -> bool:
     return _dtype_kind(leaf) == "f"
 
 
-def is_output(leaf: Any) -> bool:
+def is_output(leaf: object) -> bool:
     """Whether something that f returned has a derivative; a Python integer is a constant."""
     return type(leaf) is int or is_floating(leaf)
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     return describe(value) if hasattr(value, "shape") and hasattr(value, "dtype") else type(value).__name__
 
 
@@ -241,15 +242,15 @@ def _plain(tensor: Tensor) -> Any:
 def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
     """The Tensors older than ``since`` that require gradients and that ``roots`` were computed from."""
     settle()
-    met: set[Any] = set()
+    visited: set[Any] = set()
     stack = list(roots)
     while stack:
         tensor = stack.pop()
         node = tensor._node
-        if not tensor.requires_grad or node is None or node in met:
+        if not tensor.requires_grad or node is None or node in visited:
             continue
-        met.add(node)
-        if node.order < since:
+        visited.add(node)
+        if node.sequence_nr < since:
             yield tensor
         elif tensor.creator is not None:
             stack.extend(operand for operand in tensor.creator[1] if isinstance(operand, Tensor))
@@ -259,7 +260,7 @@ def refuse_changed(name: str, arguments: Sequence[Any], since: int) -> None:
     """Raise if ``f`` has changed a Tensor that it was given: gradients would be with respect to the new value."""
     settle()
     nodes = (argument._node for argument in arguments if isinstance(argument, Tensor))
-    if any(node is not None and node.order > since for node in nodes):
+    if any(node is not None and node.sequence_nr > since for node in nodes):
         raise TypeError(f"{name}: f changes an argument in place; let it change a copy (x = x + 0) instead")
 
 

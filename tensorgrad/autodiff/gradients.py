@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from .._pytree import tree_flatten, tree_unflatten
-from ..core import Tensor, backward_pass, seed_for
+from ..core import Operand, Tensor, backward_pass, seed_for
 from ..core.context import recorded
 from ..core.tensor import as_used, history
 
@@ -17,19 +17,19 @@ T = TypeVar("T")
 
 @overload
 def gradients(
-    output: Tensor, inputs: Tensor, gradient: Any = ..., create_graph: bool = ..., retain_graph: bool | None = ...
+    output: Tensor, inputs: Tensor, gradient: Operand = ..., create_graph: bool = ..., retain_graph: bool | None = ...
 ) -> Tensor: ...
 @overload
 def gradients(
     output: Tensor,
     inputs: Sequence[Tensor],
-    gradient: Any = ...,
+    gradient: Operand = ...,
     create_graph: bool = ...,
     retain_graph: bool | None = ...,
 ) -> list[Tensor]: ...
 @overload
 def gradients(
-    output: Tensor, inputs: T, gradient: Any = ..., create_graph: bool = ..., retain_graph: bool | None = ...
+    output: Tensor, inputs: T, gradient: Operand = ..., create_graph: bool = ..., retain_graph: bool | None = ...
 ) -> T: ...
 def gradients(
     output: Tensor,
@@ -87,7 +87,7 @@ def gradients(
             raise ValueError(
                 f"gradients: input {position} is not a Tensor that requires gradients (requires_grad=True)"
             )
-        if history(tensor).order > origin.order:
+        if history(tensor).sequence_nr > origin.sequence_nr:
             raise RuntimeError(
                 f"gradients: input {position} was made or changed after the output was computed; compute it again"
             )
@@ -118,7 +118,7 @@ def _tensor(part: Any) -> Tensor:
     return part if isinstance(part, Tensor) else Tensor(part)
 
 
-def _unshared(part: Any) -> Tensor:
+def _unshared(part: object) -> Tensor:
     """A recorded gradient as a Tensor with an array of its own: rules may hand one on to several operands."""
     copy: Tensor = _tensor(part) + 0
     return copy

@@ -14,7 +14,7 @@ from .batched import dummy_gradient
 from .call import Call, Function, is_floating, is_output, kind_of, pulled
 
 
-def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
+def vjp(f: Function, *args: object, **keywords: object) -> tuple[Any, Function]:
     """The value of ``f(*args)`` and its pullback, the vector-Jacobian product.
 
     Parameters
@@ -48,7 +48,7 @@ def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
     """
     call = Call("vjp", f, tree_map(_unshared, args), keywords)
 
-    def pullback(cotangent: Any) -> tuple[Any, ...]:
+    def pullback(cotangent: object) -> tuple[Any, ...]:
         cotangents = _all_fitting("vjp", "cotangent", call.value, cotangent, is_output, call.outputs)
         live, show = call.showing(cotangents)
         found: tuple[Any, ...] = call.like_arguments(call.pull(cotangents, create_graph=live, retain_graph=True), show)
@@ -57,7 +57,7 @@ def vjp(f: Function, *args: Any, **keywords: Any) -> tuple[Any, Function]:
     return tree_map(_unshared, call.shown(call.value)), pullback
 
 
-def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
+def jvp(f: Function, args: object, tangents: object) -> tuple[Any, Any]:
     """The value of ``f(*args)`` and its derivative along ``tangents``, the Jacobian-vector product J t.
 
     Forward mode through reverse mode twice: the pullback u -> J^T u is linear in u, and its own pullback, at any u, is
@@ -99,7 +99,7 @@ def jvp(f: Function, args: Any, tangents: Any) -> tuple[Any, Any]:
     return show(call.value), show(call.like_value(parts))
 
 
-def hvp(f: Function, args: Any, vectors: Any) -> Any:
+def hvp(f: Function, args: object, vectors: object) -> Any:
     """The product of the Hessian of ``f`` and a vector, without the Hessian: the gradient of <gradient of f, vector>.
 
     Parameters
@@ -138,12 +138,12 @@ def hvp(f: Function, args: Any, vectors: Any) -> Any:
     return products[0] if alone else products
 
 
-def _arguments(args: Any) -> tuple[Sequence[Any], bool]:
+def _arguments(args: object) -> tuple[Sequence[Any], bool]:
     """Arguments as a sequence, and whether a single one stood for itself."""
     return (args, False) if isinstance(args, (tuple, list)) else ((args,), True)
 
 
-def _unshared(leaf: Any) -> Any:
+def _unshared(leaf: object) -> Any:
     """An array or a Tensor as one of its own: the caller may write into the other one."""
     if isinstance(leaf, Tensor):
         return +leaf if leaf.requires_grad else leaf.detach()
@@ -151,7 +151,7 @@ def _unshared(leaf: Any) -> Any:
 
 
 def _all_fitting(
-    name: str, kind: str, tree: Any, given: Any, has_one: Function, expected: Sequence[Tensor]
+    name: str, kind: str, tree: object, given: object, has_one: Function, expected: Sequence[Tensor]
 ) -> list[Any]:
     """The tangents or cotangents for the leaves of ``tree`` that have one; None stands at the others."""
     pairs: list[tuple[Any, Any]] = []
@@ -166,7 +166,7 @@ def _all_fitting(
     return [_fitting(name, kind, part, like) for part, like in zip(parts, expected)]
 
 
-def _fitting(name: str, kind: str, given: Any, expected: Tensor) -> Any:
+def _fitting(name: str, kind: str, given: object, expected: Tensor) -> Any:
     """A tangent or cotangent, checked: of the shape and dtype of what it belongs to."""
     if type(given) in (int, float) and expected.shape == ():
         return np.full_like(expected.data, given)

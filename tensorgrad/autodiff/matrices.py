@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, beside
+from ..core import Tensor, asarray_like
 from ..core.context import recorded
 from .batched import blocks_of, dummy_gradient, gradients_by_row, packed
 from .call import Call, Function, named
@@ -15,7 +15,7 @@ from .gradients import gradients_of
 from .reverse import grad
 
 
-def jacobian(f: Function, argnums: Any = 0) -> Function:
+def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that gives the Jacobian of ``f``, all its first derivatives.
 
     One backward pass gives many rows or, as in :func:`jvp`, columns, whatever there are fewer of: the rules are called
@@ -51,13 +51,13 @@ def jacobian(f: Function, argnums: Any = 0) -> Function:
     """
 
     @named("jacobian", f)
-    def derivatives(*args: Any, **keywords: Any) -> Any:
+    def derivatives(*args: Any, **keywords: object) -> Any:
         return _jacobian("jacobian", f, args, keywords, argnums)
 
     return derivatives
 
 
-def hessian(f: Function, argnums: Any = 0) -> Function:
+def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that gives the Hessian of ``f``, which returns one number: the Jacobian of the gradient.
 
     Returns
@@ -75,13 +75,13 @@ def hessian(f: Function, argnums: Any = 0) -> Function:
     """
 
     @named("hessian", f)
-    def derivatives(*args: Any, **keywords: Any) -> Any:
+    def derivatives(*args: Any, **keywords: object) -> Any:
         return _jacobian("hessian", grad(f, argnums), args, keywords, argnums)
 
     return derivatives
 
 
-def _jacobian(name: str, f: Function, args: Any, keywords: Any, argnums: Any) -> Any:
+def _jacobian(name: str, f: Function, args: Any, keywords: Any, argnums: int | Sequence[int]) -> Any:
     call = Call(name, f, args, keywords, argnums)
     with recorded():
         matrix = _matrix(call.outputs, call.variables, call.live)
@@ -96,12 +96,12 @@ def _matrix(outputs: Sequence[Tensor], variables: Sequence[Tensor], live: bool) 
         tensors = [*outputs, *variables]
         dtype = np.result_type(*(tensor.dtype for tensor in tensors)) if tensors else np.float64
         zeros = np.zeros((rows, columns), dtype)
-        return beside(zeros, tensors[0]) if tensors else zeros
+        return asarray_like(zeros, tensors[0]) if tensors else zeros
     output = packed(outputs)
     if rows <= columns:
         return gradients_by_row(output, variables, live)
     dummy = dummy_gradient(output)
     pulled = packed(gradients_of(output, variables, dummy, create_graph=True, retain_graph=True))
     if not pulled.requires_grad:
-        return beside(np.zeros((rows, columns), pulled.dtype), output)
+        return asarray_like(np.zeros((rows, columns), pulled.dtype), output)
     return gradients_by_row(pulled, [dummy], live).T

@@ -11,7 +11,7 @@ from numpy import ndarray
 from .._pytree import reachable, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from ..core import Op, Tensor
 from ..core.context import _capture, _recording, recorded, repeated
-from ..core.node import Node, clock
+from ..core.node import Node, sequence_nrs
 from ..core.tensor import history
 from .batched import packed
 from .call import Function, from_outside, named, refuse_changed
@@ -68,7 +68,7 @@ class _Checkpoint:
         self._states = _states(self._generators)
         self._inputs = [leaf for leaf in self._leaves if _is_live(leaf)]
         self._outside: list[Tensor] = []
-        self._since = next(clock)
+        self._since = next(sequence_nrs)
 
     def value(self) -> Any:
         """What the function returns, with a history that is this call as a whole."""
@@ -97,7 +97,7 @@ class _Checkpoint:
 
     def _is_output(self, leaf: Any) -> bool:
         """Whether a leaf of the value was computed in this call."""
-        return _is_live(leaf) and history(leaf).order > self._since
+        return _is_live(leaf) and history(leaf).sequence_nr > self._since
 
     def _recorded(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs as pieces of a single result, whose gradient rule is :meth:`_gradients`."""
@@ -119,7 +119,7 @@ class _Checkpoint:
         create_graph = isinstance(g, Tensor)
         variables = [+x if _is_live(x) else Tensor(x, requires_grad=True) for x in operands]
         inputs, outside = variables[: len(self._inputs)], variables[len(self._inputs) :]
-        began = next(clock)
+        began = next(sequence_nrs)
         output = self._again(inputs, out.data if isinstance(out, Tensor) else out)
         _stand_in(history(output), dict(zip(map(history, self._outside), map(history, outside))), began)
         if not set(map(history, from_outside([output], began))) <= set(map(history, variables)):
@@ -163,12 +163,12 @@ def _stand_in(output: Node, others: dict[Node, Node], since: int) -> None:
 
     A backward pass then stops at them; of two operands from outside, one may have been computed from the other.
     """
-    met, stack = set(), [output]
+    visited, stack = set(), [output]
     while stack:
         node = stack.pop()
-        if node.order < since or node in met:
+        if node.sequence_nr < since or node in visited:
             continue
-        met.add(node)
+        visited.add(node)
         node.parents = [parent if parent is None else others.get(parent, parent) for parent in node.parents]
         stack.extend(parent for parent in node.parents if parent is not None)
 

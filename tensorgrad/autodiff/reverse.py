@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .call import Call, Function, named
 
 
-def grad(f: Function, argnums: Any = 0, has_aux: bool = False) -> Function:
+def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
     """The function that gives the gradient of ``f``, which returns one number.
 
     Parameters
@@ -50,7 +51,7 @@ def grad(f: Function, argnums: Any = 0, has_aux: bool = False) -> Function:
     """
 
     @named("grad", f)
-    def gradient(*args: Any, **keywords: Any) -> Any:
+    def gradient(*args: object, **keywords: object) -> Any:
         call = Call("grad", f, args, keywords, argnums, has_aux)
         output = call.scalar()
         found = call.gradient(np.ones_like(output.data))
@@ -59,7 +60,7 @@ def grad(f: Function, argnums: Any = 0, has_aux: bool = False) -> Function:
     return gradient
 
 
-def value_and_grad(f: Function, argnums: Any = 0, has_aux: bool = False) -> Function:
+def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
     """The function that gives ``(value, gradient)`` of ``f``, as :func:`grad` does, from one call.
 
     With ``has_aux`` it gives ``((value, aux), gradient)``.
@@ -72,7 +73,7 @@ def value_and_grad(f: Function, argnums: Any = 0, has_aux: bool = False) -> Func
     """
 
     @named("value_and_grad", f)
-    def value_and_gradient(*args: Any, **keywords: Any) -> Any:
+    def value_and_gradient(*args: object, **keywords: object) -> Any:
         call = Call("value_and_grad", f, args, keywords, argnums, has_aux)
         output = call.scalar()
         found = call.gradient(np.ones_like(output.data))
@@ -82,7 +83,7 @@ def value_and_grad(f: Function, argnums: Any = 0, has_aux: bool = False) -> Func
     return value_and_gradient
 
 
-def elementwise_grad(f: Function, argnums: Any = 0) -> Function:
+def elementwise_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that gives the derivative of each element of ``f(x)`` with respect to the same element of x.
 
     It is the gradient of the sum of all outputs, in other words the sum of the Jacobian over its output axes: the
@@ -97,7 +98,7 @@ def elementwise_grad(f: Function, argnums: Any = 0) -> Function:
     """
 
     @named("elementwise_grad", f)
-    def derivative(*args: Any, **keywords: Any) -> Any:
+    def derivative(*args: object, **keywords: object) -> Any:
         call = Call("elementwise_grad", f, args, keywords, argnums)
         return call.gradient(np.ones_like(call.only().data))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Callable, Literal
+from typing import Any, Callable, Literal, cast
 from weakref import ref
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..core import Op, Tensor
 from ..core.arrays import OWNED
 from ..core.context import _capture, no_grad, recorded
 from ..core.inplace import View
-from ..core.node import Source
+from ..core.node import LeafNode
 from .program import Program, TensorOutput, Value
 from .traced import CaptureError, Recorder, Traced
 
@@ -60,7 +60,7 @@ class Capture(Recorder):
 
     def _traced(self, tensor: Tensor) -> Tensor:
         if type(tensor._array) is not Traced:
-            tensor._array = self.constant(tensor._array)
+            tensor._array = cast(Any, self.constant(tensor._array))
         return tensor
 
     def _new_view(self, view: View) -> Tensor:
@@ -82,7 +82,7 @@ class Capture(Recorder):
         self._leaves[id(leaf.stand_in)] = leaf
         self.program.leaves.append(tensor)
         if tensor.dtype.kind in "fc":
-            self.program.watched.append((tensor, "_requires_grad", tensor._requires_grad))
+            self.program.guarded.append((tensor, "_requires_grad", tensor._requires_grad))
         return leaf.stand_in
 
     def contiguous(self, value: Value, example: np.ndarray) -> Traced:
@@ -109,7 +109,7 @@ class Capture(Recorder):
         if isinstance(grad, (np.ndarray, np.generic)):
             grad = np.asarray(grad)
             value = Value("gradient", grad.shape, grad.dtype, leaf.index)
-            tensor._grad = self.contiguous(value, grad)
+            tensor._grad = cast(Any, self.contiguous(value, grad))
             self.program.guards.append(_fits(owner, grad.shape, grad.dtype, grad.flags.c_contiguous))
         else:  # None, or something to be refused
             tensor._grad = grad
@@ -127,7 +127,7 @@ class Capture(Recorder):
         """Whether ``.grad`` is not None."""
         return self.reading_gradient(tensor)._grad is not None
 
-    def source(self, function: Callable[..., Any], example: Callable[[], Any]) -> Traced:
+    def io_callback(self, function: Callable[..., Any], example: Callable[[], Any]) -> Traced:
         """An array that comes from outside anew in every replay, such as random numbers."""
         return self.emit("source", function, (), {}, example()) if self._draws else self.constant(np.asarray(example()))
 
@@ -150,12 +150,12 @@ class Capture(Recorder):
             function(*(x.example if isinstance(x, Traced) else x for x in arrays))
         self.emit("check", function, tuple(arrays), {}, np.empty(0))
 
-    def watch(self, owner: Any, attribute: str, value: Any) -> None:
+    def guard(self, owner: Any, attribute: str, value: Any) -> None:
         """The program is for this value of an attribute only."""
         if (id(owner), attribute) not in self._watched:
             self._watched.add((id(owner), attribute))
             value = copy.copy(value) if isinstance(value, (list, dict)) else value
-            self.program.watched.append((owner, attribute, value))
+            self.program.guarded.append((owner, attribute, value))
 
     def refuse_to_set(self, owner: Any, attribute: str) -> None:
         """For what a replay would leave undone."""
@@ -193,12 +193,14 @@ class Capture(Recorder):
                 self._note_effects()
         finally:
             _capture.reset(token)
+            for kept in (self._alive, self._known, self._constants, self._stand_ins, self._leaves, self._wrappers):
+                kept.clear()  # else traced arrays and this would keep each other alive
         return self.program.without_dead_code()
 
     def _note_effects(self) -> None:
         for leaf in self._leaves.values():
             tensor = leaf.stand_in
-            if tensor._array is not leaf.traced:
+            if cast(Any, tensor._array) is not leaf.traced:
                 self.program.stores.append((leaf.index, _plain(self._traced(tensor)._array)))
             if leaf.grad_is_set:
                 self.program.gradients.append((leaf.index, _plain(tensor._grad)))
@@ -224,7 +226,9 @@ class Capture(Recorder):
             if type(result._array) is not Traced or id(result) in self._leaves:
                 return self.original(result)
             data, grad = result._array.value, _plain(result._grad)
-            return TensorOutput((data, grad), None if result.is_leaf else node, result._requires_grad)
+            return TensorOutput(
+                (data, grad), None if result.is_leaf or node is None else node.without_history(), result._requires_grad
+            )
         return result
 
 
@@ -235,10 +239,10 @@ class _Leaf:
         self.tensor, self.index, self.traced = tensor, index, traced
         self.grad_is_known = self.grad_is_set = False
         self.stand_in = Tensor.__new__(Tensor)
-        self.stand_in._array, self.stand_in._memory = traced, OWNED
+        self.stand_in._array, self.stand_in._memory = cast(Any, traced), OWNED
         self.stand_in._grad = self.stand_in._view = None
         self.stand_in._requires_grad = tensor._requires_grad
-        self.stand_in._node = Source(ref(self.stand_in) if tensor._requires_grad else None)
+        self.stand_in._node = LeafNode(ref(self.stand_in) if tensor._requires_grad else None)
 
 
 def _plain(x: Any) -> Any:

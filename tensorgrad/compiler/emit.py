@@ -13,13 +13,13 @@ import numpy as np
 
 from ..core import Tensor
 from ..core.arrays import OWNED
-from ..core.node import clock
+from ..core.node import sequence_nrs
 from ..ops.reductions import FEW
 from . import reductions
 from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
-from .lanes import Column
-from .memory import DYNAMIC, Memory, side_by_side
+from .memory import DYNAMIC, Memory, Workspace, side_by_side
+from .multi_tensor import Column
 from .program import Instruction, Program, Value, typed, values_in
 from .schedule import Step, schedule
 from .traced import CaptureError
@@ -44,7 +44,7 @@ class Executable:
     source
         The Python text.
     steps, memory
-        What is done together, and where the arrays live.
+        What is done together, and where the arrays live: in a workspace that several programs may share.
     seconds
         Of each step, in the last call with ``timed=True``.
     made_in
@@ -52,7 +52,12 @@ class Executable:
     """
 
     def __init__(
-        self, program: Program, arguments: Sequence[Value], fast: bool = False, sums_as_numpy: bool = False
+        self,
+        program: Program,
+        arguments: Sequence[Value],
+        fast: bool = False,
+        workspace: Workspace | None = None,
+        sums_as_numpy: bool = False,
     ) -> None:
         self.program, self.arguments, self.fast = program, list(arguments), fast
         self.made_in: dict[str, float] = {}
@@ -60,14 +65,14 @@ class Executable:
             fuses = _fusable_but_sums if sums_as_numpy else fusable
             self.steps = schedule(program, fuses) if fast else schedule(program)
         with self._noted("buffers"):
-            self.memory = Memory(program, self.steps)
+            self.memory = Memory(program, self.steps, workspace or Workspace())
         self.seconds = [0.0] * len(self.steps)
         self._space: dict[str, Any] = {
             "copyto": np.copyto,
             "asarray": np.asarray,
             "array": np.array,
             "clock": time.perf_counter,
-            "tick": clock,
+            "tick": sequence_nrs,
             "seconds": self.seconds,
             "bind": self._bind,
         }
@@ -134,9 +139,9 @@ class Executable:
         return "\n".join(lines) + "\n"
 
     def _fits(self) -> Callable[[], bool]:
-        """Whether the program may be used in the present state of the world outside, as one expression."""
+        """Whether the program may be used in the present state of what it depends on, as one expression."""
         conditions = []
-        for owner, attribute, value in self.program.watched:
+        for owner, attribute, value in self.program.guarded:
             conditions.append(f"{self._constant(owner)}.{attribute} == {self._constant(value)}")
         conditions += [f"{self._constant(guard)}()" for guard in self.program.guards]
         exec(f"def fits():\n    return {' and '.join(conditions) or 'True'}\n", self._space)
@@ -508,7 +513,7 @@ class Executable:
                 late.append(f"copyto(p{leaf}, {self._constant(value)})")
         if program.stores:
             self._space["changed"] = [program.leaves[leaf] for leaf, _ in program.stores]
-            late += ["for tensor in changed:", "    tensor._node.order = next(tick)"]
+            late += ["for tensor in changed:", "    tensor._node.sequence_nr = next(tick)"]
         return [*lines, *late, "return result"]
 
 

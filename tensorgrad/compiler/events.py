@@ -1,4 +1,4 @@
-"""What a compiled function does, as a tree of events: a path from the root for each course that it has taken.
+"""What a compiled function does, as a tree of events: a path from the root for each sequence that there has been.
 
 An event is a call of an op, a backward pass, a ``.grad`` that is forgotten, or a step of this library such as an
 optimiser's. The events between two moments at which values are needed are a *segment*; within it, what the events
@@ -14,7 +14,7 @@ from typing import Any, Callable, Union
 import numpy as np
 
 from ..core import Op, Tensor
-from ..core.context import _recording, verified
+from ..core.context import _recording, runtime_check
 from ..core.node import Node
 
 RESULT, LEAF, TENSOR, ARRAY, NUMBER, VALUE = range(6)
@@ -124,7 +124,7 @@ class _HistoryToCome(Node):
     __slots__ = ()
 
     def __init__(self, op: Op | None) -> None:
-        self.op, self.order = op, 0
+        self.op, self.sequence_nr = op, 0
 
 
 def cut() -> None:
@@ -143,8 +143,8 @@ def forget_gradients(*tensors: Tensor) -> None:
 
 
 def check(*tensors: Any, function: Callable[..., None]) -> None:
-    """What :func:`tensorgrad.core.context.verified` does, where nothing relies on it."""
-    verified(function, *tensors, now=False)
+    """What :func:`tensorgrad.core.context.runtime_check` does, where nothing relies on it."""
+    runtime_check(function, *tensors, now=False)
 
 
 def _operand(place: Place, results: list[Any], leaves: list[Tensor], inputs: list[Any]) -> Any:
@@ -179,7 +179,7 @@ def is_same(one: Any, other: Any) -> bool:
     if kind is complex:
         return is_same((one.real, one.imag), (other.real, other.imag))
     if kind is dict:
-        return one.keys() == other.keys() and all(is_same(value, other[name]) for name, value in one.items())
+        return one.keys() == other.keys() and all(map(is_same, one.values(), map(other.get, one)))
     return kind in _COMPARED and bool(one == other)
 
 

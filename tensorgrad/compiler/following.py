@@ -1,7 +1,7 @@
 """Following a function: Python runs, and what it asks of Tensors is compared with what it asked for in earlier calls.
 
 As long as the two agree nothing is computed: results are Tensors whose arrays are pending. Where a value is needed, and
-in the end, the segment so far is computed, by a program that was made of it. What has not been met before is done at
+in the end, the segment so far is computed, by a program that was made of it. What is new is done at
 once, as without compiling, and noted for the next call.
 """
 
@@ -19,7 +19,7 @@ from ..core import OPS, Op, Tensor
 from ..core.arrays import OWNED, SHARED, unchanging
 from ..core.arrays import RESULT as MADE
 from ..core.context import Watcher, _capture, _recording
-from ..core.node import Source
+from ..core.node import LeafNode
 from . import events
 from .events import ARRAY, LEAF, NUMBER, RESULT, TENSOR, VALUE, Event, Pending, Place, can_be_compared, is_same
 
@@ -51,7 +51,7 @@ class Following:
 
     Attributes
     ----------
-    met
+    new_events
         How many events were new.
 
     Parameters
@@ -66,7 +66,7 @@ class Following:
     follows: Literal[True] = True
 
     def __init__(self, root: Event, run: Callable[..., Any]) -> None:
-        self._at, self._run, self.met = root, run, 0
+        self._at, self._run, self.new_events = root, run, 0
         self._begin()
 
     def _begin(self) -> None:
@@ -101,7 +101,7 @@ class Following:
             if is_same_call and event.recording is recording and self._fits(event, operands, settings):
                 break
         else:
-            return self._met(what, operands, settings, changed, undo)
+            return self._do_new(what, operands, settings, changed, undo)
         if self._observing:
             return self._observe(event, operands, settings)
         self._at = event
@@ -122,7 +122,8 @@ class Following:
 
     def _fits(self, event: Event, operands: tuple[Any, ...], settings: dict[str, Any]) -> bool:
         """Whether it is this event again; if so, its leaves and inputs are noted."""
-        places, inputs, leaves, slots = event.places, len(self._inputs), len(self._leaves), self._slots
+        places, inputs, leaves = event.places, len(self._inputs), len(self._leaves)
+        slots, noted, read = self._slots, self._leaves, self._read
         if len(operands) == len(places) and (not (settings or event.settings) or is_same(settings, event.settings)):
             for operand, place in zip(operands, places):
                 kind = place[0]
@@ -134,10 +135,14 @@ class Following:
                 elif kind == LEAF:
                     slot = slots.get(id(operand))
                     if slot is None:
-                        if place[1] < len(self._leaves) or not self._is_leaf_again(operand, place):
+                        if place[1] < len(noted) or (read and id(operand) in read):
+                            break
+                        is_known = operand is place[3] and operand._array is place[4] and operand._memory is OWNED
+                        is_known = is_known and operand._requires_grad is place[2][2]
+                        if not (is_known or _is_leaf_again(operand, place)):
                             break
                         slots[id(operand)] = place[1]
-                        self._leaves.append(operand)
+                        noted.append(operand)
                     elif slot != place[1]:
                         break
                 elif kind == VALUE:
@@ -150,19 +155,6 @@ class Following:
                     return True
         self._forget(inputs, leaves)
         return False
-
-    def _is_leaf_again(self, tensor: Any, place: Any) -> bool:
-        """Whether it is a leaf of the same kind; of one that has not changed since the last call that is known."""
-        if self._read and id(tensor) in self._read:
-            return False
-        if place[3] is tensor and place[4] is tensor._array and tensor._memory is OWNED:
-            return tensor._requires_grad is place[2][2]
-        if type(tensor) is not Tensor:
-            return False
-        if not _is_leaf(tensor) or _kind_of(tensor) != place[2]:
-            return False
-        place[3:] = tensor, tensor._array
-        return True
 
     def _is_input(self, operand: Any, place: Place) -> bool:
         kind, shape, _, dtype = place
@@ -209,10 +201,10 @@ class Following:
             del self._slots[id(leaf)]
         del self._leaves[leaves:]
 
-    def _met(self, what: Any, operands: Any, settings: Any, changed: int, undo: Callable[[], None] | None) -> Any:
+    def _do_new(self, what: Any, operands: Any, settings: Any, changed: int, undo: Callable[[], None] | None) -> Any:
         """Something that has not come here before: done at once, and noted where it can be followed."""
         if Tensor not in map(type, operands):
-            return plainly(what, operands, settings)
+            return eagerly(what, operands, settings)
         if changed and any(id(tensor) in self._read for tensor in operands[:changed]):
             self.cut()
         inputs, leaves = len(self._inputs), len(self._leaves)
@@ -238,7 +230,7 @@ class Following:
         """Do it at once, and note what it has given."""
         counts = type(event.what) is not Op
         before = [(leaf._grad, _gradient(leaf)) for leaf in self._leaves] if counts else []
-        result = plainly(event.what, operands, settings)
+        result = eagerly(event.what, operands, settings)
         if event not in self._at.after:
             slots = [slot for slot, (gradient, _) in enumerate(before) if self._leaves[slot]._grad is not gradient]
             if event.what is events.forget_gradients:
@@ -249,7 +241,7 @@ class Following:
                 event.gradients = {slot: before[slot][1] for slot in counting} if counts and result is None else {}
             if result is not None:
                 event.give(len(self._results), result)
-            self.met += 1
+            self.new_events += 1
             self._at.after.insert(0, event)
             del self._at.after[MOST_COURSES:]
         self._at = event
@@ -325,17 +317,19 @@ class Following:
             return None
         now: Any = _new_tensor(Tensor)
         now._array, now._memory, now._requires_grad = unchanging(array), OWNED, False
-        now._grad, now._view, now._node = None, None, Source()
+        now._grad, now._view, now._node = None, None, LeafNode()
         return now  # type: ignore[no-any-return]
 
     def _array(self, operand: Any) -> Any:
         """The values of an operand now, as an array; None for what is no array of numbers, list or tuple."""
-        if isinstance(operand, (np.generic, list, tuple)):
+        if type(operand) is not np.ndarray:
+            if not isinstance(operand, (np.generic, list, tuple)):
+                return None
             try:
                 operand = np.array(operand)
             except (TypeError, ValueError):
                 return None
-        if type(operand) is not np.ndarray or operand.dtype.kind not in "fiubc" or not operand.dtype.isnative:
+        if operand.dtype.kind not in "fiubc" or not operand.dtype.isnative:
             return None
         if operand.flags.writeable and id(operand) not in self._copied:
             copied = operand.copy(order="K")
@@ -370,7 +364,7 @@ class Following:
                 break
         else:
             event = Event(events.cut, self._at)
-            self.met += 1
+            self.new_events += 1
             self._at.after.append(event)
         self._at = event
         self._begin()
@@ -430,7 +424,7 @@ class Following:
     def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args)``, after everything before it has been done, and not followed."""
         self.cut()
-        return plainly(function, args, {})
+        return eagerly(function, args, {})
 
     def stand_in(self, tensor: Tensor) -> Tensor:
         """The Tensor itself, once it is what it would be without compiling."""
@@ -510,7 +504,7 @@ class Following:
         else:
             self.follow(events.backward, (tensor,), {"retain_graph": retain_graph})
 
-    def source(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
+    def io_callback(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
         """An array from Python, now."""
         return function()
 
@@ -522,7 +516,7 @@ class Following:
         else:
             function(*(x._current() if type(x) is Tensor else x for x in arrays))
 
-    def watch(self, owner: Any, attribute: str, value: Any) -> None:
+    def guard(self, owner: Any, attribute: str, value: Any) -> None:
         """Nothing is to be done: Python reads it in each call."""
 
     def refuse_to_set(self, owner: Any, attribute: str) -> None:
@@ -532,7 +526,7 @@ class Following:
         """Nothing is refused."""
 
 
-def plainly(what: Any, operands: Any, settings: Any) -> Any:
+def eagerly(what: Any, operands: Any, settings: Any) -> Any:
     """Call it as without compiling."""
     token = _capture.set(None)
     try:
@@ -556,6 +550,14 @@ def _is_leaf(tensor: Tensor) -> bool:
         and tensor._memory is not SHARED
         and (node is None or node.op is None)
     )
+
+
+def _is_leaf_again(tensor: Any, place: Any) -> bool:
+    """Whether it is a leaf of the same kind; it is then noted for the next call."""
+    if type(tensor) is not Tensor or not _is_leaf(tensor) or _kind_of(tensor) != place[2]:
+        return False
+    place[3:] = tensor, tensor._array
+    return True
 
 
 def _kind_of(tensor: Tensor) -> Any:

@@ -24,6 +24,7 @@ from .emit import Executable
 from .events import Event
 from .following import Following
 from .kernels import numba
+from .memory import Workspace
 from .program import Value
 from .report import explained
 from .segments import CheckFailed, Segment
@@ -33,7 +34,7 @@ MOST_PROGRAMS = 64
 """Programs that are kept; after that each new one takes the place of the oldest."""
 
 MOST_EVENTS = 50_000
-"""Events that are kept of what a function has done; then it is met anew."""
+"""Events that are kept of what a function has done; then it begins anew."""
 
 MOST_RUNS = 8
 """Programs of one segment, for different results that are needed."""
@@ -62,10 +63,10 @@ def compile(
 def compile(function: Callable[..., Any] | None = None, *, fast: bool | None = None, pure: bool = False) -> Any:
     """A function that does the same as ``function``, faster.
 
-    ``function`` runs as Python in each call, but the operations on Tensors that it asks for are put off and then done
+    ``function`` runs as Python in each call, but the operations on Tensors that it asks for are deferred and then done
     together, by a program that was made when the same were first asked for: elementwise ones in one pass, into memory
     that exists already, parameters in place. Everything else means what it means in Python: counters, ``print``,
-    exceptions, what is changed outside between calls. The first call on a course computes as without compiling.
+    exceptions, what is changed outside between calls. The first call on a path computes as without compiling.
 
     Compiled are operations on Tensors, ``backward``, and steps of the optimisers. Arrays are computed with at once, as
     always. Reading a value (``loss.item()``, ``if loss > 1``) computes what has been asked for so far. Where a result
@@ -152,7 +153,7 @@ class Compiled:
         self.function, self.fast = function, fast
         self.name = getattr(function, "__name__", type(function).__name__)
         self._made = self._made_in = self._calls = 0
-        self._lock = threading.RLock()
+        self._lock, self._workspace = threading.RLock(), Workspace()
         self._root, self._events = Event(events.cut, None), 0
         self._segments: list[tuple[Event, Any, Segment]] = []
         self._one_by_one: deque[str] = deque(maxlen=MOST_OF_OWN)
@@ -173,7 +174,7 @@ class Compiled:
             raise
         finally:
             _capture.reset(token)
-            self._events += tracer.met
+            self._events += tracer.new_events
             if self._events > MOST_EVENTS:
                 self._root, self._events, self._segments = Event(events.cut, None), 0, []
 
@@ -197,7 +198,7 @@ class Compiled:
         fast, (alive, leaves, inputs) = self._uses_kernels(), needed
         started = time.perf_counter()
         try:
-            segment = Segment(last, alive, leaves, inputs, fast, effects, self.sums_as_numpy)
+            segment = Segment(last, alive, leaves, inputs, fast, self._workspace, effects, self.sums_as_numpy)
         except Exception as error:  # what no program can do, and errors, which come again event by event
             names = [event.name for event in last.segment()]
             listed = " ".join(names[:MOST_NAMED]) + (" ..." if len(names) > MOST_NAMED else "")
@@ -206,7 +207,7 @@ class Compiled:
         segment.executable.program.recorded_in = time.perf_counter() - started
         if self._made_in != self._calls:
             self._made_in = self._calls
-            self._note_program("it takes another course, or shapes or numbers are others")
+            self._note_program("it takes another path, or shapes or numbers are others")
         if len(self._segments) >= MOST_PROGRAMS:
             event, oldest, _ = self._segments.pop(0)
             del event.runs[oldest]
@@ -304,7 +305,7 @@ class Pure(Compiled):
                 "copy and return what is new, or leave out pure=True"
             )
         program.recorded_in = time.perf_counter() - started
-        made = Executable(program, arguments.values, self._uses_kernels())
+        made = Executable(program, arguments.values, self._uses_kernels(), self._workspace)
         if sum(map(len, self._programs.values())) >= (MOST_OF_OWN if self.is_own else MOST_PROGRAMS):
             oldest = next(iter(self._programs))
             self._programs[oldest].pop(0)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect, insort
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from ..core import Tensor
-from .lanes import Column
+from .multi_tensor import Column
 from .program import Instruction, Program, Value
 from .schedule import Step
 
@@ -17,6 +19,29 @@ DYNAMIC = ("call", "source")
 """Kinds whose results are made by the function itself, at an address that differs from replay to replay."""
 
 ALIGNMENT = 64
+
+
+class Workspace:
+    """The memory that all programs of one function work in; they are never run at the same time.
+
+    Attributes
+    ----------
+    blocks
+        Buffers of what is not needed after a call.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[np.ndarray] = []
+        self._gradients: dict[Any, tuple[list[ref[Tensor]], np.ndarray]] = {}
+
+    def gradients(self, leaves: Sequence[Tensor], nbytes: int) -> np.ndarray:
+        """The buffer for the gradients of these leaves, which stay there until the next call."""
+        key = (*map(id, leaves), nbytes)
+        refs, block = self._gradients.get(key, ([], None))
+        if block is None or any(r() is not leaf for r, leaf in zip(refs, leaves)):
+            block = _aligned(nbytes)
+            self._gradients[key] = [ref(leaf) for leaf in leaves], block
+        return block
 
 
 class Memory:
@@ -30,15 +55,17 @@ class Memory:
         For values that are computed right into the data of a leaf: the position of the leaf.
     side_by_side
         For whole columns of a bundle: the positions of the leaves whose data they are.
+    nbytes
+        Of the buffers that it has added to the workspace.
     """
 
-    def __init__(self, program: Program, steps: list[Step]) -> None:
-        self.program, self.steps = program, steps
+    def __init__(self, program: Program, steps: list[Step], workspace: Workspace) -> None:
+        self.program, self.steps, self._workspace = program, steps, workspace
         self.arrays: dict[Value, np.ndarray] = {}
         self.in_place: dict[Value, int] = {}
         self.side_by_side: dict[Value, tuple[int, ...]] = {}
         self.nbytes = 0
-        self._free: list[tuple[int, int, np.ndarray]] = []  # by their bytes
+        self._free = sorted((block.nbytes, id(block), block) for block in workspace.blocks)
         self._blocks: dict[Value, np.ndarray] = {}
         self.last_use = self._last_uses()
         self._store_in_place()
@@ -122,7 +149,32 @@ class Memory:
         return found
 
     def _allocate(self) -> None:
-        kept = {value.root for _, value in self.program.gradients if isinstance(value, Value)}
+        """Give each value that outlives its step a buffer; gradients, and what they take the place of, their own."""
+        kept = {v.root: self.program.leaves[n] for n, v in self.program.gradients if isinstance(v, Value)}
+        plan = self._plan(kept)
+        leaves = {value: [leaf] for value, leaf in kept.items()}
+        columns = {column.whole: column for column in self._column_of.values()}
+        for whole, column in columns.items():
+            leaves[whole] = [kept[part] for part in column.parts if part in kept]
+        for what, value, given in reversed(plan):
+            if what == "take":
+                leaves[given] = leaves.get(value, [])
+        for what, value, given in plan:
+            if what == "take":
+                self._blocks[value], self.arrays[value] = self._blocks.pop(given), self.arrays[given]
+            elif what == "place":
+                self._place(value, leaves.get(value, []))
+                if value in columns:
+                    self.arrays.update(zip(columns[value].parts, columns[value].cut(self.arrays[value])))
+            elif not leaves.get(value):
+                block = self._blocks.pop(value)
+                insort(self._free, (block.nbytes, id(block), block))
+
+    def _plan(self, kept: Collection[Value]) -> list[tuple[str, Value, Value]]:
+        """In their order: ("place", value, value) where a buffer is needed, ("take", value, other) where it can be that
+        of another value, ("free", value, value) where it is needed no more."""
+        plan: list[tuple[str, Value, Value]] = []
+        planned: set[Value] = set()
         dying: dict[int, list[Value]] = {}
         for index, step in enumerate(self.steps):
             for instruction in step.represented:
@@ -130,9 +182,10 @@ class Memory:
                 if instruction.kind in (*DYNAMIC, "check") or out in self.in_place:
                     continue
                 if (column := self._column_of.get(out)) is not None:
-                    if out not in self.arrays:
-                        self._place_column(column)
-                        if kept.isdisjoint(column.parts):
+                    if column.whole not in planned:
+                        planned.add(column.whole)
+                        plan.append(("place", column.whole, column.whole))
+                        if set(kept).isdisjoint(column.parts):
                             last = max(self.last_use.get(part, index) for part in column.parts)
                             dying.setdefault(last, []).append(column.whole)
                     continue
@@ -140,15 +193,19 @@ class Memory:
                     continue
                 given = self._given_up(step, index, instruction, dying) if step.is_run else None
                 if given is None:
-                    self._place(out)
+                    plan.append(("place", out, out))
                 else:
                     dying[index].remove(given)
-                    self._blocks[out], self.arrays[out] = self._blocks.pop(given), self.arrays[given]
+                    plan.append(("take", out, given))
                 if out not in kept:
                     dying.setdefault(self.last_use.get(out, index), []).append(out)
-            for value in dying.pop(index, ()):
-                block = self._blocks.pop(value)
-                insort(self._free, (block.nbytes, id(block), block))
+            plan += [("free", value, value) for value in dying.pop(index, ())]
+        return plan
+
+    def _reads_gradients(self) -> bool:
+        """Whether it uses gradients of the call before: these may lie in the workspace."""
+        read = (*self.program.results(), *(v for i in self.program.instructions for v in i.values))
+        return any(value.root.kind == "gradient" for value in read)
 
     def _given_up(self, step: Step, index: int, writer: Instruction, dying: dict[int, list[Value]]) -> Value | None:
         """An operand of a run that is not needed any more once ``writer`` has its result, which can take its place."""
@@ -161,18 +218,17 @@ class Memory:
                     return value
         return None
 
-    def _place_column(self, column: Column) -> None:
-        self._place(column.whole)
-        for part, array in zip(column.parts, column.cut(self.arrays[column.whole])):
-            self.arrays[part] = array
-
-    def _place(self, value: Value) -> None:
+    def _place(self, value: Value, leaves: list[Tensor]) -> None:
+        """Give it a buffer: one that is free, or if it is the gradient of leaves one that nothing else is put into."""
         needed = max(value.nbytes, 1)
         smallest = bisect(self._free, (needed,))
-        if smallest < len(self._free) and self._free[smallest][0] <= 4 * needed + 4096:
+        if leaves:
+            block = _aligned(needed) if self._reads_gradients() else self._workspace.gradients(leaves, needed)
+        elif smallest < len(self._free) and self._free[smallest][0] <= 4 * needed + 4096:
             block = self._free.pop(smallest)[-1]
         else:
             block = _aligned(needed)
+            self._workspace.blocks.append(block)
             self.nbytes += needed
         self._blocks[value] = block
         self.arrays[value] = block[: value.nbytes].view(value.dtype).reshape(value.shape)
@@ -181,7 +237,8 @@ class Memory:
 def side_by_side(tensors: Sequence[Tensor]) -> np.ndarray:
     """The data of tensors of one dtype as one array, of which it becomes a part each, if it is not that already."""
     arrays = [tensor._array for tensor in tensors]
-    block, start = arrays[0].base, _address(arrays[0])
+    block: Any = arrays[0].base
+    start = _address(arrays[0])
     ends = np.cumsum([array.nbytes for array in arrays]).tolist()
     if any(a.base is not block or block is None or _address(a) + a.nbytes != start + e for a, e in zip(arrays, ends)):
         block = _aligned(ends[-1])

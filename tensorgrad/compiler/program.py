@@ -1,4 +1,4 @@
-"""The program that a step becomes: values, instructions, and what the program does to the world outside."""
+"""The program that a step becomes: values, instructions, and its side effects."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Program:
     stores: list[tuple[int, Any]] = field(default_factory=list)
     gradients: list[tuple[int, Any]] = field(default_factory=list)
     outputs: Any = None
-    watched: list[tuple[Any, str, Any]] = field(default_factory=list)
+    guarded: list[tuple[Any, str, Any]] = field(default_factory=list)
     guards: list[Callable[[], bool]] = field(default_factory=list)
     outside: list[Any] = field(default_factory=list)
     recorded_in: float = 0.0

@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from math import prod
 from typing import Any, Callable, Union
 
-from .lanes import Bundle, Column, bundles
+from .multi_tensor import Bundle, Column, bundles
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value
 
 Node = Union[Instruction, Bundle]
@@ -89,7 +89,7 @@ def schedule(program: Program, fusable: Callable[[Instruction], bool] = lambda i
     """Steps in an order in which everything is computed before it is used, each as late as possible.
 
     Built from the end: whatever is used by later steps only may come next. So a gradient of a penalty, which could be
-    computed at any time, ends in the run that adds it, and needs no memory of its own. What changes the world outside
+    computed at any time, ends in the run that adds it, and needs no memory of its own. What has side effects
     (parameters stored in place) comes after all checks. Instructions that are not ``fusable`` are steps of their own.
     """
     instructions = [instruction for instruction in program.instructions if instruction.kind != "view"]
@@ -223,10 +223,10 @@ def _sources(program: Program, nodes: list[Node], bundle_of: dict[Instruction, B
 
 def _needed_by(node: Node, sources: dict[Node, list[Node]]) -> set[Node]:
     """The node, and all that come before it."""
-    stack, met = [node], {node}
+    stack, visited = [node], {node}
     while stack:
         for source in sources[stack.pop()]:
-            if source not in met:
-                met.add(source)
+            if source not in visited:
+                visited.add(source)
                 stack.append(source)
-    return met
+    return visited

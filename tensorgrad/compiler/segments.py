@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor
-from ..core.node import Source
+from ..core.node import LeafNode
 from . import events
 from .capture import Capture
 from .emit import Executable
 from .events import TENSOR, Event
+from .memory import Workspace
 from .program import Value
 from .traced import CaptureError, Traced
 
@@ -40,6 +41,7 @@ class Segment:
         leaves: Sequence[Tensor],
         inputs: Sequence[Any],
         fast: bool,
+        workspace: Workspace,
         effects: bool,
         sums_as_numpy: bool = False,
     ) -> None:
@@ -49,7 +51,8 @@ class Segment:
         again = _Again(capture, last.segment(), alive, values, given, effects)
         program = capture.record(again, (leaves,), {}, effects)
         self._nodes = again.nodes
-        self.executable = Executable(program, values, fast, sums_as_numpy)
+        self.executable = Executable(program, values, fast, workspace, sums_as_numpy)
+        self._shares_gradients = True
         slots = {id(leaf): slot for slot, leaf in enumerate(leaves)}
         self._slots = [slots[id(tensor)] for tensor in program.leaves]
         self._leaves = tuple(map(id, leaves))
@@ -57,13 +60,16 @@ class Segment:
     def __call__(self, leaves: Sequence[Tensor], inputs: Sequence[Any]) -> Any:
         given = tuple(map(id, leaves))
         if given != self._leaves:
+            if self._shares_gradients:  # with programs that go on to work for the leaves of before
+                self._shares_gradients, old = False, self.executable
+                self.executable = Executable(old.program, old.arguments, old.fast)
             self.executable.take_leaves([leaves[slot] for slot in self._slots])
             self._leaves = given
         arrays = self.executable([_in_c_order(array_of(x)) for x in inputs])
         return zip(arrays, self._nodes)
 
 
-_NO_NODE = Source()
+_NO_NODE = LeafNode()
 
 
 class _Again:
@@ -96,7 +102,7 @@ class _Again:
             if event.result is not None:
                 results.append(result)
         needed = [results[index] for index in self._alive]
-        self.nodes = [tensor._node if tensor._requires_grad else None for tensor in needed]
+        self.nodes = [tensor._node.without_history() if tensor._requires_grad else None for tensor in needed]
         if self._effects and any(
             tensor._view is not None or (tensor._node or _NO_NODE).arrays is not None for tensor in needed
         ):

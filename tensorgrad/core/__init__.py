@@ -1,20 +1,27 @@
 """The engine, a file an idea: whether ops are recorded, nodes, the backward pass, ops, Tensors and their changes."""
 
-from .arrays import as_data, describe
+from .arrays import AnyArray, Array, ArrayT, Axis, Constant, DType, Operand, as_data, describe
 from .backward import backward_pass, sum_to_shape
 from .inplace import plain_index
 from .op import Op, declare
 from .registry import NUMPY, OPS, implements, refuse, refuses, status
-from .tensor import Tensor, beside, seed_for
+from .tensor import Tensor, asarray_like, seed_for
 
 __all__ = [
     "NUMPY",
     "OPS",
+    "AnyArray",
+    "Array",
+    "ArrayT",
+    "Axis",
+    "Constant",
+    "DType",
     "Op",
+    "Operand",
     "Tensor",
     "as_data",
+    "asarray_like",
     "backward_pass",
-    "beside",
     "declare",
     "describe",
     "implements",

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy import ndarray
 
-Array = Any
-"""An array of any library that speaks NumPy's protocols (or a scalar), where a Tensor is not meant."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike
+
+    from .tensor import Tensor
+
+Array = ndarray
+"""An array, where a Tensor is not meant; arrays of other libraries that speak NumPy's protocols do as well."""
+
+AnyArray = Union[ndarray, "Tensor"]
+"""What ops compute with: an array, or a Tensor. Gradient rules are written for both."""
+
+Axis = Union[int, tuple[int, ...], None]
+"""The axes that a function goes along; None: all."""
+
+Constant = Union[ndarray, np.generic, complex, str, "Sequence[Any]", None]
+"""What an op is given besides Tensors: arrays, numbers, lists of numbers."""
+
+Operand = Union[Constant, "Tensor"]
+"""What an op is given."""
+
+DType = Union["DTypeLike", None]
+"""A dtype, or what NumPy makes one of; None: its own choice."""
+
+ArrayT = TypeVar("ArrayT", bound=AnyArray)
+"""The same of a function that gives a Tensor for a Tensor, and an array for an array."""
 
 RESULT, OWNED, SHARED = "result", "owned", "shared"
 """Who may write into a Tensor's array: nobody, as an op made it; the Tensor, a compiled step in its name; anybody."""
@@ -20,7 +45,7 @@ SMALL = 65536
 _copies: WeakValueDictionary[Any, ndarray] = WeakValueDictionary()
 
 
-def as_operand(value: Any) -> Any:
+def as_operand(value: object) -> Any:
     """An operand that is no Tensor: NumPy scalars and other libraries' arrays as they are, sequences as arrays."""
     if type(value) is ndarray or isinstance(value, np.generic) or value is None:
         return value
@@ -41,7 +66,8 @@ def as_data(value: Any) -> Array:
         value = np.asarray(value)
     if value.dtype.kind not in "fiubc":
         raise TypeError(f"Tensor: data must be numbers (float, integer, bool or complex), got dtype {value.dtype}")
-    return value if getattr(value.dtype, "isnative", True) else value.astype(value.dtype.newbyteorder("="))
+    array: Array = value if getattr(value.dtype, "isnative", True) else value.astype(value.dtype.newbyteorder("="))
+    return array
 
 
 def unchanging(array: Any) -> Any:
@@ -72,7 +98,7 @@ def unchanging(array: Any) -> Any:
 
 def _may_change(array: ndarray) -> bool:
     """Whether a read-only array can be written into all the same, by way of one that it is a view of."""
-    owner: Any = array.base
+    owner = array.base
     while isinstance(owner, ndarray):
         if owner.flags.writeable:
             return True
@@ -85,7 +111,7 @@ def _bits(array: ndarray) -> ndarray:
     return array.view(f"u{array.dtype.itemsize}")
 
 
-def is_view(result: Any, operand: Any) -> bool:
+def is_view(result: object, operand: object) -> bool:
     """Whether what an op made of an operand shares its memory."""
     base = getattr(result, "base", None)
     if base is None or base is operand or base is getattr(operand, "base", None):
@@ -93,7 +119,7 @@ def is_view(result: Any, operand: Any) -> bool:
     return not isinstance(base, ndarray) and type(result) is ndarray and np.may_share_memory(result, operand)
 
 
-def describe(value: Any) -> str:
+def describe(value: object) -> str:
     """An operand in the words of an error message: shape and dtype, or the scalar itself.
 
     >>> import numpy as np

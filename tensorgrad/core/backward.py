@@ -3,26 +3,30 @@
 Without what makes it safe and spares work it is the chain rule in four lines::
 
     gradients = {output: 1}
-    for node in reached(gradients, youngest_first=True):
+    for node in reached(gradients, latest_first=True):
         for rule, parent in zip(node.op.rules, node.parents):
             gradients[parent] += rule(gradients[node], node.array, *node.arrays)
 
-A node is always younger than its parents, so visiting the youngest first is a topological order; a source that has
-become younger than what was computed from it has been changed since, which is an error.
+A node is always made later than its parents, so visiting the latest first is a topological order; a leaf whose node
+is later than what was computed from it has been changed since, which is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from heapq import heappop, heappush
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 from numpy import ndarray
 
-from .arrays import Array, describe, is_view
+from .arrays import AnyArray, Array, describe, is_view
 from .context import Watcher, _capture, _recording
 from .node import Node
+
+if TYPE_CHECKING:
+    from .op import Op
+    from .tensor import Tensor
 
 
 def backward_pass(
@@ -30,9 +34,9 @@ def backward_pass(
     seed: Any,
     wanted: Collection[Node] | None = None,
     retain_graph: bool = False,
-    recorded_as: Callable[[Node, Any], Any] | None = None,
+    recorded_as: Callable[[Node, Array], Tensor] | None = None,
 ) -> list[tuple[Node, Any]]:
-    """Follow the history of ``output`` back, the youngest node first, and return the gradients found.
+    """Follow the history of ``output`` back, the latest node first, and return the gradients found.
 
     Parameters
     ----------
@@ -56,11 +60,11 @@ def backward_pass(
     gradients = {output: seed}
     buffers: set[Node] = set()  # the nodes whose gradient so far nobody else holds, so that it is added to in place
     # sources lead nowhere, so their gradients are left for the end
-    youngest_first = [(-output.order, output)] if output.op is not None else []
+    latest_first = [(-output.sequence_nr, output)] if output.op is not None else []
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     in_place = watcher is None and _capture.get() is None
-    while youngest_first:
-        node = heappop(youngest_first)[1]
+    while latest_first:
+        node = heappop(latest_first)[1]
         gradient = gradients.pop(node)
         if wanted is not None and node in wanted:
             found.append((node, gradient))
@@ -76,7 +80,7 @@ def backward_pass(
         for index, parent in enumerate(node.parents):
             if parent is None:
                 continue
-            if parent.order > node.order or (relevant is not None and _shows_a_change(parent)):
+            if parent.sequence_nr > node.sequence_nr or (relevant is not None and _shows_a_change(parent)):
                 raise _changed(op)
             if not parent.requires_grad or (relevant is not None and parent not in relevant):
                 continue
@@ -99,14 +103,14 @@ def backward_pass(
                     part = _fit(op, index, part, operand, node.array)
                 gradients[parent] = part if so_far is None else so_far + part
             if so_far is None and parent.op is not None:
-                heappush(youngest_first, (-parent.order, parent))
+                heappush(latest_first, (-parent.sequence_nr, parent))
         if not retain_graph:
             node.parents, node.arrays, node.settings = (), None, {}
     found += gradients.items()
     return found if recorded_as is not None else _unshared(found, seed)
 
 
-def _live(node: Node, recorded_as: Callable[[Node, Any], Any]) -> list[Any]:
+def _live(node: Node, recorded_as: Callable[[Node, Array], Tensor]) -> list[AnyArray]:
     """Operands for a rule that is recorded: Tensors where a gradient flows, else the values of the forward pass."""
     return [
         array if parent is None or not parent.requires_grad else recorded_as(parent, array)
@@ -117,7 +121,7 @@ def _live(node: Node, recorded_as: Callable[[Node, Any], Any]) -> list[Any]:
 def _shows_a_change(node: Node) -> bool:
     """Whether its array is a view of one that has been written into since; where all is visited, that is noticed."""
     while node.arrays and is_view(node.array, node.arrays[0]) and (parent := node.parents[0]) is not None:
-        if parent.order > node.order:
+        if parent.sequence_nr > node.sequence_nr:
             return True
         node = parent
     return False
@@ -130,25 +134,25 @@ def _leads_on(node: Node, relevant: Collection[Node] | None) -> bool:
 
 def _leading_to(output: Node, wanted: Collection[Node]) -> set[Node]:
     """All nodes between ``wanted`` and ``output``; nothing else needs to be computed."""
-    relevant, oldest = set(wanted), min(node.order for node in wanted)
-    met, stack = {output}, [output]
+    relevant, oldest = set(wanted), min(node.sequence_nr for node in wanted)
+    visited, stack = {output}, [output]
     while stack:
         node = stack.pop()
         if node.is_freed:
-            if node in relevant and node.order == oldest:
+            if node in relevant and node.sequence_nr == oldest:
                 continue
             raise _freed()
         for parent in node.parents:
-            if parent is not None and parent.requires_grad and parent not in met:
-                met.add(parent)
+            if parent is not None and parent.requires_grad and parent not in visited:
+                visited.add(parent)
                 stack.append(parent)
-    for node in sorted(met, key=lambda node: node.order):  # oldest first: parents are decided before what uses them
+    for node in sorted(visited, key=lambda node: node.sequence_nr):  # parents are decided before what uses them
         if _leads_on(node, relevant):
             relevant.add(node)
     return relevant
 
 
-def _fit(op: Any, index: int, part: Any, operand: Array, out: Array) -> Any:
+def _fit(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
     """A rule's gradient in its operand's shape and dtype, where broadcasting or mixed dtypes explain a difference.
 
     To a real operand belongs the real part: the other one says what would happen if it could move off the real axis.
@@ -174,7 +178,7 @@ def _precision(dtype: Any) -> Any:
     return np.finfo(dtype).dtype if dtype.kind == "c" else dtype
 
 
-def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:
+def sum_to_shape(gradient: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """Undo broadcasting: sum ``gradient`` over the axes along which an operand of ``shape`` was repeated.
 
     Examples
@@ -197,7 +201,7 @@ def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return shape == aligned or (len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape, aligned)))
 
 
-def _unshared(found: list[tuple[Node, Any]], seed: Any) -> list[tuple[Node, Array]]:
+def _unshared(found: list[tuple[Node, Any]], seed: object) -> list[tuple[Node, Array]]:
     """The gradients as arrays that nobody else holds: ``.grad`` belongs to the user, who may change it.
 
     A rule gives a new array, or hands on the gradient that it was given, or a view. Copying always would cost a pass
@@ -218,14 +222,14 @@ def _freed() -> RuntimeError:
     )
 
 
-def _changed(op: Any) -> RuntimeError:
+def _changed(op: Op) -> RuntimeError:
     return RuntimeError(
         f"backward: an operand of {op.name} was changed after it was used (an optimiser step, or tensor.data = ...); "
         "call backward before changing it"
     )
 
 
-def _wrong_gradient(op: Any, index: int, part: Any, operand: Array) -> RuntimeError:
+def _wrong_gradient(op: Op, index: int, part: object, operand: Array) -> RuntimeError:
     return RuntimeError(
         f"backward: the gradient rule of {op.name} for operand {index} returned {describe(part)}, "
         f"but the operand is {describe(operand)}; correct the rule"

@@ -1,6 +1,6 @@
 """What goes on around the ops: whether they are recorded, by whom they are watched, and who traces them.
 
-While a function is traced, say to be compiled, a :class:`Tracer` lets arrays be stood in for by objects that note down
+While a function is traced, say to be compiled, a :class:`Tracer` lets arrays be stood in for by objects that record
 what NumPy does to them. What else the function does is told to it through the functions at the end of this file; when
 nothing is traced they do nothing special. All of this is local to the thread and to the async task.
 """
@@ -37,7 +37,7 @@ class Watcher:
     def computed(self, node: Node) -> None:
         """An op was recorded."""
 
-    def differentiated(self, node: Node, position: int, gradient: Any) -> None:
+    def differentiated(self, node: Node, position: int, gradient: object) -> None:
         """A rule has given the gradient for an operand."""
 
 
@@ -59,7 +59,7 @@ class Tracer(Protocol):
     def reading_gradient(self, tensor: Tensor) -> Tensor:
         """The Tensor whose ``.grad`` is to be read in the place of that of one."""
 
-    def set_gradient(self, tensor: Tensor, value: Any) -> None:
+    def set_gradient(self, tensor: Tensor, value: object) -> None:
         """Set ``.grad``."""
 
     def has_gradient(self, tensor: Tensor) -> bool:
@@ -68,19 +68,19 @@ class Tracer(Protocol):
     def changing_history(self, tensor: Tensor) -> None:
         """A Tensor is about to get a history by a change in place, or ``.requires_grad`` to be set."""
 
-    def source(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
+    def io_callback(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
         """What stands for ``function()``, an array from Python such as random numbers; ``example()`` gives one."""
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+    def check(self, function: Callable[..., None], arrays: Sequence[object], now: bool) -> None:
         """``function(*arrays)`` raises if a value is wrong; called at once if ``now``, else once values are known."""
 
-    def watch(self, owner: Any, attribute: str, value: Any) -> None:
+    def guard(self, owner: object, attribute: str, value: object) -> None:
         """``owner.attribute`` has been read, and is ``value``."""
 
-    def refuse_to_set(self, owner: Any, attribute: str) -> None:
+    def refuse_to_set(self, owner: object, attribute: str) -> None:
         """``owner.attribute`` is about to be set, to a value of Python's."""
 
-    def refuse_to_keep(self, owner: Any, attribute: str, value: Any) -> None:
+    def refuse_to_keep(self, owner: object, attribute: str, value: object) -> None:
         """``owner.attribute`` is about to be replaced."""
 
 
@@ -89,7 +89,7 @@ class Recorder(Tracer, Protocol):
 
     follows: Literal[False]
 
-    def compute(self, op: Op, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
+    def compute(self, op: Op, arrays: Sequence[object], settings: dict[str, object]) -> Any:
         """What the op's forward function gives."""
 
 
@@ -101,8 +101,8 @@ class Follower(Tracer, Protocol):
     def follow(
         self,
         what: Callable[..., Any],
-        operands: tuple[Any, ...],
-        settings: dict[str, Any],
+        operands: tuple[object, ...],
+        settings: dict[str, object],
         changed: int = 0,
         undo: Callable[[], None] | None = None,
     ) -> Any:
@@ -112,12 +112,12 @@ class Follower(Tracer, Protocol):
         """
 
     def cut(self) -> None:
-        """Do everything that has been put off."""
+        """Do everything that has been deferred."""
 
-    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+    def at_once(self, function: Callable[..., Any], *args: object) -> Any:
         """``function(*args)``, after everything before it has been done, and not followed."""
 
-    def backward(self, tensor: Tensor, gradient: Any, retain_graph: bool) -> None:
+    def backward(self, tensor: Tensor, gradient: object, retain_graph: bool) -> None:
         """Do the backward pass."""
 
     def forget_gradients(self, tensors: Sequence[Tensor]) -> None:
@@ -137,7 +137,7 @@ def following() -> Follower | None:
 
 
 def settle() -> None:
-    """See to it that everything has been done that was asked for, so that nodes and their ages are what they show."""
+    """Do everything that has been deferred, so that nodes and their sequence numbers are those of eager code."""
     if (tracer := following()) is not None:
         tracer.cut()
 
@@ -174,7 +174,7 @@ class no_grad:
             raise TypeError("no_grad: generator and coroutine functions run later; write `with no_grad():` inside them")
 
         @wraps(function)
-        def without_recording(*args: Any, **kwargs: Any) -> Any:
+        def without_recording(*args: object, **kwargs: object) -> Any:
             token = _recording.set(False)  # as `with no_grad():` does, in 0.6 us less: inference of one image takes 17
             try:
                 return function(*args, **kwargs)
@@ -209,27 +209,27 @@ def is_repeated() -> bool:
     return _repeating.get()
 
 
-# What a capture is told
+# What a tracer is told
 
 
-def outside(function: Callable[[], Any], example: Callable[[], Any]) -> Any:
-    """``function()``, an array from Python, with effects; called again whenever a captured step is replayed.
+def io_callback(function: Callable[[], Any], example: Callable[[], Any]) -> Any:
+    """``function()``, an array from Python, with side effects; called again in each call of a compiled function.
 
     ``example()`` gives such an array without the effects.
     """
     capture = _capture.get()
-    return function() if capture is None else capture.source(function, example)
+    return function() if capture is None else capture.io_callback(function, example)
 
 
-def drawn(rng: np.random.Generator, function: Callable[[np.random.Generator], Any]) -> Any:
-    """``function(rng)``, a random array; drawn again whenever a captured step is replayed."""
-    return outside(partial(function, rng), lambda: function(copy.deepcopy(rng)))
+def draw_with(rng: np.random.Generator, function: Callable[[np.random.Generator], Any]) -> Any:
+    """``function(rng)``, a random array; drawn again in each call of a compiled function."""
+    return io_callback(partial(function, rng), lambda: function(copy.deepcopy(rng)))
 
 
-def verified(check: Callable[..., None], *arrays: Any, now: bool = True) -> None:
-    """``check(*arrays)``, which raises if something is wrong; made whenever a captured step is replayed.
+def runtime_check(check: Callable[..., None], *arrays: object, now: bool = True) -> None:
+    """``check(*arrays)``, which raises if something is wrong; made in each call of a compiled function.
 
-    ``now=False`` if nothing that follows relies on it: the values are then not computed while a step is captured.
+    ``now=False`` if nothing that follows relies on it: no values are then computed for it while a function is traced.
     """
     capture = _capture.get()
     if capture is not None:
@@ -239,12 +239,12 @@ def verified(check: Callable[..., None], *arrays: Any, now: bool = True) -> None
 
 
 class Replacements:
-    """How often an attribute of a module or an optimiser has been replaced: steps captured before are then compared."""
+    """How often an attribute of a module or an optimiser has been replaced: programs made before are then compared."""
 
     count = 0
 
     @classmethod
-    def note(cls, owner: Any, attribute: str, value: Any) -> None:
+    def note(cls, owner: object, attribute: str, value: object) -> None:
         """Called before ``owner.attribute`` is set."""
         if vars(owner).get(attribute, cls) is not value:
             cls.count += 1
@@ -252,16 +252,16 @@ class Replacements:
                 capture.refuse_to_keep(owner, attribute, value)
 
 
-def unchangeable(owner: Any, attribute: str) -> None:
-    """Raise if a step is being captured: a replay would not set ``owner.attribute``."""
+def refuse_while_traced(owner: object, attribute: str) -> None:
+    """Raise if a function is being traced: a replay would not set ``owner.attribute``."""
     if (capture := _capture.get()) is not None:
         capture.refuse_to_set(owner, attribute)
 
 
-def watched(owner: Any, attribute: str) -> Any:
-    """``owner.attribute``; a step that was captured with another value is captured again."""
+def guarded(owner: object, attribute: str) -> Any:
+    """``owner.attribute``; a guard: with another value the function is traced again."""
     value = getattr(owner, attribute)
     capture = _capture.get()
     if capture is not None:
-        capture.watch(owner, attribute, value)
+        capture.guard(owner, attribute, value)
     return value

@@ -10,6 +10,8 @@ import numpy as np
 from .context import is_traced
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
     from .arrays import Array
 
 
@@ -48,10 +50,11 @@ class Conversions:
     def __index__(self: Any) -> int:
         return as_integer(self._only_without_gradient("index"))
 
-    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self: Any, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         array = self._only_without_gradient("np.asarray")
         if not is_traced() and copy is None and (dtype is None or dtype == array.dtype):
-            return self.data
+            data: Array = self.data
+            return data
         return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
 
     def _only_without_gradient(self: Any, conversion: str) -> Array:
@@ -62,7 +65,8 @@ class Conversions:
                 "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
                 "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
             )
-        return self._current()
+        current: Array = self._current()
+        return current
 
     def tolist(self: Any) -> Any:
         """The data as nested lists of Python numbers; not of a tensor that requires gradients."""

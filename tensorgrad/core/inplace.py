@@ -7,15 +7,16 @@ next used after the base has changed; a change of the view itself is an assignme
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import index as as_integer
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
-from .arrays import SHARED, is_view
+from .arrays import SHARED, Array, is_view
 from .context import _capture, _recording, no_grad, recorded
-from .node import clock
+from .node import sequence_nrs
 from .registry import OPS
 
 if TYPE_CHECKING:
@@ -31,13 +32,15 @@ class View(NamedTuple):
     settings: dict[str, Any]
     root: Tensor
     """The base of the base and so on: the one that is no view."""
-    seen: Any
+    seen: Array
     """The root's array when the view was made."""
     is_recorded: bool
     """Whether gradients flow through it; not for one made of a Tensor that requires them inside ``no_grad``."""
 
 
-def view_of(op: Op, operands: Any, arrays: list[Any], settings: dict[str, Any], data: Any) -> View | None:
+def view_of(
+    op: Op, operands: Sequence[Any], arrays: list[Any], settings: dict[str, object], data: Array
+) -> View | None:
     """What there is to know if ``data``, an op's result, is a view of its operand."""
     if len(operands) != 1 or data is arrays[0] or (type(data) is ndarray and not is_view(data, arrays[0])):
         return None  # what is traced is handed on where arrays are copied
@@ -69,7 +72,7 @@ class InPlace:
             )
         self._change(lambda x, value: OPS["setitem"](x, value, index=index), value, "assignment")
 
-    def sort(self: Any, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+    def sort(self: Any, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
         """``np.sort`` in place, recorded."""
         self._reorder("sort", lambda x: np.sort(x, axis, kind, order, stable=stable), axis)
 
@@ -77,12 +80,12 @@ class InPlace:
         """``np.partition`` in place, recorded."""
         self._reorder("partition", lambda x: np.partition(x, kth, axis, kind, order), axis)
 
-    def _reorder(self: Any, name: str, function: Callable[..., Any], axis: Any) -> None:
+    def _reorder(self: Any, name: str, function: Callable[[Tensor], Tensor], axis: int | None) -> None:
         if axis is None:
             raise TypeError(f"{name}: takes an axis, got None; np.{name} flattens")
         self._change(lambda x, _: function(x), None, name)
 
-    def _change(self: Any, change: Callable[[Any, Any], Any], other: Any, name: str) -> Any:
+    def _change(self: Any, change: Callable[[Tensor, Any], Tensor], other: object, name: str) -> Any:
         """Be ``change(self, other)`` from now on, and let the base and its views see it."""
         if (tracer := _capture.get()) is not None:
             if tracer.follows:
@@ -110,7 +113,7 @@ class InPlace:
                 self.data = after.data
             elif self._memory is SHARED:
                 self._array[...] = after._array
-                self._node.order = next(clock)
+                self._node.sequence_nr = next(sequence_nrs)
             else:
                 array = _laid_out_like(self._array, after._array)
                 self._take(array if getattr(array, "base", None) is None else array.copy(order="K"))
@@ -125,15 +128,15 @@ class InPlace:
             self._array, self._memory = _laid_out_like(self._array, after._array), after._memory
         return self
 
-    def _so_far(self: Any) -> Any:
+    def _so_far(self: Any) -> Tensor:
         """The value before a change, as a Tensor of its own."""
-        before = object.__new__(type(self))
+        before: Tensor = object.__new__(type(self))
         before._array = self._array
         before._node, before._requires_grad, before._memory = self._node, self._requires_grad, self._memory
         before._grad = before._view = None
         return before
 
-    def _change_base(self: Any, change: Callable[[Any, Any], Any], other: Any, name: str) -> Any:
+    def _change_base(self: Any, change: Callable[[Tensor, Any], Tensor], other: object, name: str) -> Any:
         """Change a view: assign the new value to its part of the base."""
         self._follow_base()
         base, op, settings, _, _, is_recorded = self._view
@@ -165,7 +168,9 @@ class InPlace:
     def _follow_base(self: Any) -> None:
         """Be made again of the base, where that has changed."""
         root = self._view.root
-        if root._array is self._view.seen and not (self._requires_grad and root._node.order > self._node.order):
+        if root._array is self._view.seen and not (
+            self._requires_grad and root._node.sequence_nr > self._node.sequence_nr
+        ):
             return
         outdated = [self]
         while (base := outdated[-1]._view.base)._view is not None:
@@ -173,7 +178,7 @@ class InPlace:
         for view in reversed(outdated):  # not by recursion: views of views of views are thousands deep in some loops
             view._make_again(base)
 
-    def _make_again(self: Any, root: Any) -> None:
+    def _make_again(self: Any, root: Tensor) -> None:
         """Apply the op that made this view to the base as it is now."""
         base, op, settings, _, _, is_recorded = self._view
         with recorded() if is_recorded else no_grad():
@@ -183,7 +188,7 @@ class InPlace:
         self._view = View(base, op, settings, root, root._array, is_recorded)
 
 
-def _is_item(value: Any, base: Any, index: Any) -> bool:
+def _is_item(value: Any, base: Tensor, index: object) -> bool:
     """Whether a view is ``base[index]``, and up to date, with its gradients."""
     view = value._view
     if view.base is not base or view.op.name != "getitem" or view.root._array is not view.seen:
@@ -200,7 +205,7 @@ def _is_same_index(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _laid_out_like(pattern: Any, array: Any) -> Any:
+def _laid_out_like(pattern: Array, array: Array) -> Array:
     """The array, in memory as ``pattern`` is: on this depends what is a view of it and what a copy."""
     if type(array) is not ndarray or array.ndim < 2 or array.strides == pattern.strides:
         return array
@@ -209,7 +214,7 @@ def _laid_out_like(pattern: Any, array: Any) -> Any:
     return result
 
 
-def _positions(op: Op, settings: dict[str, Any], base: Any, dtype: Any, name: str) -> ndarray:
+def _positions(op: Op, settings: dict[str, object], base: Tensor, dtype: np.dtype, name: str) -> ndarray:
     """Where the elements of a view are in the base, counted in C order."""
     places: ndarray = op.forward(np.arange(base.size).reshape(base.shape), **settings)
     if base.dtype != dtype:
@@ -237,10 +242,10 @@ def plain_index(index: Any) -> Any:
     return index.copy() if isinstance(index, ndarray) else index
 
 
-def _in_place(name: str) -> Callable[[Any, Any], Any]:
+def _in_place(name: str) -> Callable[[Tensor, object], Tensor]:
     """``x += y`` and its like: the result has the shape and dtype of ``x``, or there is an error, as in NumPy."""
 
-    def result(x: Any, other: Any) -> Any:
+    def result(x: Tensor, other: object) -> Tensor:
         out = OPS[name](x, other)
         if out.shape != x.shape:
             raise ValueError(
@@ -252,8 +257,9 @@ def _in_place(name: str) -> Callable[[Any, Any], Any]:
             )
         return out if out.dtype == x.dtype else out.astype(x.dtype)
 
-    def operator(self: Any, other: Any) -> Any:
-        return self._change(result, other, f"{name} in place")
+    def operator(self: Tensor, other: object) -> Tensor:
+        changed: Tensor = self._change(result, other, f"{name} in place")
+        return changed
 
     return operator
 

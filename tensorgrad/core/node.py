@@ -6,13 +6,14 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from weakref import ReferenceType
 
     from .op import Op
     from .tensor import Tensor
 
-clock = count(1)
-"""Ages: what is made or changed later has a larger number."""
+sequence_nrs = count(1)
+"""What is made or changed later has a larger number."""
 
 
 class Node:
@@ -24,41 +25,48 @@ class Node:
     Attributes
     ----------
     op
-        The op that was applied; None for a :class:`Source`.
+        The op that was applied; None for a :class:`LeafNode`.
     parents
         For each operand its node; None for one that is no Tensor, or a result that requires no gradient.
     arrays, settings
         The operands' values and the keyword arguments; ``arrays`` is None for a source, and once it is freed.
     array
         The result.
-    order
+    sequence_nr
         When it was made: later than its parents.
     requires_grad
         Whether a gradient is wanted for it, or for what it was computed from.
     """
 
-    __slots__ = ("__weakref__", "array", "arrays", "op", "order", "parents", "settings")
+    __slots__ = ("__weakref__", "array", "arrays", "op", "parents", "sequence_nr", "settings")
 
     op: Op | None
+    parents: Sequence[Node | None]
     requires_grad = True
     leaf: ReferenceType[Tensor] | None = None
 
-    def __init__(self, op: Op | None, parents: Any, arrays: Any, settings: dict[str, Any], array: Any) -> None:
+    def __init__(
+        self, op: Op | None, parents: Sequence[Node | None], arrays: Any, settings: dict[str, object], array: Any
+    ) -> None:
         self.op, self.parents, self.arrays, self.settings, self.array = op, parents, arrays, settings, array
-        self.order = next(clock)
+        self.sequence_nr = next(sequence_nrs)
 
     @property
     def is_freed(self) -> bool:
         """Whether the backward pass has been through it, without ``retain_graph``."""
         return self.arrays is None and self.op is not None
 
+    def without_history(self) -> Node:
+        """A freed node that shows what it was, and refers to nothing."""
+        return Node(self.op, (), None, {}, None)
 
-class Source(Node):
+
+class LeafNode(Node):
     """Where a computation starts: a Tensor that was made from data.
 
     Attributes
     ----------
-    order
+    sequence_nr
         When it was made or last changed: what is older than that was computed from another value.
     leaf
         A weak reference to the Tensor, if its gradient is collected.
@@ -68,7 +76,7 @@ class Source(Node):
 
     def __init__(self, leaf: ReferenceType[Tensor] | None = None) -> None:
         self.op = self.arrays = self.array = None
-        self.parents, self.settings, self.order = (), {}, next(clock)
+        self.parents, self.settings, self.sequence_nr = (), {}, next(sequence_nrs)
         self.leaf, self.requires_grad = leaf, leaf is not None
 
 
@@ -83,7 +91,7 @@ class UnrecordedView(Node):
 
     __slots__ = ("leaf_node",)
     requires_grad = False
-    order = property(lambda self: self.leaf_node.order)
+    sequence_nr = property(lambda self: self.leaf_node.sequence_nr)
 
     def __init__(self, leaf_node: Node) -> None:
         self.op = self.arrays = self.array = None

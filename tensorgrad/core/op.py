@@ -5,19 +5,23 @@ from __future__ import annotations
 import copy
 import inspect
 from functools import wraps
-from typing import Any, Callable, Optional, overload
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, overload
 
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, Array, as_data, as_operand, describe, unchanging
+from ..samples import Sample
+from .arrays import OWNED, RESULT, SHARED, AnyArray, Array, Constant, as_data, as_operand, describe, unchanging
 from .context import _capture, _recording
 from .inplace import View, view_of
-from .node import Node, Source, UnrecordedView, clock
+from .node import LeafNode, Node, UnrecordedView, sequence_nrs
 from .registry import refuse_complex, registered
 from .tensor import Tensor
 
-Rule = Optional[Callable[..., Any]]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Rule = Optional[Callable[..., Union[AnyArray, "Sequence[AnyArray]"]]]
 
 _PLAIN = frozenset({float, int, bool, complex})
 
@@ -51,7 +55,7 @@ class Op:
         name: str,
         forward: Callable[..., Any],
         rules: tuple[Rule, ...],
-        sample: Callable[..., Any],
+        sample: Sample,
         numpy: Callable[..., Any] | None = None,
         broadcasts: bool | None = None,
         expects: str | None = None,
@@ -100,15 +104,19 @@ class Op:
     @overload
     def __call__(self, first: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
     @overload
-    def __call__(self, *operands: Any, **settings: Any) -> Any: ...
+    def __call__(self, first: Any, second: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
+    @overload
+    def __call__(self, first: Any, second: Any, third: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
+    @overload
+    def __call__(self, first: Constant, /, *others: Any, **settings: Any) -> Array: ...
     def __call__(self, *operands: Any, **settings: Any) -> Any:
-        arrays: list[Any] = []
-        parents: list[Node | None] = []
-        traced = needs_gradient = may_change = False
         if (capture := _capture.get()) is not None:
             if capture.follows:
                 return capture.follow(self, operands, settings)
             operands = tuple(capture.stand_in(x) if type(x) is Tensor else x for x in operands)
+        arrays: list[Any] = []
+        parents: list[Node | None] = []
+        traced = needs_gradient = may_change = False
         for operand in operands:
             kind = type(operand)
             if kind is Tensor:
@@ -152,13 +160,13 @@ class Op:
             if may_change:
                 arrays = self._unchanging(operands, arrays)
             node = out._node = _new_node(Node)  # as Node(...) does, in half the time: 80 ns of 2.4 us
-            node.op, node.array, node.order = self if kind == "f" else self.on_complex, data, next(clock)
+            node.op, node.array, node.sequence_nr = self if kind == "f" else self.on_complex, data, next(sequence_nrs)
             node.parents, node.arrays, node.settings = parents, arrays, settings
             if recording is not True:
                 recording.computed(node)
         else:
             out._requires_grad = False
-            out._node = _start(out._view) if capture is None else Source()
+            out._node = _start(out._view) if capture is None else LeafNode()
         return out if capture is None else capture.made(out)
 
     def _check_kind(self, data: Array) -> None:
@@ -168,7 +176,7 @@ class Op:
         if self.on_complex is None:
             refuse_complex(self.name, [data])
 
-    def _as_result(self, data: Any) -> Array:
+    def _as_result(self, data: object) -> Array:
         """What a forward function gave, if that is no array of NumPy's."""
         if isinstance(data, np.generic):
             return np.asarray(data)
@@ -178,14 +186,14 @@ class Op:
             )
         return as_data(data)
 
-    def _unchanging(self, operands: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
+    def _unchanging(self, operands: tuple[object, ...], arrays: list[Any]) -> list[Any]:
         """The arrays for a history: of those that somebody may write into before the backward pass, copies."""
         return [
             array if type(operand) is Tensor and operand._memory is not SHARED else unchanging(array)
             for operand, array in zip(operands, arrays)
         ]
 
-    def _checked(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, operands: tuple[object, ...], settings: dict[str, object]) -> dict[str, Any]:
         if self.arity is not None and len(operands) != self.arity:
             raise TypeError(f"{self.name} takes {self.arity} operand(s), got {len(operands)}")
         for name, value in settings.items():
@@ -199,7 +207,7 @@ class Op:
                 raise TypeError(f"{self.name} needs the setting {name}=, which has no default")
         return {**self.settings, **settings}
 
-    def _refusal(self, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
+    def _refusal(self, arrays: list[Any], settings: dict[str, object], error: Exception) -> Exception:
         kind = next(
             kind for kind in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, kind)
         )
@@ -212,7 +220,7 @@ def declare(
     name: str,
     forward: Callable[..., Any],
     *rules: Rule,
-    sample: Callable[..., Any],
+    sample: Sample,
     numpy: Callable[..., Any] | None = None,
     broadcasts: bool | None = None,
     expects: str | None = None,
@@ -272,7 +280,7 @@ def _conjugated(rule: Rule) -> Rule:
         return None
 
     @wraps(rule)
-    def conjugated(g: Any, out: Any, *operands: Any, **settings: Any) -> Any:
+    def conjugated(g: AnyArray, out: AnyArray, *operands: object, **settings: object) -> Any:
         part = rule(np.conj(g), out, *operands, **settings)
         return list(map(np.conj, part)) if isinstance(part, (list, tuple)) else np.conj(part)
 

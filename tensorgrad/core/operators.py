@@ -10,6 +10,7 @@ import numpy as np
 from .registry import NUMPY, OPS
 
 if TYPE_CHECKING:
+    from .arrays import Axis, Operand
     from .tensor import Tensor
 
 
@@ -22,17 +23,16 @@ def _unary(name: str) -> Callable[[Tensor], Tensor]:
     return operator
 
 
-def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def operator(self: Tensor, other: Any) -> Tensor:
+def _binary(name: str) -> Callable[[Tensor, object], Tensor]:
+    def operator(self: Tensor, other: object) -> Tensor:
         return OPS[name](self, other)
 
     return operator
 
 
-def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def operator(self: Tensor, other: Any) -> Tensor:
-        result: Tensor = OPS[name](other, self)
-        return result
+def _reflected(name: str) -> Callable[[Tensor, object], Tensor]:
+    def operator(self: Tensor, other: object) -> Tensor:
+        return OPS[name](other, self)
 
     return operator
 
@@ -42,7 +42,7 @@ def _reduction(name: str) -> Callable[..., Tensor]:
     function = getattr(np, name)
     parameters = [p for p in inspect.signature(function).parameters if p not in ("a", "axis")]
 
-    def method(self: Tensor, axis: Any = None, *others: Any, **keywords: Any) -> Tensor:
+    def method(self: Tensor, axis: Axis = None, *others: Any, **keywords: Any) -> Tensor:
         if others or (keywords and keywords.keys() != {"keepdims"}):
             for keyword in keywords.keys() - parameters:
                 raise TypeError(f"{name} has no parameter {keyword}= (it takes axis, {', '.join(parameters)})")
@@ -56,11 +56,12 @@ def _reduction(name: str) -> Callable[..., Tensor]:
     return method
 
 
-def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+def _method(function: Callable[..., Any]) -> Callable[..., Tensor]:
     """A method that is the NumPy function of that name, called with the tensor first."""
 
-    def method(self: Tensor, *args: Any, **keywords: Any) -> Any:
-        return function(self, *args, **keywords)
+    def method(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        result: Tensor = function(self, *args, **keywords)
+        return result
 
     method.__name__ = function.__name__
     method.__doc__ = f"``np.{function.__name__}``, recorded."
@@ -89,20 +90,26 @@ class Operators:
     __invert__ = _unary("invert")
     __lt__, __le__ = _binary("less"), _binary("less_equal")
     __gt__, __ge__ = _binary("greater"), _binary("greater_equal")
-    __eq__ = _binary("equal")  # type: ignore[assignment]
-    __ne__ = _binary("not_equal")  # type: ignore[assignment]
 
-    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __eq__(self: Any, other: object) -> Tensor:  # type: ignore[override]
+        result: Tensor = OPS["equal"](self, other)
+        return result
+
+    def __ne__(self: Any, other: object) -> Tensor:  # type: ignore[override]
+        result: Tensor = OPS["not_equal"](self, other)
+        return result
+
+    def __divmod__(self: Any, other: Any) -> tuple[Tensor, Tensor]:
         return self // other, self % other
 
-    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __rdivmod__(self: Any, other: Any) -> tuple[Tensor, Tensor]:
         return other // self, other % self
 
     def __round__(self, decimals: int = 0) -> Tensor:
         result: Tensor = NUMPY[np.round](self, decimals)
         return result
 
-    def __pow__(self: Any, exponent: Any) -> Tensor:
+    def __pow__(self: Any, exponent: object) -> Tensor:
         square = type(exponent) in (int, float) and exponent == 2 and self._array.dtype.kind in "fc"
         result: Tensor = OPS["square"](self) if square else OPS["power"](self, exponent)
         return result
@@ -111,14 +118,14 @@ class Operators:
     any, all = _reduction("any"), _reduction("all")
     argmax, argmin = _reduction("argmax"), _reduction("argmin")
 
-    def conj(self) -> Tensor:
+    def conj(self: Any) -> Tensor:
         """The complex conjugate, recorded."""
         result: Tensor = OPS["conjugate"](self)
         return result
 
     conjugate = conj
 
-    def reshape(self, *shape: Any, **keywords: Any) -> Tensor:
+    def reshape(self: Any, *shape: Any, **keywords: Any) -> Tensor:
         """``np.reshape``, recorded; the shape as one tuple or as several numbers, -1 for what is left."""
         if keywords:
             result: Tensor = NUMPY[np.reshape](self, _spread(shape), **keywords)
@@ -135,12 +142,12 @@ class Operators:
         result: Tensor = NUMPY[np.copy](self.ravel(order))
         return result
 
-    def transpose(self, *axes: Any) -> Tensor:
+    def transpose(self: Any, *axes: Any) -> Tensor:
         """``np.transpose``, recorded; without axes their order is reversed."""
         result: Tensor = OPS["transpose"](self, axes=_spread(axes) if axes else None)
         return result
 
-    def squeeze(self, axis: Any = None) -> Tensor:
+    def squeeze(self: Any, axis: Axis = None) -> Tensor:
         """``np.squeeze``, recorded."""
         result: Tensor = OPS["squeeze"](self, axis=axis)
         return result
@@ -154,12 +161,12 @@ class Operators:
         result: Tensor = OPS["astype"](self, dtype=dtype)
         return result
 
-    def clip(self, min: Any = None, max: Any = None, out: Any = None) -> Tensor:
+    def clip(self, min: Operand = None, max: Operand = None, out: object = None) -> Tensor:
         """``np.clip``, recorded; None: no bound."""
         result: Tensor = NUMPY[np.clip](self, min, max, out)
         return result
 
-    def compress(self, condition: Any, axis: Any = None) -> Tensor:
+    def compress(self, condition: Operand, axis: Axis = None) -> Tensor:
         """``np.compress``, recorded."""
         result: Tensor = NUMPY[np.compress](condition, self, axis=axis)
         return result
@@ -167,12 +174,17 @@ class Operators:
     var, std, prod = _method(np.var), _method(np.std), _method(np.prod)
     cumsum, cumprod = _method(np.cumsum), _method(np.cumprod)
     argpartition = _method(np.argpartition)
-    argsort, searchsorted, nonzero = _method(np.argsort), _method(np.searchsorted), _method(np.nonzero)
+    argsort, searchsorted = _method(np.argsort), _method(np.searchsorted)
     take, choose, repeat, round = _method(np.take), _method(np.choose), _method(np.repeat), _method(np.round)
     diagonal, trace, swapaxes = _method(np.diagonal), _method(np.trace), _method(np.swapaxes)
     dot, copy = _method(np.dot), _method(np.copy)
 
+    def nonzero(self) -> tuple[Tensor, ...]:
+        """``np.nonzero``: for each axis the indices of the elements that are not zero."""
+        places: tuple[Tensor, ...] = NUMPY[np.nonzero](self)
+        return places
 
-def _spread(arguments: tuple[Any, ...]) -> Any:
+
+def _spread(arguments: tuple[object, ...]) -> Any:
     """``((2, 3),)`` and ``(2, 3)`` alike as ``(2, 3)``."""
     return arguments[0] if len(arguments) == 1 else arguments

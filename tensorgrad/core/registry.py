@@ -83,7 +83,7 @@ def _of_reals(function: Callable[..., Any], composition: F) -> F:
     """The composition, refusing complex arguments."""
 
     @wraps(composition)
-    def of_reals(*args: Any, **keywords: Any) -> Any:
+    def of_reals(*args: object, **keywords: object) -> Any:
         refuse_complex(numpy_name(function), (*args, *keywords.values()))
         return composition(*args, **keywords)
 
@@ -129,7 +129,7 @@ def status(function: Callable[..., Any]) -> str:
     return "differentiable, complex too" if of_complex else "differentiable"
 
 
-def refuse(function: str, **arguments: Any) -> None:
+def refuse(function: str, **arguments: object) -> None:
     """Raise a TypeError that names the first argument given that ``function`` does not handle on Tensors."""
     for name, value in arguments.items():
         if value is not None and value is not np._NoValue:
@@ -139,7 +139,7 @@ def refuse(function: str, **arguments: Any) -> None:
             )
 
 
-def is_default(keyword: str, value: Any) -> bool:
+def is_default(keyword: str, value: object) -> bool:
     default = _UFUNC_DEFAULTS.get(keyword)
     return type(value) is type(default) and bool(value == default)
 

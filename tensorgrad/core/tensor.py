@@ -15,16 +15,18 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, Array, as_data, describe
+from .arrays import OWNED, RESULT, SHARED, AnyArray, Array, as_data, describe
 from .backward import backward_pass
 from .context import _capture, is_traced, no_grad
 from .conversions import Conversions
 from .inplace import InPlace, View, plain_index
-from .node import Node, Source, clock
+from .node import LeafNode, Node, sequence_nrs
 from .operators import Operators
 from .registry import NUMPY, OPS, is_default, no_rule, numpy_name, refuse
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
+
     from .op import Op
 
 _adding_up = threading.Lock()
@@ -73,7 +75,7 @@ class Tensor(Operators, InPlace, Conversions):
     _requires_grad: bool
     _view: View | None
 
-    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+    def __init__(self, data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
         if isinstance(data, Tensor):
             raise TypeError(
                 "Tensor: the data is a Tensor already; use it as it is, or tensor.detach() for a copy without history"
@@ -84,7 +86,7 @@ class Tensor(Operators, InPlace, Conversions):
         self._memory = OWNED
         self._view = self._grad = None
         self._requires_grad = False
-        self._node = Source()
+        self._node = LeafNode()
         if (tracer := _capture.get()) is not None:
             tracer.made(self)
         if requires_grad:
@@ -107,7 +109,7 @@ class Tensor(Operators, InPlace, Conversions):
         if type(array) is not ndarray:
             return array
         if self._is_in_use():
-            view = array.view()
+            view: Array = array.view()
             view.flags.writeable = False
             return view
         if self._memory is not SHARED:
@@ -115,7 +117,7 @@ class Tensor(Operators, InPlace, Conversions):
         return self._array
 
     @data.setter
-    def data(self, value: Any) -> None:
+    def data(self, value: ArrayLike) -> None:
         if (tracer := _capture.get()) is not None:
             self = tracer.stand_in(self)
         if not self.is_leaf:
@@ -136,7 +138,7 @@ class Tensor(Operators, InPlace, Conversions):
         elif array is not self._array:
             self._take(array.copy())
         elif self._node is not None:
-            self._node.order = next(clock)
+            self._node.sequence_nr = next(sequence_nrs)
 
     def _current(self) -> Array:
         """The array, to be read only; of a view, as its base is now."""
@@ -172,11 +174,11 @@ class Tensor(Operators, InPlace, Conversions):
         """Let a new array, which nobody else holds, be the data from now on."""
         self._array, self._memory = array, OWNED
         if self._node is None:
-            self._node = Source()
-        self._node.order = next(clock)
+            self._node = LeafNode()
+        self._node.sequence_nr = next(sequence_nrs)
 
     @property
-    def grad(self) -> Any:
+    def grad(self) -> Array | None:
         """The gradient that :meth:`backward` has collected: an array of the tensor's shape and dtype, or None.
 
         It is collected for leaves, those made with ``requires_grad=True``.
@@ -194,7 +196,7 @@ class Tensor(Operators, InPlace, Conversions):
         return self._grad
 
     @grad.setter
-    def grad(self, value: Any) -> None:
+    def grad(self, value: Array | None) -> None:
         if (tracer := _capture.get()) is not None:
             tracer.set_gradient(self, value)
         else:
@@ -220,21 +222,61 @@ class Tensor(Operators, InPlace, Conversions):
             )
         if value and self.is_leaf:
             self._own()
-            self._node = Source(ref(self))  # a new node: what was computed from it before does not lead back to it
-        elif isinstance(self._node, Source):
+            self._node = LeafNode(ref(self))  # a new node: what was computed from it before does not lead back to it
+        elif isinstance(self._node, LeafNode):
             self._node.requires_grad = bool(value)
         self._requires_grad = bool(value)
 
-    shape = property(lambda self: self._array.shape, doc="Tuple of the lengths of the axes.")
-    dtype = property(lambda self: self._array.dtype, doc="NumPy dtype of the data.")
-    ndim = property(lambda self: self._array.ndim, doc="Number of axes.")
-    size = property(lambda self: self._array.size, doc="Number of elements.")
-    nbytes = property(lambda self: self._array.nbytes, doc="Bytes of the data.")
-    itemsize = property(lambda self: self._array.itemsize, doc="Bytes of one element.")
-    T = property(lambda self: self.transpose(), doc="The tensor with its axes reversed.")
-    mT = property(lambda self: self.swapaxes(-1, -2), doc="The tensor with its last two axes swapped.")
-    real = property(lambda self: OPS["real"](self), doc="The real part, recorded.")
-    imag = property(lambda self: OPS["imag"](self), doc="The imaginary part, recorded; zeros for a real tensor.")
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Tuple of the lengths of the axes."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy dtype of the data."""
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._array.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the data."""
+        return self._array.nbytes
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._array.itemsize
+
+    @property
+    def T(self) -> Tensor:
+        """The tensor with its axes reversed."""
+        return self.transpose()
+
+    @property
+    def mT(self) -> Tensor:
+        """The tensor with its last two axes swapped."""
+        mirrored: Tensor = self.swapaxes(-1, -2)
+        return mirrored
+
+    @property
+    def real(self) -> Tensor:
+        """The real part, recorded."""
+        return OPS["real"](self)
+
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary part, recorded; zeros for a real tensor."""
+        return OPS["imag"](self)
 
     @property
     def is_leaf(self) -> bool:
@@ -250,7 +292,7 @@ class Tensor(Operators, InPlace, Conversions):
         if node is None or node.op is None or node.is_freed:
             return None
         operands = tuple(
-            array if parent is None else standing_for(parent, array) for parent, array in zip(node.parents, node.arrays)
+            array if parent is None else tensor_of(parent, array) for parent, array in zip(node.parents, node.arrays)
         )
         if (tracer := _capture.get()) is not None:
             operands = tuple(tracer.original(x) if type(x) is Tensor else x for x in operands)
@@ -295,7 +337,7 @@ class Tensor(Operators, InPlace, Conversions):
 
     # Going back
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+    def backward(self, gradient: ArrayLike | Tensor | None = None, retain_graph: bool = False) -> None:
         """Add the gradient of this tensor to ``.grad`` of every leaf that it was computed from.
 
         Parameters
@@ -318,8 +360,8 @@ class Tensor(Operators, InPlace, Conversions):
         if capture is not None and capture.follows:
             capture.backward(self, gradient, retain_graph)
             return
-        seed = seed_for(self, gradient)
-        seed = seed.data if isinstance(seed, Tensor) else seed
+        start = seed_for(self, gradient)
+        seed = start.data if isinstance(start, Tensor) else start
         for node, collected in backward_pass(history(self), seed, retain_graph=retain_graph):
             leaf = node.leaf() if node.leaf is not None else None
             if leaf is not None:
@@ -353,8 +395,7 @@ class Tensor(Operators, InPlace, Conversions):
         return op(*args, **kwargs)
 
     def __getitem__(self, index: Any) -> Tensor:
-        result: Tensor = OPS["getitem"](self, index=plain_index(index))
-        return result
+        return OPS["getitem"](self, index=plain_index(index))
 
 
 def history(tensor: Tensor) -> Node:
@@ -370,7 +411,7 @@ def history(tensor: Tensor) -> Node:
     return tensor._node
 
 
-def standing_for(node: Node, array: Any) -> Tensor:
+def tensor_of(node: Node, array: Any) -> Tensor:
     """A Tensor for the value of a node, which was ``array`` when it was used: always the same, while somebody holds it.
 
     For a leaf it is the leaf itself.
@@ -385,7 +426,7 @@ def standing_for(node: Node, array: Any) -> Tensor:
 
 def as_used(node: Node, array: Any) -> Tensor:
     """A Tensor that leads to a node and holds ``array``, as the leaf itself may not: it may be written into."""
-    tensor = standing_for(node, array)
+    tensor = tensor_of(node, array)
     return tensor if tensor._array is array else _with_node(node, array)
 
 
@@ -402,19 +443,19 @@ def _detached(tensor: Tensor) -> Tensor:
 
 
 def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
-    """A copied or unpickled tensor: a value of its own, so with an age of its own."""
+    """A copied or unpickled tensor: a value of its own, so with a sequence number of its own."""
     tensor = Tensor(data, requires_grad)
     tensor.grad = grad
     return tensor
 
 
-def beside(array: Any, x: Any) -> Array:
+def asarray_like(array: AnyArray, x: AnyArray) -> AnyArray:
     """A new NumPy array, as an array of the library that ``x`` belongs to."""
-    x = x.data if isinstance(x, Tensor) else x
-    return array if isinstance(x, ndarray) else np.asarray(array, like=x)
+    like = x.data if isinstance(x, Tensor) else x
+    return array if isinstance(like, ndarray) else np.asarray(array, like=like)
 
 
-def seed_for(output: Tensor, gradient: Any) -> Array:
+def seed_for(output: Tensor, gradient: ArrayLike | Tensor | None) -> AnyArray:
     """The gradient to start from: 1 for an output of one element, else the one given, checked."""
     if gradient is None:
         if output._array.dtype.kind == "c":
@@ -427,12 +468,12 @@ def seed_for(output: Tensor, gradient: Any) -> Array:
             )
         array = output._array
         if array.ndim == 0 and (type(array) is ndarray or is_traced()):
-            return array.dtype.type(1)  # cheaper than an array, and a capture computes with it at once
+            one: Array = array.dtype.type(1)  # cheaper than an array, and a capture computes with it at once
+            return one
         return np.ones_like(array)
-    if not isinstance(gradient, Tensor):
-        gradient = as_data(gradient)
-    if gradient.shape != output.shape:
-        raise ValueError(f"backward: gradient= has shape {gradient.shape}, the output {output.shape}; they must agree")
-    if gradient.dtype.kind == "c" != output.dtype.kind:
-        raise TypeError(f"backward: gradient= is {gradient.dtype}, the output {output.dtype}; pass a real gradient")
-    return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
+    seed = gradient if isinstance(gradient, Tensor) else as_data(gradient)
+    if seed.shape != output.shape:
+        raise ValueError(f"backward: gradient= has shape {seed.shape}, the output {output.shape}; they must agree")
+    if seed.dtype.kind == "c" != output.dtype.kind:
+        raise TypeError(f"backward: gradient= is {seed.dtype}, the output {output.dtype}; pass a real gradient")
+    return seed if seed.dtype == output.dtype else seed.astype(output.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -127,7 +126,7 @@ class Augmentation:
         np.copyto(images, images.mean(axis=(2, 3), keepdims=True), where=square[:, None])
 
 
-def _check(images: Any, rng: Any) -> None:
+def _check(images: object, rng: object) -> None:
     if not isinstance(images, np.ndarray):
         raise TypeError(
             f"Augmentation: takes an array of images, got {type(images).__name__}; np.stack makes one of many"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from ..core import Tensor
+from ..core import OPS, Tensor
 from ..ops.activations import elu, gelu, leaky_relu, relu, selu, sigmoid, silu, softmax, softplus, softsign
 from .module import Module
 
@@ -19,9 +15,9 @@ class ReLU(Module):
     Tensor([0., 2.])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``max(x, 0)``."""
-        return relu(x)  # type: ignore[no-any-return]
+        return relu(x)
 
 
 class LeakyReLU(Module):
@@ -35,9 +31,9 @@ class LeakyReLU(Module):
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x`` where it is positive, ``negative_slope * x`` elsewhere."""
-        return leaky_relu(x, self.negative_slope)  # type: ignore[no-any-return]
+        return leaky_relu(x, self.negative_slope)
 
     def __repr__(self) -> str:
         return f"LeakyReLU({self.negative_slope:g})"
@@ -54,9 +50,9 @@ class ELU(Module):
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x`` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere."""
-        return elu(x, self.alpha)  # type: ignore[no-any-return]
+        return elu(x, self.alpha)
 
     def __repr__(self) -> str:
         return f"ELU({self.alpha:g})"
@@ -70,9 +66,9 @@ class SELU(Module):
     Tensor([0.])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``scale * elu(x, alpha)``."""
-        return selu(x)  # type: ignore[no-any-return]
+        return selu(x)
 
 
 class GELU(Module):
@@ -88,9 +84,9 @@ class GELU(Module):
             raise ValueError(f"GELU: approximate must be 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x`` times the normal distribution function at ``x``."""
-        return gelu(x, self.approximate)  # type: ignore[no-any-return]
+        return gelu(x, self.approximate)
 
     def __repr__(self) -> str:
         return "GELU()" if self.approximate == "none" else f"GELU({self.approximate!r})"
@@ -104,9 +100,9 @@ class SiLU(Module):
     Tensor([0.])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x * sigmoid(x)``."""
-        return silu(x)  # type: ignore[no-any-return]
+        return silu(x)
 
 
 class Sigmoid(Module):
@@ -117,9 +113,9 @@ class Sigmoid(Module):
     Tensor([0.5])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``1 / (1 + exp(-x))``."""
-        return sigmoid(x)  # type: ignore[no-any-return]
+        return sigmoid(x)
 
 
 class Softplus(Module):
@@ -130,9 +126,9 @@ class Softplus(Module):
     Tensor([0.69314718])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``log(1 + exp(x))``."""
-        return softplus(x)  # type: ignore[no-any-return]
+        return softplus(x)
 
 
 class Softsign(Module):
@@ -143,9 +139,9 @@ class Softsign(Module):
     Tensor([0.5])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x / (1 + abs(x))``."""
-        return softsign(x)  # type: ignore[no-any-return]
+        return softsign(x)
 
 
 class Tanh(Module):
@@ -156,9 +152,9 @@ class Tanh(Module):
     Tensor([0.])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``np.tanh(x)``."""
-        return np.tanh(x)  # type: ignore[no-any-return]
+        return OPS["tanh"](x)
 
 
 class Softmax(Module):
@@ -172,9 +168,9 @@ class Softmax(Module):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Probabilities over the axis."""
-        return softmax(x, axis=self.axis)  # type: ignore[no-any-return]
+        return softmax(x, axis=self.axis)
 
     def __repr__(self) -> str:
         return "Softmax()" if self.axis == -1 else f"Softmax(axis={self.axis})"

@@ -10,7 +10,7 @@ import numpy as np
 from ..core import Tensor
 from ..ops.convolution import conv
 from ..ops.pooling import avg_pool, max_pool
-from ..ops.windows import per_axis
+from ..ops.windows import Padding, PerAxis, per_axis
 from .initialisers import he_normal
 from .module import Module
 from .weighted import Weighted, check_sizes, in_dtype
@@ -56,12 +56,12 @@ class Conv(Weighted):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
+        kernel_size: PerAxis,
         rng: np.random.Generator | int | None = None,
         *,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
+        stride: PerAxis = 1,
+        padding: Padding = 0,
+        dilation: PerAxis = 1,
         groups: int = 1,
         bias: bool = True,
         weight_l1: float = 0.0,
@@ -83,15 +83,22 @@ class Conv(Weighted):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2, bias_l1=bias_l1, bias_l2=bias_l2)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The convolution of ``x`` of shape (examples, in_channels, *spatial)."""
         x = in_dtype(self, x, self.weight.dtype)
         channels = self.weight.shape[1] * self.groups
         if x.ndim != self.spatial_axes + 2 or x.shape[1] != channels:
             axes = ("length", "height, width", "depth, height, width")[self.spatial_axes - 1]
             raise ValueError(f"{self!r}: the input must have shape (examples, {channels}, {axes}), got {x.shape}")
-        settings = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-        return conv(x, self.weight, self.bias, **settings)  # type: ignore[no-any-return]
+        return conv(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
 
     def __repr__(self) -> str:
         channels, per_group, *kernel = self.weight.shape
@@ -134,13 +141,13 @@ class Pool(Module):
 
     spatial_axes: int
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+    def __init__(self, kernel_size: PerAxis, stride: PerAxis | None = None, padding: Padding = 0) -> None:
         name = type(self).__name__
         self.kernel_size = per_axis(name, "kernel_size", kernel_size, self.spatial_axes)
         self.stride = self.kernel_size if stride is None else per_axis(name, "stride", stride, self.spatial_axes)
         self.padding = padding
 
-    def _checked(self, x: Any) -> Any:
+    def _checked(self, x: Tensor) -> Tensor:
         if np.ndim(x) != self.spatial_axes + 2:
             axes = ("length", "height, width", "depth, height, width")[self.spatial_axes - 1]
             raise ValueError(f"{self!r}: the input must have shape (examples, channels, {axes}), got {np.shape(x)}")
@@ -178,10 +185,10 @@ class MaxPool(Pool):
              [13., 15.]]]])
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The maximum of each window of ``x`` of shape (examples, channels, *spatial)."""
         x = self._checked(x)
-        return max_pool(x, self.kernel_size, stride=self.stride, padding=self.padding)  # type: ignore[no-any-return]
+        return max_pool(x, self.kernel_size, stride=self.stride, padding=self.padding)
 
 
 class MaxPool1d(MaxPool):
@@ -223,14 +230,17 @@ class AvgPool(Pool):
              [10.5, 12.5]]]])
     """
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> None:
+    def __init__(
+        self, kernel_size: PerAxis, stride: PerAxis | None = None, padding: Padding = 0, count_include_pad: bool = True
+    ) -> None:
         super().__init__(kernel_size, stride, padding)
         self.count_include_pad = count_include_pad
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The mean of each window of ``x`` of shape (examples, channels, *spatial)."""
-        settings = {"stride": self.stride, "padding": self.padding, "count_include_pad": self.count_include_pad}
-        return avg_pool(self._checked(x), self.kernel_size, **settings)  # type: ignore[no-any-return]
+        x = self._checked(x)
+        counts = self.count_include_pad
+        return avg_pool(x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=counts)
 
 
 class AvgPool1d(AvgPool):

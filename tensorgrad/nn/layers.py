@@ -10,7 +10,7 @@ import numpy as np
 
 from .._pytree import attributes
 from ..core import Tensor, describe
-from ..core.context import watched
+from ..core.context import guarded
 from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
@@ -63,7 +63,7 @@ class Dense(Weighted):
         self.bias = Tensor(np.zeros(out_features, dtype), requires_grad=True)
         self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2, bias_l1=bias_l1, bias_l2=bias_l2)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x @ weight + bias`` for ``x`` of shape (..., in_features)."""
         x = in_dtype(self, x, self.weight.dtype)
         if x.shape[-1:] != self.weight.shape[:1]:
@@ -121,7 +121,7 @@ class Embedding(Weighted):
 
     def forward(self, indices: Any) -> Tensor:
         """The rows at ``indices``."""
-        return embedding(indices, self.weight)  # type: ignore[no-any-return]
+        return embedding(indices, self.weight)
 
     def __repr__(self) -> str:
         return f"Embedding({self.weight.shape[0]} -> {self.weight.shape[1]}{self._penalties()})"
@@ -135,9 +135,9 @@ class Flatten(Module):
     (5, 18)
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x`` of shape (examples, ...) as (examples, features)."""
-        return flatten(x)  # type: ignore[no-any-return]
+        return flatten(x)
 
 
 class Dropout(Module):
@@ -166,11 +166,11 @@ class Dropout(Module):
         self.rate = rate
         self.rng = generator(rng)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x`` with elements dropped in training mode; ``x`` itself in evaluation mode."""
-        rate = watched(self, "rate")
-        rng = watched(self, "rng")
-        return dropout(x, rate, rng) if self.training and rate else x  # type: ignore[no-any-return]
+        rate = guarded(self, "rate")
+        rng = guarded(self, "rng")
+        return dropout(x, rate, rng) if self.training and rate else x
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"
@@ -202,13 +202,13 @@ class GaussianNoise(Module):
             raise ValueError(f"GaussianNoise: scale must not be negative, got {scale}")
         self.rng = generator(rng)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x`` plus noise of its shape and dtype in training mode; ``x`` itself in evaluation mode."""
         if np.dtype(x.dtype).kind != "f":
             raise TypeError(f"{self!r}: takes floats, got {x.dtype}; use x.astype(np.float32)")
-        scale = self.scale if isinstance(self.scale, Tensor) else watched(self, "scale")
-        rng = watched(self, "rng")
-        return normal(x, scale, x.shape, rng=rng, dtype=x.dtype) if self.training else x  # type: ignore[no-any-return]
+        scale = self.scale if isinstance(self.scale, Tensor) else guarded(self, "scale")
+        rng = guarded(self, "rng")
+        return normal(x, scale, x.shape, rng=rng, dtype=x.dtype) if self.training else x
 
     def __repr__(self) -> str:
         return f"GaussianNoise({describe(self.scale) if isinstance(self.scale, Tensor) else f'{self.scale:g}'})"
@@ -236,7 +236,7 @@ class Sequential(Module):
 
     _unnamed = "layers"
 
-    def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
+    def __init__(self, *layers: Callable[[Tensor], Tensor]) -> None:
         for i, layer in enumerate(layers):
             if not callable(layer) or isinstance(layer, type):
                 kind = f"the class {layer.__name__}" if isinstance(layer, type) else f"a {type(layer).__name__}"
@@ -258,7 +258,7 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self) -> Iterator[Callable[[Any], Tensor]]:
+    def __iter__(self) -> Iterator[Callable[[Tensor], Tensor]]:
         return iter(self.layers)
 
     def __getitem__(self, index: int | slice) -> Any:
@@ -268,8 +268,8 @@ class Sequential(Module):
     def _parts(self) -> Iterator[tuple[str, str]]:
         return ((str(i), getattr(layer, "__name__", repr(layer))) for i, layer in enumerate(self.layers))
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The last module applied to the result of the one before it, and so on."""
         for layer in self.layers:
             x = layer(x)
-        return x  # type: ignore[no-any-return]
+        return x

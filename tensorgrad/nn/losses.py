@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from ..core import Tensor, beside
-from ..core.context import verified
+from ..core import AnyArray, Array, Constant, Operand, Tensor, asarray_like
+from ..core.context import runtime_check
 from ..ops.activations import relu, softplus
 from ..ops.conversion import as_operand
 from ..ops.losses import check_labels, reduced, softmax_cross_entropy
@@ -29,7 +29,13 @@ __all__ = [
 SMALLEST_PROBABILITY = 1e-7
 
 
-def categorical_cross_entropy(probabilities: Any, labels: Any, reduction: str = "mean") -> Any:
+@overload
+def categorical_cross_entropy(probabilities: Tensor, labels: Operand, reduction: str = "mean") -> Tensor: ...
+@overload
+def categorical_cross_entropy(probabilities: Array, labels: Tensor, reduction: str = "mean") -> Tensor: ...
+@overload
+def categorical_cross_entropy(probabilities: Array, labels: Constant, reduction: str = "mean") -> Array: ...
+def categorical_cross_entropy(probabilities: AnyArray, labels: Operand, reduction: str = "mean") -> AnyArray:
     """Cross-entropy, in nats, between ``labels`` and predicted ``probabilities``.
 
     Probabilities below 1e-7 count as 1e-7, where the gradient is 0. From logits, ``softmax_cross_entropy`` is exact.
@@ -55,13 +61,19 @@ def categorical_cross_entropy(probabilities: Any, labels: Any, reduction: str = 
     >>> round(tg.nn.categorical_cross_entropy(p, np.array([0, 1])).item(), 4)
     0.4581
     """
-    labels = check_labels("categorical_cross_entropy", probabilities, labels)
-    rows = labels if labels.dtype.kind == "f" else labels[..., None] == np.arange(probabilities.shape[-1])
-    losses = -(rows * np.log(np.clip(probabilities, SMALLEST_PROBABILITY, None))).sum(axis=-1)
-    return reduced("categorical_cross_entropy", losses, reduction)
+    checked = check_labels("categorical_cross_entropy", probabilities, labels)
+    rows = checked if checked.dtype.kind == "f" else checked[..., None] == np.arange(probabilities.shape[-1])
+    logarithms: AnyArray = np.log(np.clip(probabilities, SMALLEST_PROBABILITY, None))
+    return reduced("categorical_cross_entropy", -(rows * logarithms).sum(axis=-1), reduction)
 
 
-def kl_divergence(logits: Any, probabilities: Any, reduction: str = "mean") -> Any:
+@overload
+def kl_divergence(logits: Tensor, probabilities: Operand, reduction: str = "mean") -> Tensor: ...
+@overload
+def kl_divergence(logits: Array, probabilities: Tensor, reduction: str = "mean") -> Tensor: ...
+@overload
+def kl_divergence(logits: Array, probabilities: Constant, reduction: str = "mean") -> Array: ...
+def kl_divergence(logits: AnyArray, probabilities: Operand, reduction: str = "mean") -> AnyArray:
     """Kullback-Leibler divergence, in nats, of the softmax of ``logits`` from ``probabilities``.
 
     ``sum(p * log(p / softmax(logits)))`` over the last axis, where 0 log 0 = 0; that is the cross-entropy minus the
@@ -90,7 +102,13 @@ def kl_divergence(logits: Any, probabilities: Any, reduction: str = "mean") -> A
     return softmax_cross_entropy(logits, p, reduction=reduction) - entropy
 
 
-def mse(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
+@overload
+def mse(predictions: Tensor, targets: Operand, reduction: str = "mean") -> Tensor: ...
+@overload
+def mse(predictions: Array, targets: Tensor, reduction: str = "mean") -> Tensor: ...
+@overload
+def mse(predictions: Array, targets: Constant, reduction: str = "mean") -> Array: ...
+def mse(predictions: AnyArray, targets: Operand, reduction: str = "mean") -> AnyArray:
     """Squared error, ``(predictions - targets)^2``.
 
     Parameters
@@ -116,7 +134,13 @@ def mse(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     return reduced("mse", np.square(_difference("mse", predictions, targets)), reduction)
 
 
-def mae(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
+@overload
+def mae(predictions: Tensor, targets: Operand, reduction: str = "mean") -> Tensor: ...
+@overload
+def mae(predictions: Array, targets: Tensor, reduction: str = "mean") -> Tensor: ...
+@overload
+def mae(predictions: Array, targets: Constant, reduction: str = "mean") -> Array: ...
+def mae(predictions: AnyArray, targets: Operand, reduction: str = "mean") -> AnyArray:
     """Absolute error, ``abs(predictions - targets)``; the gradient at 0 is 0. Parameters as for :func:`mse`.
 
     >>> import tensorgrad as tg
@@ -126,7 +150,13 @@ def mae(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     return reduced("mae", np.absolute(_difference("mae", predictions, targets)), reduction)
 
 
-def huber(predictions: Any, targets: Any, delta: float = 1.0, reduction: str = "mean") -> Any:
+@overload
+def huber(predictions: Tensor, targets: Operand, delta: float = 1.0, reduction: str = "mean") -> Tensor: ...
+@overload
+def huber(predictions: Array, targets: Tensor, delta: float = 1.0, reduction: str = "mean") -> Tensor: ...
+@overload
+def huber(predictions: Array, targets: Constant, delta: float = 1.0, reduction: str = "mean") -> Array: ...
+def huber(predictions: AnyArray, targets: Operand, delta: float = 1.0, reduction: str = "mean") -> AnyArray:
     """Half the squared error up to ``delta``, from there on linear (Huber 1964): outliers count less.
 
     ``d^2 / 2`` where ``abs(d) <= delta``, else ``delta * (abs(d) - delta / 2)``. Other parameters as for :func:`mse`.
@@ -143,7 +173,13 @@ def huber(predictions: Any, targets: Any, delta: float = 1.0, reduction: str = "
     return reduced("huber", clipped * (difference - 0.5 * clipped), reduction)
 
 
-def hinge(scores: Any, labels: Any, reduction: str = "mean") -> Any:
+@overload
+def hinge(scores: Tensor, labels: Operand, reduction: str = "mean") -> Tensor: ...
+@overload
+def hinge(scores: Array, labels: Tensor, reduction: str = "mean") -> Tensor: ...
+@overload
+def hinge(scores: Array, labels: Constant, reduction: str = "mean") -> Array: ...
+def hinge(scores: AnyArray, labels: Operand, reduction: str = "mean") -> AnyArray:
     """``max(0, 1 - labels * scores)``, the loss of support vector machines (Cortes & Vapnik 1995).
 
     The gradient at the kink is 0.
@@ -163,14 +199,26 @@ def hinge(scores: Any, labels: Any, reduction: str = "mean") -> Any:
     >>> tg.nn.hinge(tg.Tensor([0.5, 0.5]), [1, -1], reduction="none")
     Tensor([0.5, 1.5])
     """
-    scores, labels = _pair("hinge", scores, labels)
-    verified(_check_signs, labels.numpy() if isinstance(labels, Tensor) else labels)
-    return reduced("hinge", relu(1 - labels * scores), reduction)
+    scores, signs = _pair("hinge", scores, labels)
+    runtime_check(_check_signs, signs.numpy() if isinstance(signs, Tensor) else signs)
+    return reduced("hinge", relu(1 - signs * scores), reduction)
 
 
+@overload
 def binary_cross_entropy_with_logits(
-    logits: Any, labels: Any, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
-) -> Any:
+    logits: Tensor, labels: Operand, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> Tensor: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: Array, labels: Tensor, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> Tensor: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: Array, labels: Constant, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> Array: ...
+def binary_cross_entropy_with_logits(
+    logits: AnyArray, labels: Operand, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> AnyArray:
     """Cross-entropy, in nats, between ``labels`` and ``sigmoid(logits)``, element by element.
 
     ``labels * softplus(-logits) + (1 - labels) * softplus(logits)``, exact for logits of any size.
@@ -194,47 +242,46 @@ def binary_cross_entropy_with_logits(
     >>> tg.nn.binary_cross_entropy_with_logits(tg.Tensor([0.0, 100.0]), [1, 0]).item().__round__(4)
     50.3466
     """
-    logits, labels = _pair("binary_cross_entropy_with_logits", logits, labels)
-    verified(_check_probabilities, labels.numpy() if isinstance(labels, Tensor) else labels)
+    logits, p = _pair("binary_cross_entropy_with_logits", logits, labels)
+    runtime_check(_check_probabilities, p.numpy() if isinstance(p, Tensor) else p)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"binary_cross_entropy_with_logits: label_smoothing must lie in 0..1, got {label_smoothing}")
     if label_smoothing:
-        labels = labels * (1 - label_smoothing) + label_smoothing / 2
-    positive = labels * softplus(-logits)
+        p = p * (1 - label_smoothing) + label_smoothing / 2
+    positive = p * softplus(-logits)
     if pos_weight is not None:
         positive = positive * np.asarray(pos_weight, logits.dtype)
-    losses = positive + (1 - labels) * softplus(logits)
+    losses = positive + (1 - p) * softplus(logits)
     return reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
-def _pair(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
+def _pair(name: str, predictions: AnyArray, targets: Operand) -> tuple[AnyArray, AnyArray]:
     """Both as floats of one shape; targets that are no floating Tensor in the dtype of the predictions."""
     predictions = as_operand(predictions)
     if predictions.dtype.kind != "f":
         predictions = predictions.astype(np.float64)
-    if not hasattr(targets, "dtype"):
-        targets = beside(np.asarray(targets), predictions)
-    if targets.shape != predictions.shape:
+    goals: Any = targets if hasattr(targets, "dtype") else asarray_like(np.asarray(targets), predictions)
+    if goals.shape != predictions.shape:
         raise ValueError(
-            f"{name}: targets must have the shape {predictions.shape} of the predictions, got {targets.shape}"
+            f"{name}: targets must have the shape {predictions.shape} of the predictions, got {goals.shape}"
         )
-    if targets.dtype != predictions.dtype and not (isinstance(targets, Tensor) and targets.dtype.kind == "f"):
-        targets = targets.astype(predictions.dtype)
-    return predictions, targets
+    if goals.dtype != predictions.dtype and not (isinstance(goals, Tensor) and goals.dtype.kind == "f"):
+        goals = goals.astype(predictions.dtype)
+    return predictions, goals
 
 
-def _difference(name: str, predictions: Any, targets: Any) -> Any:
-    predictions, targets = _pair(name, predictions, targets)
-    return predictions - targets
+def _difference(name: str, predictions: AnyArray, targets: Operand) -> AnyArray:
+    minuend, subtrahend = _pair(name, predictions, targets)
+    return minuend - subtrahend
 
 
-def _check_signs(labels: Any) -> None:
+def _check_signs(labels: Array) -> None:
     if not (abs(labels) == 1).all():
         wrong = labels[abs(labels) != 1].reshape(-1)[0]
         raise ValueError(f"hinge: labels must be -1 or 1, got {wrong}")
 
 
-def _check_probabilities(labels: Any) -> None:
+def _check_probabilities(labels: Array) -> None:
     if not ((labels >= 0) & (labels <= 1)).all():
         wrong = labels[~((labels >= 0) & (labels <= 1))].reshape(-1)[0]
         raise ValueError(f"binary_cross_entropy_with_logits: labels must lie in 0..1, got {wrong}")

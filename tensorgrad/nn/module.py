@@ -13,7 +13,7 @@ import numpy as np
 
 from .._pytree import are_leaves, parts
 from ..core import Tensor, describe
-from ..core.context import Replacements, _recording, unchangeable, watched
+from ..core.context import Replacements, _recording, guarded, refuse_while_traced
 from ..ops.conversion import without_history
 
 _made = count()
@@ -52,12 +52,12 @@ class Module:
     @property
     def training(self) -> bool:
         """Whether layers such as dropout act as in training; set by :meth:`train` and :meth:`eval`."""
-        training: bool = watched(self, "_training")
+        training: bool = guarded(self, "_training")
         return training
 
     @training.setter
     def training(self, value: bool) -> None:
-        unchangeable(self, "training")
+        refuse_while_traced(self, "training")
         self._training = value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -75,7 +75,7 @@ class Module:
         """The function itself; called as ``module(x)``."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method; write forward(self, x)")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, *args: Any, **kwargs: object) -> Tensor:
         if self._was_called and _first_call.get() is None:
             return self.forward(*args, **kwargs)
         return self._call_watched(args, kwargs)
@@ -96,7 +96,7 @@ class Module:
             return result
         return self.forward(*args, **kwargs)
 
-    def penalty(self) -> Any:
+    def penalty(self) -> Tensor | float:
         """Sum of the L1 and L2 penalties of all layers inside: a 0-d Tensor, or 0.0 where there are none.
 
         A layer that is shared counts once. A module with a ``penalty`` of its own answers for what is inside it.
@@ -202,7 +202,10 @@ class Module:
         own = self.__dict__
         for name, value in own.items():
             if type(value) not in _NOTHING_INSIDE:
-                _look_into(value, "" if name == self._unnamed and not isinstance(value, _KINDS) else name, found)
+                if isinstance(value, _KINDS):
+                    found.append((name, value, True))
+                else:
+                    _look_into(value, "" if name == self._unnamed else name, found)
         for name, value in _of_class(self).items():
             if name not in own:
                 _look_into(value, name, found, plain=False)
@@ -286,7 +289,7 @@ class Module:
 are_leaves(Module)  # a network is one thing with a state, also where it is a dataclass
 
 
-def total(penalties: Iterable[Any]) -> Any:
+def total(penalties: Iterable[Tensor | float]) -> Tensor | float:
     """The sum of those penalties that are Tensors; 0.0 if none is."""
     tensors = [penalty for penalty in penalties if isinstance(penalty, Tensor)]
     return sum(tensors[1:], start=tensors[0]) if tensors else 0.0
@@ -334,7 +337,10 @@ def _look_into(value: Any, name: str, found: list[_Found], plain: bool = True, a
         for key, item in items:
             if type(item) not in _NOTHING_INSIDE:
                 path = name if key is None else f"{name}.{key}" if name else str(key)
-                _look_into(item, path, found, plain, around)
+                if isinstance(item, _KINDS):  # as most often
+                    found.append((path, item, plain))
+                else:
+                    _look_into(item, path, found, plain, around)
 
 
 def _in_order(name: str, items: Iterable[Any]) -> list[Any]:

@@ -58,7 +58,7 @@ class BatchNorm(Module):
         self.running_mean = Tensor(np.zeros(num_features, dtype))
         self.running_var = Tensor(np.ones(num_features, dtype))
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x`` of shape (examples, channels, *spatial), normalised."""
         x = in_dtype(self, x, self.weight.dtype)
         channels = self.weight.shape[0]
@@ -69,7 +69,7 @@ class BatchNorm(Module):
             )
         if not self.training:
             mean, var = self.running_mean, self.running_var
-            return batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)  # type: ignore[no-any-return]
+            return batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)
         result: Tensor = batch_norm(x, self.weight, self.bias, eps=self.eps)
         if not is_repeated():
             if isinstance(x, Tensor) and (tracer := following()) is not None:
@@ -147,7 +147,7 @@ class LayerNorm(Module):
         self.weight = Tensor(np.ones(lengths, dtype), requires_grad=True)
         self.bias = Tensor(np.zeros(lengths, dtype), requires_grad=True)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``x`` of shape (..., *normalized_shape), normalised."""
         x = in_dtype(self, x, self.weight.dtype)
         lengths = self.weight.shape
@@ -156,7 +156,7 @@ class LayerNorm(Module):
                 f"{self!r}: the input must have shape (..., {', '.join(map(str, lengths))}), got {x.shape}"
             )
         axes = tuple(range(-len(lengths), 0))
-        return layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)  # type: ignore[no-any-return]
+        return layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)
 
     def __repr__(self) -> str:
         return f"LayerNorm({', '.join(map(str, self.weight.shape))})"

@@ -31,7 +31,7 @@ class Weighted(Module):
                 raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {strength}")
             setattr(self, name, strength)
 
-    def penalty(self) -> Any:
+    def penalty(self) -> Tensor | float:
         """The L1 and L2 penalties of weight and bias: a 0-d Tensor, or 0.0 where there are none."""
         return total(
             [

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from math import pi, sqrt
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .. import samples
-from ..core import declare
+from ..core import AnyArray, Array, Tensor, declare
 from .conversion import as_operand, in_single
 from .reductions import largest
 
 
-def _floating(x: Any) -> Any:
+def _floating(x: AnyArray) -> AnyArray:
     """Integers as float64: of small ones the negative overflows, and NumPy's exponential has half precision."""
     return x if np.result_type(x).kind == "f" else np.multiply(x, 1.0)
 
@@ -32,7 +32,7 @@ relu = declare(
 def _with_setting(name: str) -> samples.Sample:
     """Sample of an elementwise function with a kink at 0 and one number as a setting."""
 
-    def sample(draw: samples.Draw) -> Any:
+    def sample(draw: samples.Draw) -> samples.Operands:
         number = samples.choice(draw, [1.0, 0.25, 0.0, -0.5])
         return (samples.reals(draw, samples.shape(draw), avoid=[0]),), {name: number}
 
@@ -48,7 +48,7 @@ _leaky_relu = declare(
 )
 
 
-def _elu_forward(x: Any, *, alpha: float = 1.0) -> Any:
+def _elu_forward(x: AnyArray, *, alpha: float = 1.0) -> AnyArray:
     x = _floating(x)
     return np.where(x > 0, x, alpha * np.expm1(np.where(x > 0, 0, x)))
 
@@ -62,7 +62,11 @@ _elu = declare(
 )
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+@overload
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor: ...
+@overload
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array: ...
+def leaky_relu(x: AnyArray, negative_slope: float = 0.01) -> AnyArray:
     """``x`` where it is positive, ``negative_slope * x`` elsewhere; the derivative at 0 is ``negative_slope``.
 
     Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
@@ -74,7 +78,11 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     return _leaky_relu(x, negative_slope=float(negative_slope))
 
 
-def elu(x: Any, alpha: float = 1.0) -> Any:
+@overload
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor: ...
+@overload
+def elu(x: Array, alpha: float = 1.0) -> Array: ...
+def elu(x: AnyArray, alpha: float = 1.0) -> AnyArray:
     """``x`` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert, Unterthiner & Hochreiter 2016).
 
     The derivative at 0 is ``alpha``.
@@ -89,7 +97,11 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 
 
-def selu(x: Any) -> Any:
+@overload
+def selu(x: Tensor) -> Tensor: ...
+@overload
+def selu(x: Array) -> Array: ...
+def selu(x: AnyArray) -> AnyArray:
     """``scale * elu(x, alpha)`` with the constants that keep mean 0 and variance 1 (Klambauer et al. 2017, equation 2).
 
     >>> import numpy as np, tensorgrad as tg
@@ -102,14 +114,14 @@ def selu(x: Any) -> Any:
 # Smooth ones
 
 
-def _sigmoid(x: Any) -> Any:
+def _sigmoid(x: AnyArray) -> Any:
     """1 / (1 + exp(-x)), by an exponential that cannot overflow and does not cancel."""
     x = _floating(x)
     power = np.exp(-np.absolute(x))
     return np.maximum(power, x >= 0) / (1 + power)  # np.where(x >= 0, 1, power) takes five times as long
 
 
-def _sigmoid_slope(x: Any) -> Any:
+def _sigmoid_slope(x: AnyArray) -> Any:
     """exp(-|x|) / (1 + exp(-|x|))^2: in s (1 - s) the difference would lose all digits where s is almost 1."""
     power = np.exp(-np.absolute(x))
     return power / np.square(1 + power)
@@ -134,7 +146,7 @@ sigmoid = declare(
 )
 
 
-def _softplus(x: Any) -> Any:
+def _softplus(x: AnyArray) -> AnyArray:
     """log(1 + exp(x)), likewise."""
     x = _floating(x)
     return np.maximum(x, 0) + np.log1p(np.exp(-np.absolute(x)))
@@ -149,13 +161,13 @@ softplus = declare(
 )
 
 
-def _softsign(x: Any) -> Any:
+def _softsign(x: AnyArray) -> AnyArray:
     """x / (1 + |x|)."""
     x = _floating(x)
     return x / (1 + np.absolute(x))
 
 
-def _softsign_rule(g: Any, out: Any, x: Any) -> Any:
+def _softsign_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
     """1 / (1 + |x|)^2, in two divisions, as the square would overflow."""
     bottom = 1 + np.absolute(x)
     return g / bottom / bottom
@@ -184,7 +196,11 @@ _gated = declare(  # where one of the factors is infinite the other, or its deri
 """``x * gate`` for a gate that rises from 0 to 1 with ``x``."""
 
 
-def silu(x: Any) -> Any:
+@overload
+def silu(x: Tensor) -> Tensor: ...
+@overload
+def silu(x: Array) -> Array: ...
+def silu(x: AnyArray) -> AnyArray:
     """``x * sigmoid(x)``, also called swish (Elfwing, Uchibe & Doya 2018, equation 6).
 
     >>> import numpy as np, tensorgrad as tg
@@ -231,7 +247,7 @@ _FAR = (
 )
 
 
-def _ratio(coefficients: Any, x: Any) -> Any:
+def _ratio(coefficients: Any, x: AnyArray) -> Any:
     """The quotient of two polynomials, by Horner's rule."""
     numerator, denominator = coefficients
     top, bottom = numerator[0] * x, x
@@ -240,7 +256,7 @@ def _ratio(coefficients: Any, x: Any) -> Any:
     return (top + numerator[-1]) / (bottom + denominator[-1])
 
 
-def _normal_cdf(x: Any) -> Any:
+def _normal_cdf(x: AnyArray) -> Any:
     """erfc(-x / sqrt 2) / 2, from erf near 0 and from erfc(|x| / sqrt 2) elsewhere, so that the tails keep digits."""
     if np.result_type(x) == np.float16:  # in which the polynomials overflow
         return _normal_cdf(x.astype(np.float32)).astype(np.float16)
@@ -253,7 +269,7 @@ def _normal_cdf(x: Any) -> Any:
     return np.where(z < 0.46875, near, np.where(x < 0, tail, 1 - tail))
 
 
-def _bell(x: Any) -> Any:
+def _bell(x: AnyArray) -> AnyArray:
     """exp(-x^2 / 2); beyond 64 it is 0 anyway, and the square might overflow."""
     x = np.clip(x, -64, 64)
     return np.exp(-0.5 * x * x)
@@ -268,7 +284,11 @@ normal_cdf = declare(
 )
 
 
-def gelu(x: Any, approximate: str = "none") -> Any:
+@overload
+def gelu(x: Tensor, approximate: str = "none") -> Tensor: ...
+@overload
+def gelu(x: Array, approximate: str = "none") -> Array: ...
+def gelu(x: AnyArray, approximate: str = "none") -> AnyArray:
     """``x`` times the standard normal distribution function at ``x`` (Hendrycks & Gimpel 2016).
 
     Parameters
@@ -300,7 +320,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 
 @in_single
-def _softmax(x: Any, *, axis: int = -1) -> Any:
+def _softmax(x: AnyArray, *, axis: int = -1) -> Any:
     """exp(x) / sum exp(x), shifted by the maximum so that no exponential overflows."""
     x = as_operand(x)
     powers = np.exp(x - largest(x, axis))
@@ -308,13 +328,13 @@ def _softmax(x: Any, *, axis: int = -1) -> Any:
 
 
 @in_single
-def _log_softmax(x: Any, *, axis: int = -1) -> Any:
+def _log_softmax(x: AnyArray, *, axis: int = -1) -> Any:
     x = as_operand(x)
     shifted = x - largest(x, axis)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
-def _softmax_sample(draw: samples.Draw) -> Any:
+def _softmax_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=1))
     return (x,), {"axis": draw.integer(-x.ndim, x.ndim - 1)}
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import declare, implements
+from ..core import AnyArray, declare, implements
 from .elementwise import unit
 
 
-def _is_complex(x: Any) -> bool:
+def _is_complex(x: AnyArray) -> bool:
     return bool(x.dtype.kind == "c")
 
 
-def _angle_rule(g: Any, out: Any, x: Any, deg: bool) -> Any:
+def _angle_rule(g: AnyArray, out: AnyArray, x: AnyArray, deg: bool) -> AnyArray:
     """i x / |x|^2, across the direction of x; 0 at 0, where there is none, and for real x."""
     if not _is_complex(x):
         return np.zeros_like(g)
@@ -61,12 +61,12 @@ implements(np.isrealobj, differentiable=False)(lambda x: not _is_complex(x))
 
 
 @implements(np.isreal, differentiable=False)
-def _isreal(x: Any) -> Any:
+def _isreal(x: AnyArray) -> Any:
     return np.imag(x) == 0
 
 
 @implements(np.iscomplex, differentiable=False)
-def _iscomplex(x: Any) -> Any:
+def _iscomplex(x: AnyArray) -> Any:
     return np.imag(x) != 0
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Callable
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..core import OPS, Tensor, declare, implements, plain_index, refuse
-from .conversion import as_tensor, plain
+from ..core import OPS, AnyArray, Array, Axis, DType, Tensor, declare, implements, plain_index, refuse
+from .conversion import as_tensor, moveaxis, plain
 
 
-def _join_sample(draw: samples.Draw) -> Any:
+def _join_sample(draw: samples.Draw) -> samples.Operands:
     lengths = list(samples.shape(draw, min_ndim=1))
     axis = draw.integer(-len(lengths), len(lengths) - 1)
     parts = []
@@ -22,7 +23,7 @@ def _join_sample(draw: samples.Draw) -> Any:
     return tuple(parts), {"axis": axis}
 
 
-def _concatenate_rule(g: Any, out: Any, *arrays: Any, axis: int) -> Any:
+def _concatenate_rule(g: AnyArray, out: AnyArray, *arrays: AnyArray, axis: int) -> Any:
     """Each operand's own stretch of the gradient."""
     ends = np.cumsum([array.shape[axis] for array in arrays]).tolist()
     stretches = [slice(start, end) for start, end in zip([0, *ends], ends)]
@@ -40,7 +41,7 @@ declare(
 )
 
 
-def _cast(arrays: Any, dtype: Any, casting: Any) -> list[Any]:
+def _cast(arrays: Any, dtype: DType, casting: Any) -> list[AnyArray]:
     """The arrays in the dtype that the result shall have, where ``casting`` allows it."""
     arrays = list(map(as_tensor, arrays))
     target = np.dtype(dtype) if dtype is not None else np.result_type(*(x.dtype for x in arrays))
@@ -51,7 +52,9 @@ def _cast(arrays: Any, dtype: Any, casting: Any) -> list[Any]:
 
 
 @implements(np.concatenate, on_complex=True)
-def _concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
+def _concatenate(
+    arrays: Any, axis: Axis = 0, out: object = None, *, dtype: DType = None, casting: Any = "same_kind"
+) -> Any:
     refuse("np.concatenate", out=out)
     if axis is None and dtype is None:  # then Python numbers are no arrays, so their type gives way
         dtype = np.result_type(*(x if type(x) in (int, float) else as_tensor(x).dtype for x in arrays))
@@ -63,7 +66,9 @@ def _concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = No
 
 
 @implements(np.stack, on_complex=True)
-def _stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
+def _stack(
+    arrays: Any, axis: int = 0, out: object = None, *, dtype: DType = None, casting: Any = "same_kind"
+) -> AnyArray:
     refuse("np.stack", out=out)
     arrays = list(arrays)
     shapes = {np.shape(array) for array in arrays}
@@ -74,35 +79,35 @@ def _stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, ca
 
 
 @implements(np.vstack, on_complex=True)
-def _vstack(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
+def _vstack(tup: Any, *, dtype: DType = None, casting: Any = "same_kind") -> AnyArray:
     return np.concatenate([np.atleast_2d(x) for x in tup], 0, dtype=dtype, casting=casting)
 
 
 @implements(np.hstack, on_complex=True)
-def _hstack(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
+def _hstack(tup: Any, *, dtype: DType = None, casting: Any = "same_kind") -> AnyArray:
     arrays = [np.atleast_1d(x) for x in tup]
     return np.concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @implements(np.dstack, on_complex=True)
-def _dstack(tup: Any) -> Any:
+def _dstack(tup: Any) -> AnyArray:
     return np.concatenate([np.atleast_3d(x) for x in tup], 2)
 
 
 @implements(np.column_stack, on_complex=True)
-def _column_stack(tup: Any) -> Any:
+def _column_stack(tup: Any) -> AnyArray:
     return np.concatenate([x if np.ndim(x) >= 2 else np.atleast_2d(x).T for x in tup], 1)
 
 
 @implements(np.append, on_complex=True)
-def _append(arr: Any, values: Any, axis: Any = None) -> Any:
+def _append(arr: AnyArray, values: AnyArray, axis: int | None = None) -> AnyArray:
     if axis is None:
         arr, values, axis = np.ravel(arr), np.ravel(values), 0
     return np.concatenate([arr, values], axis)
 
 
 @implements(np.block, on_complex=True)
-def _block(arrays: Any) -> Any:
+def _block(arrays: object) -> AnyArray:
     """Innermost lists are joined along the last axis, the lists around them along the one before, and so on."""
 
     def shapes(nested: Any) -> Any:
@@ -115,7 +120,7 @@ def _block(arrays: Any) -> Any:
 
     ndim = np.block(shapes(arrays)).ndim  # NumPy's own check of the nesting
 
-    def joined(nested: Any, axis: int) -> Any:
+    def joined(nested: Any, axis: int) -> AnyArray:
         if isinstance(nested, list):
             return np.concatenate([joined(part, axis + 1) for part in nested], axis)
         x = as_tensor(nested)
@@ -124,7 +129,7 @@ def _block(arrays: Any) -> Any:
     return np.copy(joined(arrays, -depth(arrays)))
 
 
-def array(nested: Any, dtype: Any = None) -> Tensor:
+def array(nested: Any, dtype: DType = None) -> Tensor:
     """``np.array`` for nested lists of Tensors, arrays and numbers: one Tensor, recorded.
 
     Parameters
@@ -173,7 +178,7 @@ def _flattened(nested: Any) -> tuple[tuple[int, ...], list[Any]]:
 # Taking apart
 
 
-def _split(ary: Any, sections: Any, axis: int, divide: Callable[..., Any]) -> list[Any]:
+def _split(ary: AnyArray, sections: Any, axis: int, divide: Callable[..., Sequence[Array]]) -> list[AnyArray]:
     """NumPy divides the numbers of the positions; each piece is a stretch of them."""
     axis = normalize_axis_index(axis, np.ndim(ary))
     ary = as_tensor(ary)
@@ -184,17 +189,17 @@ def _split(ary: Any, sections: Any, axis: int, divide: Callable[..., Any]) -> li
 
 
 @implements(np.split, on_complex=True)
-def _split_evenly(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+def _split_evenly(ary: AnyArray, indices_or_sections: Any, axis: int = 0) -> list[AnyArray]:
     return _split(ary, indices_or_sections, axis, np.split)
 
 
 @implements(np.array_split, on_complex=True)
-def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+def _array_split(ary: AnyArray, indices_or_sections: Any, axis: int = 0) -> list[AnyArray]:
     return _split(ary, indices_or_sections, axis, np.array_split)
 
 
 def _splits_along(function: str, axis: int, min_ndim: int) -> Callable[..., list[Any]]:
-    def split(ary: Any, indices_or_sections: Any) -> list[Any]:
+    def split(ary: AnyArray, indices_or_sections: Any) -> list[AnyArray]:
         if np.ndim(ary) < min_ndim:
             raise ValueError(f"{function} takes an array of at least {min_ndim} dimension(s), got {np.ndim(ary)}")
         return _split(ary, indices_or_sections, min(axis, np.ndim(ary) - 1), np.split)
@@ -207,10 +212,10 @@ implements(np.vsplit, on_complex=True)(_splits_along("vsplit", axis=0, min_ndim=
 implements(np.dsplit, on_complex=True)(_splits_along("dsplit", axis=2, min_ndim=3))
 
 
-def _unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
+def _unstack(x: AnyArray, /, *, axis: int = 0) -> tuple[Any, ...]:
     if x.ndim == 0:
         raise ValueError("unstack takes an array of at least one dimension, got shape ()")
-    return tuple(np.moveaxis(x, axis, 0))
+    return tuple(moveaxis(x, axis, 0))
 
 
 if hasattr(np, "unstack"):  # new in NumPy 2.1
@@ -220,7 +225,7 @@ if hasattr(np, "unstack"):  # new in NumPy 2.1
 # Putting in and leaving out
 
 
-def taken(function: Callable[..., Any], *arrays: Any) -> Any:
+def taken(function: Callable[..., AnyArray], *arrays: AnyArray) -> AnyArray:
     """``function(*arrays)``, which only moves elements, as elements taken from all arrays in a row.
 
     Which ones is found by moving their numbers: ``function`` is called on arrays of positions instead.
@@ -233,13 +238,13 @@ def taken(function: Callable[..., Any], *arrays: Any) -> Any:
 
 
 @implements(np.delete, on_complex=True)
-def _delete(arr: Any, obj: Any, axis: Any = None) -> Any:
+def _delete(arr: AnyArray, obj: Any, axis: int | None = None) -> AnyArray:
     where = plain_index(obj) if isinstance(obj, Tensor) else obj
     return taken(lambda numbers: np.delete(numbers, where, axis), arr)
 
 
 @implements(np.insert, on_complex=True)
-def _insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
+def _insert(arr: AnyArray, obj: Any, values: AnyArray, axis: int | None = None) -> AnyArray:
     where = plain_index(obj) if isinstance(obj, Tensor) else obj
     arr = as_tensor(arr)
     values = OPS["astype"](as_tensor(values), dtype=arr.dtype)
@@ -250,20 +255,22 @@ def _insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
 
 
 @implements(np.apply_along_axis)
-def _apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
+def _apply_along_axis(
+    func1d: Callable[..., AnyArray], axis: int, arr: AnyArray, *args: object, **kwargs: object
+) -> AnyArray:
     axis = normalize_axis_index(axis, arr.ndim)
-    lanes = np.moveaxis(arr, axis, -1)
+    lanes = moveaxis(arr, axis, -1)
     if 0 in lanes.shape[:-1]:
         raise ValueError(f"apply_along_axis: nothing to apply the function to in shape {arr.shape}, axis {axis}")
     results = [array(func1d(lanes[index], *args, **kwargs)) for index in np.ndindex(lanes.shape[:-1])]
     first = results[0]
     stacked = np.stack([result.astype(first.dtype) for result in results])
     applied = stacked.reshape(lanes.shape[:-1] + first.shape)
-    return np.moveaxis(applied, range(lanes.ndim - 1, applied.ndim), range(axis, axis + first.ndim))
+    return moveaxis(applied, range(lanes.ndim - 1, applied.ndim), range(axis, axis + first.ndim))
 
 
 @implements(np.apply_over_axes)
-def _apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Any:
+def _apply_over_axes(func: Callable[..., AnyArray], a: AnyArray, axes: Axis) -> AnyArray:
     result = a
     for axis in np.ravel(plain(axes)).tolist():
         axis = normalize_axis_index(axis, a.ndim)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import wraps
 from typing import Any, Callable, TypeVar, cast
 
 import numpy as np
 
-from ..core import Tensor
+from ..core import AnyArray, Array, DType, Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def as_operand(x: Any) -> Any:
+def as_operand(x: Any) -> AnyArray:
     """Tensors and arrays as they are; Python numbers and lists as the arrays that NumPy makes of them."""
     return x if hasattr(x, "dtype") else np.asarray(x)
 
@@ -22,22 +23,22 @@ def as_tensor(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
-def without_history(x: Any) -> Any:
+def without_history(x: AnyArray) -> Array:
     """The array of a Tensor; anything else as it is."""
     return x.numpy() if isinstance(x, Tensor) else x
 
 
-def plain(x: Any) -> Any:
+def plain(x: object) -> Any:
     """A setting in Python numbers of its own, where it is a Tensor, an array or a list: the history keeps it."""
     return np.asarray(x).tolist() if isinstance(x, (Tensor, np.ndarray, np.generic, list)) else x
 
 
-def hollow(x: Any) -> Any:
+def hollow(x: AnyArray) -> AnyArray:
     """An array with the shape and dtype of a Tensor, but zeros; anything else as it is."""
     return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Tensor) else x
 
 
-def in_dtype(values: Any, dtype: Any) -> Any:
+def in_dtype(values: AnyArray, dtype: DType) -> AnyArray:
     """``values`` in ``dtype``, themselves where they have it."""
     return values if values.dtype == dtype else values.astype(dtype)
 
@@ -49,7 +50,7 @@ def in_single(function: F) -> F:
     """
 
     @wraps(function)
-    def widened(*arrays: Any, **settings: Any) -> Any:
+    def widened(*arrays: AnyArray, **settings: object) -> Any:
         if settings.get("dtype") is not None or not any(map(_is_half, arrays)):
             return function(*arrays, **settings)
         wide = (array.astype(np.float32) if _is_half(array) else array for array in arrays)
@@ -58,15 +59,30 @@ def in_single(function: F) -> F:
     return cast(F, widened)
 
 
-def _is_half(x: Any) -> bool:
+def _is_half(x: object) -> bool:
     return getattr(getattr(x, "dtype", None), "char", "") == "e"
 
 
-def as_gradient(part: Any, x: Any) -> Any:
+def as_gradient(part: AnyArray, x: AnyArray) -> AnyArray:
     """A gradient in the dtype of its operand; to a real one belongs the real part."""
-    return in_dtype(np.real(part) if part.dtype.kind == "c" != x.dtype.kind else part, x.dtype)
+    return in_dtype(real_part(part) if part.dtype.kind == "c" != x.dtype.kind else part, x.dtype)
 
 
-def conjugate(x: Any) -> Any:
+def real_part(x: AnyArray) -> Any:
+    """``np.real``, whose own type knows no Tensor."""
+    return np.real(x)
+
+
+def imaginary_part(x: AnyArray) -> Any:
+    """``np.imag``, likewise."""
+    return np.imag(x)
+
+
+def conjugate(x: AnyArray) -> AnyArray:
     """The complex conjugate; of real numbers themselves, without a copy."""
     return np.conjugate(x) if x.dtype.kind == "c" else x
+
+
+def moveaxis(x: AnyArray, source: int | Sequence[int], destination: int | Sequence[int]) -> AnyArray:
+    """``np.moveaxis``, likewise."""
+    return np.moveaxis(cast(Array, x), source, destination)

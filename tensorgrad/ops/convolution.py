@@ -11,13 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .. import samples
-from ..core import OPS, declare
-from .windows import Lengths, Pairs, check_fits, overlap_add, pairs, per_axis, reach, sliding_windows, windows_sample
+from ..core import OPS, AnyArray, Array, ArrayT, Tensor, declare
+from .windows import (
+    Lengths,
+    Padding,
+    Pairs,
+    PerAxis,
+    check_fits,
+    overlap_add,
+    pairs,
+    per_axis,
+    reach,
+    sliding_windows,
+    windows_sample,
+)
 
 MOST_ELEMENTS = 2**21
 """Of the matrix of windows, which repeats each element of the images as often as the kernel has elements: more examples
@@ -30,7 +42,7 @@ def _blocks(examples: int, elements: int) -> Iterator[slice]:
     return (slice(start, start + length) for start in range(0, max(examples, 1), length))
 
 
-def _columns(x: Any, groups: int, settings: dict[str, Any]) -> Any:
+def _columns(x: AnyArray, groups: int, settings: dict[str, Any]) -> Any:
     """The windows as (groups, channels of a group * kernel, examples * windows)."""
     windows = sliding_windows(x, **settings)
     n = len(settings["kernel"])
@@ -39,7 +51,7 @@ def _columns(x: Any, groups: int, settings: dict[str, Any]) -> Any:
     return windows.reshape(groups, rows, prod(windows.shape[n + 1 :]))
 
 
-def _by_channel(y: Any, groups: int) -> Any:
+def _by_channel(y: AnyArray, groups: int) -> Any:
     """(examples, channels, *spatial) as (groups, channels of a group, examples * spatial)."""
     examples, channels, *spatial = y.shape
     return y.swapaxes(0, 1).reshape(groups, channels // groups, examples * prod(spatial))
@@ -49,7 +61,9 @@ def _settings(kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pair
     return {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
 
 
-def _conv(x: Any, weight: Any, *, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int) -> Any:
+def _conv(
+    x: AnyArray, weight: AnyArray, *, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
+) -> AnyArray:
     channels, per_group, *kernel = weight.shape
     settings = _settings(tuple(kernel), stride, dilation, padding)
     spatial = tuple(
@@ -66,8 +80,8 @@ def _conv(x: Any, weight: Any, *, stride: Lengths, dilation: Lengths, padding: P
 
 
 def _conv_transpose(
-    y: Any, weight: Any, *, spatial: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
-) -> Any:
+    y: AnyArray, weight: AnyArray, *, spatial: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
+) -> AnyArray:
     channels, per_group, *kernel = weight.shape
     settings = _settings(tuple(kernel), stride, dilation, padding)
     columns = weight.reshape(groups, channels // groups, per_group * prod(kernel)).swapaxes(1, 2)
@@ -84,7 +98,7 @@ def _conv_transpose(
 
 
 def _conv_weight(
-    x: Any, y: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
+    x: AnyArray, y: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
 ) -> Any:
     settings = _settings(kernel, stride, dilation, padding)
     parts = [
@@ -105,17 +119,17 @@ def _shapes(draw: samples.Draw) -> tuple[Lengths, Lengths, Lengths, dict[str, An
     return shape, weight, _conv(np.zeros(shape), np.zeros(weight), **settings).shape, settings
 
 
-def _conv_sample(draw: samples.Draw) -> Any:
+def _conv_sample(draw: samples.Draw) -> samples.Operands:
     x, weight, _, settings = _shapes(draw)
     return (samples.reals(draw, x), samples.reals(draw, weight)), settings
 
 
-def _conv_transpose_sample(draw: samples.Draw) -> Any:
+def _conv_transpose_sample(draw: samples.Draw) -> samples.Operands:
     x, weight, y, settings = _shapes(draw)
     return (samples.reals(draw, y), samples.reals(draw, weight)), {**settings, "spatial": x[2:]}
 
 
-def _conv_weight_sample(draw: samples.Draw) -> Any:
+def _conv_weight_sample(draw: samples.Draw) -> samples.Operands:
     x, weight, y, settings = _shapes(draw)
     return (samples.reals(draw, x), samples.reals(draw, y)), {**settings, "kernel": weight[2:]}
 
@@ -149,9 +163,38 @@ declare(
 )
 
 
+@overload
 def conv(
-    x: Any, weight: Any, bias: Any = None, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
+    x: Tensor,
+    weight: AnyArray,
+    bias: AnyArray | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> Tensor: ...
+@overload
+def conv(
+    x: Array,
+    weight: ArrayT,
+    bias: ArrayT | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> ArrayT: ...
+def conv(
+    x: AnyArray,
+    weight: AnyArray,
+    bias: AnyArray | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> AnyArray:
     """Convolution as networks mean it: the cross-correlation of images with a kernel, over any number of spatial axes.
 
     ``y[n, o, i] = bias[o] + sum over c, k of weight[o, c, k] * x[n, c, stride * i + dilation * k - padding]``, with an
@@ -206,17 +249,41 @@ def conv(
     return y if bias is None else y + _bias("conv", bias, y)
 
 
+@overload
 def conv_transpose(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
+    x: Tensor,
+    weight: AnyArray,
+    bias: AnyArray | None = None,
     *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor: ...
+@overload
+def conv_transpose(
+    x: Array,
+    weight: ArrayT,
+    bias: ArrayT | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> ArrayT: ...
+def conv_transpose(
+    x: AnyArray,
+    weight: AnyArray,
+    bias: AnyArray | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+) -> AnyArray:
     """The transpose of :func:`conv`, which upsamples: the gradient of a convolution of ``stride`` with respect to x.
 
     Every element of ``x`` adds its multiple of the kernel to the output, ``stride`` after the one before it; then
@@ -268,7 +335,7 @@ def conv_transpose(
     return y if bias is None else y + _bias("conv_transpose", bias, y)
 
 
-def _checked(name: str, x: Any, weight: Any, groups: int) -> tuple[Any, Any, int, int]:
+def _checked(name: str, x: AnyArray, weight: AnyArray, groups: int) -> tuple[Any, Any, int, int]:
     """Images and weight as arrays, the number of spatial axes, and the groups."""
     x, weight = (a if hasattr(a, "shape") else np.asarray(a) for a in (x, weight))
     if x.ndim < 3 or weight.ndim != x.ndim or 0 in weight.shape:
@@ -298,7 +365,7 @@ def _check_transposed_channels(channels: int, weight: Lengths, groups: int) -> N
         )
 
 
-def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths, output_padding: Any) -> Lengths:
+def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths, output_padding: PerAxis) -> Lengths:
     """The lengths of the spatial axes after a transposed convolution with kernels that stretch over ``spans``."""
     extra = per_axis("conv_transpose", "output_padding", output_padding, len(lengths), least=0)
     if any(more >= step for more, step in zip(extra, stride)):
@@ -312,7 +379,7 @@ def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths
     return spatial
 
 
-def _bias(name: str, bias: Any, y: Any) -> Any:
+def _bias(name: str, bias: AnyArray, y: AnyArray) -> AnyArray:
     """The bias beside the channels of ``y``."""
     bias = bias if hasattr(bias, "shape") else np.asarray(bias, y.dtype)
     if bias.shape != y.shape[1:2]:

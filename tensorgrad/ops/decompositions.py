@@ -19,8 +19,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..core import OPS, Op, Tensor, beside, declare, implements, refuse, refuses
-from ..core.context import verified
+from ..core import OPS, AnyArray, Axis, DType, Op, Tensor, asarray_like, declare, implements, refuse, refuses
+from ..core.context import runtime_check
 from .conversion import as_operand, plain, without_history
 
 Shape = tuple[int, ...]
@@ -28,43 +28,43 @@ Shape = tuple[int, ...]
 # Stacks of matrices
 
 
-def _transposed(x: Any) -> Any:
+def _transposed(x: AnyArray) -> AnyArray:
     return np.swapaxes(x, -1, -2)
 
 
-def _scalars(g: Any) -> Any:
+def _scalars(g: AnyArray) -> AnyArray:
     """One number per matrix, with axes to multiply the matrices by it."""
     return np.expand_dims(g, (-2, -1))
 
 
-def _diagonal(x: Any) -> Any:
+def _diagonal(x: AnyArray) -> AnyArray:
     """Vectors (..., n) as diagonal matrices."""
     return np.where(_identity(x), np.expand_dims(x, -1), 0)
 
 
-def _diagonal_of(x: Any) -> Any:
+def _diagonal_of(x: AnyArray) -> Any:
     """The vectors (..., n) on the diagonals of matrices."""
     return np.where(_identity(x), x, 0).sum(axis=-1)
 
 
-def _identity(x: Any) -> Any:
+def _identity(x: AnyArray) -> AnyArray:
     """The positions on the diagonal of matrices (..., n, n), or for vectors (..., n) on that of diagonal ones."""
-    return beside(np.eye(x.shape[-1], dtype=bool), x)
+    return asarray_like(np.eye(x.shape[-1], dtype=bool), x)
 
 
-def _lower(x: Any) -> Any:
+def _lower(x: AnyArray) -> AnyArray:
     """The lower triangle, with half of the diagonal."""
     n = x.shape[-1]
-    return np.where(beside(np.tri(n, k=-1, dtype=bool), x), x, np.where(_identity(x), x * 0.5, 0))
+    return np.where(asarray_like(np.tri(n, k=-1, dtype=bool), x), x, np.where(_identity(x), x * 0.5, 0))
 
 
-def _of_triangle(gradient: Any, lower: bool = True) -> Any:
+def _of_triangle(gradient: AnyArray, lower: bool = True) -> AnyArray:
     """The gradient for a matrix of which LAPACK reads one triangle and takes the other to be its mirror image."""
     both = gradient + _transposed(gradient)
     return _lower(both) if lower else _transposed(_lower(both))
 
 
-def _packed(*factors: Any, ranks: tuple[int, ...]) -> Any:
+def _packed(*factors: AnyArray, ranks: tuple[int, ...]) -> AnyArray:
     """One vector that holds a factor after the other, each of so many axes, for every matrix of the stack."""
     return np.concatenate(
         [
@@ -75,7 +75,7 @@ def _packed(*factors: Any, ranks: tuple[int, ...]) -> Any:
     )
 
 
-def _unpacked(packed: Any, *shapes: Shape) -> list[Any]:
+def _unpacked(packed: AnyArray, *shapes: Shape) -> list[AnyArray]:
     """The factors, given the shape of each for one matrix."""
     factors, start = [], 0
     for shape in shapes:
@@ -89,7 +89,7 @@ def _unpacked(packed: Any, *shapes: Shape) -> list[Any]:
 
 
 def _stack(draw: samples.Draw) -> Shape:
-    return samples.choice(draw, [(), (2,), (1,), (2, 1), (0,)])  # type: ignore[no-any-return]
+    return samples.choice(draw, [(), (2,), (1,), (2, 1), (0,)])
 
 
 def _regular(draw: samples.Draw, rows: int, columns: int, stack: Shape | None = None) -> np.ndarray:
@@ -100,7 +100,7 @@ def _regular(draw: samples.Draw, rows: int, columns: int, stack: Shape | None = 
     return samples.reals(draw, (*stack, rows, columns), 0.1, 0.3) + np.diag(large)[:rows, :columns]
 
 
-def _steady(matrices: Callable[[], np.ndarray], factors: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _steady(matrices: Callable[[], np.ndarray], factors: Callable[[np.ndarray], AnyArray]) -> np.ndarray:
     """Matrices drawn until the factors do not jump within the reach of the numeric check.
 
     The signs of vectors are LAPACK's choice, which depends on the values in ways that differ between implementations.
@@ -111,10 +111,10 @@ def _steady(matrices: Callable[[], np.ndarray], factors: Callable[[np.ndarray], 
             return x
 
 
-def _jumps(x: np.ndarray, index: Shape, factors: Callable[[np.ndarray], np.ndarray]) -> bool:
+def _jumps(x: np.ndarray, index: Shape, factors: Callable[[np.ndarray], AnyArray]) -> bool:
     """Whether vectors change by more than a small turn when one element of the matrices moves."""
 
-    def at(offset: float) -> np.ndarray:
+    def at(offset: float) -> AnyArray:
         moved = x.copy()
         moved[..., index[0], index[1]] += offset
         return factors(moved)
@@ -122,7 +122,7 @@ def _jumps(x: np.ndarray, index: Shape, factors: Callable[[np.ndarray], np.ndarr
     return any(np.abs(at(offset) - at(0)).max(initial=0) > 0.5 for offset in (-samples.MARGIN, samples.MARGIN))
 
 
-def _square_sample(draw: samples.Draw) -> Any:
+def _square_sample(draw: samples.Draw) -> samples.Operands:
     n = draw.integer(0, 3)
     return (_regular(draw, n, n),), {}
 
@@ -145,7 +145,7 @@ inv = declare(
 )
 
 
-def _solve_sample(draw: samples.Draw) -> Any:
+def _solve_sample(draw: samples.Draw) -> samples.Operands:
     n = draw.integer(0, 3)
     left, right = samples.broadcastable(draw, 2)
     return (_regular(draw, n, n, left[-2:]), samples.reals(draw, (*right[-2:], n, draw.integer(0, 2)))), {}
@@ -164,7 +164,7 @@ declare(
 
 
 @implements(np.linalg.solve, on_complex=True)
-def _solve(a: Any, b: Any) -> Any:
+def _solve(a: AnyArray, b: AnyArray) -> AnyArray:
     a, b = as_operand(a), as_operand(b)
     if b.ndim == 1:
         return OPS["solve"](a, np.expand_dims(b, -1)).squeeze(axis=-1)
@@ -172,7 +172,7 @@ def _solve(a: Any, b: Any) -> Any:
 
 
 @implements(np.linalg.tensorsolve, on_complex=True)
-def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
+def _tensorsolve(a: AnyArray, b: AnyArray, axes: Axis = None) -> AnyArray:
     a, b = as_operand(a), as_operand(b)
     if axes is not None:
         last = normalize_axis_tuple(axes, a.ndim)
@@ -184,17 +184,17 @@ def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 
 @implements(np.linalg.tensorinv, on_complex=True)
-def _tensorinv(a: Any, ind: int = 2) -> Any:
+def _tensorinv(a: AnyArray, ind: int = 2) -> AnyArray:
     if ind <= 0:
         raise ValueError(f"tensorinv takes a positive ind, got {ind}")
     rows, columns = a.shape[:ind], a.shape[ind:]
     return inv(a.reshape(prod(rows), prod(columns))).reshape((*columns, *rows))
 
 
-def _check_truncation(a: Any, rcond: Any) -> None:
+def _check_truncation(a: AnyArray, rcond: Any) -> None:
     """The rule is exact if the singular values that are cut off are zero; it must not be used for others."""
     s = np.linalg.svd(a, compute_uv=False)
-    kept = s > beside(np.expand_dims(rcond, -1), s) * s.max(axis=-1, keepdims=True, initial=0)
+    kept = s > asarray_like(np.expand_dims(rcond, -1), s) * s.max(axis=-1, keepdims=True, initial=0)
     cut, smallest = np.where(kept, 0, s).max(axis=-1, initial=0), np.where(kept, s, np.inf).min(axis=-1, initial=np.inf)
     if bool((cut > smallest * float(np.finfo(s.dtype).eps) ** 0.5).any()):
         raise ValueError(
@@ -202,14 +202,14 @@ def _check_truncation(a: Any, rcond: Any) -> None:
         )
 
 
-def _pinv_rule(g: Any, out: Any, x: Any, rcond: Any, hermitian: bool) -> Any:
+def _pinv_rule(g: AnyArray, out: AnyArray, x: AnyArray, rcond: Any, hermitian: bool) -> AnyArray:
     """-Pᵀ g Pᵀ + (1 - AP) gᵀ P Pᵀ + Pᵀ P gᵀ (1 - PA), for P = A⁺ of constant rank (Golub and Pereyra 1973).
 
     What P leaves out, E = (1 - AP) A (1 - PA), is zero, but not its derivative: E g Qᵀ + Qᵀ g E, with Q = P Pᵀ P,
     makes the second derivative that of the function that cuts off.
     """
     a = _lower(x) + _transposed(_lower(x)) if hermitian else x
-    verified(_check_truncation, without_history(a), rcond)
+    runtime_check(_check_truncation, without_history(a), rcond)
     turned, g_turned = _transposed(out), _transposed(g)
     gram_rows, gram_columns = out @ turned, turned @ out
     gradient = (g_turned - a @ (out @ g_turned)) @ gram_rows
@@ -222,7 +222,7 @@ def _pinv_rule(g: Any, out: Any, x: Any, rcond: Any, hermitian: bool) -> Any:
     return _of_triangle(gradient) if hermitian else gradient
 
 
-def _pinv_sample(draw: samples.Draw) -> Any:
+def _pinv_sample(draw: samples.Draw) -> samples.Operands:
     n, hermitian = draw.integer(1, 3), bool(draw.integer(0, 1))
     x = _regular(draw, n if hermitian else draw.integer(0, 3), n)
     return (x,), {"hermitian": hermitian}
@@ -238,7 +238,7 @@ declare(
 
 
 @implements(np.linalg.pinv)
-def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
+def _pinv(a: AnyArray, rcond: object = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> AnyArray:
     if rtol is not np._NoValue:
         if rcond is not None:
             raise ValueError("pinv takes rcond or rtol, not both")
@@ -248,18 +248,18 @@ def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np.
 
 
 @implements(np.linalg.lstsq)
-def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
+def _lstsq(a: AnyArray, b: AnyArray, rcond: Any = None) -> Any:
     """The pseudo-inverse times ``b``; whether there are residuals depends on the rank, so NumPy is asked."""
     a, b = as_operand(a), as_operand(b)
-    _, residuals, rank, _ = np.linalg.lstsq(without_history(a), without_history(b), rcond=rcond)
+    _, found, rank, _ = np.linalg.lstsq(without_history(a), without_history(b), rcond=rcond)
     eps = float(np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps)
     rcond = max(a.shape) * eps if rcond is None else eps if rcond < 0 else rcond
     solution = _pinv(a, rcond) @ b
-    if residuals.size:
+    if found.size:
         difference = b - a @ solution
-        residuals = (difference * difference).sum(axis=0).reshape(residuals.shape)
+        residuals = (difference * difference).sum(axis=0).reshape(found.shape)
     else:
-        residuals = Tensor(residuals)
+        residuals = Tensor(found)
     return solution, residuals, int(rank), _svdvals(a)
 
 
@@ -269,13 +269,13 @@ def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 # derivative too, -- for orders above that matrices must not be singular.
 
 
-def _svd_with_sign(x: Any) -> Any:
+def _svd_with_sign(x: AnyArray) -> Any:
     """U, S, Vᵀ, the first and the last conjugated, and det(U) det(V)."""
     u, s, vh = np.linalg.svd(x)
     return np.conj(u), s, np.conj(vh), np.sign(np.linalg.det(u) * np.linalg.det(vh))
 
 
-def _balanced(x: Any) -> tuple[Any, Any, Any]:
+def _balanced(x: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Matrices whose rows and columns have been divided by powers of two, to about 1, and the exponents of these.
 
     What LAPACK rounds is then small beside each row and column, not beside the largest element only.
@@ -286,13 +286,13 @@ def _balanced(x: Any) -> tuple[Any, Any, Any]:
     return _scaled(x, -columns), rows, columns
 
 
-def _unbalanced(cofactors: Any, exponent: Any, rows: Any, columns: Any) -> Any:
+def _unbalanced(cofactors: AnyArray, exponent: AnyArray, rows: AnyArray, columns: AnyArray) -> Any:
     """The cofactors, divided by 2^exponent, of a balanced matrix as those of the original one."""
     exponent = exponent + rows.sum(axis=(-2, -1), dtype=np.int32) + columns.sum(axis=(-2, -1), dtype=np.int32)
     return _scaled(cofactors, _scalars(exponent) - rows - columns)
 
 
-def _scaled(x: Any, exponents: Any) -> Any:
+def _scaled(x: AnyArray, exponents: AnyArray) -> Any:
     """x 2^exponents."""
     if x.dtype.kind != "c":
         return np.ldexp(x, exponents)
@@ -303,7 +303,7 @@ _OF_ZERO = -(2**20)
 """The exponent of 0: below all others."""
 
 
-def _products(s: Any, left_out: Any) -> tuple[Any, Any]:
+def _products(s: AnyArray, left_out: AnyArray) -> tuple[AnyArray, AnyArray]:
     """The products along the last axis without those left out, divided by 2^k, and for each matrix k.
 
     The powers of two are kept apart, so that nothing overflows or underflows on the way.
@@ -314,7 +314,7 @@ def _products(s: Any, left_out: Any) -> tuple[Any, Any]:
     return _by_power_of_two(products, exponents, axes=left_out.ndim - 1)
 
 
-def _by_power_of_two(x: Any, exponents: Any, axes: int) -> tuple[Any, Any]:
+def _by_power_of_two(x: AnyArray, exponents: AnyArray, axes: int) -> tuple[AnyArray, AnyArray]:
     """x 2^exponents / 2^k, none larger than 1, and k: one for all of the last axes."""
     exponents = np.where(x == 0, _OF_ZERO, exponents)
     last = tuple(range(-axes, 0))
@@ -322,14 +322,14 @@ def _by_power_of_two(x: Any, exponents: Any, axes: int) -> tuple[Any, Any]:
     return _scaled(x, exponents - np.expand_dims(k, last)), k
 
 
-def _cofactors(x: Any) -> Any:
+def _cofactors(x: AnyArray) -> Any:
     x, rows, columns = _balanced(x)
     u, s, vh, sign = _svd_with_sign(x)
     others, exponent = _products(np.expand_dims(s, -2), _identity(s))
     return _unbalanced(_scalars(sign) * ((u * np.expand_dims(others, -2)) @ vh), exponent, rows, columns)
 
 
-def _cofactors_along(x: Any, h: Any) -> Any:
+def _cofactors_along(x: AnyArray, h: AnyArray) -> Any:
     """The derivative of the cofactors in the direction ``h``."""
     x, rows, columns = _balanced(x)
     _, exponents = np.frexp(np.abs(h))
@@ -337,7 +337,7 @@ def _cofactors_along(x: Any, h: Any) -> Any:
     u, s, vh, sign = _svd_with_sign(x)
     turned = _transposed(u) @ h @ _transposed(vh)
     unit = np.eye(s.shape[-1], dtype=bool)
-    either = beside(unit[:, None, :] | unit[None, :, :], s)
+    either = asarray_like(unit[:, None, :] | unit[None, :, :], s)
     others, exponent = _products(np.expand_dims(s, (-2, -3)), either)
     others = np.where(_identity(s), 0, others)
     shrunk = (others @ np.expand_dims(_diagonal_of(turned), -1)).squeeze(axis=-1)
@@ -345,7 +345,7 @@ def _cofactors_along(x: Any, h: Any) -> Any:
     return _unbalanced(_scalars(sign) * (u @ core @ vh), exponent + length, rows, columns)
 
 
-def _cofactors_along_base(g: Any, out: Any, x: Any, h: Any) -> Any:
+def _cofactors_along_base(g: AnyArray, out: AnyArray, x: AnyArray, h: AnyArray) -> AnyArray:
     """With B = A⁻¹, P = B h, Q = B g: the derivative of det(A) (tr P tr Q - tr PQ)."""
     inverse = inv(x)
     p, q = inverse @ h, inverse @ g
@@ -356,7 +356,7 @@ def _cofactors_along_base(g: Any, out: Any, x: Any, h: Any) -> Any:
     return _scalars(np.linalg.det(x)) * _transposed(cubic)
 
 
-def _two_squares_sample(draw: samples.Draw) -> Any:
+def _two_squares_sample(draw: samples.Draw) -> samples.Operands:
     n, stack = draw.integer(0, 3), _stack(draw)
     return (_regular(draw, n, n, stack), samples.reals(draw, (*stack, n, n))), {}
 
@@ -392,7 +392,7 @@ declare(
 )
 
 
-def _check_has_logarithm(sign: Any) -> None:
+def _check_has_logarithm(sign: AnyArray) -> None:
     if bool((sign == 0).any()):
         raise np.linalg.LinAlgError(
             "slogdet: not differentiated at a singular matrix, where the logarithm is -inf; take np.linalg.det, whose "
@@ -400,8 +400,8 @@ def _check_has_logarithm(sign: Any) -> None:
         )
 
 
-def _slogdet_rule(g: Any, out: Any, x: Any) -> Any:
-    verified(_check_has_logarithm, without_history(out)[..., 0])
+def _slogdet_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
+    runtime_check(_check_has_logarithm, without_history(out)[..., 0])
     return _scalars(g[..., 1]) * _transposed(inv(x))
 
 
@@ -419,22 +419,22 @@ _SlogdetResult = _result_type(np.linalg.slogdet)
 
 
 @implements(np.linalg.slogdet)
-def _slogdet(a: Any) -> Any:
-    packed = OPS["slogdet"](a)
+def _slogdet(a: AnyArray) -> Any:
+    packed: Any = OPS["slogdet"](a)
     return _SlogdetResult(packed[..., 0].detach(), packed[..., 1])  # the sign does not change
 
 
 # Factorisations
 
 
-def check_matrices(name: str, x: Any, square: bool = False) -> None:
+def check_matrices(name: str, x: AnyArray, square: bool = False) -> None:
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
         raise np.linalg.LinAlgError(
             f"{name} takes {_SQUARE if square else 'matrices (..., m, n)'}, got shape {x.shape}"
         )
 
 
-def _cholesky_rule(g: Any, out: Any, x: Any) -> Any:
+def _cholesky_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
     """L⁻ᵀ Φ(Lᵀ g) L⁻¹, where Φ takes the lower triangle and half of the diagonal."""
     inverse = inv(out)
     return _of_triangle(_transposed(inverse) @ _lower(_transposed(out) @ g) @ inverse)
@@ -450,12 +450,12 @@ declare(
 
 
 @implements(np.linalg.cholesky)
-def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
+def _cholesky(a: AnyArray, /, *, upper: bool = False) -> AnyArray:
     check_matrices("cholesky", a, square=True)
     return _transposed(OPS["cholesky"](_transposed(a))) if upper else OPS["cholesky"](a)
 
 
-def _undefined_sample(draw: samples.Draw) -> Any:
+def _undefined_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw))
     return (x, np.zeros(x.shape, bool)), {}
 
@@ -474,7 +474,7 @@ _undefined_where: Op = declare(
 """``x`` with NaN in some places. What is linear in a gradient, as forward mode is, gets the NaN too: also that of 0."""
 
 
-def _over_gaps(numerator: Any, values: Any, used: Any) -> Any:
+def _over_gaps(numerator: AnyArray, values: AnyArray, used: AnyArray) -> Any:
     """numerator_ij / (values_j - values_i) off the diagonal: how eigenvectors and singular vectors turn.
 
     Where two values agree to rounding, their vectors have no derivative: NaN, unless no gradient came for them
@@ -487,26 +487,28 @@ def _over_gaps(numerator: Any, values: Any, used: Any) -> Any:
     return _undefined_where(numerator / np.where(resolved, gap, np.inf), used & ~resolved & ~_identity(values))
 
 
-def _rounding(values: Any) -> Any:
+def _rounding(values: AnyArray) -> Any:
     """How exactly LAPACK knows eigenvalues or singular values: equal ones differed by up to 22 eps when measured."""
     return np.abs(values).max(axis=-1) * (32 * float(np.finfo(values.dtype).eps))
 
 
-def _eigh_shapes(x: Any) -> tuple[Shape, Shape]:
+def _eigh_shapes(x: AnyArray) -> tuple[Shape, Shape]:
     n = x.shape[-1]
     return (n,), (n, n)
 
 
-def _eigh(x: Any, *, uplo: Any = "L") -> Any:
+def _eigh(x: AnyArray, *, uplo: Any = "L") -> AnyArray:
     return _packed(*np.linalg.eigh(x, UPLO=uplo), ranks=(1, 2))
 
 
-def _eigh_rule(g: Any, out: Any, x: Any, uplo: str) -> Any:
+def _eigh_rule(g: AnyArray, out: AnyArray, x: AnyArray, uplo: str) -> AnyArray:
     (w, v), (g_w, g_v) = _unpacked(out, *_eigh_shapes(x)), _unpacked(g, *_eigh_shapes(x))
     return _eigh_gradient(g_w, g_v, w, v, lower=uplo == "L")
 
 
-def _eigh_gradient(g_values: Any, g_vectors: Any, values: Any, vectors: Any, lower: bool) -> Any:
+def _eigh_gradient(
+    g_values: AnyArray, g_vectors: AnyArray, values: AnyArray, vectors: AnyArray, lower: bool
+) -> AnyArray:
     """V (diag(g_w) + (Vᵀ g_V) / (w_j - w_i)) Vᵀ, its mirror image folded onto the triangle that was read."""
     turned = _transposed(vectors) @ g_vectors
     used = (turned != 0) | (_transposed(turned) != 0)
@@ -514,7 +516,7 @@ def _eigh_gradient(g_values: Any, g_vectors: Any, values: Any, vectors: Any, low
     return _of_triangle(vectors @ core @ _transposed(vectors), lower)
 
 
-def _eigh_sample(draw: samples.Draw) -> Any:
+def _eigh_sample(draw: samples.Draw) -> samples.Operands:
     n = draw.integer(0, 3)
     uplo = samples.choice(draw, ["L", "U"])
     return (_steady(lambda: _regular(draw, n, n), lambda x: _eigh(x, uplo=uplo)),), {"uplo": uplo}
@@ -527,7 +529,7 @@ _EighResult = _result_type(np.linalg.eigh)
 
 
 @implements(np.linalg.eigh)
-def _eigh_call(a: Any, UPLO: str = "L") -> Any:
+def _eigh_call(a: AnyArray, UPLO: str = "L") -> Any:
     check_matrices("eigh", a, square=True)
     if UPLO.upper() not in ("L", "U"):
         raise ValueError(f"eigh takes UPLO='L' or 'U', got {UPLO!r}")
@@ -535,7 +537,7 @@ def _eigh_call(a: Any, UPLO: str = "L") -> Any:
 
 
 @implements(np.linalg.eigvalsh)
-def _eigvalsh(a: Any, UPLO: str = "L") -> Any:
+def _eigvalsh(a: AnyArray, UPLO: str = "L") -> Any:
     return _eigh_call(a, UPLO).eigenvalues
 
 
@@ -547,17 +549,17 @@ for _function in (np.linalg.eig, np.linalg.eigvals):
     )
 
 
-def _svd_shapes(x: Any, full_matrices: bool) -> tuple[Shape, Shape, Shape]:
+def _svd_shapes(x: AnyArray, full_matrices: bool) -> tuple[Shape, Shape, Shape]:
     m, n = x.shape[-2:]
     k = min(m, n)
     return (m, m if full_matrices else k), (k,), (n if full_matrices else k, n)
 
 
-def _svd(x: Any, *, full_matrices: bool = False, hermitian: bool = False) -> Any:
+def _svd(x: AnyArray, *, full_matrices: bool = False, hermitian: bool = False) -> AnyArray:
     return _packed(*np.linalg.svd(x, full_matrices=full_matrices, hermitian=hermitian), ranks=(2, 1, 2))
 
 
-def _svd_rule(g: Any, out: Any, x: Any, full_matrices: bool, hermitian: bool) -> Any:
+def _svd_rule(g: AnyArray, out: AnyArray, x: AnyArray, full_matrices: bool, hermitian: bool) -> Any:
     """U (diag(g_s) + K) Vᵀ with K from the rotations of U and V, and what they have outside of each other's range.
 
     K_ij = (p_ij s_j + q_ij s_i) / (s_j² - s_i²), where p = Uᵀ g_U - g_Uᵀ U, and q likewise of V; written with the
@@ -586,7 +588,7 @@ def _svd_rule(g: Any, out: Any, x: Any, full_matrices: bool, hermitian: bool) ->
     return gradient
 
 
-def _over_values(g: Any, inside: Any, s: Any) -> Any:
+def _over_values(g: AnyArray, inside: AnyArray, s: AnyArray) -> Any:
     """(g - inside) / s_j; for a singular value of zero NaN, unless no gradient came for its vector."""
     if s.shape[-1] == 0:
         return g
@@ -594,7 +596,7 @@ def _over_values(g: Any, inside: Any, s: Any) -> Any:
     return _undefined_where((g - inside) / np.where(resolved, np.expand_dims(s, -2), np.inf), ~resolved & (g != 0))
 
 
-def _without_complement(u: Any, g: Any, rank: int) -> Any:
+def _without_complement(u: AnyArray, g: AnyArray, rank: int) -> Any:
     """U₁ of U = [U₁ U₂] and all of the gradient: U₂ turns with U₁, which it is orthogonal to.
 
     How U₂ turns in itself A does not say. A loss that depends on it gets NaN.
@@ -608,7 +610,7 @@ def _without_complement(u: Any, g: Any, rank: int) -> Any:
     return u, _undefined_where(g - rest @ (_transposed(g_rest) @ u), undefined)
 
 
-def _svd_sample(draw: samples.Draw) -> Any:
+def _svd_sample(draw: samples.Draw) -> samples.Operands:
     m, n = draw.integer(0, 3), draw.integer(0, 3)
     hermitian, full_matrices = m == n and bool(draw.integer(0, 1)), abs(m - n) == 1 and bool(draw.integer(0, 1))
     settings = {"full_matrices": full_matrices, "hermitian": hermitian}
@@ -622,7 +624,7 @@ _SVDResult = _result_type(np.linalg.svd)
 
 
 @implements(np.linalg.svd)
-def _svd_call(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+def _svd_call(a: AnyArray, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> AnyArray:
     check_matrices("svd", a, square=hermitian)
     full = bool(full_matrices and compute_uv and a.shape[-1] != a.shape[-2])
     u, s, vh = _unpacked(OPS["svd"](a, full_matrices=full, hermitian=bool(hermitian)), *_svd_shapes(a, full))
@@ -630,20 +632,20 @@ def _svd_call(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermi
 
 
 @implements(np.linalg.svdvals)
-def _svdvals(x: Any, /) -> Any:
+def _svdvals(x: AnyArray, /) -> AnyArray:
     return _svd_call(x, compute_uv=False)
 
 
-def _qr_shapes(x: Any) -> tuple[Shape, Shape]:
+def _qr_shapes(x: AnyArray) -> tuple[Shape, Shape]:
     m, n = x.shape[-2:]
     return (m, n), (n, n)
 
 
-def _qr(x: Any) -> Any:
+def _qr(x: AnyArray) -> AnyArray:
     return _packed(*np.linalg.qr(x), ranks=(2, 2))
 
 
-def _check_independent(diagonal: Any) -> None:
+def _check_independent(diagonal: AnyArray) -> None:
     if bool((diagonal == 0).any()):
         raise np.linalg.LinAlgError(
             "qr: not differentiated at a matrix of dependent columns, where Q jumps; solve with "
@@ -651,15 +653,15 @@ def _check_independent(diagonal: Any) -> None:
         )
 
 
-def _qr_rule(g: Any, out: Any, x: Any) -> Any:
+def _qr_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
     """(g_Q + Q sym(M)) R⁻ᵀ for M = R g_Rᵀ - g_Qᵀ Q, where sym mirrors the lower triangle."""
     (q, r), (g_q, g_r) = _unpacked(out, *_qr_shapes(x)), _unpacked(g, *_qr_shapes(x))
-    verified(_check_independent, without_history(_diagonal_of(r)))
+    runtime_check(_check_independent, without_history(_diagonal_of(r)))
     half = _lower(r @ _transposed(g_r) - _transposed(g_q) @ q)
     return (g_q + q @ (half + _transposed(half))) @ _transposed(inv(r))
 
 
-def _qr_sample(draw: samples.Draw) -> Any:
+def _qr_sample(draw: samples.Draw) -> samples.Operands:
     n = draw.integer(0, 3)
     rows = n + draw.integer(0, 1)
     return (_steady(lambda: _regular(draw, rows, n), _qr),), {}
@@ -679,7 +681,7 @@ _QRResult = _result_type(np.linalg.qr)
 
 
 @implements(np.linalg.qr)
-def _qr_call(a: Any, mode: str = "reduced") -> Any:
+def _qr_call(a: AnyArray, mode: str = "reduced") -> AnyArray:
     """Columns beyond the square of a wide matrix are Q times the rest of R."""
     check_matrices("qr", a)
     m, n = a.shape[-2:]
@@ -707,14 +709,14 @@ declare(
 
 
 @implements(np.linalg.matrix_transpose, on_complex=True)
-def _matrix_transpose(x: Any, /) -> Any:
+def _matrix_transpose(x: AnyArray, /) -> AnyArray:
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose takes matrices (..., m, n), got shape {x.shape}")
     return _transposed(x)
 
 
 @implements(np.linalg.diagonal, on_complex=True)
-def _diagonal_call(x: Any, /, *, offset: int = 0) -> Any:
+def _diagonal_call(x: AnyArray, /, *, offset: int = 0) -> Any:
     if x.ndim < 2:
         raise ValueError(f"diagonal takes matrices (..., m, n), got shape {x.shape}")
     matrices = x[..., max(-offset, 0) :, max(offset, 0) :]
@@ -723,6 +725,6 @@ def _diagonal_call(x: Any, /, *, offset: int = 0) -> Any:
 
 
 @implements(np.linalg.trace, on_complex=True)
-def _trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+def _trace(x: AnyArray, /, *, offset: int = 0, dtype: DType = None) -> Any:
     refuse("np.linalg.trace", dtype=dtype)
     return _diagonal_call(x, offset=offset).sum(axis=-1)

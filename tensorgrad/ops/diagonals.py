@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import OPS, beside, declare, implements
-from .conversion import as_tensor
+from ..core import OPS, AnyArray, Tensor, asarray_like, declare, implements
+from .conversion import as_tensor, moveaxis
 
 
 def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +20,7 @@ def _diagonal_index(rows: int, columns: int, offset: int) -> tuple[np.ndarray, n
     return row, row + offset
 
 
-def _diagonal_rule(g: Any, out: Any, x: Any, offset: int) -> Any:
+def _diagonal_rule(g: AnyArray, out: AnyArray, x: AnyArray, offset: int) -> AnyArray:
     return OPS["scatter"](g, index=(..., *_diagonal_index(x.shape[-2], x.shape[-1], offset)), shape=x.shape)
 
 
@@ -38,14 +38,14 @@ declare(
 
 
 @implements(np.diagonal, on_complex=True)
-def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def _diagonal(a: AnyArray, offset: int = 0, axis1: int = 0, axis2: int = 1) -> AnyArray:
     if a.ndim < 2:
         raise ValueError(f"diagonal takes an array of at least two dimensions, got shape {a.shape}")
-    return OPS["diagonal"](np.moveaxis(a, (axis1, axis2), (-2, -1)), offset=index(offset))
+    return OPS["diagonal"](moveaxis(a, (axis1, axis2), (-2, -1)), offset=index(offset))
 
 
 @implements(np.diag, on_complex=True)
-def _diag(v: Any, k: int = 0) -> Any:
+def _diag(v: AnyArray, k: int = 0) -> AnyArray:
     if v.ndim == 2:
         return np.diagonal(v, k)
     if v.ndim != 1:
@@ -55,34 +55,34 @@ def _diag(v: Any, k: int = 0) -> Any:
 
 
 @implements(np.diagflat, on_complex=True)
-def _diagflat(v: Any, k: int = 0) -> Any:
+def _diagflat(v: AnyArray, k: int = 0) -> AnyArray:
     return np.diag(np.ravel(v), k)
 
 
-def _lower(m: Any, k: int) -> np.ndarray:
+def _lower(m: Tensor, k: int) -> np.ndarray:
     """On and below diagonal ``k``; a vector stands for equal rows."""
     rows, columns = m.shape[-2:] if m.ndim > 1 else 2 * m.shape
     return np.tri(rows, columns, index(k), dtype=bool)
 
 
-def _where(mask: np.ndarray, m: Any) -> Any:
+def _where(mask: np.ndarray, m: Tensor) -> AnyArray:
     """``m`` where ``mask`` says so, else 0 (not a product, which would make NaN of 0 times infinity)."""
     data = m.numpy()
-    return np.where(beside(mask, data), m, np.zeros_like(data, shape=()))
+    return np.where(asarray_like(mask, data), m, np.zeros_like(data, shape=()))
 
 
 @implements(np.tril, on_complex=True)
-def _tril(m: Any, k: int = 0) -> Any:
+def _tril(m: Tensor, k: int = 0) -> AnyArray:
     return _where(_lower(m, k), m)
 
 
 @implements(np.triu, on_complex=True)
-def _triu(m: Any, k: int = 0) -> Any:
+def _triu(m: Tensor, k: int = 0) -> AnyArray:
     return _where(~_lower(m, index(k) - 1), m)
 
 
 @implements(np.vander, on_complex=True)
-def _vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
+def _vander(x: AnyArray, N: Any = None, increasing: bool = False) -> AnyArray:
     """The powers as products of the one before and ``x``, whose derivatives are right at 0 as well."""
     if x.ndim != 1:
         raise ValueError(f"vander takes a vector, got shape {x.shape}")

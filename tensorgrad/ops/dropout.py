@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .. import samples
-from ..core import Tensor, beside, declare
-from ..core.context import drawn, following
+from ..core import AnyArray, Array, Tensor, asarray_like, declare
+from ..core.context import draw_with, following
 from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
 """Generators whose raw numbers are random in all of their 64 bits: the same as those of ``integers``, and quicker."""
 
 
-def _with_mask(draw: samples.Draw) -> Any:
+def _with_mask(draw: samples.Draw) -> samples.Operands:
     shape = samples.shape(draw)
     return (samples.reals(draw, shape), samples.reals(draw, shape)), {}
 
@@ -30,27 +30,27 @@ _dropped = declare(
 )
 
 
-def _random_words(x: Any, rate: float, rng: np.random.Generator) -> tuple[Any, int]:
+def _random_words(x: AnyArray, rate: float, rng: np.random.Generator) -> tuple[Any, int]:
     """A random number below 65,536 for each element, and that below which the element is kept.
 
     Each element takes 16 random bits, seven times cheaper than a float; the probability is thus a multiple
     of 2^-16, and the scale is exactly its inverse, so that the mean stays exactly 1.
     """
-    kept = max(1, round((1 - rate) * 65536))
+    kept, shape, size = max(1, round((1 - rate) * 65536)), x.shape, x.size
 
-    def words(rng: np.random.Generator) -> Any:
-        count = -(-x.size // 4)
+    def words(rng: np.random.Generator) -> AnyArray:
+        count = -(-size // 4)
         if isinstance(rng.bit_generator, _OF_64_BITS):
             raw = rng.bit_generator.random_raw(count)
         else:
             raw = rng.integers(0, 2**64 - 1, size=count, dtype=np.uint64, endpoint=True)
         raw.flags.writeable = False
-        return raw.view(np.uint16)[: x.size].reshape(x.shape)
+        return raw.view(np.uint16)[:size].reshape(shape)
 
-    return drawn(rng, words), kept
+    return draw_with(rng, words), kept
 
 
-def _masked(x: Any, words: Any, kept: int) -> Any:
+def _masked(x: AnyArray, words: AnyArray, kept: int) -> AnyArray:
     """``x`` where the random words are below ``kept``, scaled, and 0 elsewhere."""
     mask = (words < kept) * x.dtype.type(65536 / kept)
     if type(mask) is np.ndarray:
@@ -58,7 +58,11 @@ def _masked(x: Any, words: Any, kept: int) -> Any:
     return _dropped(x, mask)
 
 
-def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
+@overload
+def dropout(x: Tensor, rate: float, rng: np.random.Generator) -> Tensor: ...
+@overload
+def dropout(x: Array, rate: float, rng: np.random.Generator) -> Array: ...
+def dropout(x: AnyArray, rate: float, rng: np.random.Generator) -> AnyArray:
     """Zero each element with probability ``rate`` and scale the others by 1 / (1 - rate) (inverted dropout).
 
     Parameters
@@ -83,5 +87,6 @@ def dropout(x: Any, rate: float, rng: np.random.Generator) -> Any:
         raise TypeError(f"dropout: takes floats, got {x.dtype}; use x.astype(np.float32)")
     words, kept = _random_words(x, rate, rng)
     if type(x) is Tensor and (tracer := following()) is not None:
-        return tracer.follow(_masked, (x, words), {"kept": kept})
-    return _masked(x, beside(words, x), kept)
+        dropped: Tensor = tracer.follow(_masked, (x, words), {"kept": kept})
+        return dropped
+    return _masked(x, asarray_like(words, x), kept)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import beside, declare, implements, refuse
+from ..core import AnyArray, asarray_like, declare, implements, refuse
 from .conversion import as_operand
 
 # The op's subscripts are letters only: "ij,jk->ik". The ellipsis, the implied output and the form of integer lists are
 # written out in these before it is called.
 
 
-def _einsum_rule(g: Any, out: Any, *operands: Any, subscripts: str, optimize: Any) -> Any:
+def _einsum_rule(g: AnyArray, out: AnyArray, *operands: AnyArray, subscripts: str, optimize: Any) -> Any:
     """For each operand the sum over everything else: the result's gradient and the other operands, multiplied."""
     inputs, output = subscripts.split("->")
     labels = [output, *inputs.split(",")]
@@ -31,7 +31,7 @@ def _einsum_rule(g: Any, out: Any, *operands: Any, subscripts: str, optimize: An
     return gradients
 
 
-def _gradient_of_one(x: Any, own: str, values: Sequence[Any], others: Sequence[str]) -> Any:
+def _gradient_of_one(x: AnyArray, own: str, values: Sequence[Any], others: Sequence[str]) -> AnyArray:
     """The product of ``values``, summed to the labels ``own`` of the operand ``x``.
 
     A label of length 1 in ``x`` has been repeated along those of the others, so it is summed over; one that nobody else
@@ -44,7 +44,7 @@ def _gradient_of_one(x: Any, own: str, values: Sequence[Any], others: Sequence[s
     first = [own.index(label) == axis for axis, label in enumerate(own)]
     g = g.reshape(tuple(lengths.get(label, 1) if is_first else 1 for label, is_first in zip(own, first)))
     if not all(first):
-        g = np.where(beside(_on_the_diagonal(own, x.shape), g), g, 0)
+        g = np.where(asarray_like(_on_the_diagonal(own, x.shape), g), g, 0)
     return np.broadcast_to(g, x.shape)
 
 
@@ -58,7 +58,7 @@ def _on_the_diagonal(labels: str, shape: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
-def _einsum_sample(draw: samples.Draw) -> Any:
+def _einsum_sample(draw: samples.Draw) -> samples.Operands:
     subscripts = samples.choice(
         draw,
         [
@@ -146,7 +146,7 @@ def _is_large_product(taken: list[str], kept: str, lengths: dict[str, int]) -> b
 
 
 @implements(np.einsum, on_complex=True)
-def _einsum(*operands: Any, out: Any = None, optimize: Any = False, **keywords: Any) -> Any:
+def _einsum(*operands: object, out: object = None, optimize: Any = False, **keywords: object) -> Any:
     defaults = {"dtype": None, "order": "K", "casting": "safe"}
     refuse(
         "np.einsum", out=out, **{name: v for name, v in keywords.items() if name not in defaults or v != defaults[name]}
@@ -185,7 +185,7 @@ def _explicit(operands: Sequence[Any]) -> tuple[str, list[Any]]:
     return f"{','.join(named)}->{output.replace('...', free)}", arrays
 
 
-def _in_letters(labels: Any) -> str:
+def _in_letters(labels: AnyArray) -> str:
     """Integer labels as letters in the same order; ``Ellipsis`` as three dots."""
     letters = ascii_uppercase + ascii_lowercase
     if any(label is not Ellipsis and not 0 <= label < len(letters) for label in labels):

@@ -14,23 +14,23 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, Tensor, beside, declare, implements
+from ..core import OPS, AnyArray, Tensor, asarray_like, declare, implements
 from .kinks import quotient, slope_at_kink
 
 
-def _typed(value: Any, out: Any) -> Any:
+def _typed(value: AnyArray | complex, out: AnyArray) -> Any:
     """An operand in the dtype of the result: small integers would overflow, and Python numbers spread as float64."""
     if isinstance(value, (int, float, complex)):
         return np.full_like(out, value, shape=())
     return value if value.dtype == out.dtype else value.astype(out.dtype)
 
 
-def _or_infinite(divisor: Any) -> Any:
+def _or_infinite(divisor: AnyArray) -> AnyArray:
     """``divisor`` with infinity in place of 0: what is divided by it is 0 there, and so are its derivatives."""
     return np.where(divisor == 0, np.inf, divisor)
 
 
-def _finite(x: Any) -> Any:
+def _finite(x: AnyArray) -> AnyArray:
     """``x`` with the largest number in place of infinity: 0 times the derivative of what is infinite would be NaN."""
     return np.where(np.isinf(x), np.finfo(x.dtype).max, x)
 
@@ -86,7 +86,7 @@ for _name, _factor in (("degrees", 180 / pi), ("rad2deg", 180 / pi), ("radians",
 # Division with remainder: x = y floor(x / y) + remainder(x, y) = y trunc(x / y) + fmod(x, y)
 
 
-def _between_multiples(draw: samples.Draw) -> Any:
+def _between_multiples(draw: samples.Draw) -> samples.Operands:
     """Dividends that keep away from all multiples of their divisors, 1 and -0.5."""
     first, second = samples.broadcastable(draw, 2)
     divisors = np.where(samples.reals(draw, second) < 0, -0.5, 1.0)
@@ -111,7 +111,7 @@ declare(
 
 
 @implements(np.divmod)
-def _divmod(x: Any, y: Any) -> Any:
+def _divmod(x: AnyArray, y: AnyArray) -> Any:
     return np.floor_divide(x, y), np.remainder(x, y)
 
 
@@ -130,12 +130,12 @@ _QUICK_POWERS: dict[float, Callable[[Any], Any]] = {
 """Powers within two units in the last place; further products would round more."""
 
 
-def _as_number(y: Any, x: Any) -> Any:
+def _as_number(y: AnyArray | np.generic | complex, x: AnyArray) -> Any:
     """A NumPy scalar as a Python number, where beside ``x`` it counts for no more than that."""
     return y.item() if isinstance(y, np.generic) and np.result_type(x, y) == getattr(x, "dtype", None) else y
 
 
-def _power(x: Any, y: Any) -> Any:
+def _power(x: AnyArray, y: Any) -> Any:
     """NumPy's power takes 50 times as long where the base is negative, so whole exponents are kept away from it."""
     y = _as_number(y, x)
     if type(y) not in (int, float) or getattr(getattr(x, "dtype", None), "kind", "") != "f":
@@ -148,7 +148,7 @@ def _power(x: Any, y: Any) -> Any:
     return np.copysign(size, x) if y % 2 else size
 
 
-def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _power_base(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """y x^(y-1); 0 for 0^0 and where infinite exponents give 0, though the formula says 0 times infinity."""
     y, x = _as_number(y, x), _typed(x, out)
     if isinstance(y, (int, float, complex)) and abs(y) != np.inf:
@@ -159,27 +159,27 @@ def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * np.where(g == 0, _finite(slope), slope)
 
 
-def _power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _power_exponent(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """x^y log x; 0 for 0^0 and where the power is 0, unless it is so small that it was rounded to 0."""
     x = _typed(x, out)
     return g * out * np.log(np.where(((out == 0) & ((x <= 0) | np.isinf(x))) | ((x == 0) & (y == 0)), 1, x))
 
 
-def _cosine(x: Any, y: Any, r: Any) -> Any:
+def _cosine(x: AnyArray, y: AnyArray, r: AnyArray) -> AnyArray:
     """x / r for r^2 = x^2 + y^2; of an infinite x the sign, shared with an infinite y."""
     infinite = np.isinf(x)
     limit = np.sign(x) * np.where(np.isinf(y), sqrt(0.5), 1).astype(r.dtype)
     return np.where(infinite, limit, np.where(infinite, 0, x) / _or_infinite(r))
 
 
-def _cosine_by_x(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _cosine_by_x(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """y^2 / r^3."""
     x, y = _typed(x, out), _typed(y, out)
     sine = _cosine_op(y, x)
     return g * (sine / _or_infinite(np.hypot(x, y)) * sine)
 
 
-def _cosine_by_y(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _cosine_by_y(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """-x y / r^3."""
     x, y = _typed(x, out), _typed(y, out)
     return -g * (out / _or_infinite(np.hypot(x, y)) * _cosine_op(y, x))
@@ -195,7 +195,7 @@ _cosine_op = declare(  # an op, as 1 / r - x^2 / r^3, the derivative of the quot
 )
 
 
-def _hypot_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _hypot_rule(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> Any:
     x, y = _typed(x, out), _typed(y, out)
     if (multiple := quotient(g, out)) is not None:
         return multiple * x
@@ -240,19 +240,19 @@ declare(
 declare("log1p", np.log1p, lambda g, out, x: g / (1 + x), sample=samples.unary(-0.5, 2.0), complex_rules="holomorphic")
 
 
-def _excess(x: Any, y: Any, out: Any) -> Any:
+def _excess(x: AnyArray, y: AnyArray, out: AnyArray) -> AnyArray:
     """x - y, and 0 between equal infinities."""
     x, y = _typed(x, out), _typed(y, out)
     equal = (x == y) & np.isinf(x)
     return np.where(equal, 0, x) - np.where(equal, 0, y)
 
 
-def _share(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _share(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """e^x / (e^x + e^y), exact for exponents of any size: log(1 + e^(y-x)) neither overflows nor cancels."""
     return g * np.exp(-np.logaddexp(0, _excess(y, x, out)))
 
 
-def _share2(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _share2(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """2^x / (2^x + 2^y), likewise."""
     return g * np.exp2(-np.logaddexp2(0, _excess(y, x, out)))
 
@@ -298,7 +298,7 @@ declare(
 )
 
 
-def _arctan_rule(g: Any, out: Any, x: Any) -> Any:
+def _arctan_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
     """1 / (1 + x^2); of real numbers in two divisions, as the square would overflow."""
     if x.dtype.kind == "c":
         return g / (1 + x * x)
@@ -311,7 +311,7 @@ declare("sinh", np.sinh, lambda g, out, x: g * np.cosh(x), sample=samples.unary(
 declare("cosh", np.cosh, lambda g, out, x: g * np.sinh(x), sample=samples.unary(), complex_rules="holomorphic")
 
 
-def _tanh_slope(x: Any) -> Any:
+def _tanh_slope(x: AnyArray) -> Any:
     """1 / cosh(x)^2 as (2 e^-|x| / (1 + e^-2|x|))^2: 1 - tanh(x)^2 has no digits left where tanh is almost 1."""
     power = np.exp(-np.absolute(x))
     return np.square(2 * power / (1 + power * power))
@@ -354,25 +354,25 @@ declare(
 )
 
 
-def _cosines(x: Any, y: Any) -> tuple[Any, Any, Any]:
+def _cosines(x: AnyArray, y: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
     """x / r, y / r and r for r^2 = x^2 + y^2; the first two are 0 where r is 0 or infinite."""
     r = _or_infinite(np.hypot(x, y))
     infinite = np.isinf(r)
     return np.where(infinite, 0, x) / r, np.where(infinite, 0, y) / r, r
 
 
-def _over_square(x: Any, y: Any) -> Any:
+def _over_square(x: AnyArray, y: AnyArray) -> AnyArray:
     cosine, _, r = _cosines(x, y)
     return cosine / r
 
 
-def _over_square_by_x(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _over_square_by_x(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """(y^2 - x^2) / r^4."""
     x, y, r = _cosines(_typed(x, out), _typed(y, out))
     return g * ((y - x) * (y + x) / r / r)
 
 
-def _over_square_by_y(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _over_square_by_y(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """-2 x y / r^4."""
     x, y, r = _cosines(_typed(x, out), _typed(y, out))
     return g * (-2 * x * y / r / r)
@@ -398,12 +398,12 @@ declare(
 # exact
 
 
-def _unit(x: Any, modulus: Any) -> Any:
+def _unit(x: AnyArray, modulus: AnyArray) -> AnyArray:
     """x / |x|; 0 at 0."""
     return x / _or_infinite(modulus)
 
 
-def _unit_rule(g: Any, out: Any, x: Any) -> Any:
+def _unit_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
     """The part of ``g`` across the direction of ``x``, over |x|; none for real x."""
     if x.dtype.kind != "c":
         return np.zeros_like(g)
@@ -420,14 +420,14 @@ unit = declare(  # an op, as the derivative of the quotient cancels where x is a
 )
 
 
-def _direction(x: Any, modulus: Any) -> Any:
+def _direction(x: AnyArray, modulus: AnyArray) -> AnyArray:
     """x / |x|, recorded if ``modulus`` is; 0 at 0."""
     if x.dtype.kind != "c":
         return np.sign(x)
     return unit(x) if isinstance(modulus, Tensor) else _unit(x, modulus)
 
 
-def _absolute_rule(g: Any, out: Any, x: Any) -> Any:
+def _absolute_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> Any:
     if (multiple := quotient(g, out)) is not None:
         return multiple * x
     slope, part = slope_at_kink(g, out), g * _direction(x, out)
@@ -443,7 +443,7 @@ declare(
 )
 
 
-def _fabs_rule(g: Any, out: Any, x: Any) -> Any:
+def _fabs_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> Any:
     if (multiple := quotient(g, out)) is not None:
         return multiple * x
     slope = slope_at_kink(g, out)
@@ -456,7 +456,7 @@ declare("copysign", np.copysign, lambda g, out, x, y: g * np.sign(x) * np.sign(o
 # Parts of a number: whole and fractional, mantissa and exponent
 
 
-def _scaled_sample(draw: samples.Draw) -> Any:
+def _scaled_sample(draw: samples.Draw) -> samples.Operands:
     first, second = samples.broadcastable(draw, 2)
     return (samples.reals(draw, first), samples.reals(draw, second, -4, 4).astype(np.int32)), {}
 
@@ -464,11 +464,13 @@ def _scaled_sample(draw: samples.Draw) -> Any:
 declare("ldexp", np.ldexp, lambda g, out, x, n: np.ldexp(g, n), None, sample=_scaled_sample)
 
 
-def _part(ufunc: np.ufunc, position: int, x: Any) -> Any:
+def _part(ufunc: np.ufunc, position: int, x: AnyArray) -> Any:
     return ufunc(x)[position]
 
 
-def _declare_parts(ufunc: np.ufunc, parts: tuple[str, str], rule: Callable[..., Any], sample: samples.Sample) -> None:
+def _declare_parts(
+    ufunc: np.ufunc, parts: tuple[str, str], rule: Callable[..., AnyArray], sample: samples.Sample
+) -> None:
     """A ufunc of two results as two ops: the first follows its operand, the second jumps."""
     first, second = (
         declare(name, partial(_part, ufunc, part), part_rule, sample=sample, expects="a real array")
@@ -485,7 +487,7 @@ _declare_parts(
 # sinc and i0 are means of cosines, so a derivative of any order is such a mean too, without cancellation near 0
 
 
-def _turned(phase: Any, quarters: int) -> Any:
+def _turned(phase: AnyArray, quarters: int) -> Any:
     """cos(phase + quarters * pi / 2): the cosine's derivative of that order, exact at 0."""
     value = np.sin(phase) if quarters % 2 else np.cos(phase)
     return -value if quarters % 4 in (1, 2) else value
@@ -495,12 +497,12 @@ _LEGENDRE = np.polynomial.legendre.leggauss(20)
 _TIMES, _WEIGHTS = (_LEGENDRE[0] + 1) / 2, _LEGENDRE[1] / 2
 
 
-def _sinc_derivative(x: Any, *, order: int = 1) -> Any:
+def _sinc_derivative(x: AnyArray, *, order: int = 1) -> AnyArray:
     """Of sinc(x), the mean of cos(pi x t) over t from 0 to 1; far from 0 from x sinc(x) = sin(pi x) / pi instead.
 
     Up to |x| = 3 Gauss's formula with 20 nodes leaves an error below rounding.
     """
-    times, weights = (beside(a.astype(x.dtype), x) for a in (pi * _TIMES, _WEIGHTS * (pi * _TIMES) ** order))
+    times, weights = (asarray_like(a.astype(x.dtype), x) for a in (pi * _TIMES, _WEIGHTS * (pi * _TIMES) ** order))
     near = (_turned(x[..., None] * times, order) * weights).sum(axis=-1)
     away = np.where(np.abs(x) < 3, 3, x)
     far = np.sinc(away)
@@ -512,17 +514,19 @@ def _sinc_derivative(x: Any, *, order: int = 1) -> Any:
 _COSINES = np.cos(pi / 2 * (np.arange(64) + 0.5) / 64)
 
 
-def _i0_derivative(x: Any, *, order: int = 1) -> Any:
+def _i0_derivative(x: AnyArray, *, order: int = 1) -> Any:
     """Of i0(x), the mean of cosh(x cos t) over a quarter of the circle: equidistant nodes are exact to rounding."""
-    cosines, weights = (beside(a.astype(x.dtype), x) for a in (_COSINES, _COSINES**order / len(_COSINES)))
+    cosines, weights = (asarray_like(a.astype(x.dtype), x) for a in (_COSINES, _COSINES**order / len(_COSINES)))
     arguments = x[..., None] * cosines
     return ((np.sinh(arguments) if order % 2 else np.cosh(arguments)) * weights).sum(axis=-1)
 
 
-def _of_any_order(name: str, function: Callable[..., Any], derivative: Callable[..., Any], low: float) -> None:
+def _of_any_order(
+    name: str, function: Callable[..., AnyArray], derivative: Callable[..., AnyArray], low: float
+) -> None:
     """Declare a function with its derivatives: the op of the derivative has the order as a setting."""
 
-    def sample(draw: samples.Draw) -> Any:
+    def sample(draw: samples.Draw) -> samples.Operands:
         return (samples.reals(draw, samples.shape(draw), low, -low),), {"order": draw.integer(1, 3)}
 
     higher = declare(

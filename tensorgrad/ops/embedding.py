@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from ..core import Tensor, beside, describe
-from ..core.context import verified
+from ..core import AnyArray, Array, Operand, Tensor, asarray_like, describe
+from ..core.context import runtime_check
 
 
-def embedding(indices: Any, weight: Any) -> Any:
+@overload
+def embedding(indices: Operand, weight: Tensor) -> Tensor: ...
+@overload
+def embedding(indices: Operand, weight: Array) -> Array: ...
+def embedding(indices: Operand, weight: AnyArray) -> AnyArray:
     """The rows of ``weight`` at ``indices``; an index that occurs several times adds up its gradients.
 
     Parameters
@@ -45,19 +49,19 @@ def embedding(indices: Any, weight: Any) -> Any:
     if not hasattr(indices, "__array_function__"):
         indices = np.asarray(indices)
         indices = indices if indices.size else indices.astype(np.intp)
-    values = indices.numpy() if isinstance(indices, Tensor) else indices
+    values: Any = indices.numpy() if isinstance(indices, Tensor) else indices
     if values.dtype.kind not in "iu":
         raise TypeError(f"embedding: takes integer indices, got {describe(values)}")
     if weight.ndim == 0:
         raise ValueError("embedding: takes a weight of shape (rows, *features), got a 0-d one")
     rows = weight.shape[0]
 
-    def check_range(values: Any) -> None:
+    def check_range(values: AnyArray) -> None:
         if values.size and not (values.min() >= 0 and values.max() < rows):
             wrong = values[(values < 0) | (values >= rows)].reshape(-1)[0]
             raise IndexError(f"embedding: indices must lie in 0..{rows - 1} for {rows} rows, got {wrong}")
 
-    verified(check_range, values)
+    runtime_check(check_range, values)
     if type(weight) is np.ndarray:  # which cannot be indexed with what a compiled function computes with
-        weight = beside(weight, values)
+        weight = asarray_like(weight, values)
     return weight[values]

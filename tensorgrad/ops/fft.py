@@ -16,13 +16,14 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, beside, declare, implements, refuse
+from ..core import OPS, AnyArray, asarray_like, declare, implements, refuse
+from .conversion import real_part
 
 _SWAPPED: dict[Any, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 """The ``norm`` with which the inverse transform is the adjoint of one with the given ``norm``."""
 
 
-def _resized(x: Any, length: int, axis: int) -> Any:
+def _resized(x: AnyArray, length: int, axis: int) -> AnyArray:
     """Cropped, or padded with zeros, to ``length`` along ``axis``."""
     if x.shape[axis] == length:
         return x
@@ -33,7 +34,7 @@ def _resized(x: Any, length: int, axis: int) -> Any:
     return OPS["scatter"](x, index=index, shape=(*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
 
-def _weighted(spectrum: Any, weight: float, n: int, axis: int) -> Any:
+def _weighted(spectrum: AnyArray, weight: float, n: int, axis: int) -> Any:
     """The spectrum of a real signal of length ``n`` times ``weight``, but for the bins that stand for one only."""
     weights = np.full(n // 2 + 1, weight, np.finfo(spectrum.dtype).dtype)
     weights[0] = 1
@@ -41,34 +42,34 @@ def _weighted(spectrum: Any, weight: float, n: int, axis: int) -> Any:
         weights[-1] = 1
     along = [1] * spectrum.ndim
     along[axis] = len(weights)
-    return spectrum * beside(weights.reshape(along), spectrum)
+    return spectrum * asarray_like(weights.reshape(along), spectrum)
 
 
-def _fft_rule(g: Any, out: Any, x: Any, n: Any, axis: int, norm: Any) -> Any:
+def _fft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm: str | None) -> AnyArray:
     return _resized(np.fft.ifft(g, axis=axis, norm=_SWAPPED[norm]), x.shape[axis], axis)
 
 
-def _ifft_rule(g: Any, out: Any, x: Any, n: Any, axis: int, norm: Any) -> Any:
+def _ifft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm: str | None) -> AnyArray:
     return _resized(np.fft.fft(g, axis=axis, norm=_SWAPPED[norm]), x.shape[axis], axis)
 
 
-def _rfft_rule(g: Any, out: Any, x: Any, n: Any, axis: int, norm: Any) -> Any:
+def _rfft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm: str | None) -> AnyArray:
     n = x.shape[axis] if n is None else n
     signal = np.fft.irfft(_weighted(g, 0.5, n, axis), n=n, axis=axis, norm=_SWAPPED[norm])
     return _resized(signal, x.shape[axis], axis)
 
 
-def _irfft_rule(g: Any, out: Any, x: Any, n: Any, axis: int, norm: Any) -> Any:
+def _irfft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm: str | None) -> AnyArray:
     spectrum = _weighted(np.fft.rfft(g, axis=axis, norm=_SWAPPED[norm]), 2, out.shape[axis], axis)
     part = _resized(spectrum, x.shape[axis], axis)
-    return part if x.dtype.kind == "c" else np.real(part).astype(x.dtype)
+    return part if x.dtype.kind == "c" else real_part(part).astype(x.dtype)
 
 
-def _transform(function: Callable[..., Any]) -> Callable[..., Any]:
+def _transform(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
     return lambda x, *, n=None, axis=-1, norm=None: function(x, n=n, axis=axis, norm=norm)
 
 
-def _transform_sample(draw: samples.Draw) -> Any:
+def _transform_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=2))
     settings = {
         "n": samples.choice(draw, [None, 1, 2, 3, 4, 5]),
@@ -98,13 +99,13 @@ for _function, _rule, _takes in (
 
 
 @implements(np.fft.hfft, on_complex=True)
-def _hfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def _hfft(a: AnyArray, n: Any = None, axis: int = -1, norm: str | None = None, out: object = None) -> AnyArray:
     refuse("np.fft.hfft", out=out)
     return np.fft.irfft(np.conj(a), n=n, axis=axis, norm=_SWAPPED.get(norm, norm))
 
 
 @implements(np.fft.ihfft, on_complex=True)
-def _ihfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def _ihfft(a: AnyArray, n: Any = None, axis: int = -1, norm: str | None = None, out: object = None) -> AnyArray:
     refuse("np.fft.ihfft", out=out)
     return np.conj(np.fft.rfft(a, n=n, axis=axis, norm=_SWAPPED.get(norm, norm)))
 
@@ -113,29 +114,29 @@ Steps = Sequence[tuple[int, Any]]
 """Axes, and the number of points along each; None for the default."""
 
 
-def _over(transform: Callable[..., Any], a: Any, steps: Steps, norm: Any) -> Any:
+def _over(transform: Callable[..., AnyArray], a: AnyArray, steps: Steps, norm: str | None) -> AnyArray:
     for axis, n in steps:
         a = transform(a, n=n, axis=axis, norm=norm)
     return a
 
 
-def _fftn(a: Any, steps: Steps, norm: Any) -> Any:
+def _fftn(a: AnyArray, steps: Steps, norm: str | None) -> AnyArray:
     return _over(np.fft.fft, a, steps[::-1], norm)
 
 
-def _ifftn(a: Any, steps: Steps, norm: Any) -> Any:
+def _ifftn(a: AnyArray, steps: Steps, norm: str | None) -> AnyArray:
     return _over(np.fft.ifft, a, steps[::-1], norm)
 
 
-def _rfftn(a: Any, steps: Steps, norm: Any) -> Any:
+def _rfftn(a: AnyArray, steps: Steps, norm: str | None) -> AnyArray:
     return _fftn(_over(np.fft.rfft, a, steps[-1:], norm), steps[:-1], norm)
 
 
-def _irfftn(a: Any, steps: Steps, norm: Any) -> Any:
+def _irfftn(a: AnyArray, steps: Steps, norm: str | None) -> AnyArray:
     return _over(np.fft.irfft, _over(np.fft.ifft, a, steps[:-1], norm), steps[-1:], norm)
 
 
-def _steps(name: str, a: Any, s: Any, axes: Any, to_real: bool) -> Steps:
+def _steps(name: str, a: AnyArray, s: Sequence[int] | None, axes: Sequence[int] | None, to_real: bool) -> Steps:
     """What ``s`` and ``axes`` mean in NumPy's transforms along several axes."""
     if axes is None:
         axes = range(a.ndim) if s is None else range(-len(s), 0)
@@ -153,18 +154,30 @@ def _steps(name: str, a: Any, s: Any, axes: Any, to_real: bool) -> Steps:
     return list(zip(axes, lengths))
 
 
-def _implement_over_axes(function: Callable[..., Any], compose: Callable[..., Any]) -> None:
+def _implement_over_axes(function: Callable[..., AnyArray], compose: Callable[..., AnyArray]) -> None:
     name = f"np.fft.{function.__name__}"
     real = compose in (_rfftn, _irfftn)
 
-    def transform(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> Any:
+    def transform(
+        a: AnyArray,
+        s: Sequence[int] | None = None,
+        axes: Sequence[int] | None = None,
+        norm: str | None = None,
+        out: object = None,
+    ) -> AnyArray:
         refuse(name, out=out)
         steps = _steps(name, a, s, axes, compose is _irfftn)
         if real and not steps:
             raise IndexError(f"{name}: takes at least one axis")
         return compose(a, steps, norm) if steps else +a
 
-    def of_the_last_two(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any = None) -> Any:
+    def of_the_last_two(
+        a: AnyArray,
+        s: Sequence[int] | None = None,
+        axes: Sequence[int] | None = (-2, -1),
+        norm: str | None = None,
+        out: object = None,
+    ) -> AnyArray:
         return transform(a, s, axes, norm, out)
 
     implements(function, on_complex=True)(of_the_last_two if name.endswith("2") else transform)
@@ -182,7 +195,7 @@ for _compose, _functions in (
 # Putting the zero frequency into the middle, and back
 
 
-def _shift_sample(draw: samples.Draw) -> Any:
+def _shift_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1))
     return (x,), {"axes": samples.choice(draw, [None, 0, -1, (-1,), tuple(range(x.ndim))])}
 

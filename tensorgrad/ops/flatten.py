@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import overload
 
 import numpy as np
 
+from ..core import AnyArray, Array, Tensor
 
-def flatten(x: Any, start: int = 1) -> Any:
+
+@overload
+def flatten(x: Tensor, start: int = 1) -> Tensor: ...
+@overload
+def flatten(x: Array, start: int = 1) -> Array: ...
+def flatten(x: AnyArray, start: int = 1) -> AnyArray:
     """``x`` with all axes from ``start`` on made into one: rows of features from images.
 
     >>> import numpy as np, tensorgrad as tg

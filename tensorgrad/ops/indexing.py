@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Callable
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import samples
-from ..core import OPS, beside, declare, implements, plain_index, refuse, refuses, sum_to_shape
+from ..core import OPS, AnyArray, Axis, asarray_like, declare, implements, plain_index, refuse, refuses, sum_to_shape
 from .conversion import as_operand, as_tensor
 
 
-def _index_sample(draw: samples.Draw) -> Any:
+def _index_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=1))
     n = len(x)
     options: list[Any] = [
@@ -61,14 +62,14 @@ def _selects_once(index: Any) -> bool:
     return all(part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) for part in parts)
 
 
-def _scatter(g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+def _scatter(g: AnyArray, *, index: Any, shape: tuple[int, ...]) -> AnyArray:
     """Zeros of ``shape`` with ``g`` added at ``index``; an element selected twice gets both."""
     result = np.zeros_like(g, shape=shape)
     _add_at(result, g, index=index)
     return result
 
 
-def _add_at(total: Any, g: Any, *, index: Any) -> None:
+def _add_at(total: AnyArray, g: AnyArray, *, index: Any) -> None:
     """Add ``g`` to an array at ``index``, in place; an element selected twice gets both."""
     if _selects_once(index):
         total[index] += g
@@ -76,7 +77,7 @@ def _add_at(total: Any, g: Any, *, index: Any) -> None:
         np.add.at(total, index, g)
 
 
-def _scatter_sample(draw: samples.Draw) -> Any:
+def _scatter_sample(draw: samples.Draw) -> samples.Operands:
     (x,), settings = _index_sample(draw)
     return (samples.reals(draw, x[settings["index"]].shape),), {**settings, "shape": x.shape}
 
@@ -103,14 +104,14 @@ declare(
 # Assignment. Of several values for one element the last one stays, and gets the gradient.
 
 
-def _assigned(x: Any, value: Any, *, index: Any) -> Any:
+def _assigned(x: AnyArray, value: AnyArray, *, index: Any) -> AnyArray:
     """A copy of ``x`` with ``value`` at ``index``."""
     result = np.copy(x)
     result[index] = value
     return result
 
 
-def _stays(x: Any, *, index: Any) -> Any:
+def _stays(x: AnyArray, *, index: Any) -> Any:
     """For each element that ``index`` selects, whether no later one overwrites it in an assignment to ``x``."""
     last = np.zeros_like(x, shape=x.shape, dtype=np.intp)
     count = np.zeros_like(last[index])
@@ -122,7 +123,7 @@ def _stays(x: Any, *, index: Any) -> Any:
 declare("stays", _stays, None, sample=_index_sample, expects="an array and an index that fits its shape", opaque=True)
 
 
-def _value_rule(g: Any, out: Any, x: Any, value: Any, index: Any) -> Any:
+def _value_rule(g: AnyArray, out: AnyArray, x: AnyArray, value: AnyArray, index: Any) -> Any:
     """The gradient at ``index``, summed over what the value was repeated along; leading axes may have been dropped."""
     part = OPS["getitem"](g, index=index)
     if not _selects_once(index):
@@ -130,7 +131,7 @@ def _value_rule(g: Any, out: Any, x: Any, value: Any, index: Any) -> Any:
     return sum_to_shape(part, value.shape[max(value.ndim - part.ndim, 0) :]).reshape(value.shape)
 
 
-def _assignment_sample(draw: samples.Draw) -> Any:
+def _assignment_sample(draw: samples.Draw) -> samples.Operands:
     (x,), settings = _index_sample(draw)
     selected = x[settings["index"]].shape
     shapes = [selected, (), selected[1:], (1,) * len(selected)]
@@ -154,7 +155,7 @@ declare(
 
 # Functions that write into their argument and return nothing
 
-_IN_PLACE: tuple[tuple[Callable[..., Any], str], ...] = (
+_IN_PLACE: tuple[tuple[Callable[..., object], str], ...] = (
     (np.put, "x[np.unravel_index(indices, x.shape)] = values"),
     (np.place, "x[mask] = values"),
     (np.putmask, "x[mask] = values[mask]"),
@@ -168,7 +169,7 @@ for _writer, _instead in _IN_PLACE:
 # Along one axis
 
 
-def _in_range(indices: Any, length: int, mode: str) -> Any:
+def _in_range(indices: AnyArray, length: int, mode: str) -> AnyArray:
     """Indices as ``mode`` of np.take and np.choose has them where they lie outside."""
     if mode == "raise":
         return indices
@@ -178,7 +179,7 @@ def _in_range(indices: Any, length: int, mode: str) -> Any:
 
 
 @implements(np.take, on_complex=True)
-def _take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
+def _take(a: AnyArray, indices: AnyArray, axis: int | None = None, out: object = None, mode: str = "raise") -> AnyArray:
     refuse("np.take", out=out)
     a, indices = as_tensor(a), as_operand(indices)
     if axis is None:
@@ -190,7 +191,7 @@ def _take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "
     return (a if a.ndim else a.reshape(1))[(slice(None),) * axis + (indices,)]
 
 
-def _along_axis_sample(draw: samples.Draw) -> Any:
+def _along_axis_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=1))
     axis = draw.integer(-x.ndim, x.ndim - 1)
     shape = list(samples.choice(draw, [x.shape, (1,) * x.ndim]))
@@ -200,7 +201,7 @@ def _along_axis_sample(draw: samples.Draw) -> Any:
     return (x, indices), {"axis": axis}
 
 
-def _index_along(indices: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, ...]:
+def _index_along(indices: AnyArray, shape: tuple[int, ...], axis: int) -> tuple[Any, ...]:
     """The index of an array of ``shape`` that takes ``indices`` along ``axis``, and every place along the others."""
     places = []
     for other, length in enumerate(shape):
@@ -210,11 +211,11 @@ def _index_along(indices: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, 
     return tuple(places)
 
 
-def _scatter_along_axis(g: Any, indices: Any, *, axis: int, shape: tuple[int, ...]) -> Any:
+def _scatter_along_axis(g: AnyArray, indices: AnyArray, *, axis: int, shape: tuple[int, ...]) -> AnyArray:
     return _scatter(g, index=_index_along(indices, shape, axis), shape=shape)
 
 
-def _scatter_along_axis_sample(draw: samples.Draw) -> Any:
+def _scatter_along_axis_sample(draw: samples.Draw) -> samples.Operands:
     (x, indices), settings = _along_axis_sample(draw)
     taken = np.take_along_axis(x, indices, **settings)
     return (samples.reals(draw, taken.shape), indices), {**settings, "shape": x.shape}
@@ -242,7 +243,7 @@ declare(
 
 
 @implements(np.take_along_axis, on_complex=True)
-def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
+def _take_along_axis(arr: AnyArray, indices: AnyArray, axis: Axis = -1) -> AnyArray:
     arr, indices = as_tensor(arr), as_operand(indices)
     if axis is None:
         if indices.ndim != 1:
@@ -252,7 +253,7 @@ def _take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
 
 
 @implements(np.compress, on_complex=True)
-def _compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
+def _compress(condition: AnyArray, a: AnyArray, axis: int | None = None, out: object = None) -> AnyArray:
     refuse("np.compress", out=out)
     condition = as_operand(condition)
     if condition.ndim != 1:
@@ -261,16 +262,16 @@ def _compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
 
 
 @implements(np.extract, on_complex=True)
-def _extract(condition: Any, arr: Any) -> Any:
+def _extract(condition: AnyArray, arr: AnyArray) -> AnyArray:
     return _take(arr, np.flatnonzero(as_operand(condition)))
 
 
-def _choose_rule(g: Any, out: Any, a: Any, *choices: Any, mode: str) -> Any:
+def _choose_rule(g: AnyArray, out: AnyArray, a: AnyArray, *choices: AnyArray, mode: str) -> Any:
     chosen = _in_range(a, len(choices), mode)
     return [None, *(np.where(chosen == number, g, 0) for number in range(len(choices)))]
 
 
-def _choose_sample(draw: samples.Draw) -> Any:
+def _choose_sample(draw: samples.Draw) -> samples.Operands:
     shape, *shapes = samples.broadcastable(draw, draw.integer(2, 4))
     mode = samples.choice(draw, ["raise", "wrap", "clip"])
     low, high = (0, len(shapes)) if mode == "raise" else (-5, 6)
@@ -289,7 +290,7 @@ declare(
 
 
 @implements(np.choose)
-def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+def _choose(a: AnyArray, choices: Sequence[AnyArray] | AnyArray, out: object = None, mode: str = "raise") -> AnyArray:
     refuse("np.choose", out=out)
     return OPS["choose"](a, *choices, mode=mode)
 
@@ -297,7 +298,7 @@ def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
 # Positions have no gradient. They are ops all the same, so that a compiled step computes them in each call.
 
 
-def _zeros_sample(draw: samples.Draw) -> Any:
+def _zeros_sample(draw: samples.Draw) -> samples.Operands:
     return (np.asarray(np.round(samples.reals(draw, samples.shape(draw), -1, 1))),), {}
 
 
@@ -312,7 +313,7 @@ declare(
 
 
 @implements(np.nonzero, differentiable=False)
-def _nonzero(a: Any) -> Any:
+def _nonzero(a: AnyArray) -> Any:
     if np.ndim(a) == 0:
         raise ValueError("nonzero: takes an array of at least one axis; use np.atleast_1d first")
     places = OPS["argwhere"](a)
@@ -320,19 +321,19 @@ def _nonzero(a: Any) -> Any:
 
 
 @implements(np.flatnonzero, differentiable=False)
-def _flatnonzero(a: Any) -> Any:
+def _flatnonzero(a: AnyArray) -> AnyArray:
     return np.nonzero(np.ravel(a))[0]
 
 
-def _searchsorted_sample(draw: samples.Draw) -> Any:
+def _searchsorted_sample(draw: samples.Draw) -> samples.Operands:
     a = np.sort(samples.reals(draw, samples.shape(draw, min_ndim=1, max_ndim=1)))
     sorter = samples.choice(draw, [None, np.arange(len(a))])
     v = samples.reals(draw, samples.shape(draw))
     return (a, v), {"side": samples.choice(draw, ["left", "right"]), "sorter": sorter}
 
 
-def _searched(a: Any, v: Any, *, side: Any = "left", sorter: Any = None) -> Any:
-    return np.searchsorted(a, v, side=side, sorter=None if sorter is None else beside(sorter, a))
+def _searched(a: AnyArray, v: AnyArray, *, side: Any = "left", sorter: Any = None) -> AnyArray:
+    return np.searchsorted(a, v, side=side, sorter=None if sorter is None else asarray_like(sorter, a))
 
 
 declare(
@@ -346,11 +347,11 @@ declare(
 
 
 @implements(np.searchsorted, differentiable=False)
-def _searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+def _searchsorted(a: AnyArray, v: AnyArray, side: str = "left", sorter: Any = None) -> AnyArray:
     return OPS["searchsorted"](a, v, side=side, sorter=None if sorter is None else plain_index(as_operand(sorter)))
 
 
-def _digitize_sample(draw: samples.Draw) -> Any:
+def _digitize_sample(draw: samples.Draw) -> samples.Operands:
     bins = samples.distinct(draw, (draw.integer(0, 4),))
     return (samples.reals(draw, samples.shape(draw)), np.sort(bins)), {"right": bool(draw.integer(0, 1))}
 
@@ -366,12 +367,12 @@ declare(
 )
 
 
-def _counts_sample(draw: samples.Draw) -> Any:
+def _counts_sample(draw: samples.Draw) -> samples.Operands:
     x = np.floor(draw.uniform((draw.integer(0, 5),), 0, 4)).astype(np.intp)
     return (x,), {"minlength": samples.choice(draw, [0, 6])}
 
 
-def _weighted_counts_sample(draw: samples.Draw) -> Any:
+def _weighted_counts_sample(draw: samples.Draw) -> samples.Operands:
     (x,), settings = _counts_sample(draw)
     x = np.append(x, 1)  # without any weights NumPy counts in integers
     return (x, samples.reals(draw, x.shape)), settings
@@ -395,7 +396,7 @@ declare(
 
 
 @implements(np.bincount)
-def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
+def _bincount(x: AnyArray, /, weights: Any = None, minlength: int = 0) -> AnyArray:
     if weights is None:
         return OPS["bincount"](x, minlength=minlength)
     return OPS["weighted_bincount"](x, weights, minlength=minlength)
@@ -421,7 +422,7 @@ declare(
 
 
 @implements(np.unravel_index, differentiable=False)
-def _unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
+def _unravel_index(indices: AnyArray, shape: Any, order: str = "C") -> Any:
     return tuple(OPS["unravel_index"](indices, shape=shape, order=order))
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import Op, Tensor, backward_pass, declare
+from ..core import AnyArray, Op, Tensor, backward_pass, declare
 from ..core.node import Node
 from ..core.tensor import as_used, history
 
 
-def quotient(g: Any, out: Any) -> Any:
+def quotient(g: AnyArray, out: AnyArray) -> Any:
     """``g / out``, read off the history of ``g`` where that is a multiple of ``out``; else None, as for arrays.
 
     The gradient of ``out**2`` is one, so the rule of a function that is not smooth at 0, such as a norm, can be exact
@@ -43,7 +43,7 @@ def quotient(g: Any, out: Any) -> Any:
     return None
 
 
-def slope_at_kink(g: Any, out: Any, at_kink: Any = None) -> Any:
+def slope_at_kink(g: AnyArray, out: AnyArray, at_kink: Any = None) -> Any:
     """What ``g / out`` tends to where both are 0, whatever ``g`` is: the derivative of ``g`` with respect to ``out``.
 
     Parameters
@@ -105,7 +105,7 @@ def _before(node: Node) -> set[Node]:
     return found
 
 
-def _is_same(x: Any, out: Tensor) -> bool:
+def _is_same(x: AnyArray, out: Tensor) -> bool:
     """Whether ``x`` is ``out``, or was computed in the same way from the same values."""
     return isinstance(x, Tensor) and x.requires_grad and _are_same(history(x), history(out))
 

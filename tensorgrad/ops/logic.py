@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import declare, implements
+from ..core import AnyArray, declare, implements
 from .conversion import without_history
 
 # Comparisons, logic and tests. They are ops, so that what depends on them is recorded.
@@ -20,7 +20,7 @@ for _test in (np.logical_not, np.isnan, np.isinf, np.isfinite, np.signbit):
     declare(_test.__name__, _test, None, sample=samples.unary(avoid=[0]))
 
 
-def _close_sample(draw: samples.Draw) -> Any:
+def _close_sample(draw: samples.Draw) -> samples.Operands:
     operands, _ = samples.apart(draw)
     return operands, {"rtol": 1e-5, "atol": samples.choice(draw, [1e-8, 0.52]), "equal_nan": bool(draw.integer(0, 1))}
 
@@ -39,17 +39,17 @@ declare(
 
 
 @implements(np.allclose, differentiable=False)
-def _allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> bool:
+def _allclose(a: AnyArray, b: AnyArray, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> bool:
     return bool(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan).all())
 
 
 @implements(np.array_equal, differentiable=False)
-def _array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
+def _array_equal(a1: AnyArray, a2: AnyArray, equal_nan: bool = False) -> bool:
     return np.array_equal(without_history(a1), without_history(a2), equal_nan=equal_nan)
 
 
 @implements(np.array_equiv, differentiable=False)
-def _array_equiv(a1: Any, a2: Any) -> bool:
+def _array_equiv(a1: AnyArray, a2: AnyArray) -> bool:
     return np.array_equiv(without_history(a1), without_history(a2))
 
 
@@ -61,7 +61,7 @@ for _bits_of_one in (np.invert, np.bitwise_count):
     declare(_bits_of_one.__name__, _bits_of_one, None, sample=samples.integers(1))
 
 
-def _shift_sample(draw: samples.Draw) -> Any:
+def _shift_sample(draw: samples.Draw) -> samples.Operands:
     (number, places), settings = samples.integers(2)(draw)
     return (number, np.abs(places)), settings
 

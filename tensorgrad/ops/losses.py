@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .. import samples
-from ..core import Tensor, beside, declare, describe
-from ..core.context import verified
+from ..core import AnyArray, Array, Constant, DType, Operand, Tensor, asarray_like, declare, describe
+from ..core.context import runtime_check
 from .activations import log_softmax, softmax
 from .conversion import as_operand, in_dtype, in_single, without_history
 from .reductions import largest
@@ -19,7 +19,7 @@ MANY = 256
 
 
 @lru_cache(maxsize=16)
-def _identity(count: int, dtype: Any) -> np.ndarray:
+def _identity(count: int, dtype: DType) -> np.ndarray:
     rows = np.eye(count, dtype=dtype)
     rows.flags.writeable = False
     return rows
@@ -33,23 +33,23 @@ def _every(step: int, stop: int) -> np.ndarray:
     return numbers
 
 
-def _one_hot(labels: Any, logits: Any) -> Any:
+def _one_hot(labels: AnyArray, logits: AnyArray) -> AnyArray:
     """For each label a row of zeros and a one; looked up, which takes a fifth of the time of comparing and casting."""
     count = logits.shape[-1]
     if count < MANY:
-        return beside(_identity(count, logits.dtype), logits).take(labels, axis=0)
-    return labels[..., None] == beside(_every(1, count), logits)
+        return asarray_like(_identity(count, logits.dtype), logits).take(labels, axis=0)
+    return labels[..., None] == asarray_like(_every(1, count), logits)
 
 
 @in_single
-def _index_cross_entropy(logits: Any, labels: Any) -> Any:
+def _index_cross_entropy(logits: AnyArray, labels: AnyArray) -> Any:
     shifted = logits - largest(logits, -1)
-    positions = in_dtype(labels.ravel(), np.intp) + beside(_every(logits.shape[-1], logits.size), logits)
+    positions = in_dtype(labels.ravel(), np.intp) + asarray_like(_every(logits.shape[-1], logits.size), logits)
     chosen = shifted.ravel().take(positions)
     return (np.log(np.exp(shifted).sum(axis=-1)).sum() - chosen.sum()) / labels.size
 
 
-def _index_sample(draw: samples.Draw) -> Any:
+def _index_sample(draw: samples.Draw) -> samples.Operands:
     examples, classes = draw.integer(1, 3), draw.integer(1, 4)
     labels = np.array([draw.integer(0, classes - 1) for _ in range(examples)])
     return (samples.reals(draw, (examples, classes)), labels), {}
@@ -66,18 +66,18 @@ _cross_entropy_of_indices = declare(
 
 
 @in_single
-def _row_cross_entropy(logits: Any, labels: Any) -> Any:
+def _row_cross_entropy(logits: AnyArray, labels: AnyArray) -> AnyArray:
     logarithms = np.where(labels == 0, 0, log_softmax(logits))  # 0 times -infinity is 0 here
     return -(labels * logarithms).sum(axis=-1).mean()
 
 
 @in_single
-def _row_logits_rule(g: Any, out: Any, logits: Any, labels: Any) -> Any:
+def _row_logits_rule(g: AnyArray, out: AnyArray, logits: AnyArray, labels: AnyArray) -> AnyArray:
     total = labels.sum(axis=-1, keepdims=True)
     return (softmax(logits) * total - labels) * (g * (logits.shape[-1] / logits.size))
 
 
-def _row_sample(draw: samples.Draw) -> Any:
+def _row_sample(draw: samples.Draw) -> samples.Operands:
     (logits, _), _ = _index_sample(draw)
     weights = samples.reals(draw, logits.shape, 0.1, 1.0)
     return (logits, weights / weights.sum(axis=-1, keepdims=True)), {}
@@ -93,15 +93,45 @@ _cross_entropy_of_rows = declare(
 )
 
 
+@overload
 def softmax_cross_entropy(
-    logits: Any,
-    labels: Any,
+    logits: Tensor,
+    labels: Operand,
     label_smoothing: float = 0.0,
     *,
     class_weight: Any = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
-) -> Any:
+) -> Tensor: ...
+@overload
+def softmax_cross_entropy(
+    logits: Array,
+    labels: Tensor,
+    label_smoothing: float = 0.0,
+    *,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Tensor: ...
+@overload
+def softmax_cross_entropy(
+    logits: Array,
+    labels: Constant,
+    label_smoothing: float = 0.0,
+    *,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Array: ...
+def softmax_cross_entropy(
+    logits: AnyArray,
+    labels: Operand,
+    label_smoothing: float = 0.0,
+    *,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> AnyArray:
     """Cross-entropy, in nats, between ``labels`` and the softmax of ``logits`` over their last axis.
 
     Computed from shifted logits (log-sum-exp), so it is exact for logits of any size.
@@ -148,14 +178,14 @@ def softmax_cross_entropy(
         raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
     if class_weight is not None or ignore_index is not None or reduction != "mean":
         return _reduced_cross_entropy(logits, labels, label_smoothing, class_weight, ignore_index, reduction)
-    labels = check_labels("softmax_cross_entropy", logits, labels)
+    checked = check_labels("softmax_cross_entropy", logits, labels)
     if type(logits) is np.ndarray:  # which a compiled function cannot index with its labels
-        logits = beside(logits, labels)
+        logits = asarray_like(logits, checked)
     if label_smoothing:
-        labels = _smooth_rows(labels, as_operand(logits), label_smoothing)
-    if labels.dtype.kind == "f":
-        return _cross_entropy_of_rows(logits, labels)
-    return _cross_entropy_of_indices(logits, labels)
+        checked = _smooth_rows(checked, as_operand(logits), label_smoothing)
+    if checked.dtype.kind == "f":
+        return _cross_entropy_of_rows(logits, checked)
+    return _cross_entropy_of_indices(logits, checked)
 
 
 def _smooth_rows(labels: Any, logits: Any, smoothing: float) -> Any:
@@ -166,7 +196,7 @@ def _smooth_rows(labels: Any, logits: Any, smoothing: float) -> Any:
 
 def _reduced_cross_entropy(
     logits: Any, labels: Any, smoothing: float, class_weight: Any, ignore_index: int | None, reduction: str
-) -> Any:
+) -> AnyArray:
     """Cross-entropy with a weight for each class, with labels to ignore, or not as a mean."""
     logits, kept = as_operand(logits), None
     if ignore_index is not None:
@@ -185,14 +215,15 @@ def _reduced_cross_entropy(
         factors = in_dtype(_class_weight(class_weight, logits.shape[-1]), logits.dtype)
         rows = rows * factors
         if labels.dtype.kind != "f":
-            weight = beside(factors, logits).take(without_history(labels), axis=0)
+            weight = asarray_like(factors, logits).take(without_history(labels), axis=0)
     if kept is not None:
         weight = in_dtype(kept, logits.dtype) if weight is None else weight * kept
     losses = -(rows * logarithms).sum(axis=-1)
     losses = losses if kept is None else losses * kept
     if weight is None or reduction != "mean":
         return reduced("softmax_cross_entropy", losses, reduction)
-    return (losses * (1 / np.maximum(weight.sum(), np.finfo(np.float32).tiny))).sum()
+    total: AnyArray = (losses * (1 / np.maximum(weight.sum(), np.finfo(np.float32).tiny))).sum()
+    return total
 
 
 def _class_weight(class_weight: Any, classes: int) -> np.ndarray:
@@ -205,7 +236,7 @@ def _class_weight(class_weight: Any, classes: int) -> np.ndarray:
     return weights
 
 
-def reduced(name: str, losses: Any, reduction: str) -> Any:
+def reduced(name: str, losses: AnyArray, reduction: str) -> AnyArray:
     """The mean or the sum of losses, or themselves."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
@@ -214,35 +245,39 @@ def reduced(name: str, losses: Any, reduction: str) -> Any:
     return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
-def check_labels(name: str, predictions: Any, labels: Any) -> Any:
+def check_labels(name: str, predictions: AnyArray, labels: Any) -> AnyArray:
     """``labels`` as integers or probability rows that fit ``predictions`` of shape (..., classes), or an error."""
     if not isinstance(labels, Tensor):  # a copy: the history keeps it
         labels = labels.copy() if hasattr(labels, "__array_function__") else np.array(labels)
-        labels = in_dtype(labels, labels.dtype.newbyteorder("="))
+        if not labels.dtype.isnative:
+            labels = in_dtype(labels, labels.dtype.newbyteorder("="))
+        if type(labels) is np.ndarray:
+            labels.flags.writeable = False  # so that the history need not copy it again
         if labels.dtype.kind == "f" == (dtype := np.result_type(predictions)).kind:
             labels = in_dtype(labels, dtype)
     shape = predictions.shape if hasattr(predictions, "shape") else np.shape(predictions)
     if len(shape) == 0 or 0 in shape:
         raise ValueError(f"{name}: takes predictions of shape (examples, classes), at least one of each, got {shape}")
-    values = labels.numpy() if isinstance(labels, Tensor) else labels
+    checked: AnyArray = labels
+    values = checked.numpy() if isinstance(checked, Tensor) else checked
     if values.dtype.kind in "iu" and values.shape == shape[:-1]:
 
-        def check_range(values: Any) -> None:
+        def check_range(values: Array) -> None:
             unsigned = values.view(values.dtype.str.replace("i", "u"))  # in which negative ones are huge
             if unsigned.max() >= shape[-1]:
                 wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
                 raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
 
-        verified(check_range, values)
-        return labels
+        runtime_check(check_range, values)
+        return checked
     if values.dtype.kind == "f" and values.shape == shape:
 
-        def check_rows(values: Any) -> None:
+        def check_rows(values: AnyArray) -> None:
             if not (values.min() >= -1e-3 and np.abs(values.sum(axis=-1) - 1).max() <= 1e-2):
                 raise ValueError(f"{name}: rows of probabilities must be finite, not negative and sum to 1")
 
-        verified(check_rows, values)
-        return labels
+        runtime_check(check_rows, values)
+        return checked
     raise (ValueError if values.dtype.kind in "iuf" else TypeError)(
         f"{name}: takes integer labels of shape {shape[:-1]} or probabilities of shape {shape}, got {describe(values)}"
     )

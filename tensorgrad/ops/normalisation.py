@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .. import samples
-from ..core import declare
+from ..core import AnyArray, Array, Axis, Tensor, declare
 from .conversion import as_operand, in_dtype
 
 
-def _deviation(centred: Any, axis: Any, eps: float) -> Any:
+def _deviation(centred: Any, axis: Axis, eps: float) -> AnyArray:
     """sqrt(variance + eps); squares of half precision would overflow."""
     wide = centred.astype(np.float32) if centred.dtype == np.float16 else centred
     return in_dtype(np.sqrt((wide * wide).mean(axis=axis, keepdims=True) + eps), centred.dtype)
 
 
-def _standardise(x: Any, *, axis: Any, eps: float) -> Any:
+def _standardise(x: AnyArray, *, axis: Axis, eps: float) -> AnyArray:
     """(x - mean) / sqrt(variance + eps), both over ``axis``."""
     centred = x - x.mean(axis=axis, keepdims=True)
     return centred / _deviation(centred, axis, eps)
 
 
-def _standardise_rule(g: Any, out: Any, x: Any, axis: Any, eps: float) -> Any:
+def _standardise_rule(g: AnyArray, out: AnyArray, x: AnyArray, axis: Axis, eps: float) -> AnyArray:
     """(g - mean(g) - out mean(g out)) / deviation: what would change mean or variance is taken out."""
     centred = x - x.mean(axis=axis, keepdims=True)
     along = out * (g * out).mean(axis=axis, keepdims=True)
     return (g - g.mean(axis=axis, keepdims=True) - along) / _deviation(centred, axis, eps)
 
 
-def _standardise_sample(draw: samples.Draw) -> Any:
+def _standardise_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=1))
     axes = [-1, tuple(range(x.ndim)), 0, (0, x.ndim - 1) if x.ndim > 1 else (0,)]
     return (x,), {"axis": samples.choice(draw, axes), "eps": samples.choice(draw, [0.5, 0.1])}
@@ -45,7 +45,36 @@ standardise = declare(
 )
 
 
-def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axis: Any = -1, eps: float = 1e-5) -> Any:
+@overload
+def layer_norm(
+    x: Tensor,
+    weight: AnyArray | None = None,
+    bias: AnyArray | None = None,
+    *,
+    axis: int | tuple[int, ...] = -1,
+    eps: float = 1e-5,
+) -> Tensor: ...
+@overload
+def layer_norm(
+    x: Array, weight: Tensor, bias: AnyArray | None = None, *, axis: int | tuple[int, ...] = -1, eps: float = 1e-5
+) -> Tensor: ...
+@overload
+def layer_norm(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    axis: int | tuple[int, ...] = -1,
+    eps: float = 1e-5,
+) -> Array: ...
+def layer_norm(
+    x: AnyArray,
+    weight: AnyArray | None = None,
+    bias: AnyArray | None = None,
+    *,
+    axis: int | tuple[int, ...] = -1,
+    eps: float = 1e-5,
+) -> AnyArray:
     """Each example with mean 0 and variance 1 over its features, then ``* weight + bias`` (Ba, Kiros & Hinton 2016).
 
     ``(x - mean) / sqrt(variance + eps) * weight + bias``, mean and variance over ``axis``.
@@ -72,9 +101,45 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axis: Any = -1, 
     return _scaled(standardise(x, axis=axis if isinstance(axis, int) else tuple(axis), eps=float(eps)), weight, bias)
 
 
+@overload
 def batch_norm(
-    x: Any, weight: Any = None, bias: Any = None, *, mean: Any = None, var: Any = None, eps: float = 1e-5
-) -> Any:
+    x: Tensor,
+    weight: AnyArray | None = None,
+    bias: AnyArray | None = None,
+    *,
+    mean: AnyArray | None = None,
+    var: AnyArray | None = None,
+    eps: float = 1e-5,
+) -> Tensor: ...
+@overload
+def batch_norm(
+    x: Array,
+    weight: Tensor,
+    bias: AnyArray | None = None,
+    *,
+    mean: AnyArray | None = None,
+    var: AnyArray | None = None,
+    eps: float = 1e-5,
+) -> Tensor: ...
+@overload
+def batch_norm(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    mean: Array | None = None,
+    var: Array | None = None,
+    eps: float = 1e-5,
+) -> Array: ...
+def batch_norm(
+    x: AnyArray,
+    weight: AnyArray | None = None,
+    bias: AnyArray | None = None,
+    *,
+    mean: AnyArray | None = None,
+    var: AnyArray | None = None,
+    eps: float = 1e-5,
+) -> AnyArray:
     """Each channel with mean 0 and variance 1 over the batch, then ``* weight + bias`` (Ioffe & Szegedy 2015).
 
     ``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel. Without ``mean`` and ``var`` they are those of
@@ -127,19 +192,19 @@ def batch_norm(
     return _scaled(standardise(x, axis=(0, *range(2, x.ndim)), eps=eps), weight, bias)
 
 
-def _scaled(x: Any, weight: Any, bias: Any) -> Any:
+def _scaled(x: AnyArray, weight: AnyArray | None, bias: AnyArray | None) -> AnyArray:
     x = x if weight is None else x * weight
     return x if bias is None else x + bias
 
 
-def _floats(name: str, x: Any) -> Any:
+def _floats(name: str, x: AnyArray) -> AnyArray:
     x = as_operand(x)
     if x.dtype.kind != "f":
         raise TypeError(f"{name}: takes floats, got {x.dtype}; use x.astype(np.float32)")
     return x
 
 
-def _per_channel(name: str, value: Any, x: Any) -> Any:
+def _per_channel(name: str, value: Any, x: AnyArray) -> Any:
     """A value for each channel as an array that broadcasts against ``x``."""
     if value is None:
         return None

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import samples
-from ..core import OPS, declare, implements
-from .conversion import as_operand, in_single
+from ..core import OPS, AnyArray, Axis, declare, implements
+from .conversion import as_operand, imaginary_part, in_single, real_part
 from .decompositions import check_matrices
 from .kinks import quotient, slope_at_kink
 from .reductions import restored
@@ -24,19 +24,19 @@ squared_norm = declare(
 """The sum of all squares."""
 
 
-def _squares(x: Any) -> Any:
-    return np.square(np.real(x)) + np.square(np.imag(x)) if x.dtype.kind == "c" else x * x
+def _squares(x: AnyArray) -> AnyArray:
+    return np.square(real_part(x)) + np.square(imaginary_part(x)) if x.dtype.kind == "c" else x * x
 
 
 @in_single
-def _norm(x: Any, *, order: float = 2.0, axis: Any = None, keepdims: bool = False) -> Any:
+def _norm(x: AnyArray, *, order: float = 2.0, axis: Axis = None, keepdims: bool = False) -> Any:
     if order == 2:
         return np.sqrt(_squares(x).sum(axis=axis, keepdims=keepdims))
     powers = np.power(np.abs(x), order)
     return np.power(powers.sum(axis=axis, keepdims=keepdims), 1 / order)
 
 
-def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool) -> Any:
+def _norm_rule(g: AnyArray, out: AnyArray, x: AnyArray, order: float, axis: Axis, keepdims: bool) -> AnyArray:
     if order != 2:
         return _norm_gradient(g, out, x, None, order=order, axis=axis, keepdims=keepdims)
     if (multiple := quotient(g, out)) is not None:
@@ -45,7 +45,9 @@ def _norm_rule(g: Any, out: Any, x: Any, order: float, axis: Any, keepdims: bool
 
 
 @in_single
-def _norm_gradient(g: Any, out: Any, x: Any, slope: Any, order: float, axis: Any, keepdims: bool) -> Any:
+def _norm_gradient(
+    g: AnyArray, out: AnyArray, x: AnyArray, slope: Any, order: float, axis: Axis, keepdims: bool
+) -> AnyArray:
     """x |x|^(p-2) norm^(1-p), and 0 where the norm or the element is 0, or the norm overflows.
 
     In an infinite norm only infinite elements count, as 1 or -1 each, and they share its gradient; but in that of order
@@ -72,7 +74,7 @@ def _norm_gradient(g: Any, out: Any, x: Any, slope: Any, order: float, axis: Any
     return powers * (factor if slope is None else np.where(out == 0, restored(slope, x, axis, keepdims), factor))
 
 
-def _norm_sample(draw: samples.Draw) -> Any:
+def _norm_sample(draw: samples.Draw) -> samples.Operands:
     shape = samples.shape(draw, min_length=1)
     settings = {"axis": samples.axis(draw, len(shape)), "keepdims": bool(draw.integer(0, 1))}
     return (samples.reals(draw, shape, avoid=[0]),), {
@@ -91,7 +93,7 @@ declare(
 )
 
 
-def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
+def _vector_norm(x: AnyArray, order: Any, axis: tuple[int, ...] | None, keepdims: bool) -> Any:
     if isinstance(order, str):
         raise ValueError(f"norm: {order!r} is not an order for vectors")
     order = 2.0 if order is None else float(order)
@@ -106,12 +108,12 @@ def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     return _norm_of_order(x, order, axis, keepdims)
 
 
-def _norm_of_order(x: Any, order: float, axes: Any, keepdims: bool) -> Any:
+def _norm_of_order(x: AnyArray, order: float, axes: tuple[int, ...] | None, keepdims: bool) -> AnyArray:
     """The op, with one way of writing all axes: so the rule knows the same norm again."""
     return OPS["norm"](x, order=order, axis=None if axes is None or len(axes) == x.ndim else axes, keepdims=keepdims)
 
 
-def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _matrix_norm(x: AnyArray, order: object, axes: tuple[int, ...], keepdims: bool) -> Any:
     rows, columns = axes
     if order in (None, "fro", "f"):
         return _norm_of_order(x, 2.0, axes, keepdims)
@@ -128,13 +130,13 @@ def _matrix_norm(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> A
     return np.expand_dims(norm, tuple(sorted(axes))) if keepdims else norm
 
 
-def _floating(x: Any) -> Any:
+def _floating(x: AnyArray) -> AnyArray:
     x = as_operand(x)
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 @implements(np.linalg.norm, on_complex=True)
-def _norm_call(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def _norm_call(x: AnyArray, ord: object = None, axis: Axis = None, keepdims: bool = False) -> Any:
     x, keepdims = _floating(x), bool(keepdims)
     if axis is None and (ord is None or (ord in ("f", "fro") and x.ndim == 2)):
         return OPS["norm"](x, keepdims=keepdims)
@@ -147,20 +149,20 @@ def _norm_call(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False
 
 
 @implements(np.linalg.vector_norm, on_complex=True)
-def _vector_norm_call(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+def _vector_norm_call(x: AnyArray, /, *, axis: Axis = None, keepdims: bool = False, ord: object = 2) -> Any:
     x = _floating(x)
     return _vector_norm(x, ord, None if axis is None else normalize_axis_tuple(axis, x.ndim), bool(keepdims))
 
 
 @implements(np.linalg.matrix_norm, on_complex=True)
-def _matrix_norm_call(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+def _matrix_norm_call(x: AnyArray, /, *, keepdims: bool = False, ord: object = "fro") -> Any:
     x = _floating(x)
     check_matrices("matrix_norm", x)
     return _matrix_norm(x, ord, (x.ndim - 2, x.ndim - 1), bool(keepdims))
 
 
 @implements(np.linalg.cond)
-def _cond(x: Any, p: Any = None) -> Any:
+def _cond(x: AnyArray, p: object = None) -> AnyArray:
     """The norm times that of the inverse; infinite where a singular matrix makes it 0 / 0."""
     check_matrices("cond", x)
     if 0 in x.shape[-2:]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor, beside, implements, refuse, refuses
-from ..core.context import verified
+from ..core import AnyArray, Tensor, asarray_like, implements, refuse, refuses
+from ..core.context import runtime_check
 from .conversion import as_operand, as_tensor, without_history
 
 
-def _coefficients(function: str, p: Any) -> Any:
+def _coefficients(function: str, p: AnyArray) -> AnyArray:
     p = as_operand(p)
     if p.ndim > 1:
         raise ValueError(f"{function}: takes coefficients along one axis, got shape {p.shape}")
@@ -19,7 +19,7 @@ def _coefficients(function: str, p: Any) -> Any:
 
 
 @implements(np.polyval, on_complex=True)
-def _polyval(p: Any, x: Any) -> Any:
+def _polyval(p: AnyArray, x: AnyArray) -> Any:
     """Horner's rule."""
     p, x = as_operand(p), as_operand(x)
     value: Any = as_tensor(np.zeros_like(x))
@@ -28,7 +28,7 @@ def _polyval(p: Any, x: Any) -> Any:
     return value
 
 
-def _aligned(function: str, a1: Any, a2: Any) -> list[Any]:
+def _aligned(function: str, a1: AnyArray, a2: AnyArray) -> list[AnyArray]:
     """Two polynomials as coefficients of the same powers."""
     both = [_coefficients(function, a) for a in (a1, a2)]
     length = max(len(p) for p in both)
@@ -36,18 +36,18 @@ def _aligned(function: str, a1: Any, a2: Any) -> list[Any]:
 
 
 @implements(np.polyadd, on_complex=True)
-def _polyadd(a1: Any, a2: Any) -> Any:
+def _polyadd(a1: AnyArray, a2: AnyArray) -> AnyArray:
     a1, a2 = _aligned("polyadd", a1, a2)
     return a1 + a2
 
 
 @implements(np.polysub, on_complex=True)
-def _polysub(a1: Any, a2: Any) -> Any:
+def _polysub(a1: AnyArray, a2: AnyArray) -> AnyArray:
     a1, a2 = _aligned("polysub", a1, a2)
     return a1 - a2
 
 
-def _check_leading(a1: Any, a2: Any) -> None:
+def _check_leading(a1: AnyArray, a2: AnyArray) -> None:
     if a1.size and a2.size and not (a1[0] and a2[0]):
         raise ValueError(
             "polymul: NumPy drops leading zeros, and with them their derivatives; cut them off, or multiply with "
@@ -56,38 +56,38 @@ def _check_leading(a1: Any, a2: Any) -> None:
 
 
 @implements(np.polymul, on_complex=True)
-def _polymul(a1: Any, a2: Any) -> Any:
+def _polymul(a1: AnyArray, a2: AnyArray) -> AnyArray:
     a1, a2 = _coefficients("polymul", a1), _coefficients("polymul", a2)
-    verified(_check_leading, without_history(a1), without_history(a2))
+    runtime_check(_check_leading, without_history(a1), without_history(a2))
     return np.convolve(a1, a2)
 
 
 @implements(np.polyder)
-def _polyder(p: Any, m: Any = 1) -> Any:
+def _polyder(p: AnyArray, m: int = 1) -> AnyArray:
     p = _coefficients("polyder", p)
     if m < 0:
         raise ValueError(f"polyder: takes an order that is not negative, got {m}")
     for _ in range(m):
-        p = p[:-1] * beside(np.arange(len(p) - 1, 0, -1), p)
+        p = p[:-1] * asarray_like(np.arange(len(p) - 1, 0, -1), p)
     return p
 
 
 @implements(np.polyint)
-def _polyint(p: Any, m: Any = 1, k: Any = None) -> Any:
+def _polyint(p: AnyArray, m: int = 1, k: Any = None) -> AnyArray:
     p = _coefficients("polyint", p)
     if m < 0:
         raise ValueError(f"polyint: takes an order that is not negative, got {m}")
-    constants = _coefficients("polyint", 0.0 if k is None else k)
+    constants = _coefficients("polyint", np.zeros(()) if k is None else k)
     if len(constants) not in (1, m) and m:
         raise ValueError(f"polyint: takes one constant or {m} constants, got {len(constants)}")
     for i in range(m):
         constant = constants[i : i + 1] if len(constants) == m else constants[:1]
-        p = np.concatenate([p / beside(np.arange(len(p), 0, -1), p), constant])
+        p = np.concatenate([p / asarray_like(np.arange(len(p), 0, -1), p), constant])
     return p
 
 
 @implements(np.poly)
-def _poly(seq_of_zeros: Any) -> Any:
+def _poly(seq_of_zeros: Any) -> AnyArray:
     """The product of x minus each root."""
     roots = as_operand(seq_of_zeros)
     if roots.ndim != 1:
@@ -102,7 +102,15 @@ def _poly(seq_of_zeros: Any) -> Any:
 
 
 @implements(np.polyfit)
-def _polyfit(x: Any, y: Any, deg: Any, rcond: Any = None, full: bool = False, w: Any = None, cov: Any = False) -> Any:
+def _polyfit(
+    x: AnyArray,
+    y: AnyArray,
+    deg: Any,
+    rcond: Any = None,
+    full: bool = False,
+    w: AnyArray | None = None,
+    cov: Any = False,
+) -> Any:
     """The powers of ``x``, scaled to length 1, and the pseudo-inverse of them."""
     refuse("np.polyfit", full=full or None, cov=cov or None)
     if np.ndim(deg):  # some powers only

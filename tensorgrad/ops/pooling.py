@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from ..core import OPS, beside
-from .windows import Lengths, check_fits, is_padded, pairs, per_axis, reach
+from ..core import OPS, AnyArray, Array, Tensor, asarray_like
+from .windows import Lengths, Padding, PerAxis, check_fits, is_padded, pairs, per_axis, reach
 
 
-def max_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1) -> Any:
+@overload
+def max_pool(
+    x: Tensor, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> Tensor: ...
+@overload
+def max_pool(
+    x: Array, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> Array: ...
+def max_pool(
+    x: AnyArray, kernel_size: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1
+) -> AnyArray:
     """The largest element of each window, channel by channel; padding is never the largest.
 
     Where several elements of a window are the largest, they share its gradient equally, as for ``np.max``.
@@ -48,7 +58,32 @@ def max_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, 
     return OPS["windows"](x, fill=_lowest(x.dtype), **settings).max(axis=tuple(range(n)))
 
 
-def avg_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, count_include_pad: bool = True) -> Any:
+@overload
+def avg_pool(
+    x: Tensor,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
+) -> Tensor: ...
+@overload
+def avg_pool(
+    x: Array,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
+) -> Array: ...
+def avg_pool(
+    x: AnyArray,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
+) -> AnyArray:
     """The mean of each window, channel by channel.
 
     Parameters
@@ -89,22 +124,22 @@ def avg_pool(x: Any, kernel_size: Any, *, stride: Any = None, padding: Any = 0, 
     if count_include_pad or not is_padded(settings["padding"]):
         return windows.mean(axis=tuple(range(n)))
     counts = _elements(x.shape[2:], **settings).astype(x.dtype if x.dtype.kind == "f" else np.float64)
-    return windows.sum(axis=tuple(range(n))) / beside(counts, x)
+    return windows.sum(axis=tuple(range(n))) / asarray_like(counts, x)
 
 
-def _lowest(dtype: Any) -> Any:
+def _lowest(dtype: np.dtype) -> Any:
     """What is smaller than everything, or as small."""
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind in "iu" else False
 
 
-def _elements(spatial: Lengths, **settings: Any) -> Any:
+def _elements(spatial: Lengths, **settings: object) -> Any:
     """How many elements of the images each window has, the rest being padding; of shape (*windows)."""
     inside = np.ones((1, 1, *spatial), np.intp)
     return OPS["windows"](inside, **settings).sum(axis=tuple(range(len(spatial))))[0, 0]
 
 
 def _checked(
-    name: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any
+    name: str, x: AnyArray, kernel_size: PerAxis, stride: PerAxis | None, padding: Padding, dilation: PerAxis
 ) -> tuple[Any, dict[str, Any]]:
     """Images as an array, and the settings of their windows."""
     x = x if hasattr(x, "shape") else np.asarray(x)

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Sequence
+from typing import Any, Callable, overload
 
 import numpy as np
 
-from ..core import beside
-from ..core.context import drawn, verified
+from ..core import AnyArray, Array, Constant, DType, Operand, Tensor, asarray_like
+from ..core.context import draw_with, runtime_check
 from .conversion import as_operand, in_dtype, without_history
 
 __all__ = ["normal", "permutation", "uniform"]
 
 
-def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:
+@overload
+def normal(
+    loc: Tensor,
+    scale: Operand = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
+) -> Tensor: ...
+@overload
+def normal(
+    loc: Constant,
+    scale: Tensor,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
+) -> Tensor: ...
+@overload
+def normal(
+    loc: Constant = 0.0,
+    scale: Constant = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
+) -> Array: ...
+def normal(
+    loc: Operand = 0.0,
+    scale: Operand = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
+) -> AnyArray:
     """Normal random numbers ``loc + scale * noise``, differentiable in ``loc`` and ``scale``.
 
     In float64 they are those of ``rng.normal(loc, scale, size)``, in lower precision the noise is drawn in float32.
@@ -54,12 +89,46 @@ def normal(loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, rng: np.random
     >>> tg.random.normal(size=(2, 3), rng=np.random.default_rng(0), dtype=np.float32).dtype
     dtype('float32')
     """
-    loc, scale, shape, dtype = _settled("normal", {"loc": loc, "scale": scale}, size, rng, dtype)
-    verified(_check_scale, without_history(scale))
-    return loc + scale * _noise(rng, np.random.Generator.standard_normal, shape, dtype, loc, scale)
+    mean, deviation, shape, exact = _settled("normal", {"loc": loc, "scale": scale}, size, rng, dtype)
+    runtime_check(_check_scale, without_history(deviation))
+    return mean + deviation * _noise(rng, np.random.Generator.standard_normal, shape, exact, mean, deviation)
 
 
-def uniform(low: Any = 0.0, high: Any = 1.0, size: Any = None, *, rng: np.random.Generator, dtype: Any = None) -> Any:
+@overload
+def uniform(
+    low: Tensor,
+    high: Operand = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
+) -> Tensor: ...
+@overload
+def uniform(
+    low: Constant,
+    high: Tensor,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
+) -> Tensor: ...
+@overload
+def uniform(
+    low: Constant = 0.0,
+    high: Constant = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
+) -> Array: ...
+def uniform(
+    low: Operand = 0.0,
+    high: Operand = 1.0,
+    size: int | Sequence[int] | None = None,
+    *,
+    rng: np.random.Generator,
+    dtype: DType = None,
+) -> AnyArray:
     """Uniform random numbers ``low + (high - low) * noise``, differentiable in ``low`` and ``high``.
 
     In float64 they are those of ``rng.uniform(low, high, size)``, in lower precision the noise is drawn in float32.
@@ -89,13 +158,13 @@ def uniform(low: Any = 0.0, high: Any = 1.0, size: Any = None, *, rng: np.random
     >>> tg.random.uniform(-1.0, 1.0, 3, rng=np.random.default_rng(0)).round(3)
     array([ 0.274, -0.46 , -0.918])
     """
-    low, high, shape, dtype = _settled("uniform", {"low": low, "high": high}, size, rng, dtype)
-    width = high - low
-    verified(_check_width, without_history(width))
-    return low + width * _noise(rng, np.random.Generator.random, shape, dtype, low, high)
+    start, stop, shape, exact = _settled("uniform", {"low": low, "high": high}, size, rng, dtype)
+    width = stop - start
+    runtime_check(_check_width, without_history(width))
+    return start + width * _noise(rng, np.random.Generator.random, shape, exact, start, stop)
 
 
-def permutation(x: Any, axis: int = 0, *, rng: np.random.Generator) -> Any:
+def permutation(x: AnyArray, axis: int = 0, *, rng: np.random.Generator) -> Any:
     """The integers below ``x`` in random order; or ``x`` itself, an array or a Tensor, in random order along an axis.
 
     Parameters
@@ -122,12 +191,13 @@ def permutation(x: Any, axis: int = 0, *, rng: np.random.Generator) -> Any:
     """
     check_generator("random.permutation", rng)
     if isinstance(x, (int, np.integer)):
-        return drawn(rng, lambda rng: rng.permutation(x))
+        return draw_with(rng, lambda rng: rng.permutation(x))
     x = as_operand(x)
-    return np.take(x, drawn(rng, lambda rng: rng.permutation(x.shape[axis])), axis=axis)
+    count = x.shape[axis]
+    return np.take(x, draw_with(rng, lambda rng: rng.permutation(count)), axis=axis)
 
 
-def check_generator(name: str, rng: Any) -> None:
+def check_generator(name: str, rng: object) -> None:
     """Raise unless ``rng`` is a generator; a seed would draw the same numbers in every call."""
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
@@ -136,7 +206,9 @@ def check_generator(name: str, rng: Any) -> None:
         )
 
 
-def _settled(name: str, bounds: dict[str, Any], size: Any, rng: Any, dtype: Any) -> tuple[Any, Any, Any, Any]:
+def _settled(
+    name: str, bounds: dict[str, object], size: int | Sequence[int] | None, rng: object, dtype: DType
+) -> tuple[AnyArray, AnyArray, tuple[int, ...], np.dtype]:
     """Both bounds in the dtype of the result, its shape and its dtype."""
     check_generator(f"random.{name}", rng)
     arrays: list[Any] = [x if isinstance(x, (int, float)) else as_operand(x) for x in bounds.values()]
@@ -162,20 +234,26 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
 
 
-def _noise(rng: np.random.Generator, draw: Callable[..., Any], shape: Any, dtype: Any, *beside_these: Any) -> Any:
+def _noise(
+    rng: np.random.Generator,
+    draw: Callable[..., AnyArray],
+    shape: Sequence[int],
+    dtype: np.dtype,
+    *beside_these: AnyArray,
+) -> AnyArray:
     """Random numbers of a method of the generator, from the library of arrays that the others are of."""
     precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64
-    noise = in_dtype(drawn(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)
+    noise = in_dtype(draw_with(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)
     for x in beside_these:
-        noise = beside(noise, x)
+        noise = asarray_like(noise, x)
     return noise
 
 
-def _check_scale(scale: Any) -> None:
+def _check_scale(scale: AnyArray) -> None:
     if (scale < 0).any():
         raise ValueError(f"random.normal: scale must not be negative, got {scale.min()}; np.exp of it is positive")
 
 
-def _check_width(width: Any) -> None:
+def _check_width(width: AnyArray) -> None:
     if (width < 0).any():
         raise ValueError(f"random.uniform: high must not be below low, got high - low = {width.min()}")

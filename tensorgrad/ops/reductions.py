@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 from math import prod
-from typing import Any, Callable
+from typing import Any, Callable, overload
 
 import numpy as np
 
 from .. import samples
-from ..core import OPS, Op, Tensor, beside, declare, implements, refuse
-from .conversion import as_gradient, as_operand, in_dtype, in_single
+from ..core import OPS, AnyArray, Array, Axis, DType, Op, Tensor, asarray_like, declare, implements, refuse
+from .conversion import as_gradient, as_operand, imaginary_part, in_dtype, in_single, real_part
 from .kinks import quotient, slope_at_kink
 from .scans import products_of_others
 
@@ -23,14 +23,14 @@ _NOT_GIVEN = np._NoValue
 # Axes
 
 
-def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """The axes that ``axis`` means, in order: None all, an int, or several."""
     if axis is None or ndim == 0:
         return tuple(range(ndim))
     return tuple(sorted(a % ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,))))
 
 
-def restored(reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+def restored(reduced: AnyArray, x: AnyArray, axis: Axis, keepdims: bool) -> AnyArray:
     """A reduction's result (or its gradient) with the reduced axes put back as axes of length 1."""
     if keepdims or x.ndim == 0:
         return reduced
@@ -40,7 +40,7 @@ def restored(reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return reduced.reshape(tuple(1 if a in axes else length for a, length in enumerate(x.shape)))
 
 
-def as_rows(x: Any, axis: Any) -> Any:
+def as_rows(x: AnyArray, axis: Axis) -> AnyArray:
     """``x`` with the axes to reduce made into one, the last."""
     axes = axes_of(axis, x.ndim)
     kept = tuple(a for a in range(x.ndim) if a not in axes)
@@ -48,7 +48,7 @@ def as_rows(x: Any, axis: Any) -> Any:
     return x.transpose((*kept, *axes)).reshape((*shape, prod(x.shape[a] for a in axes)))
 
 
-def from_rows(rows: Any, x: Any, axis: Any) -> Any:
+def from_rows(rows: AnyArray, x: AnyArray, axis: Axis) -> AnyArray:
     """The reverse of :func:`as_rows`, into the shape of ``x``."""
     axes = axes_of(axis, x.ndim)
     order = (*(a for a in range(x.ndim) if a not in axes), *axes)
@@ -56,10 +56,11 @@ def from_rows(rows: Any, x: Any, axis: Any) -> Any:
     return rows.reshape(tuple(x.shape[a] for a in order)).transpose(places)
 
 
-def expanded(g: Any, shape: tuple[int, ...]) -> Any:
+def expanded(g: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """``np.broadcast_to``; for a gradient of one number, as of a loss, without the 3 us that this takes."""
     if type(g) is np.ndarray and g.size == 1:
-        return np.ndarray(shape, g.dtype, g, 0, (0,) * len(shape))
+        spread: Array = np.ndarray(shape, g.dtype, g, 0, (0,) * len(shape))
+        return spread
     return np.broadcast_to(g, shape)
 
 
@@ -67,32 +68,33 @@ FEW = 32
 """Up to so many columns :func:`largest` takes the other way."""
 
 
-def largest(x: Any, axis: Any) -> Any:
+def largest(x: AnyArray, axis: Axis) -> Any:
     """``x.max(axis, keepdims=True)``.
 
     NumPy goes through short rows one by one: of 128 rows of ten numbers this takes 6.8 us, along the columns of a
     transposed copy 2.1; of 1,024 rows 47 and 5.1.
     """
     if type(x) is np.ndarray and x.ndim == 2 and axis in (1, -1) and x.shape[1] <= FEW < len(x):
-        return x.T.copy().max(axis=0).reshape(-1, 1)
+        columns: Array = x.T.copy()
+        return columns.max(axis=0).reshape(-1, 1)
     return x.max(axis=axis, keepdims=True)
 
 
 # Masks: True for no mask at all, else an array that broadcasts to x
 
 
-def _selected(where: Any, values: Any) -> Any:
+def _selected(where: AnyArray | bool, values: AnyArray) -> AnyArray:
     return values if where is True else np.where(where, values, 0)
 
 
-def _count(out: Any, x: Any, where: Any, axis: Any) -> Any:
+def _count(out: AnyArray, x: AnyArray, where: AnyArray | bool, axis: Axis) -> Any:
     """How many elements of ``x`` went into each of ``out``; with a mask an array, its reduced axes of length 1."""
     if where is True:
         return x.size // max(out.size, 1)
     return np.broadcast_to(where, x.shape).sum(axis=axis, keepdims=True)
 
 
-def _reciprocal(count: Any, dtype: Any, of_none: float) -> Any:
+def _reciprocal(count: AnyArray | float, dtype: DType, of_none: float) -> AnyArray | float:
     """1 / count, or ``of_none`` where that is not positive; in ``dtype``, as counts would turn float32 into float64."""
     if isinstance(count, (int, float)):
         return 1 / count if count > 0 else of_none
@@ -107,14 +109,30 @@ def _is_given(initial: Any) -> bool:
 
 
 def _sum_rule(
-    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None, initial: Any = None
-) -> Any:
+    g: AnyArray,
+    out: AnyArray,
+    x: AnyArray,
+    where: AnyArray | bool = True,
+    *,
+    axis: Axis,
+    keepdims: bool,
+    dtype: DType = None,
+    initial: Any = None,
+) -> AnyArray:
     return as_gradient(expanded(_selected(where, restored(g, x, axis, keepdims)), x.shape), x)
 
 
 def _prod_rule(
-    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None, initial: Any = None
-) -> Any:
+    g: AnyArray,
+    out: AnyArray,
+    x: AnyArray,
+    where: AnyArray | bool = True,
+    *,
+    axis: Axis,
+    keepdims: bool,
+    dtype: DType = None,
+    initial: Any = None,
+) -> AnyArray:
     """The product of the others, without a division, so that zeros are exact."""
     factors = in_dtype(x if where is True else np.where(where, x, 1), g.dtype)
     others = from_rows(products_of_others(as_rows(factors, axis)), x, axis)
@@ -123,15 +141,32 @@ def _prod_rule(
     return in_dtype(_selected(where, restored(g, x, axis, keepdims) * others), x.dtype)
 
 
-def _mean_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, dtype: Any = None) -> Any:
+def _mean_rule(
+    g: AnyArray,
+    out: AnyArray,
+    x: AnyArray,
+    where: AnyArray | bool = True,
+    *,
+    axis: Axis,
+    keepdims: bool,
+    dtype: DType = None,
+) -> AnyArray:
     share = restored(g, x, axis, keepdims) * _reciprocal(_count(out, x, where, axis), g.dtype, of_none=0)
     return in_dtype(expanded(_selected(where, share), x.shape), x.dtype)
 
 
 @in_single
 def _var_rule(
-    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, ddof: float, dtype: Any = None
-) -> Any:
+    g: AnyArray,
+    out: AnyArray,
+    x: AnyArray,
+    where: AnyArray | bool = True,
+    *,
+    axis: Axis,
+    keepdims: bool,
+    ddof: float,
+    dtype: DType = None,
+) -> AnyArray:
     """2 (x - mean) / (n - ddof)."""
     count = _count(out, x, where, axis)
     values = in_dtype(x, np.result_type(x.dtype, g.dtype))
@@ -145,15 +180,17 @@ def _var_rule(
     return in_dtype(_selected(where, restored(g, x, axis, keepdims) * ((values - mean) * factor)), x.dtype)
 
 
-def _are_equal(x: Any, where: Any, axis: Any) -> Any:
+def _are_equal(x: AnyArray, where: AnyArray | bool, axis: Axis) -> AnyArray:
     """Whether the elements along an axis are all the same."""
     if x.dtype.kind == "c":
-        return _are_equal(np.real(x), where, axis) & _are_equal(np.imag(x), where, axis)
+        return _are_equal(real_part(x), where, axis) & _are_equal(imaginary_part(x), where, axis)
     lowest, highest = (x, x) if where is True else (np.where(where, x, np.inf), np.where(where, x, -np.inf))
     return lowest.min(axis=axis, keepdims=True) >= highest.max(axis=axis, keepdims=True)
 
 
-def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **settings: Any) -> Any:
+def _std_rule(
+    g: AnyArray, out: AnyArray, x: AnyArray, where: AnyArray | bool = True, *, axis: Axis, **settings: Any
+) -> AnyArray:
     """(x - mean) / ((n - ddof) std); 0 for a constant, also where rounding has left it a deviation."""
     if x.size == 0:
         return _sum_rule(g, out, x, axis=axis, keepdims=settings["keepdims"])
@@ -166,14 +203,21 @@ def _std_rule(g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, **setti
     return _var_rule(part, out, x, where, axis=axis, **settings)
 
 
-def equal_shares(chosen: Any, others: Any, axis: Any, dtype: Any) -> Any:
+def equal_shares(chosen: AnyArray, others: AnyArray | int, axis: Axis, dtype: DType) -> AnyArray:
     """1 / k for each of the k elements chosen along ``axis``; ``others`` more hold shares too."""
     return (chosen / np.maximum(chosen.sum(axis=axis, keepdims=True) + others, 1)).astype(dtype)
 
 
 def _extreme_rule(
-    g: Any, out: Any, x: Any, where: Any = True, *, axis: Any, keepdims: bool, initial: Any = _NOT_GIVEN
-) -> Any:
+    g: AnyArray,
+    out: AnyArray,
+    x: AnyArray,
+    where: AnyArray | bool = True,
+    *,
+    axis: Axis,
+    keepdims: bool,
+    initial: Any = _NOT_GIVEN,
+) -> AnyArray:
     """The gradient goes to the extreme element, in equal parts to all that share the extreme."""
     extreme = restored(out, x, axis, keepdims)
     chosen = x == extreme
@@ -184,10 +228,10 @@ def _extreme_rule(
     return restored(g, x, axis, keepdims) * shares
 
 
-def _without_nan(rule: Callable[..., Any]) -> Callable[..., Any]:
+def _without_nan(rule: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
     """The rule with NaN masked out, and out of the way of multiplications by 0."""
 
-    def masked(g: Any, out: Any, x: Any, where: Any, **settings: Any) -> Any:
+    def masked(g: AnyArray, out: AnyArray, x: AnyArray, where: AnyArray | bool, **settings: object) -> AnyArray:
         missing = np.isnan(x)
         return rule(g, out, np.where(missing, 0, x), ~missing & where, **settings)
 
@@ -197,62 +241,80 @@ def _without_nan(rule: Callable[..., Any]) -> Callable[..., Any]:
 # The ops
 
 
-def _of_axes(name: str) -> Callable[..., Any]:
+def _of_axes(name: str) -> Callable[..., AnyArray]:
     """The reduction as the array's own method, which costs less than half of NumPy's function on small arrays."""
 
-    def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        return getattr(x, name)(axis=axis, keepdims=keepdims)
+    def reduce(x: AnyArray, *, axis: Axis = None, keepdims: bool = False) -> AnyArray:
+        reduced: AnyArray = getattr(x, name)(axis=axis, keepdims=keepdims)
+        return reduced
 
     return reduce
 
 
-def _of_axes_and_freedom(name: str) -> Callable[..., Any]:
-    def reduce(x: Any, *, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
-        return getattr(x, name)(axis=axis, ddof=ddof, keepdims=keepdims)
+def _of_axes_and_freedom(name: str) -> Callable[..., AnyArray]:
+    def reduce(x: AnyArray, *, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> AnyArray:
+        reduced: AnyArray = getattr(x, name)(axis=axis, ddof=ddof, keepdims=keepdims)
+        return reduced
 
     return reduce
 
 
-def _as_total(function: Callable[..., Any]) -> Callable[..., Any]:
+def _as_total(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
     def reduce(
-        x: Any, where: Any, *, axis: Any = None, dtype: Any = None, initial: Any = _NOT_GIVEN, keepdims: bool = False
-    ) -> Any:
+        x: AnyArray,
+        where: AnyArray | bool,
+        *,
+        axis: Axis = None,
+        dtype: DType = None,
+        initial: Any = _NOT_GIVEN,
+        keepdims: bool = False,
+    ) -> AnyArray:
         return function(x, axis=axis, dtype=dtype, initial=initial, keepdims=keepdims, where=where)
 
     return reduce
 
 
-def _as_mean(function: Callable[..., Any]) -> Callable[..., Any]:
-    def reduce(x: Any, where: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+def _as_mean(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
+    def reduce(
+        x: AnyArray, where: AnyArray | bool, *, axis: Axis = None, dtype: DType = None, keepdims: bool = False
+    ) -> AnyArray:
         return function(x, axis=axis, dtype=dtype, keepdims=keepdims, where=where)
 
     return reduce
 
 
-def _as_variance(function: Callable[..., Any]) -> Callable[..., Any]:
+def _as_variance(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
     def reduce(
-        x: Any, where: Any, *, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
-    ) -> Any:
+        x: AnyArray,
+        where: AnyArray | bool,
+        *,
+        axis: Axis = None,
+        dtype: DType = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+    ) -> AnyArray:
         return function(x, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, where=where)
 
     return reduce
 
 
-def _as_extreme(function: Callable[..., Any]) -> Callable[..., Any]:
-    def reduce(x: Any, where: Any, *, axis: Any = None, initial: Any = _NOT_GIVEN, keepdims: bool = False) -> Any:
+def _as_extreme(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
+    def reduce(
+        x: AnyArray, where: AnyArray | bool, *, axis: Axis = None, initial: Any = _NOT_GIVEN, keepdims: bool = False
+    ) -> AnyArray:
         return function(x, axis=axis, initial=initial, keepdims=keepdims, where=where)
 
     return reduce
 
 
-def _as_truth(function: Callable[..., Any]) -> Callable[..., Any]:
-    def reduce(x: Any, where: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def _as_truth(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
+    def reduce(x: AnyArray, where: AnyArray | bool, *, axis: Axis = None, keepdims: bool = False) -> AnyArray:
         return function(x, axis=axis, keepdims=keepdims, where=where)
 
     return reduce
 
 
-def _freedom_sample(draw: samples.Draw) -> Any:
+def _freedom_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.distinct(draw, samples.shape(draw, min_length=2))
     along = samples.axis(draw, x.ndim)
     ddof = 0 if along == () or x.ndim == 0 else samples.choice(draw, [0, 1, 0.5])
@@ -262,7 +324,7 @@ def _freedom_sample(draw: samples.Draw) -> Any:
 def _masked_sample(*options: str, with_nan: bool = False) -> samples.Sample:
     """Sample of a masked reduction with some of the settings; at least one element is left everywhere."""
 
-    def sample(draw: samples.Draw) -> Any:
+    def sample(draw: samples.Draw) -> samples.Operands:
         x = samples.distinct(draw, samples.shape(draw, min_length=1))
         axis = samples.axis(draw, x.ndim)
         kept = tuple(0 if a in axes_of(axis, x.ndim) else slice(None) for a in range(x.ndim))
@@ -340,7 +402,7 @@ for _name in ("any", "all"):
 # NumPy's parameters
 
 
-def _adapted(function: Callable[..., Any], quick: Op | None, masked: Op) -> Callable[..., Any]:
+def _adapted(function: Callable[..., AnyArray], quick: Op | None, masked: Op) -> Callable[..., AnyArray]:
     """NumPy's parameters for the op that they ask for."""
     name = f"np.{function.__name__}"
     names = list(inspect.signature(function).parameters)
@@ -369,11 +431,11 @@ def _adapted(function: Callable[..., Any], quick: Op | None, masked: Op) -> Call
 
 
 def _variance_about(
-    x: Any,
-    where: Any,
-    mean: Any,
-    axis: Any = None,
-    dtype: Any = None,
+    x: AnyArray,
+    where: AnyArray | bool,
+    mean: AnyArray,
+    axis: Axis = None,
+    dtype: DType = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
@@ -384,7 +446,7 @@ def _variance_about(
     if skips_nan:
         where = np.logical_and(where, ~np.isnan(x))
     if where is not True:
-        where = where.data if isinstance(where, Tensor) else beside(np.asarray(where), x)
+        where = where.data if isinstance(where, Tensor) else asarray_like(np.asarray(where), x)
         deviation = np.where(where, deviation, 0)  # a NaN left out must not meet a gradient of 0
     squares = np.square(deviation)
     if x.dtype.kind == "c":
@@ -397,7 +459,7 @@ def _variance_about(
     return (total / freedom.reshape(total.shape)).astype(total.dtype)
 
 
-def _root(variance: Any) -> Any:
+def _root(variance: AnyArray) -> AnyArray:
     """The square root, with the derivative 0 at 0."""
     constant = variance == 0
     return np.where(constant, 0, np.sqrt(np.where(constant, 1, variance)))
@@ -417,7 +479,7 @@ for _name in ("any", "all"):
 
 
 @implements(np.ptp)
-def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+def _ptp(a: AnyArray, axis: Axis = None, out: object = None, keepdims: Any = False) -> AnyArray:
     refuse("np.ptp", out=out)
     keepdims = keepdims is not _NOT_GIVEN and keepdims
     return OPS["max"](a, axis=axis, keepdims=keepdims) - OPS["min"](a, axis=axis, keepdims=keepdims)
@@ -426,15 +488,15 @@ def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> An
 # Positions and counts
 
 
-def _without_nan_sample(draw: samples.Draw) -> Any:
+def _without_nan_sample(draw: samples.Draw) -> samples.Operands:
     (x, _), settings = _masked_sample(with_nan=True)(draw)
     if isinstance(settings["axis"], tuple):
         settings["axis"] = settings["axis"][0] if len(settings["axis"]) == 1 else None
     return (x,), settings
 
 
-def _position_without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
-    def reduce(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def _position_without_nan(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
+    def reduce(x: AnyArray, *, axis: Axis = None, keepdims: bool = False) -> AnyArray:
         return function(x, axis=axis, keepdims=keepdims)
 
     return reduce
@@ -463,16 +525,16 @@ declare(
 # The trace
 
 
-def _trace_rule(g: Any, out: Any, x: Any, offset: int, axis1: int, axis2: int, dtype: Any) -> Any:
+def _trace_rule(g: AnyArray, out: AnyArray, x: AnyArray, offset: int, axis1: int, axis2: int, dtype: DType) -> AnyArray:
     """The gradient on the diagonal, zero beside it."""
     rows, columns = axis1 % x.ndim, axis2 % x.ndim
-    on_diagonal = beside(np.eye(x.shape[rows], x.shape[columns], offset, dtype=bool), x)
+    on_diagonal = asarray_like(np.eye(x.shape[rows], x.shape[columns], offset, dtype=bool), x)
     matrices = np.where(on_diagonal, g[..., None, None], 0)
     order = [*(a for a in range(x.ndim) if a not in (rows, columns)), rows, columns]
     return in_dtype(matrices.transpose(tuple(order.index(a) for a in range(x.ndim))), x.dtype)
 
 
-def _trace_sample(draw: samples.Draw) -> Any:
+def _trace_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=2))
     first, second = samples.choice(draw, [(a, b) for a in range(x.ndim) for b in range(x.ndim) if a != b])
     axes = {"axis1": first, "axis2": second - x.ndim * draw.integer(0, 1)}
@@ -493,7 +555,7 @@ declare(
 
 
 @in_single
-def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def _logsumexp(x: AnyArray, *, axis: Axis = None, keepdims: bool = False) -> AnyArray:
     """Shifted by the maximum, so that no exponential overflows; -inf where nothing is added up."""
     if x.size == 0:
         return x.sum(axis=axis, keepdims=keepdims) - np.inf
@@ -505,7 +567,7 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @in_single
-def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+def _logsumexp_rule(g: AnyArray, out: AnyArray, x: AnyArray, axis: Axis, keepdims: bool) -> AnyArray:
     """The softmax; 0 where all is -inf, and in equal parts to those that are +inf."""
     out = restored(out, x, axis, keepdims)
     infinite = np.isinf(out)
@@ -518,7 +580,11 @@ def _logsumexp_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 _logsumexp_op = declare("logsumexp", _logsumexp, _logsumexp_rule, sample=samples.reduction(min_length=1), expects=_ANY)
 
 
-def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+@overload
+def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+@overload
+def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array: ...
+def logsumexp(x: AnyArray, axis: Axis = None, keepdims: bool = False) -> AnyArray:
     """log(sum(exp(x))) over ``axis``, without overflow or underflow on the way.
 
     Parameters

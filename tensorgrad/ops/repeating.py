@@ -9,28 +9,28 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import samples
-from ..core import OPS, Tensor, beside, declare, implements, refuse
-from .conversion import as_tensor, hollow, plain
+from ..core import OPS, AnyArray, Axis, Tensor, asarray_like, declare, implements, refuse
+from .conversion import as_tensor, hollow, moveaxis, plain
 
 
-def _numbered(x: Any) -> Any:
+def _numbered(x: AnyArray) -> AnyArray:
     """The numbers of the elements of ``x``, in its shape: where NumPy moves them shows where elements come from."""
     return np.arange(x.size).reshape(x.shape)
 
 
-def _added_up(g: Any, x: Any, sources: Any) -> Any:
+def _added_up(g: AnyArray, x: AnyArray, sources: AnyArray) -> AnyArray:
     """For each element of ``x``, the sum of ``g`` over all places that have come from it."""
     return OPS["scatter"](g.reshape(-1), index=sources.reshape(-1), shape=(x.size,)).reshape(x.shape)
 
 
-def _repeat_sample(draw: samples.Draw) -> Any:
+def _repeat_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1))
     axis = draw.integer(-x.ndim, x.ndim - 1)
     counts = [draw.integer(0, 3) for _ in range(x.shape[axis])]
     return (x,), {"repeats": samples.choice(draw, [draw.integer(0, 3), counts, [2]]), "axis": axis}
 
 
-def _repeat_rule(g: Any, out: Any, x: Any, repeats: Any, axis: int) -> Any:
+def _repeat_rule(g: AnyArray, out: AnyArray, x: AnyArray, repeats: Any, axis: int) -> AnyArray:
     if np.ndim(repeats):
         return _added_up(g, x, np.repeat(_numbered(x), repeats, axis))
     after = axis % x.ndim + 1
@@ -49,14 +49,14 @@ declare(
 
 
 @implements(np.repeat, on_complex=True)
-def _repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
+def _repeat(a: AnyArray, repeats: Any, axis: int | None = None) -> AnyArray:
     if axis is None or (np.ndim(a) == 0 and normalize_axis_index(axis, 1) == 0):
         a, axis = np.ravel(a), 0
     return OPS["repeat"](a, repeats=plain(repeats), axis=axis)
 
 
 @implements(np.tile, on_complex=True)
-def _tile(A: Any, reps: Any) -> Any:
+def _tile(A: AnyArray, reps: Any) -> AnyArray:
     """Each axis of length n is repeated as a whole: a new axis before it, broadcast, and both made one."""
     reps = np.ravel(plain(reps)).tolist()
     ndim = max(len(reps), np.ndim(A))
@@ -68,7 +68,7 @@ def _tile(A: Any, reps: Any) -> Any:
 
 
 @implements(np.resize, on_complex=True)
-def _resize(a: Any, new_shape: Any) -> Any:
+def _resize(a: AnyArray, new_shape: Any) -> Any:
     shape = np.resize(hollow(a), plain(new_shape)).shape
     size = int(np.prod(shape))
     if a.size == 0:  # filled with zeros, as there is nothing to repeat
@@ -76,7 +76,7 @@ def _resize(a: Any, new_shape: Any) -> Any:
     return np.tile(np.ravel(a), -(-size // a.size))[:size].reshape(shape)
 
 
-def _window_sample(draw: samples.Draw) -> Any:
+def _window_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=1))
     if draw.integer(0, 1):
         return (x,), {"window_shape": tuple(draw.integer(1, n) for n in x.shape), "axis": None}
@@ -84,7 +84,7 @@ def _window_sample(draw: samples.Draw) -> Any:
     return (x,), {"window_shape": draw.integer(1, x.shape[axis]), "axis": axis}
 
 
-def _window_rule(g: Any, out: Any, x: Any, window_shape: Any, axis: Any) -> Any:
+def _window_rule(g: AnyArray, out: AnyArray, x: AnyArray, window_shape: Any, axis: Axis) -> AnyArray:
     """Windows overlap: an element adds up what comes from all that it is in."""
     return _added_up(g, x, sliding_window_view(_numbered(x), window_shape, axis))
 
@@ -109,10 +109,11 @@ def _pairs(widths: Any, ndim: int) -> list[list[Any]]:
         for axis, width in widths.items():
             pairs[normalize_axis_index(axis, ndim)] = np.broadcast_to(width, 2).tolist()
         return pairs
-    return np.broadcast_to(np.asarray(plain(widths)), (ndim, 2)).tolist()  # type: ignore[no-any-return]
+    both: list[list[Any]] = np.broadcast_to(np.asarray(plain(widths)), (ndim, 2)).tolist()
+    return both
 
 
-def _pad_sample(draw: samples.Draw) -> Any:
+def _pad_sample(draw: samples.Draw) -> samples.Operands:
     mode, options = samples.choice(
         draw,
         [
@@ -135,18 +136,18 @@ def _pad_sample(draw: samples.Draw) -> Any:
     return (x,), {"pad_width": widths, "mode": mode, "options": options}
 
 
-def _pad_rule(g: Any, out: Any, x: Any, pad_width: Any, mode: Any, options: Any) -> Any:
+def _pad_rule(g: AnyArray, out: AnyArray, x: AnyArray, pad_width: Any, mode: Any, options: Any) -> AnyArray:
     if mode == "constant":
         return g[tuple(slice(before, before + n) for (before, _), n in zip(pad_width, x.shape))]
     if mode in ("edge", "wrap") or (mode in ("reflect", "symmetric") and options.get("reflect_type") != "odd"):
         return _added_up(g, x, np.pad(_numbered(x), pad_width, mode, **options))
     for axis, widths in enumerate(pad_width):
-        weights = beside(_pad_weights(x, axis, widths, mode, options), x)
-        g = np.moveaxis(np.moveaxis(g, axis, -1) @ weights, -1, axis)
+        weights = asarray_like(_pad_weights(x, axis, widths, mode, options), x)
+        g = moveaxis(moveaxis(g, axis, -1) @ weights, -1, axis)
     return g
 
 
-def _pad_weights(x: Any, axis: int, widths: Any, mode: Any, options: Any) -> Any:
+def _pad_weights(x: AnyArray, axis: int, widths: Any, mode: Any, options: Any) -> AnyArray:
     """How much of each element along an axis goes into each place: the modes left are linear, so pad unit vectors."""
     options = {name: value for name, value in options.items() if name != "end_values"}
     if options.get("stat_length") is not None:
@@ -165,7 +166,7 @@ declare(
 
 
 @implements(np.pad, on_complex=True)
-def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
+def _pad(array: AnyArray, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     if callable(mode) or mode == "empty":
         refuse("np.pad", mode=mode)
     refuse("np.pad", **{name: value for name, value in kwargs.items() if isinstance(value, Tensor)})
@@ -184,7 +185,7 @@ _STATISTICS: dict[str, Any] = {"maximum": np.max, "minimum": np.min, "median": n
 """The modes that are not linear; ``np.pad`` as a composition for these."""
 
 
-def _pad_with_statistic(x: Any, pad_width: Any, mode: str, stat_length: Any) -> Any:
+def _pad_with_statistic(x: AnyArray, pad_width: Any, mode: str, stat_length: Any) -> AnyArray:
     for axis, (widths, lengths) in enumerate(zip(pad_width, _pairs(stat_length, x.ndim))):
         n = x.shape[axis]
         first, last = (n if length is None else min(n, length) for length in lengths)

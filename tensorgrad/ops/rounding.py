@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable
 
 import numpy as np
 
 from .. import samples
-from ..core import declare, implements, refuse
+from ..core import AnyArray, declare, implements, refuse
 
 # Steps: constant but for their jumps, so that no gradient flows. heaviside has one in its value at 0.
 
@@ -25,11 +25,11 @@ declare(
 )
 
 
-def _step_sample(draw: samples.Draw) -> Any:
+def _step_sample(draw: samples.Draw) -> samples.Operands:
     return (samples.reals(draw, samples.shape(draw), avoid=[n / 2 for n in range(-4, 5)]),), {}
 
 
-def _of_one(function: Callable[..., Any]) -> Callable[..., Any]:
+def _of_one(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
     """A function as one of a single operand, whatever parameters it has."""
     return lambda x: function(x)
 
@@ -47,6 +47,6 @@ declare(
 
 
 @implements(np.around, differentiable=False)
-def _around(a: Any, decimals: int = 0, out: Any = None) -> Any:
+def _around(a: AnyArray, decimals: int = 0, out: object = None) -> AnyArray:
     refuse("np.around", out=out)
     return np.round(a, decimals)

@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import OPS, declare, implements, refuse
+from ..core import OPS, AnyArray, DType, declare, implements, refuse
 from .conversion import as_gradient, in_dtype, in_single
 
 
-def _part(axis: int, ndim: int, part: Any) -> Any:
+def _part(axis: int, ndim: int, part: slice | int) -> Any:
     """The index that takes ``part`` of one axis and all of the others."""
     return (slice(None),) * (axis % ndim) + (part,)
 
 
-def backwards(x: Any, axis: int) -> Any:
+def backwards(x: AnyArray, axis: int) -> AnyArray:
     """``x`` in reverse order along ``axis``."""
     return x[_part(axis, x.ndim, slice(None, None, -1))]
 
 
-def _delayed(x: Any, axis: int, first: float) -> Any:
+def _delayed(x: AnyArray, axis: int, first: float) -> AnyArray:
     """``x`` one place later along ``axis``: ``first``, x_0, x_1, ... without the last."""
     start = np.full_like(x[_part(axis, x.ndim, slice(0, 1))], first)
     return np.concatenate([start, x[_part(axis, x.ndim, slice(0, -1))]], axis=axis)
@@ -31,14 +31,14 @@ def _delayed(x: Any, axis: int, first: float) -> Any:
 # Sums
 
 
-def _scan_sample(draw: samples.Draw) -> Any:
+def _scan_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw))
     axes = [None, *range(-x.ndim, x.ndim)]
     return (x,), {"axis": samples.choice(draw, axes), "dtype": samples.choice(draw, [None, np.dtype(np.float64)])}
 
 
 @in_single
-def _cumsum_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
+def _cumsum_rule(g: AnyArray, out: AnyArray, x: AnyArray, axis: int | None, dtype: DType) -> AnyArray:
     """Each element is in the sums from its own place on."""
     along = 0 if axis is None else axis
     return as_gradient(backwards(np.cumsum(backwards(g, along), axis=along), along).reshape(x.shape), x)
@@ -58,7 +58,7 @@ declare(
 # Products, and the recurrence r_k = a_k r_{k-1} + b_k that their gradients are
 
 
-def _recurrence(a: Any, b: Any, *, axis: int = -1) -> Any:
+def _recurrence(a: AnyArray, b: AnyArray, *, axis: int = -1) -> AnyArray:
     """r_k = a_k r_{k-1} + b_k along ``axis``, from r_{-1} = 0.
 
     Step by step: a scan by halves would multiply elements of ``a`` by each other first, and so overflow, or make NaN of
@@ -73,13 +73,13 @@ def _recurrence(a: Any, b: Any, *, axis: int = -1) -> Any:
     return result
 
 
-def _adjoint(g: Any, a: Any, axis: int) -> Any:
+def _adjoint(g: AnyArray, a: AnyArray, axis: int) -> AnyArray:
     """The gradient for b: s_k = g_k + a_{k+1} s_{k+1}, the recurrence run backwards. That for a is s_k r_{k-1}."""
     following = _delayed(backwards(a, axis), axis, 0)
     return backwards(OPS["linear_recurrence"](following, backwards(g, axis), axis=axis), axis)
 
 
-def _recurrence_sample(draw: samples.Draw) -> Any:
+def _recurrence_sample(draw: samples.Draw) -> samples.Operands:
     lengths = samples.shape(draw, min_ndim=1)
     axis = draw.integer(-len(lengths), len(lengths) - 1)
     return (samples.reals(draw, lengths), samples.reals(draw, lengths)), {"axis": axis}
@@ -97,7 +97,7 @@ declare(
 )
 
 
-def _cumprod_rule(g: Any, out: Any, x: Any, axis: Any, dtype: Any) -> Any:
+def _cumprod_rule(g: AnyArray, out: AnyArray, x: AnyArray, axis: int | None, dtype: DType) -> AnyArray:
     """The product is the recurrence y_k = x_k y_{k-1} from y_{-1} = 1. Nothing is divided by, so zeros are exact."""
     factors, along = (x.reshape(-1), 0) if axis is None else (x, axis)
     factors = in_dtype(factors.reshape(out.shape), g.dtype)
@@ -123,14 +123,14 @@ declare(
 # Products of all but one, which are the gradient of a product
 
 
-def _before_and_after(x: Any) -> tuple[Any, Any]:
+def _before_and_after(x: AnyArray) -> tuple[AnyArray, AnyArray]:
     """For each element the product of those before it along the last axis, and of those after it."""
     before = np.cumprod(_delayed(x, -1, 1), axis=-1)
     after = backwards(np.cumprod(_delayed(backwards(x, -1), -1, 1), axis=-1), -1)
     return before, after
 
 
-def _products_of_others(x: Any) -> Any:
+def _products_of_others(x: AnyArray) -> AnyArray:
     """Without a division, so that zeros are exact; again, with scaled numbers, where a part may be out of range."""
     with np.errstate(over="ignore", invalid="ignore"):
         before, after = _before_and_after(x)
@@ -140,7 +140,7 @@ def _products_of_others(x: Any) -> Any:
     return products
 
 
-def _products_of_scaled_others(x: Any) -> Any:
+def _products_of_scaled_others(x: AnyArray) -> AnyArray:
     """The mantissas, from 0.7 to 1.4, are multiplied, the exponents added, and zeros counted."""
     is_zero = x == 0
     mantissas, exponents = np.frexp(np.where(is_zero, 1, x).astype(np.result_type(x.dtype, np.float64)))
@@ -152,7 +152,7 @@ def _products_of_scaled_others(x: Any) -> Any:
     return np.where(is_zero.sum(axis=-1, keepdims=True) - is_zero > 0, 0, products)
 
 
-def _products_of_others_rule(g: Any, out: Any, x: Any) -> Any:
+def _products_of_others_rule(g: AnyArray, out: AnyArray, x: AnyArray) -> AnyArray:
     """Through the products before and after, which are cumulative products without the last or the first element."""
     before, after = _before_and_after(x)
     delayed, following = _delayed(x, -1, 1), _delayed(backwards(x, -1), -1, 1)
@@ -161,7 +161,7 @@ def _products_of_others_rule(g: Any, out: Any, x: Any) -> Any:
     return backwards(_delayed(backwards(by_before, -1), -1, 0), -1) + _delayed(backwards(by_after, -1), -1, 0)
 
 
-def _last_axis_sample(draw: samples.Draw) -> Any:
+def _last_axis_sample(draw: samples.Draw) -> samples.Operands:
     return (samples.reals(draw, samples.shape(draw, min_ndim=1)),), {}
 
 
@@ -180,26 +180,32 @@ products_of_others = declare(
 
 
 @implements(np.nancumsum)
-def _nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+def _nancumsum(a: AnyArray, axis: int | None = None, dtype: DType = None, out: object = None) -> AnyArray:
     refuse("np.nancumsum", out=out)
     return OPS["cumsum"](_filled(a, 0), axis=axis, dtype=dtype)
 
 
 @implements(np.nancumprod)
-def _nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+def _nancumprod(a: AnyArray, axis: int | None = None, dtype: DType = None, out: object = None) -> AnyArray:
     refuse("np.nancumprod", out=out)
     return OPS["cumprod"](_filled(a, 1), axis=axis, dtype=dtype)
 
 
-def _filled(x: Any, value: int) -> Any:
+def _filled(x: AnyArray, value: int) -> AnyArray:
     """``x`` with ``value`` in the place of NaN; only floats have any."""
     return np.where(np.isnan(x), value, x) if x.dtype.kind == "f" else x
 
 
 def _cumulative(name: str, scan: str, first: int) -> Any:
     def cumulative(
-        x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
-    ) -> Any:
+        x: AnyArray,
+        /,
+        *,
+        axis: int | None = None,
+        dtype: DType = None,
+        out: object = None,
+        include_initial: bool = False,
+    ) -> AnyArray:
         refuse(f"np.{name}", out=out)
         if x.ndim > 1 and axis is None:
             raise ValueError(f"np.{name}: an array of {x.ndim} axes needs axis=, one of them")

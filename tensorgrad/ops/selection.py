@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from .. import samples
-from ..core import OPS, declare, implements, plain_index, refuse
-from ..core.context import verified
+from ..core import OPS, AnyArray, declare, implements, plain_index, refuse
+from ..core.context import runtime_check
 from .conversion import as_operand, as_tensor, in_dtype, without_history
 
 # Extremes: where both sides are equal each gets half of the gradient. Where one is NaN, so is the result of maximum and
 # minimum, and each gets all of it: that nothing is known is not to look like no influence. fmax and fmin choose.
 
 
-def _chosen(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _chosen(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
     """The gradient for the first operand: all of it where y was not chosen, half of it at a tie."""
     chosen = g * (y != out)
     return np.where(x == y, 0.5 * g, chosen)
@@ -28,7 +28,7 @@ for _extreme in (np.maximum, np.minimum, np.fmax, np.fmin):
 # Where
 
 
-def _choice_sample(draw: samples.Draw) -> Any:
+def _choice_sample(draw: samples.Draw) -> samples.Operands:
     mask, first, second = samples.broadcastable(draw, 3)
     return (samples.reals(draw, mask) > 0, samples.reals(draw, first), samples.reals(draw, second)), {}
 
@@ -47,7 +47,7 @@ declare(
 
 
 @implements(np.where, on_complex=True)
-def _where(condition: Any, *choices: Any) -> Any:
+def _where(condition: Any, *choices: AnyArray) -> Any:
     if not choices:
         return np.where(condition.numpy())  # positions, for indexing
     if len(choices) != 2:
@@ -56,7 +56,7 @@ def _where(condition: Any, *choices: Any) -> Any:
 
 
 @implements(np.select, on_complex=True)
-def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+def _select(condlist: Any, choicelist: Any, default: Any = 0) -> AnyArray:
     """The choice of the first condition that holds."""
     conditions = [as_operand(condition) for condition in condlist]
     choices = [choice if type(choice) in (int, float) else as_operand(choice) for choice in (*choicelist, default)]
@@ -74,7 +74,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return result
 
 
-def _masks(condlist: Any, x: Any) -> list[Any]:
+def _masks(condlist: Any, x: AnyArray) -> list[AnyArray]:
     """The conditions of np.piecewise as arrays of truth values; a single one may stand without a list."""
     alone = not isinstance(condlist, (list, tuple)) and np.ndim(condlist) <= x.ndim
     alone = alone or (x.ndim != 0 and np.ndim(condlist[0]) == 0)
@@ -82,7 +82,7 @@ def _masks(condlist: Any, x: Any) -> list[Any]:
     return [plain_index(in_dtype(mask, np.dtype(bool))) for mask in masks]
 
 
-def _check_nowhere(mask: Any) -> None:
+def _check_nowhere(mask: AnyArray) -> None:
     if mask.any():
         raise ValueError(
             "np.piecewise: a condition holds that held nowhere when the function was compiled; choose with np.where"
@@ -90,7 +90,7 @@ def _check_nowhere(mask: Any) -> None:
 
 
 @implements(np.piecewise)
-def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+def _piecewise(x: AnyArray, condlist: Any, funclist: Any, *args: object, **kw: Any) -> AnyArray:
     """Each function is called with the elements for which its condition holds, so none meets another's domain."""
     x, functions = as_operand(x), list(funclist)
     masks = _masks(condlist, x)
@@ -101,11 +101,11 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> A
             f"np.piecewise takes {len(masks)} or {len(masks) + 1} functions for {len(masks)} condition(s), "
             f"got {len(functions)}"
         )
-    result: Any = as_tensor(np.zeros_like(x))
+    result: AnyArray = as_tensor(np.zeros_like(x))
     for mask, function in zip(masks, functions):
         elements = x[mask]
         if elements.size == 0:
-            verified(_check_nowhere, mask)
+            runtime_check(_check_nowhere, mask)
             continue
         value = function(elements, *args, **kw) if callable(function) else function
         values = in_dtype(as_operand(value), x.dtype)
@@ -117,7 +117,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> A
 # Bounds
 
 
-def _clip_sample(draw: samples.Draw) -> Any:
+def _clip_sample(draw: samples.Draw) -> samples.Operands:
     first, second = samples.broadcastable(draw, 2)
     low = np.round(samples.reals(draw, second, -1.5, 0.0), 1)
     return (samples.between_tenths(draw, first), low, np.asarray(low + 1.0)), {}
@@ -136,7 +136,7 @@ declare(
 )
 
 
-def _range(dtype: Any) -> tuple[Any, Any]:
+def _range(dtype: np.dtype) -> Any:
     """The least and the greatest number of a dtype."""
     if dtype.kind == "b":
         return False, True
@@ -146,15 +146,15 @@ def _range(dtype: Any) -> tuple[Any, Any]:
 
 @implements(np.clip)
 def _clip(
-    a: Any,
+    a: AnyArray,
     a_min: Any = np._NoValue,
     a_max: Any = np._NoValue,
-    out: Any = None,
+    out: object = None,
     *,
     min: Any = np._NoValue,
     max: Any = np._NoValue,
-    **keywords: Any,
-) -> Any:
+    **keywords: object,
+) -> AnyArray:
     refuse("np.clip", out=out, **keywords)
     if any(old is not np._NoValue for old in (a_min, a_max)):
         if any(new is not np._NoValue for new in (min, max)):
@@ -170,7 +170,7 @@ def _clip(
 
 
 @implements(np.nan_to_num)
-def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+def _nan_to_num(x: AnyArray, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> AnyArray:
     refuse("np.nan_to_num", copy=None if copy else copy)
     if x.dtype.kind != "f":
         return x

@@ -9,13 +9,13 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, Tensor, declare, implements, refuse, refuses, sum_to_shape
+from ..core import OPS, AnyArray, Axis, DType, Tensor, declare, implements, refuse, refuses, sum_to_shape
 from .conversion import as_tensor, hollow, plain, without_history
 
 # Shapes
 
 
-def _reshape_sample(draw: samples.Draw) -> Any:
+def _reshape_sample(draw: samples.Draw) -> samples.Operands:
     lengths = samples.shape(draw, min_length=1)
     target = samples.choice(draw, [-1, lengths[::-1], (prod(lengths),), (1, *lengths), (*lengths[1:], -1)])
     return (samples.reals(draw, lengths),), {"shape": target}
@@ -31,7 +31,7 @@ declare(
 )
 
 
-def _in_order(function: str, x: Any, shape: Any, order: str) -> Any:
+def _in_order(function: str, x: AnyArray, shape: Any, order: str) -> AnyArray:
     """``x`` in another shape; in Fortran's order, both its axes and those of the shape are taken in reverse."""
     if order in ("C", "c", None):
         return OPS["reshape"](x, shape=shape)
@@ -42,7 +42,9 @@ def _in_order(function: str, x: Any, shape: Any, order: str) -> Any:
 
 
 @implements(np.reshape, on_complex=True)
-def _reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Any:
+def _reshape(
+    a: AnyArray, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None
+) -> AnyArray:
     refuse("np.reshape", copy=None if copy else copy)  # a copy may be asked for, not forbidden
     shape = newshape if shape is None else shape
     if shape is None:
@@ -51,18 +53,18 @@ def _reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = 
 
 
 @implements(np.ravel, on_complex=True)
-def _ravel(a: Any, order: str = "C") -> Any:
+def _ravel(a: AnyArray, order: str = "C") -> AnyArray:
     return _in_order("np.ravel", a, -1, order)
 
 
-def _transpose_sample(draw: samples.Draw) -> Any:
+def _transpose_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw))
     order = np.argsort(draw.uniform((x.ndim,), 0, 1))
     axes = tuple(int(a) - x.ndim * draw.integer(0, 1) for a in order)
     return (x,), {"axes": samples.choice(draw, [None, axes])}
 
 
-def _transpose_rule(g: Any, out: Any, x: Any, axes: Any) -> Any:
+def _transpose_rule(g: AnyArray, out: AnyArray, x: AnyArray, axes: Axis) -> AnyArray:
     inverse = None if axes is None else tuple(np.argsort([a % x.ndim for a in np.ravel(axes)]).tolist())
     return np.transpose(g, inverse)
 
@@ -78,7 +80,7 @@ declare(
 )
 
 
-def _swapaxes_sample(draw: samples.Draw) -> Any:
+def _swapaxes_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=1))
     return (x,), {name: draw.integer(-x.ndim, x.ndim - 1) for name in ("axis1", "axis2")}
 
@@ -94,21 +96,21 @@ declare(
 )
 
 
-def _permuted(function: Callable[..., Any]) -> Callable[..., Any]:
+def _permuted(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
     """``function`` as a transpose; its permutation is read off an empty array whose axes are 0, 1, 2, ... long."""
 
-    def permute(a: Any, *args: Any, **keywords: Any) -> Any:
+    def permute(a: AnyArray, *args: object, **keywords: object) -> AnyArray:
         return OPS["transpose"](a, axes=function(np.empty(range(a.ndim), bool), *args, **keywords).shape)
 
     return permute
 
 
-_permutations: tuple[Callable[..., Any], ...] = (np.moveaxis, np.rollaxis, np.matrix_transpose)
+_permutations: tuple[Callable[..., AnyArray], ...] = (np.moveaxis, np.rollaxis, np.matrix_transpose)
 for _function in _permutations:
     implements(_function, on_complex=True)(_permuted(_function))
 
 
-def _squeeze_sample(draw: samples.Draw) -> Any:
+def _squeeze_sample(draw: samples.Draw) -> samples.Operands:
     lengths = tuple(samples.choice(draw, [1, 2, 3]) for _ in range(draw.integer(0, 3)))
     ones = tuple(a for a, length in enumerate(lengths) if length == 1)
     axes = [None, ones] + ([ones[0], ones[-1] - len(lengths)] if ones else [])
@@ -126,7 +128,7 @@ declare(
 )
 
 
-def _expand_dims_sample(draw: samples.Draw) -> Any:
+def _expand_dims_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw))
     return (x,), {"axis": samples.choice(draw, [0, -1, x.ndim, (0, 1), (-1, 0)])}
 
@@ -142,7 +144,7 @@ declare(
 )
 
 
-def _at_least(function: Callable[..., Any]) -> Callable[..., Any]:
+def _at_least(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
     """``np.atleast_1d``, ``atleast_2d`` and ``atleast_3d`` as a reshape; NumPy says to which shape."""
 
     def raised(x: Tensor) -> Tensor:
@@ -160,7 +162,7 @@ for _function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
     implements(_function, on_complex=True)(_at_least(_function))
 
 
-def _flip_sample(draw: samples.Draw) -> Any:
+def _flip_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw))
     return (x,), {"axis": samples.axis(draw, x.ndim)}
 
@@ -177,20 +179,20 @@ declare(
 
 
 @implements(np.fliplr, on_complex=True)
-def _fliplr(m: Any) -> Any:
+def _fliplr(m: AnyArray) -> AnyArray:
     if m.ndim < 2:
         raise ValueError(f"fliplr takes an array of at least two dimensions, got shape {m.shape}")
     return OPS["flip"](m, axis=1)
 
 
 @implements(np.flipud, on_complex=True)
-def _flipud(m: Any) -> Any:
+def _flipud(m: AnyArray) -> AnyArray:
     if m.ndim < 1:
         raise ValueError("flipud takes an array of at least one dimension, got shape ()")
     return OPS["flip"](m, axis=0)
 
 
-def _rot90_sample(draw: samples.Draw) -> Any:
+def _rot90_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw, min_ndim=2))
     axes = samples.choice(draw, [(0, 1), (1, 0), (-1, 0), (0, -1)])
     return (x,), {"k": draw.integer(-5, 5), "axes": axes}
@@ -207,7 +209,7 @@ declare(
 )
 
 
-def _roll_sample(draw: samples.Draw) -> Any:
+def _roll_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.reals(draw, samples.shape(draw))
     shift = draw.integer(-7, 7)
     if x.ndim == 0 or draw.integer(0, 3) == 0:
@@ -218,7 +220,7 @@ def _roll_sample(draw: samples.Draw) -> Any:
     return (x,), samples.choice(draw, [{"shift": shift, "axis": axis}, several, one_shift])
 
 
-def _roll_rule(g: Any, out: Any, x: Any, shift: Any, axis: Any) -> Any:
+def _roll_rule(g: AnyArray, out: AnyArray, x: AnyArray, shift: Any, axis: Axis) -> AnyArray:
     return np.roll(g, tuple(-int(s) for s in shift) if np.ndim(shift) else -int(shift), axis)
 
 
@@ -233,11 +235,11 @@ declare(
 
 
 @implements(np.roll, on_complex=True)
-def _roll(a: Any, shift: Any, axis: Any = None) -> Any:
+def _roll(a: AnyArray, shift: Any, axis: Axis = None) -> AnyArray:
     return OPS["roll"](a, shift=plain(shift), axis=plain(axis))
 
 
-def _broadcast_to_sample(draw: samples.Draw) -> Any:
+def _broadcast_to_sample(draw: samples.Draw) -> samples.Operands:
     first, second = samples.broadcastable(draw, 2)
     return (samples.reals(draw, first),), {"shape": np.broadcast_shapes(first, second)}
 
@@ -253,7 +255,7 @@ declare(
 
 
 @implements(np.broadcast_to, on_complex=True)
-def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
+def _broadcast_to(array: AnyArray, shape: Any, subok: bool = False) -> Any:
     return OPS["broadcast_to"](array, shape=shape)
 
 
@@ -277,7 +279,7 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
     return tuple(map(np.copy, grids)) if copy else grids
 
 
-def _astype_rule(g: Any, out: Any, x: Any, dtype: Any) -> Any:
+def _astype_rule(g: AnyArray, out: AnyArray, x: AnyArray, dtype: DType) -> AnyArray:
     return g  # which the engine gives the dtype of x
 
 
@@ -295,13 +297,13 @@ declare(
 
 
 @implements(np.astype, on_complex=True)
-def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+def _astype(x: AnyArray, dtype: DType, /, *, copy: bool = True, device: Any = None) -> AnyArray:
     refuse("np.astype", device=device)
     return OPS["astype"](x, dtype=dtype)
 
 
 @implements(np.copy, on_complex=True)
-def _copy(a: Any, order: str = "K", subok: bool = False) -> Any:
+def _copy(a: AnyArray, order: str = "K", subok: bool = False) -> AnyArray:
     return OPS["astype"](a, dtype=a.dtype)
 
 
@@ -309,13 +311,13 @@ def _copy(a: Any, order: str = "K", subok: bool = False) -> Any:
 def _full_like(
     a: Any,
     fill_value: Any,
-    dtype: Any = None,
+    dtype: DType = None,
     order: str = "K",
     subok: bool = True,
     shape: Any = None,
     *,
     device: Any = None,
-) -> Any:
+) -> AnyArray:
     if not isinstance(fill_value, Tensor):
         likeness = {"dtype": dtype, "order": order, "subok": subok, "shape": shape, "device": device}
         return Tensor(np.full_like(a.numpy(), fill_value, **likeness))
@@ -326,35 +328,35 @@ def _full_like(
 # Functions without derivatives
 
 
-def _new(function: Callable[..., Any]) -> None:
+def _new(function: Callable[..., AnyArray]) -> None:
     """Let ``function`` make a Tensor like a Tensor, so that its elements can be assigned to."""
 
     @implements(function, differentiable=False)
-    def new(*args: Any, **keywords: Any) -> Any:
+    def new(*args: Any, **keywords: Any) -> AnyArray:
         return Tensor(function(*map(without_history, args), **{n: without_history(x) for n, x in keywords.items()}))
 
 
-def _asks(function: Callable[..., Any], stand_in: Callable[[Any], Any]) -> None:
+def _asks(function: Callable[..., object], stand_in: Callable[[Any], Any]) -> None:
     """Let ``function`` see something else in the place of each Tensor; its answer is no Tensor."""
 
     @implements(function, differentiable=False)
-    def answer(*args: Any, **keywords: Any) -> Any:
+    def answer(*args: object, **keywords: object) -> object:
         return function(*map(stand_in, args), **{name: stand_in(value) for name, value in keywords.items()})
 
 
-_of_shapes: tuple[Callable[..., Any], ...] = (
+_of_shapes: tuple[Callable[..., object], ...] = (
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type),
 )
-_of_arrays: tuple[Callable[..., Any], ...] = (
+_of_arrays: tuple[Callable[..., object], ...] = (
     *(np.min_scalar_type, np.shares_memory, np.may_share_memory),
     *(np.array_repr, np.array_str, np.array2string, np.save, np.savez, np.savez_compressed, np.savetxt),
 )
 for _function in (np.zeros_like, np.ones_like, np.empty_like):
     _new(_function)
-for _function in _of_shapes:
-    _asks(_function, hollow)
-for _function in _of_arrays:
-    _asks(_function, without_history)
+for _asked in _of_shapes:
+    _asks(_asked, hollow)
+for _asked in _of_arrays:
+    _asks(_asked, without_history)
 
 
 refuses(np.trim_zeros, "its shape depends on values: take x[start:stop] with the limits found on tensor.numpy()")

@@ -8,18 +8,18 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import samples
-from ..core import OPS, Tensor, beside, declare, implements, refuse
+from ..core import OPS, AnyArray, Axis, Tensor, asarray_like, declare, implements, refuse
 from .conversion import as_operand, conjugate
 
 
-def _along(ndim: int, axis: int, part: Any) -> tuple[Any, ...]:
+def _along(ndim: int, axis: int, part: slice | int) -> tuple[Any, ...]:
     """The index that selects ``part`` along ``axis``."""
     index: list[Any] = [slice(None)] * ndim
     index[axis] = part
     return tuple(index)
 
 
-def _steps(x: Any, axis: int) -> Any:
+def _steps(x: AnyArray, axis: int) -> AnyArray:
     """Each element along an axis minus the one before it; of truth values, whether they differ."""
     later, earlier = x[_along(x.ndim, axis, slice(1, None))], x[_along(x.ndim, axis, slice(None, -1))]
     return later != earlier if x.dtype.kind == "b" else later - earlier
@@ -29,7 +29,7 @@ def _steps(x: Any, axis: int) -> Any:
 
 
 @implements(np.diff, on_complex=True)
-def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
+def _diff(a: AnyArray, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> AnyArray:
     if n == 0:
         return a
     if n < 0:
@@ -41,7 +41,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append
     ends = []
     for end in (prepend, append):
         if end is not np._NoValue:
-            end = beside(end, a) if isinstance(end, np.ndarray) else as_operand(end)
+            end = asarray_like(end, a) if isinstance(end, np.ndarray) else as_operand(end)
             end = np.broadcast_to(end, (*a.shape[:axis], 1, *a.shape[axis + 1 :])) if end.ndim == 0 else end
         ends.append([] if end is np._NoValue else [end])
     x = np.concatenate([*ends[0], a, *ends[1]], axis=axis) if ends != [[], []] else a
@@ -51,7 +51,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append
 
 
 @implements(np.ediff1d, on_complex=True)
-def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+def _ediff1d(ary: AnyArray, to_end: Any = None, to_begin: Any = None) -> AnyArray:
     x = as_operand(ary).reshape(-1)
     parts = [x[1:] - x[:-1]]
     for name, end, place in (("to_begin", to_begin, 0), ("to_end", to_end, 2)):
@@ -63,14 +63,14 @@ def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     return np.concatenate(parts)
 
 
-def _coordinate_gradient(f: Any, x: Any, axis: int, edge_order: int) -> Any:
+def _coordinate_gradient(f: Any, x: AnyArray, axis: int, edge_order: int) -> AnyArray:
     """Derivative along an axis by central differences of second order; ``x`` is the spacing or the coordinates.
 
     With steps h before and k after a point, f' = (h^2 f(x+k) + (k^2 - h^2) f(x) - k^2 f(x-h)) / (h k (h + k)), as for
     NumPy; at an edge the difference, or the derivative of the parabola through the three nearest points.
     """
 
-    def at(part: Any) -> Any:
+    def at(part: slice | int) -> Any:
         return f[_along(f.ndim, axis, part)]
 
     inner = at(slice(2, None)), at(slice(1, -1)), at(slice(None, -2))
@@ -83,7 +83,7 @@ def _coordinate_gradient(f: Any, x: Any, axis: int, edge_order: int) -> Any:
     else:
         step = (x[1:] - x[:-1]).reshape([-1 if a == axis else 1 for a in range(f.ndim)])
 
-        def step_at(part: Any) -> Any:
+        def step_at(part: slice | int) -> AnyArray:
             return step[_along(f.ndim, axis, part)]
 
         h, k = step_at(slice(None, -1)), step_at(slice(1, None))
@@ -99,13 +99,13 @@ def _coordinate_gradient(f: Any, x: Any, axis: int, edge_order: int) -> Any:
     return np.concatenate([edges[0], middle, edges[1]], axis=axis)
 
 
-def _parabola_slope(f0: Any, f1: Any, f2: Any, h: Any, k: Any) -> Any:
+def _parabola_slope(f0: Any, f1: Any, f2: AnyArray, h: AnyArray, k: Any) -> Any:
     """Slope at its first point of the parabola through three points with steps ``h`` and ``k`` between them."""
     return -f0 * ((2 * h + k) / (h * (h + k))) + f1 * ((h + k) / (h * k)) - f2 * (h / (k * (h + k)))
 
 
 @implements(np.gradient, on_complex=True)
-def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+def _gradient(f: Any, *varargs: Any, axis: Axis = None, edge_order: int = 1) -> Any:
     f = as_operand(f)
     axes = tuple(range(f.ndim)) if axis is None else normalize_axis_tuple(axis, f.ndim)
     spacings = [as_operand(spacing) for spacing in varargs or (1.0,)]
@@ -136,7 +136,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
 
 
 @implements(np.trapezoid, on_complex=True)
-def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+def _trapezoid(y: AnyArray, x: AnyArray | None = None, dx: Any = 1.0, axis: int = -1) -> Any:
     y = as_operand(y)
     if x is None:
         step = dx
@@ -152,7 +152,7 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 # Angles
 
 
-def _unwrap_sample(draw: samples.Draw) -> Any:
+def _unwrap_sample(draw: samples.Draw) -> samples.Operands:
     p = np.round(samples.reals(draw, samples.shape(draw, min_ndim=1), -6, 6), 1)
     settings = samples.choice(draw, [{}, {"discont": 4.05}, {"period": 2.7}, {"discont": 3.55, "axis": 0}])
     return (p,), settings
@@ -168,7 +168,7 @@ declare(
 
 
 @implements(np.unwrap)
-def _unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * np.pi) -> Any:
+def _unwrap(p: AnyArray, discont: Any = None, axis: int = -1, *, period: Any = 2 * np.pi) -> AnyArray:
     for name, value in (("discont", discont), ("period", period)):
         if isinstance(value, Tensor):
             refuse("np.unwrap", **{name: value})
@@ -179,7 +179,7 @@ def _unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * np
 
 
 @implements(np.interp)
-def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
+def _interp(x: AnyArray, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """At a knot the slope is that of the interval to the right; at the last knot, to the left; beyond the ends 0."""
     if isinstance(period, Tensor):
         refuse("np.interp", period=period)
@@ -222,7 +222,7 @@ def _valid_place(n: int, m: int, mode: str) -> tuple[int, int]:
     return ((short - 1) // 2, long) if mode == "same" else (short - 1, long - short + 1)
 
 
-def _convolve_rule(g: Any, a: Any, v: Any, mode: str) -> Any:
+def _convolve_rule(g: AnyArray, a: AnyArray, v: AnyArray, mode: str) -> AnyArray:
     """The gradient for ``a``: correlation of g, padded to the full convolution, with v."""
     n, m = a.shape[0], v.shape[0]
     start, length = _valid_place(n, m, mode)
@@ -231,7 +231,7 @@ def _convolve_rule(g: Any, a: Any, v: Any, mode: str) -> Any:
     return OPS["convolve"](padded, v[::-1], mode="valid")
 
 
-def _convolve_sample(draw: samples.Draw) -> Any:
+def _convolve_sample(draw: samples.Draw) -> samples.Operands:
     a, v = (samples.reals(draw, (draw.integer(1, 5),)) for _ in range(2))
     return (a, v), {"mode": samples.choice(draw, ["full", "same", "valid"])}
 
@@ -247,7 +247,7 @@ declare(
 )
 
 
-def _signal(x: Any, function: str) -> Any:
+def _signal(x: AnyArray, function: str) -> AnyArray:
     x = as_operand(x)
     if x.ndim > 1 or not x.size:
         raise ValueError(f"{function}: takes arrays of one axis that are not empty, got shape {x.shape}")
@@ -261,12 +261,12 @@ def _mode(mode: Any, function: str) -> str:
 
 
 @implements(np.convolve, on_complex=True)
-def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
+def _convolve(a: AnyArray, v: AnyArray, mode: str = "full") -> AnyArray:
     return OPS["convolve"](_signal(a, "convolve"), _signal(v, "convolve"), mode=_mode(mode, "convolve"))
 
 
 @implements(np.correlate, on_complex=True)
-def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+def _correlate(a: AnyArray, v: AnyArray, mode: str = "valid") -> AnyArray:
     a, v, mode = _signal(a, "correlate"), conjugate(_signal(v, "correlate")), _mode(mode, "correlate")
     if v.size > a.size:  # NumPy exchanges the two and turns the result round
         return OPS["convolve"](v, a[::-1], mode=mode)[::-1]

@@ -6,23 +6,24 @@ Of equal elements the one that comes first in the array comes first in the resul
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any, Callable
 
 import numpy as np
 
 from .. import samples
-from ..core import OPS, Tensor, declare, implements, refuse, refuses
+from ..core import OPS, AnyArray, declare, implements, refuse, refuses
 from .conversion import as_tensor, in_dtype
 
 
-def _one_axis(draw: samples.Draw) -> Any:
+def _one_axis(draw: samples.Draw) -> tuple[np.ndarray, Any]:
     x = samples.distinct(draw, samples.shape(draw, min_ndim=1))
     return x, samples.choice(draw, [None, -1, 0, x.ndim - 1, -x.ndim])
 
 
-def _argsort_sample(draw: samples.Draw) -> Any:
+def _argsort_sample(draw: samples.Draw) -> samples.Operands:
     x, axis = _one_axis(draw)
-    kind = samples.choice(draw, [{}, {"kind": "mergesort"}, {"stable": True}])
+    kind: dict[str, Any] = samples.choice(draw, [{}, {"kind": "mergesort"}, {"stable": True}])
     return (x,), {"axis": axis, **kind}
 
 
@@ -37,7 +38,7 @@ declare(
 
 
 @implements(np.sort)
-def _sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+def _sort(a: AnyArray, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> AnyArray:
     refuse("np.sort", order=order)
     if kind is not None and stable is not None:
         raise ValueError("sort: takes kind= or stable=, not both")
@@ -46,14 +47,14 @@ def _sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable
     return _taken(a, OPS["argsort"](a, axis=axis, stable=True), axis)
 
 
-def _taken(x: Tensor, indices: Any, axis: Any) -> Any:
+def _taken(x: AnyArray, indices: AnyArray, axis: int | None) -> AnyArray:
     """The elements at ``indices`` along an axis; None: of the flattened array."""
     if axis is None:
         return OPS["take_along_axis"](x.reshape(-1), indices, axis=0)
     return OPS["take_along_axis"](x, indices, axis=axis)
 
 
-def _partition_order(a: Any, *, kth: Any, axis: Any = -1) -> Any:
+def _partition_order(a: AnyArray, *, kth: Any, axis: int | None = -1) -> AnyArray:
     """Where each element of ``np.partition`` comes from: the place of the one of equal rank.
 
     np.argpartition may arrange the elements on either side of ``kth`` in another way.
@@ -64,7 +65,7 @@ def _partition_order(a: Any, *, kth: Any, axis: Any = -1) -> Any:
     return np.take_along_axis(np.argsort(a, axis=axis, stable=True), ranks, axis)
 
 
-def _partition_sample(draw: samples.Draw) -> Any:
+def _partition_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.distinct(draw, samples.shape(draw, min_ndim=1, min_length=1))
     axis = samples.choice(draw, [None, -1, 0])
     last = (x.size if axis is None else x.shape[axis]) - 1
@@ -90,18 +91,20 @@ def _places(kth: Any) -> Any:
 
 
 @implements(np.partition)
-def _partition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
+def _partition(a: AnyArray, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> AnyArray:
     refuse("np.partition", order=order, kind=None if kind == "introselect" else kind)
     return _taken(a, OPS["partition_order"](a, kth=_places(kth), axis=axis), axis)
 
 
 @implements(np.argpartition, differentiable=False)
-def _argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
+def _argpartition(
+    a: AnyArray, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None
+) -> AnyArray:
     refuse("np.argpartition", order=order, kind=None if kind == "introselect" else kind)
     return OPS["argpartition"](a, kth=_places(kth), axis=axis)
 
 
-def _lexsort_sample(draw: samples.Draw) -> Any:
+def _lexsort_sample(draw: samples.Draw) -> samples.Operands:
     lengths = samples.shape(draw, min_ndim=1)
     keys = tuple(np.round(samples.reals(draw, lengths)) for _ in range(draw.integer(1, 3)))
     return keys, {"axis": draw.integer(-len(lengths), len(lengths) - 1)}
@@ -117,7 +120,7 @@ declare(
 
 
 @implements(np.lexsort, differentiable=False)
-def _lexsort(keys: Any, axis: int = -1) -> Any:
+def _lexsort(keys: Sequence[AnyArray] | AnyArray, axis: int = -1) -> Any:
     return OPS["lexsort"](*keys, axis=axis)
 
 
@@ -126,13 +129,13 @@ def _lexsort(keys: Any, axis: int = -1) -> Any:
 _PARTS = ("values", "index", "inverse", "counts")
 
 
-def _unique_part(a: Any, *, part: str, axis: Any = None, equal_nan: bool = True) -> Any:
+def _unique_part(a: AnyArray, *, part: str, axis: int | None = None, equal_nan: bool = True) -> AnyArray:
     """One of the further results of ``np.unique``."""
     found = np.unique(a, return_index=True, return_inverse=True, return_counts=True, axis=axis, equal_nan=equal_nan)
     return found[_PARTS.index(part)]
 
 
-def _unique_sample(draw: samples.Draw) -> Any:
+def _unique_sample(draw: samples.Draw) -> samples.Operands:
     x = np.round(samples.reals(draw, samples.shape(draw, min_ndim=1, min_length=1), -1, 1))
     return (x,), {"axis": samples.choice(draw, [None, 0, -1]), "part": samples.choice(draw, _PARTS[1:])}
 
@@ -146,10 +149,10 @@ def _unique(
     return_index: bool = False,
     return_inverse: bool = False,
     return_counts: bool = False,
-    axis: Any = None,
+    axis: int | None = None,
     *,
     equal_nan: bool = True,
-    **keywords: Any,
+    **keywords: object,
 ) -> Any:
     if not keywords.pop("sorted", True):
         refuse("np.unique", sorted=False)
@@ -172,11 +175,11 @@ _of_array_api: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
 )
 
 
-def _unique_results(function: Callable[..., Any], parts: tuple[str, ...]) -> Callable[..., Any]:
+def _unique_results(function: Callable[..., Any], parts: tuple[str, ...]) -> Callable[..., AnyArray]:
     """A function of the array API, which gives some of the results of ``np.unique`` in a named tuple."""
     results = type(function(np.zeros(1)))
 
-    def unique(x: Any, /) -> Any:
+    def unique(x: AnyArray, /) -> Any:
         found = dict(zip(_PARTS, _unique(x, True, True, True, equal_nan=False)))
         found["inverse"] = found["inverse"].reshape(x.shape)
         return results(*(found[part] for part in parts))
@@ -184,14 +187,14 @@ def _unique_results(function: Callable[..., Any], parts: tuple[str, ...]) -> Cal
     return unique
 
 
-for _function, _parts in _of_array_api:
-    implements(_function)(_unique_results(_function, _parts))
+for _asked, _parts in _of_array_api:
+    implements(_asked)(_unique_results(_asked, _parts))
 refuses(np.unique_values, "the order of its result is not defined: use np.unique, which sorts")
 
 # Sets. What both have is taken from the first.
 
 
-def _isin_sample(draw: samples.Draw) -> Any:
+def _isin_sample(draw: samples.Draw) -> samples.Operands:
     element, test = (np.round(samples.reals(draw, samples.shape(draw))) for _ in range(2))
     return (np.asarray(element), np.asarray(test)), {"invert": bool(draw.integer(0, 1))}
 
@@ -210,18 +213,18 @@ declare(
 
 
 @implements(np.union1d)
-def _union1d(ar1: Any, ar2: Any) -> Any:
+def _union1d(ar1: AnyArray, ar2: AnyArray) -> AnyArray:
     return np.unique(np.concatenate([np.ravel(ar1), np.ravel(ar2)]))
 
 
 @implements(np.setdiff1d)
-def _setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
+def _setdiff1d(ar1: AnyArray, ar2: AnyArray, assume_unique: bool = False) -> Any:
     ar1 = np.ravel(ar1) if assume_unique else np.unique(ar1)
     return ar1[OPS["isin"](ar1, ar2, invert=True)]
 
 
 @implements(np.intersect1d)
-def _intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
+def _intersect1d(ar1: AnyArray, ar2: AnyArray, assume_unique: bool = False, return_indices: bool = False) -> Any:
     (first, at_first), (second, at_second) = (_unique(as_tensor(ar), return_index=True) for ar in (ar1, ar2))
     of_first, of_second = OPS["isin"](first, second), OPS["isin"](second, first)
     common = in_dtype(first[of_first], np.result_type(first.dtype, second.dtype))
@@ -229,5 +232,5 @@ def _intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices
 
 
 @implements(np.setxor1d)
-def _setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
+def _setxor1d(ar1: AnyArray, ar2: AnyArray, assume_unique: bool = False) -> AnyArray:
     return np.sort(np.concatenate([_setdiff1d(as_tensor(ar1), ar2), _setdiff1d(as_tensor(ar2), ar1)]))

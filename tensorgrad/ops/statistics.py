@@ -12,19 +12,19 @@ from typing import Any, Callable
 import numpy as np
 
 from .. import samples
-from ..core import OPS, Tensor, beside, declare, implements, refuse
-from ..core.context import verified
+from ..core import OPS, AnyArray, Axis, DType, Tensor, asarray_like, declare, implements, refuse
+from ..core.context import runtime_check
 from .conversion import as_operand, in_dtype, without_history
 from .reductions import as_rows, axes_of, equal_shares, from_rows
 
 # Order statistics: the elements of given ranks along the last axis
 
 
-def _order_statistics(x: Any, ranks: Any) -> Any:
+def _order_statistics(x: AnyArray, ranks: Any) -> AnyArray:
     return np.take_along_axis(np.sort(x, axis=-1), ranks, axis=-1)
 
 
-def _to_those_of_rank(g: Any, values: Any, x: Any) -> Any:
+def _to_those_of_rank(g: AnyArray, values: AnyArray, x: AnyArray) -> AnyArray:
     """The gradient for ``values`` goes to the elements that have them, in equal parts."""
     if g.shape[-1] == 0:
         return np.broadcast_to(g.sum(axis=-1, keepdims=True), x.shape)
@@ -33,7 +33,7 @@ def _to_those_of_rank(g: Any, values: Any, x: Any) -> Any:
     return sum(parts[1:], parts[0])
 
 
-def _order_statistics_sample(draw: samples.Draw) -> Any:
+def _order_statistics_sample(draw: samples.Draw) -> samples.Operands:
     x = samples.distinct(draw, samples.shape(draw, min_ndim=1, min_length=1))
     count = draw.integer(0, 3)
     ranks = [draw.integer(0, x.shape[-1] - 1) for _ in range(count)]
@@ -62,10 +62,10 @@ _SLOPES = {
 """The methods whose rank grows with q: by n plus this. (Hyndman and Fan 1996: n + 1 - alpha - beta.) Others jump."""
 
 
-def _ranks(quantile: Callable[..., Any], x: Any, q: Any, axis: Any, method: str) -> tuple[Any, Any]:
+def _ranks(quantile: Callable[..., AnyArray], x: AnyArray, q: AnyArray | float, axis: Axis, method: str) -> Any:
     """The real-valued ranks of the quantiles, beside the rows of ``x``, and the highest rank that there is."""
     rows = as_rows(x, axis)
-    places = beside(np.arange(float(rows.shape[-1])), rows)
+    places = asarray_like(np.arange(float(rows.shape[-1])), rows)
     if not _skips_nan(quantile):
         ranks = quantile(places, q, method=method)
         return ranks.reshape((1,) * (rows.ndim - 1) + (prod(ranks.shape),)), rows.shape[-1] - 1
@@ -74,18 +74,26 @@ def _ranks(quantile: Callable[..., Any], x: Any, q: Any, axis: Any, method: str)
     return _quantiles_last(ranks, rows), last
 
 
-def _skips_nan(quantile: Callable[..., Any]) -> bool:
+def _skips_nan(quantile: Callable[..., AnyArray]) -> bool:
     return quantile.__name__.startswith("nan")
 
 
-def _quantiles_last(values: Any, rows: Any) -> Any:
+def _quantiles_last(values: AnyArray, rows: AnyArray) -> AnyArray:
     """``values``, for each quantile and each row, with the quantiles last."""
     kept = rows.shape[:-1]
     count = values.size // max(prod(kept), 1)
     return values.reshape((count, *kept)).transpose((*range(1, rows.ndim), 0))
 
 
-def _quantile_rule(quantile: Callable[..., Any], g: Any, x: Any, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
+def _quantile_rule(
+    quantile: Callable[..., AnyArray],
+    g: AnyArray,
+    x: AnyArray,
+    q: AnyArray | float,
+    axis: Axis,
+    method: str,
+    keepdims: bool,
+) -> AnyArray:
     """(1 - w) to the neighbour below and w to the one above, where w is the fraction in the rank."""
     if x.size == 0:
         return x * 0
@@ -103,8 +111,15 @@ def _quantile_rule(quantile: Callable[..., Any], g: Any, x: Any, q: Any, axis: A
 
 
 def _level_rule(
-    quantile: Callable[..., Any], whole: float, g: Any, x: Any, q: Any, axis: Any, method: str, keepdims: bool
-) -> Any:
+    quantile: Callable[..., AnyArray],
+    whole: float,
+    g: AnyArray,
+    x: AnyArray,
+    q: AnyArray,
+    axis: Axis,
+    method: str,
+    keepdims: bool,
+) -> AnyArray:
     """The slope between the neighbours; at an element itself the mean of the slopes on both sides."""
     if x.size == 0 or method not in _SLOPES:
         return q * 0
@@ -120,8 +135,8 @@ def _level_rule(
 
 
 def _quantile_sample(with_nan: bool, whole: float = 1) -> samples.Sample:
-    def sample(draw: samples.Draw) -> Any:
-        x = samples.distinct(draw, samples.shape(draw, min_length=1))
+    def sample(draw: samples.Draw) -> samples.Operands:
+        x: AnyArray = samples.distinct(draw, samples.shape(draw, min_length=1))
         axis = samples.axis(draw, x.ndim)
         method = samples.choice(draw, [*_SLOPES, "inverted_cdf", "averaged_inverted_cdf", "lower", "midpoint"])
         length = prod(x.shape[a] for a in axes_of(axis, x.ndim))
@@ -135,7 +150,7 @@ def _quantile_sample(with_nan: bool, whole: float = 1) -> samples.Sample:
     return sample
 
 
-def _one_nan_in_each_row(x: Any, axis: Any) -> Any:
+def _one_nan_in_each_row(x: AnyArray, axis: Axis) -> AnyArray:
     missing = np.zeros(x.shape, bool)
     missing[tuple(-1 if a in axes_of(axis, x.ndim) else slice(None) for a in range(x.ndim))] = True
     return np.where(missing, np.nan, x)
@@ -153,7 +168,7 @@ def _declare_quantile(name: str, whole: float) -> None:
     """The quantiles at the levels q / whole."""
     quantile = getattr(np, name)
 
-    def forward(x: Any, q: Any, *, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
+    def forward(x: AnyArray, q: AnyArray, *, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Any:
         return quantile(x, q, axis=axis, method=method, keepdims=keepdims)
 
     op = declare(
@@ -168,39 +183,41 @@ def _declare_quantile(name: str, whole: float) -> None:
 
     @implements(quantile)
     def call(
-        a: Any,
-        q: Any,
-        axis: Any = None,
-        out: Any = None,
+        a: AnyArray,
+        q: AnyArray,
+        axis: Axis = None,
+        out: object = None,
         overwrite_input: bool = False,
         method: str = "linear",
         keepdims: Any = False,
         *,
         weights: Any = None,
         interpolation: Any = None,
-    ) -> Any:
+    ) -> AnyArray:
         refuse(f"np.{name}", out=out, weights=weights, interpolation=interpolation)
         axis = tuple(axis) if isinstance(axis, list) else axis
         return op(a, q, axis=axis, method=method, keepdims=keepdims is not np._NoValue and keepdims)
 
 
-def _declare_median(name: str, quantile: Callable[..., Any]) -> None:
+def _declare_median(name: str, quantile: Callable[..., AnyArray]) -> None:
     median = getattr(np, name)
 
-    def forward(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def forward(x: AnyArray, *, axis: Axis = None, keepdims: bool = False) -> Any:
         return median(x, axis=axis, keepdims=keepdims)
 
-    def rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    def rule(g: AnyArray, out: AnyArray, x: AnyArray, axis: Axis, keepdims: bool) -> AnyArray:
         return _quantile_rule(quantile, g, x, 0.5, axis, "linear", keepdims)
 
-    def sample(draw: samples.Draw) -> Any:
+    def sample(draw: samples.Draw) -> samples.Operands:
         (x, _), settings = _quantile_sample(_skips_nan(quantile))(draw)
         return (x,), {"axis": settings["axis"], "keepdims": settings["keepdims"]}
 
     op = declare(name, forward, rule, sample=sample, numpy=median, expects="an array and axes that it has")
 
     @implements(median)
-    def call(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Any:
+    def call(
+        a: AnyArray, axis: Axis = None, out: object = None, overwrite_input: bool = False, keepdims: Any = False
+    ) -> AnyArray:
         refuse(f"np.{name}", out=out)
         axis = tuple(axis) if isinstance(axis, list) else axis
         return op(a, axis=axis, keepdims=keepdims is not np._NoValue and keepdims)
@@ -214,14 +231,14 @@ for _prefix in ("", "nan"):
 # Averages
 
 
-def _not_zero(total: Any) -> None:
+def _not_zero(total: AnyArray) -> None:
     if not np.all(total):
         raise ZeroDivisionError("np.average: the weights sum to zero, by which nothing can be divided")
 
 
 @implements(np.average, on_complex=True)
 def _average(
-    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = np._NoValue
+    a: AnyArray, axis: Axis = None, weights: Any = None, returned: bool = False, *, keepdims: Any = np._NoValue
 ) -> Any:
     a, axis = as_operand(a), tuple(axis) if isinstance(axis, list) else axis
     keepdims = keepdims is not np._NoValue and keepdims
@@ -233,7 +250,7 @@ def _average(
         exact = (float,) if a.dtype.kind in "iub" else ()
         dtype = np.result_type(a.dtype, weights.dtype, *exact)
         total = np.sum(weights, axis=axis, dtype=dtype, keepdims=keepdims)
-        verified(_not_zero, without_history(total))
+        runtime_check(_not_zero, without_history(total))
         products = in_dtype(a, dtype) * in_dtype(weights, dtype)
         average = np.sum(products, axis=axis, keepdims=keepdims) / total
     if not returned:
@@ -243,7 +260,7 @@ def _average(
     return average, np.copy(np.broadcast_to(total, average.shape))
 
 
-def _fitting_weights(weights: Any, a: Any, axis: Any) -> Any:
+def _fitting_weights(weights: AnyArray, a: AnyArray, axis: Axis) -> Any:
     """Weights of the shape of ``a``, or of the axes averaged over, as an array that broadcasts to ``a``."""
     if weights.shape == a.shape:
         return weights
@@ -265,15 +282,15 @@ def _fitting_weights(weights: Any, a: Any, axis: Any) -> Any:
 
 @implements(np.cov)
 def _cov(
-    m: Any,
-    y: Any = None,
+    m: AnyArray,
+    y: AnyArray | None = None,
     rowvar: bool = True,
     bias: bool = False,
     ddof: Any = None,
     fweights: Any = None,
     aweights: Any = None,
     *,
-    dtype: Any = None,
+    dtype: DType = None,
 ) -> Any:
     if ddof is not None and ddof != int(ddof):
         raise ValueError(f"np.cov: takes an integer ddof, got {ddof}")
@@ -286,7 +303,7 @@ def _cov(
     ddof = (0 if bias else 1) if ddof is None else int(ddof)
     counts, importance = _weights("fweights", fweights, x), _weights("aweights", aweights, x)
     if counts is not None:
-        verified(_whole, without_history(counts))
+        runtime_check(_whole, without_history(counts))
     if counts is None and importance is None:
         weights: Any = None
         mean = np.mean(x, axis=1, keepdims=True)
@@ -295,7 +312,7 @@ def _cov(
     else:
         weights = importance if counts is None else counts if importance is None else counts * importance
         total = weights.sum()
-        verified(_not_zero, without_history(total))
+        runtime_check(_not_zero, without_history(total))
         mean = np.sum(x * weights, axis=1, keepdims=True) / total
         used = 1 if importance is None else (weights * importance).sum() / total
         scale = 1 / np.maximum(total - ddof * used, 0)
@@ -307,7 +324,7 @@ _ONE_ROW_IS_TRANSPOSED = np.cov(np.eye(1, 2), rowvar=False, bias=True).ndim == 2
 """Whether ``rowvar=False`` applies to an array of one row; it depends on NumPy's version, and never does to ``y``."""
 
 
-def _variables(name: str, x: Any, columns: bool, one_row_too: bool = False) -> Any:
+def _variables(name: str, x: AnyArray, columns: bool, one_row_too: bool = False) -> AnyArray:
     """The variables in rows, the observations in columns."""
     x = as_operand(x)
     if x.ndim > 2:
@@ -317,7 +334,7 @@ def _variables(name: str, x: Any, columns: bool, one_row_too: bool = False) -> A
     return np.transpose(x) if columns and (one_row_too or x.shape[0] != 1) else x
 
 
-def _weights(name: str, weights: Any, x: Any) -> Any:
+def _weights(name: str, weights: AnyArray, x: AnyArray) -> Any:
     if weights is None:
         return None
     weights = as_operand(weights)
@@ -326,29 +343,29 @@ def _weights(name: str, weights: Any, x: Any) -> Any:
             f"np.cov: takes {name} of shape ({x.shape[1]},), one for each observation, got {weights.shape}"
         )
 
-    def check(values: Any) -> None:
+    def check(values: AnyArray) -> None:
         if (values < 0).any():
             raise ValueError(f"np.cov: takes {name} that are not negative")
 
-    verified(check, without_history(weights))
+    runtime_check(check, without_history(weights))
     return in_dtype(weights, np.dtype(float))
 
 
-def _whole(values: Any) -> None:
+def _whole(values: AnyArray) -> None:
     if (values != np.rint(values)).any():
         raise TypeError("np.cov: takes whole numbers as fweights, as they are counts")
 
 
 @implements(np.corrcoef)
 def _corrcoef(
-    x: Any,
-    y: Any = None,
+    x: AnyArray,
+    y: AnyArray | None = None,
     rowvar: bool = True,
     bias: Any = np._NoValue,
     ddof: Any = np._NoValue,
     *,
-    dtype: Any = None,
-) -> Any:
+    dtype: DType = None,
+) -> AnyArray:
     refuse("np.corrcoef", bias=bias, ddof=ddof)
     covariance = np.cov(x, y, rowvar, dtype=dtype)
     if covariance.ndim == 0:

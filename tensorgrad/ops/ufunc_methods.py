@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..core import NUMPY, implements, refuse
+from ..core import NUMPY, AnyArray, Axis, implements, refuse
 
 # Importing these modules first has their ufuncs in the table
 from . import elementwise, logic, rounding, selection  # noqa: F401
@@ -19,7 +19,12 @@ from .conversion import as_operand
 
 
 def _along_axis(
-    function: Callable[..., Any], name: str, array: Any, axis: Any = 0, out: Any = None, **keywords: Any
+    function: Callable[..., AnyArray],
+    name: str,
+    array: AnyArray,
+    axis: Axis = 0,
+    out: object = None,
+    **keywords: object,
 ) -> Any:
     """``function`` along one axis, by default the first one, as methods of ufuncs do."""
     refuse(name, out=out)
@@ -41,7 +46,7 @@ for _ufunc, _scan in ((np.add, np.cumsum), (np.multiply, np.cumprod)):
     implements(_ufunc.accumulate)(partial(_along_axis, _scan, f"np.{_ufunc.__name__}.accumulate"))
 
 
-def _outer(ufunc: np.ufunc, x: Any, y: Any, **keywords: Any) -> Any:
+def _outer(ufunc: np.ufunc, x: AnyArray, y: AnyArray, **keywords: object) -> Any:
     """``ufunc`` of every element of ``x`` with every element of ``y``."""
     refuse(f"np.{ufunc.__name__}.outer", **keywords)
     x, y = as_operand(x), as_operand(y)

@@ -10,19 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import product
 from operator import index
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
 from .. import samples
-from ..core import OPS, declare
+from ..core import OPS, AnyArray, declare
+
+PerAxis = Union[int, Sequence[int]]
+"""A number for all spatial axes, or one for each."""
+
+Padding = Union[PerAxis, str, Sequence[Sequence[int]]]
+"""The same, ``"same"``, ``"valid"``, or a pair (before, after) for each axis."""
 
 Lengths = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
 def sliding_windows(
-    x: Any, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, fill: Any = 0
+    x: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, fill: Any = 0
 ) -> Any:
     """A view of shape (*kernel, examples, channels, *windows) into ``x`` padded with ``fill``."""
     if is_padded(padding):
@@ -34,7 +40,7 @@ def sliding_windows(
 
 
 def overlap_add(
-    parts: Any, *, shape: Lengths, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
+    parts: AnyArray, *, shape: Lengths, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
 ) -> Any:
     """An array of ``shape`` into which every window is added where it was taken from, without the padding."""
     n = len(kernel)
@@ -69,12 +75,12 @@ def windows_sample(draw: samples.Draw) -> tuple[Lengths, dict[str, Any]]:
     return shape, {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
 
 
-def _windows_sample(draw: samples.Draw) -> Any:
+def _windows_sample(draw: samples.Draw) -> samples.Operands:
     shape, settings = windows_sample(draw)
     return (samples.reals(draw, shape),), {**settings, "fill": samples.choice(draw, [0, 1.5])}
 
 
-def _overlap_add_sample(draw: samples.Draw) -> Any:
+def _overlap_add_sample(draw: samples.Draw) -> samples.Operands:
     shape, settings = windows_sample(draw)
     parts = sliding_windows(np.zeros(shape), **settings).shape
     return (samples.reals(draw, parts),), {**settings, "shape": shape}
@@ -115,9 +121,9 @@ def check_fits(what: str, spatial: Lengths, padding: Pairs, spans: Lengths) -> N
             )
 
 
-def per_axis(function: str, name: str, value: Any, n: int, least: int = 1) -> Lengths:
+def per_axis(function: str, name: str, value: object, n: int, least: int = 1) -> Lengths:
     """One integer for all ``n`` spatial axes, or a sequence with one for each, as a tuple; else an error."""
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * n
+    values: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,) * n
     try:
         lengths = tuple(map(index, values))
     except TypeError:
@@ -130,7 +136,7 @@ def per_axis(function: str, name: str, value: Any, n: int, least: int = 1) -> Le
     return lengths
 
 
-def pairs(function: str, padding: Any, shape: Lengths, kernel: Lengths, stride: Lengths, dilation: Lengths) -> Pairs:
+def pairs(function: str, padding: object, shape: Lengths, kernel: Lengths, stride: Lengths, dilation: Lengths) -> Pairs:
     """``padding`` as (before, after) for each spatial axis of images of ``shape``.
 
     ``"valid"`` is none; ``"same"`` is what gives ceil(length / stride) windows, an odd element going to the end.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor, describe
-from ..core.context import verified
+from ..core.context import runtime_check
 
 
 class GradientsNotFinite(ArithmeticError):
@@ -50,7 +50,7 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
     given = _with_gradients(list(parameters))
     norm = np.sqrt(sum(np.square(gradient.astype(np.float64, copy=False)).sum() for _, gradient in given))
     if error_if_nonfinite:
-        verified(_check_finite, norm, *(gradient for _, gradient in given), now=False)
+        runtime_check(_check_finite, norm, *(gradient for _, gradient in given), now=False)
     scale = np.minimum(1, max_norm / np.maximum(norm, max_norm))
     for parameter, gradient in given:
         dtype = gradient.dtype if gradient.dtype.kind == "f" else parameter.dtype

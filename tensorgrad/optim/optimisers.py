@@ -12,7 +12,7 @@ import numpy as np
 
 from ..compiler import own
 from ..core import Tensor, describe
-from ..core.context import Follower, Replacements, following, is_traced, outside, watched
+from ..core.context import Follower, Replacements, following, guarded, io_callback, is_traced
 from ..subnormals import least, without_subnormals
 from .schedules import Schedule, as_schedule
 
@@ -81,11 +81,11 @@ class Optimiser(ABC):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _COMPILED}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self._compile()
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name not in ("lr", "steps", "updates"):  # which each step reads
             Replacements.note(self, name, value)
             vars(self)["_version"] = self._version + 1
@@ -141,10 +141,10 @@ class Optimiser(ABC):
         """What :meth:`step` does, as expressions."""
         positions = tuple([i for i, p in enumerate(self.parameters) if p.grad is not None])
         for i in positions:
-            self._check_gradient(i, self.parameters[i].grad)
-        lags = tuple(watched(self, "_lags"))
+            self._gradient(i)
+        lags = tuple(guarded(self, "_lags"))
         first = self._first_of_each(positions, lags)
-        numbers = outside(partial(self._advance, positions, first), partial(self._numbers, first))
+        numbers = io_callback(partial(self._advance, positions, first), partial(self._numbers, first))
         self._update_all(numbers, positions, lags)
 
     @staticmethod
@@ -159,9 +159,7 @@ class Optimiser(ABC):
 
     def _update_all(self, numbers: Any, positions: Sequence[int], lags: Sequence[int]) -> None:
         """Update the parameters at these positions."""
-        gradients = {i: self.parameters[i].grad for i in positions}
-        for i in positions:
-            self._check_gradient(i, gradients[i])
+        gradients = {i: self._gradient(i) for i in positions}
         groups = sorted({lags[i] for i in positions}, reverse=True)
         for i in positions:
             tensors = self._tensors(i)
@@ -172,8 +170,10 @@ class Optimiser(ABC):
             for tensor, new in zip(tensors, updated):
                 tensor.data = without_subnormals(new).astype(tensor.dtype, copy=False)
 
-    def _check_gradient(self, position: int, gradient: Any) -> None:
+    def _gradient(self, position: int) -> Any:
+        """The gradient of a parameter, checked."""
         parameter = self.parameters[position]
+        gradient: Any = parameter.grad
         if isinstance(gradient, Tensor) or getattr(gradient, "shape", None) != parameter.shape:
             raise ValueError(
                 f"{type(self).__name__}: parameter {position} has shape {parameter.shape}, its gradient must be an "
@@ -184,6 +184,7 @@ class Optimiser(ABC):
                 f"{type(self).__name__}: parameter {position} is {parameter.dtype}, its gradient must be of real "
                 f"numbers, got {gradient.dtype}; set .grad to an array such as gradient.real.astype({parameter.dtype})"
             )
+        return gradient
 
     @property
     def _lags(self) -> list[int]:
@@ -211,7 +212,7 @@ class Optimiser(ABC):
         """The numbers that the ``count``-th update takes."""
 
     @abstractmethod
-    def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
+    def _update(self, numbers: object, value: Any, gradient: object, *state: Any) -> tuple[Any, ...]:
         """The new value and state, given the numbers of :meth:`_scalars` as an array."""
 
     def zero_grad(self) -> None:
@@ -308,7 +309,7 @@ class SGD(Optimiser):
         rate = numbers[0, ...]
         if not state:
             return (value - rate * gradient,)
-        velocity = float(watched(self, "momentum")) * state[0] + gradient
+        velocity = float(guarded(self, "momentum")) * state[0] + gradient
         return value - rate * velocity, velocity
 
 
@@ -362,7 +363,7 @@ class Adam(Optimiser):
         return rate * correction / (1 - beta1**count), max(self.eps * correction, self._least_eps)
 
     def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
-        (beta1, beta2), (first, second) = map(float, watched(self, "betas")), state
+        (beta1, beta2), (first, second) = map(float, guarded(self, "betas")), state
         rate, eps = numbers[0, ...], numbers[1, ...]
         first = beta1 * first + (1 - beta1) * gradient
         second = beta2 * second + (1 - beta2) * (gradient * gradient)

@@ -109,7 +109,7 @@ class _Column:
     bottom: float = 0.0
 
 
-def _check(results: Sequence[Any]) -> None:
+def _check(results: Sequence[object]) -> None:
     if not results:
         raise TypeError("save_network: no result to draw; pass a Tensor, or several")
     for tensor in results:

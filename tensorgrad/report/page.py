@@ -90,7 +90,7 @@ def picture(path: str | Path, description: str) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table; numbers are set to the right."""
 
-    def cell(tag: str, value: Any) -> str:
+    def cell(tag: str, value: object) -> str:
         kind = ' class="number"' if isinstance(value, (int, float)) else ""
         text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
         return f"<{tag}{kind}>{_shown(text)}</{tag}>"

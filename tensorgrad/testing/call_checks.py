@@ -14,7 +14,7 @@ from .gradcheck import gradcheck
 from .operands import as_it_lies, in_precision, is_float
 
 
-def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+def check_call(function: Callable[..., Any], *args: object, **kwargs: object) -> None:
     """Check one call of a NumPy function, or of any other that takes arrays and Tensors alike.
 
     Every floating or complex array among the arguments, also in nested containers, is differentiated; the rest,
@@ -44,7 +44,7 @@ def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     arrays = [leaf for leaf in leaves if is_float(leaf)]
     assert arrays, f"check_call: no floating array among the arguments of {function.__name__}"
 
-    def call(*these: Any) -> Any:
+    def call(*these: object) -> Any:
         rest = iter(these)
         filled = [next(rest) if is_float(leaf) else leaf for leaf in leaves]
         positional, keywords = tree_unflatten(structure, filled)
@@ -71,7 +71,7 @@ def check_call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         np.testing.assert_allclose(found, exact, rtol=2e-2, atol=2e-3, err_msg=f"{function.__name__} in float32")
 
 
-def _check_results(expected: Any, found: Any, message: str) -> None:
+def _check_results(expected: object, found: object, message: str) -> None:
     """The same structure, shapes, dtypes and values, in Tensors."""
     leaves, structure = tree_flatten(expected)
     try:

@@ -19,7 +19,7 @@ class GradientError(AssertionError):
 
 def gradcheck(
     f: Callable[..., Any],
-    inputs: Any,
+    inputs: object,
     order: int = 1,
     step: float = 1e-4,
     rtol: float = 1e-6,
@@ -84,12 +84,12 @@ def gradcheck(
     return True
 
 
-def _is_number(leaf: Any) -> bool:
+def _is_number(leaf: object) -> bool:
     """Whether it is a number, an array or a Tensor."""
     return isinstance(leaf, (int, float, complex)) or hasattr(leaf, "dtype")
 
 
-def _as_input(position: int, value: Any) -> np.ndarray:
+def _as_input(position: int, value: object) -> np.ndarray:
     array = np.array(value.numpy() if isinstance(value, Tensor) else value)
     exact = np.complex128 if array.dtype.kind == "c" else np.float64
     if _is_checked(array) and array.dtype != exact:

@@ -61,7 +61,7 @@ def _run(strategy: st.SearchStrategy[Case], check: Callable[[Case], None], max_e
     )(given(strategy)(check))()
 
 
-def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     """The checks of :func:`check_op` on one case."""
     before = copy.deepcopy(operands)
     _check_value(op, operands, keywords)
@@ -77,7 +77,7 @@ def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> N
     assert_same(before, operands, f"{op.name} changed its operands")
 
 
-def _check_complex_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _check_complex_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     """The same checks, or, where NumPy takes no complex operands, that Tensors do not either."""
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -97,7 +97,7 @@ def _check_complex_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, A
             check_case(op, operands, keywords)
 
 
-def _apply(op: Op, operands: Any, keywords: dict[str, Any]) -> Any:
+def _apply(op: Op, operands: Any, keywords: dict[str, object]) -> Any:
     """Call with settings of its own, so that a random generator among them starts where it stood."""
     return op(*operands, **copy.deepcopy(keywords))
 
@@ -112,7 +112,7 @@ def _differentiable(op: Op, operands: tuple[Any, ...]) -> list[int]:
     return [i for i, x in enumerate(operands) if is_float(x) and rules[i] is not None]
 
 
-def _check_value(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _check_value(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     expected = _apply(op, operands, keywords)
     result = _apply(op, _tensors(operands), keywords)
     assert isinstance(result, Tensor), f"{op.name} on Tensors gave {type(result)}"
@@ -125,7 +125,7 @@ def _check_value(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) ->
         assert_same(result.data, through_numpy.data, f"{op.name} through NumPy differs")
 
 
-def _check_gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _check_gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     positions = _differentiable(op, operands)
 
     def of_floats(*floats: Tensor) -> Any:
@@ -142,7 +142,7 @@ def _check_gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]
         raise GradientError(f"{op.name}, operands {positions}: {error}") from None
 
 
-def _check_rules_keep_nothing(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _check_rules_keep_nothing(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     """A rule returns a new array each time, or what it was given: gradients belong to who asks for them."""
     tensors = _tensors(operands)
     out = _apply(op, tensors, keywords)
@@ -161,7 +161,7 @@ def _check_rules_keep_nothing(op: Op, operands: tuple[Any, ...], keywords: dict[
         )
 
 
-def _gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
+def _gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> list[Any]:
     """The result and its gradients with respect to the differentiable operands; nothing where there are none."""
     positions = _differentiable(op, operands)
     tensors = [as_it_lies(x, i in positions) if isinstance(x, np.ndarray) else x for i, x in enumerate(operands)]
@@ -171,7 +171,7 @@ def _gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> l
     return [out.data] + [g.data for g in gradients(out, [tensors[i] for i in positions], _seed(out))]
 
 
-def _check_layouts(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _check_layouts(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     expected = _gradients(op, operands, keywords)
     for layout in (read_only, strided, reversed_twice, np.asfortranarray):
         changed = tuple(layout(x) if isinstance(x, np.ndarray) and x.ndim else x for x in operands)
@@ -179,7 +179,7 @@ def _check_layouts(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) 
             np.testing.assert_allclose(after, before, rtol=1e-12, atol=1e-12, err_msg=f"{op.name}, {layout.__name__}")
 
 
-def _check_rewritten_constants(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _check_rewritten_constants(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     """One operand a Tensor, the others arrays that are written into before the backward pass: the same gradient."""
     positions = _differentiable(op, operands)
     exact = dict(zip(positions, _gradients(op, operands, keywords)[1:]))
@@ -201,7 +201,7 @@ def _seed(out: Tensor) -> np.ndarray:
     return seed
 
 
-def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any], dtype: Any) -> None:
+def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, object], dtype: Any) -> None:
     """All operands float32, then the first alone: gradients keep the dtype of their operand."""
     positions = _differentiable(op, operands)
     reference = _gradients(op, operands, keywords)
@@ -227,7 +227,7 @@ def _should_keep_float32(op: Op, operands: tuple[Any, ...]) -> bool:
     return op.numpy is None and "dtype" not in op.settings and floats
 
 
-def _check_python_scalars(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _check_python_scalars(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     """One operand at a time a Python number, the others float32: their gradients stay what they were, in float32."""
     arrays = [in_precision(x, np.float32) if is_float(x) else x for x in operands]
     for scalar, x in enumerate(arrays):
@@ -247,7 +247,7 @@ def _check_python_scalars(op: Op, operands: tuple[Any, ...], keywords: dict[str,
             np.testing.assert_allclose(gradient, exact[position], rtol=1e-4, atol=1e-5, err_msg=message)
 
 
-def _check_replay(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _check_replay(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     """Compiled, the value and the gradients are the same to the last bit, recorded and replayed.
 
     But for complex numbers, whose products NumPy rounds one way or another, depending on where they lie in memory.
@@ -255,7 +255,7 @@ def _check_replay(op: Op, operands: tuple[Any, ...], keywords: dict[str, Any]) -
     arrays = [x for x in operands if isinstance(x, np.ndarray)]
     same = assert_close if any(x.dtype.kind == "c" for x in arrays) else assert_same
 
-    def function(keywords: dict[str, Any], *arrays: Any) -> Any:
+    def function(keywords: dict[str, object], *arrays: Any) -> Any:
         rest = iter(arrays)
         full = tuple(next(rest) if isinstance(x, np.ndarray) else x for x in operands)
         tensors = [Tensor(x, requires_grad=x.dtype.kind in "fc") if hasattr(x, "dtype") else x for x in full]

@@ -129,7 +129,7 @@ def _in_own_byte_order(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def check_count(function: str, source: str, inputs: Any, count: int) -> None:
+def check_count(function: str, source: str, inputs: object, count: int) -> None:
     """Raise if a batch, as it comes from a user's function, is not one of ``count`` inputs."""
     if inputs is None:
         raise TypeError(f"{function}: {source}= gives None; let it return the inputs")
@@ -141,7 +141,7 @@ def check_count(function: str, source: str, inputs: Any, count: int) -> None:
             )
 
 
-def check_numbers(function: str, inputs: Any) -> None:
+def check_numbers(function: str, inputs: object) -> None:
     """Raise if a network cannot compute with a batch of inputs, as they are prepared."""
     for array in leaves_of(inputs):
         if not isinstance(array, np.ndarray) or array.dtype.kind in "fiubc":
@@ -161,7 +161,7 @@ def part_of(inputs: Any, start: int, size: int) -> Any:
     return mapped(lambda array: copy.copy(array[start : start + size]), inputs)
 
 
-def not_finite(inputs: Any) -> tuple[tuple[int, ...], float] | None:
+def not_finite(inputs: object) -> tuple[tuple[int, ...], float] | None:
     """Where a batch is first infinite or NaN, and which of the two; None where it is not."""
     for leaf in leaves_of(inputs):
         array = np.asarray(leaf.numpy() if isinstance(leaf, Tensor) else leaf)

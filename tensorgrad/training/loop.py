@@ -245,13 +245,13 @@ def _all_callbacks(
 # What is looked at before
 
 
-def _check_numbers(**numbers: Any) -> None:
+def _check_numbers(**numbers: object) -> None:
     for name, number in numbers.items():
         if not isinstance(number, (int, np.integer)) or number < 1:
             raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
 
 
-def _check_functions(**functions: Any) -> None:
+def _check_functions(**functions: object) -> None:
     for name, function in functions.items():
         if not callable(function):
             raise TypeError(f"fit: {name} must be a function, got {type(function).__name__}")

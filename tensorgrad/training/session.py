@@ -315,7 +315,7 @@ def _shortened(error: Exception) -> str:
 _TAGGED = {"dtype", "values"}
 
 
-def _as_json(state: Any) -> Any:
+def _as_json(state: object) -> Any:
     """A generator's state for JSON: arrays, which some generators have, as tagged lists."""
     return tree_map(
         lambda x: {"dtype": str(x.dtype), "values": x.tolist()} if isinstance(x, np.ndarray) else x,
@@ -323,8 +323,8 @@ def _as_json(state: Any) -> Any:
     )
 
 
-def _from_json(state: Any) -> Any:
-    def is_tagged(x: Any) -> bool:
+def _from_json(state: object) -> Any:
+    def is_tagged(x: object) -> bool:
         return isinstance(x, dict) and x.keys() == _TAGGED
 
     return tree_map(lambda x: np.array(x["values"], x["dtype"]) if is_tagged(x) else x, state, is_leaf=is_tagged)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._pytree import tree_leaves
 from ..core import Op, Tensor
-from ..core.context import verified
+from ..core.context import runtime_check
 from ..nn import BatchNorm1d, Module
 from ..optim import Optimiser, clip_gradients
 from .objective import LossFunction, Objective, check_loss, objective
@@ -57,7 +57,7 @@ def training_step(
             first.see_outputs(outputs)
         loss: Tensor = chosen(outputs, targets, shares)
         check_loss("fit", loss)
-        verified(_check_finite, loss, now=False)
+        runtime_check(_check_finite, loss, now=False)
         total = loss + model.penalty()
         if first is not None:
             first.see_loss(total)
@@ -187,7 +187,7 @@ def is_from_library(model: Module, optimiser: Optimiser) -> bool:
     return all(_is_own(type(part)) for part in parts) and all(map(_is_known, tree_leaves(held, is_leaf=callable)))
 
 
-def _is_known(value: Any) -> bool:
+def _is_known(value: object) -> bool:
     """Whether something that a network or an optimiser holds is no function of the user's."""
     if isinstance(value, Op):
         return _is_known(value.forward)
@@ -196,6 +196,6 @@ def _is_known(value: Any) -> bool:
     return _is_own(value)
 
 
-def _is_own(definition: Any) -> bool:
+def _is_own(definition: object) -> bool:
     """Whether a class or function is of this library."""
     return str(getattr(definition, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -78,7 +77,7 @@ class RandomStreams:
         return cls(**{name: np.random.default_rng(child) for name, child in zip(names, children)})
 
 
-def streams_of(rng: Any) -> dict[str, np.random.Generator]:
+def streams_of(rng: object) -> dict[str, np.random.Generator]:
     """The generators that a training draws from and saves, by name, with ``order`` and ``augmentation`` among them.
 
     Of one generator these two are spawned, so that neither depends on what the other or anybody else draws.

@@ -507,7 +507,7 @@ def test_a_failing_check_leaves_everything_as_it_was():
     def step(x):
         optimiser.zero_grad()
         loss = (w * x).sum()
-        tg.core.context.verified(refuse_infinity, loss, now=False)
+        tg.core.context.runtime_check(refuse_infinity, loss, now=False)
         loss.backward()
         optimiser.step()
         return loss
@@ -653,7 +653,7 @@ def test_errors_of_checks_are_raised_once():
     def step(x):
         (w * x).sum().backward()
         loss = (w * x).sum().detach()
-        tg.core.context.verified(check if len(calls) < 3 else refuse, loss, now=False)
+        tg.core.context.runtime_check(check if len(calls) < 3 else refuse, loss, now=False)
         calls.append(1)
         return loss
 

@@ -1,6 +1,7 @@
 """Compiled functions: the same results, random stream and state afterwards as the plain call, no large allocations."""
 
 import copy
+import gc
 import pickle
 import re
 import threading
@@ -16,6 +17,7 @@ import models
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.compiler import kernels
+from tensorgrad.compiler.traced import Traced
 from tests.support import examples
 
 pure = partial(tg.compile, pure=True)
@@ -440,6 +442,69 @@ def test_explain_shows_the_program():
     assert len(milliseconds) > 10 and sum(milliseconds) > 0
 
 
+def buffers(compiled):
+    """The memory of all programs, by the array that owns it."""
+    arrays = [array for executable in compiled._executables() for array in executable.memory.arrays.values()]
+    return {id(array.base): array.base.nbytes for array in arrays}
+
+
+@pytest.mark.filterwarnings("ignore:step. compiled for the 16th time")
+@pytest.mark.parametrize("is_pure", [False, True])
+@pytest.mark.parametrize("fast", BACK_ENDS)
+def test_programs_for_many_sizes_share_their_memory(is_pure, fast):
+    start = np.random.default_rng(0).standard_normal((300, 200))
+
+    def step_of(weight, bias):
+        def step(x, forgets):
+            if forgets:
+                weight.grad = bias.grad = None
+            loss = np.square(np.tanh(x @ weight + bias)).mean() + 1e-3 * np.square(weight).sum()
+            loss.backward()
+            return loss.detach()
+
+        return step
+
+    plain, compiled = ([parameter(start.copy()), parameter(np.zeros(200))] for _ in range(2))
+    eager, step = step_of(*plain), tg.compile(step_of(*compiled), pure=is_pure, fast=fast)
+    rng, largest = np.random.default_rng(1), 0
+    for count in [*range(20, 0, -1), *range(1, 21), *range(20, 0, -1)]:
+        for forgets in (True, False) if count % 7 == 0 else (True,):
+            x = rng.standard_normal((count, 300))
+            np.testing.assert_allclose(step(x, forgets).data, eager(x, forgets).data, rtol=1e-12)
+            for one, other in zip(plain, compiled):
+                found = other.grad if count % 2 else other._grad  # where what the program has written is left to it
+                np.testing.assert_allclose(found, one.grad, rtol=1e-9, atol=1e-15)
+        largest = largest or sum(buffers(step).values())
+    assert len(step._executables()) > 20
+    assert sum(buffers(step).values()) < 6 * largest
+
+
+@pytest.mark.parametrize("is_pure", [False, True])
+def test_nothing_of_a_recording_stays_in_memory(is_pure):
+    network = tg.nn.Sequential(tg.nn.Dense(4, 3, 0, weight_l2=0.1), tg.nn.ReLU(), tg.nn.Dropout(0.1, 0))
+    optimiser = tg.optim.Adam(network.parameters(), lr=0.1)
+
+    def step(x, labels):
+        optimiser.zero_grad()
+        loss = tg.softmax_cross_entropy(network(x), labels) + network.penalty()
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    compiled = tg.compile(step, pure=is_pure)
+    gc.collect()
+    before = {id(x) for x in gc.get_objects() if type(x) is Traced}
+    gc.disable()
+    try:
+        for count in (3, 3, 4, 4):
+            compiled(np.ones((count, 4), np.float32), np.zeros(count, int))
+        assert compiled._executables() and not [
+            x for x in gc.get_objects() if type(x) is Traced and id(x) not in before
+        ]
+    finally:
+        gc.enable()
+
+
 # Random programs
 
 
@@ -587,7 +652,8 @@ X = np.array([1.0, -2.0, 3.0])
 
 
 def parameter(*values):
-    return tg.Tensor(np.array(values, float), requires_grad=True)
+    data = values[0] if isinstance(values[0], np.ndarray) else np.array(values, float)
+    return tg.Tensor(data, requires_grad=True)
 
 
 @pytest.mark.parametrize("fast", BACK_ENDS)

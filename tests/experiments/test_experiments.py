@@ -287,8 +287,9 @@ def test_a_finished_run_goes_on_for_more_epochs(tmp_path, capsys):
     out = tmp_path / "out"
     assert run_in(tmp_path, "--epochs", 1, *options, "--out", out) == 0
     capsys.readouterr()
-    assert run_in(tmp_path, "--epochs", 3, "--out", out, "--resume") == 0
+    assert run_in(tmp_path, "--epochs", 3, "--no-compile", "--out", out, "--resume") == 0
     assert "is complete" not in capsys.readouterr().out
+    assert json.loads((out / "settings.json").read_text())["compile"] is False
     for name in ("test_loss", "epochs", "settings"):
         assert metrics_of(out)[name] == metrics_of(tmp_path / "straight")[name]
     assert json.loads((out / "settings.json").read_text())["epochs"] == 3

@@ -110,13 +110,13 @@ def _lanes(program: Program, able: set[Instruction]) -> list[_Lane]:
 
 def _leading_to(value: Value, kept: set[Value], able: set[Instruction]) -> Iterator[Instruction]:
     """The instructions of the shape of ``value`` that it is computed by, as far as the values that are ``kept``."""
-    stack, met = [value], set()
+    stack, visited = [value], set()
     while stack:
         instruction = stack.pop().instruction
-        if instruction not in able or instruction.kind != "ufunc" or instruction in met:
+        if instruction not in able or instruction.kind != "ufunc" or instruction in visited:
             continue
         if instruction.out.shape == value.shape and 1 < value.size <= SMALL and instruction.out not in kept:
-            met.add(instruction)
+            visited.add(instruction)
             yield instruction
             stack += instruction.values
 
@@ -162,14 +162,14 @@ def _independent(lanes: list[_Lane], bundles: list[Bundle], program: Program) ->
 def _needed(values: Iterable[Value], bundles: list[Bundle]) -> set[Instruction]:
     """The instructions that the values are computed by; of a bundle all, as they are done together."""
     bundle_of = {i: bundle for bundle in bundles for lane in bundle.lanes for i in lane}
-    stack, met = [value.instruction for value in values], set()
+    stack, visited = [value.instruction for value in values], set()
     while stack:
         instruction = stack.pop()
-        if instruction is not None and instruction not in met:
-            met.add(instruction)
+        if instruction is not None and instruction not in visited:
+            visited.add(instruction)
             read = bundle_of.get(instruction, instruction).values
             stack += [value.instruction for value in read]
-    return met
+    return visited
 
 
 def _bundle(lanes: list[_Lane]) -> Bundle:
