@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .clipping import GradientsNotFinite, clip_gradients
+from .clipping import GradientsNotFinite, clip_gradient_values, clip_gradients
 from .optimisers import SGD, Adam, Optimiser
 from .schedules import Plateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warm_up
 
@@ -13,6 +13,7 @@ __all__ = [
     "Optimiser",
     "Plateau",
     "Schedule",
+    "clip_gradient_values",
     "clip_gradients",
     "cosine_decay",
     "inverse_time_decay",

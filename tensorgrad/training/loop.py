@@ -13,7 +13,7 @@ from ..compiler import compile, own
 from ..core.context import Replacements
 from ..nn import Module
 from ..optim import Adam, Optimiser
-from ..optim.clipping import check_max_norm
+from ..optim.clipping import check_limit
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
 from .checkpoint import CheckpointError
 from .epochs import Batches, Training
@@ -56,6 +56,7 @@ def fit(
     augment: Callable[[Any, np.random.Generator], Any] | None = None,
     drop_last: bool | None = None,
     max_norm: float | None = None,
+    max_value: float | None = None,
     monitor: str | None = None,
     mode: str | None = None,
     min_delta: float = 0.0,
@@ -113,8 +114,8 @@ def fit(
     drop_last
         Whether a smaller last batch of an epoch is left out instead of being trained on. None: only if it is a single
         example and the model has a ``BatchNorm1d``, which needs two.
-    max_norm
-        Clips the joint norm of all gradients.
+    max_norm, max_value
+        Clip the joint norm of all gradients, and before that each number in them.
     monitor
         The measure by which the best epoch is chosen (of equal ones that of the lowest validation loss) and for which
         ``patience`` waits: ``"validation_accuracy"``, ``"validation_loss"``, or of the training ``"accuracy"`` or
@@ -191,9 +192,9 @@ def fit(
     True
     """
     _check_numbers(epochs=epochs, batch_size=batch_size, **({} if patience is None else {"patience": patience}))
-    _check_functions(prepare=prepare)
-    _check_functions(**{name: f for name, f in (("augment", augment), ("on_epoch", on_epoch)) if f is not None})
-    check_max_norm("fit", max_norm)
+    _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
+    check_limit("fit", "max_norm", max_norm)
+    check_limit("fit", "max_value", max_value)
     callbacks = _checked_callbacks(callbacks)
     chosen = objective("fit", loss, metrics)
     watched = monitor_of(monitor, min_delta, mode, chosen, validation is not None)
@@ -206,7 +207,7 @@ def fit(
     session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
     _begin(session, resume, count)
     first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
-    step = training_step(model, optimiser, max_norm, first, loss=chosen)
+    step = training_step(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
     if compiled is None or compiled:
         step = _compiled(step, chosen.is_pure and is_from_library(model, optimiser))
     batches = Batches(examples["train"], batch_size, drop_last, session.streams, prepare, augment)
@@ -251,9 +252,10 @@ def _check_numbers(**numbers: object) -> None:
             raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
 
 
-def _check_functions(**functions: object) -> None:
-    for name, function in functions.items():
-        if not callable(function):
+def _check_functions(**functions: tuple[Any, bool]) -> None:
+    """Functions, and whether each may be left out."""
+    for name, (function, is_optional) in functions.items():
+        if not callable(function) and not (is_optional and function is None):
             raise TypeError(f"fit: {name} must be a function, got {type(function).__name__}")
 
 

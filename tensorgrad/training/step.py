@@ -12,7 +12,7 @@ from .._pytree import tree_leaves
 from ..core import Op, Tensor
 from ..core.context import runtime_check
 from ..nn import BatchNorm1d, Module
-from ..optim import Optimiser, clip_gradients
+from ..optim import Optimiser, clip_gradient_values, clip_gradients
 from .objective import LossFunction, Objective, check_loss, objective
 
 Step = Callable[..., "tuple[Tensor, Any]"]
@@ -36,6 +36,7 @@ def training_step(
     first: FirstStep | None = None,
     *,
     loss: str | LossFunction = "softmax_cross_entropy",
+    max_value: float | None = None,
 ) -> Step:
     """The function that does one update and returns the loss of the batch, without penalties, and the outputs.
 
@@ -62,6 +63,8 @@ def training_step(
         if first is not None:
             first.see_loss(total)
         total.backward()
+        if max_value is not None:
+            clip_gradient_values(optimiser.parameters, max_value)
         if max_norm is not None:
             clip_gradients(optimiser.parameters, max_norm)
         optimiser.step()

@@ -228,6 +228,19 @@ def test_clipping_bounds_the_joint_norm():
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize("compiled", [None, False])
+def test_clipping_bounds_every_number(compiled):
+    model, _, rng = make()
+    before = model.state_dict()
+    sgd = tg.optim.SGD(model.parameters(), lr=1.0)
+    options = {"epochs": 1, "batch_size": 300, "rng": rng, "max_value": 0.001, "quiet": True, "compiled": compiled}
+    fit(model, blobs(), blobs(60, 1), sgd, **options)
+    changes = [np.abs(array - before[name]).max() for name, array in model.state_dict().items()]
+    assert max(changes) == pytest.approx(0.001, rel=1e-3)
+    with pytest.raises(ValueError, match="fit: max_value must be positive and finite, got 0"):
+        fit(model, blobs(), blobs(60, 1), sgd, **{**options, "max_value": 0})
+
+
 def test_a_loss_that_explodes_names_step_layer_and_checkpoint(tmp_path):
     train(tmp_path, epochs=1)
     with pytest.raises(TrainingError) as caught, np.errstate(all="ignore"):
