@@ -136,7 +136,7 @@ class Capture(Recorder):
         if not op.opaque:
             return op.forward(*arrays, **settings)
         if not any(isinstance(value, np.random.Generator) for value in settings.values()):
-            return self.call(op.forward, arrays, settings)
+            return self.call(op.forward, arrays, settings, "fill" if op.fills else "call")
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]
         example = op.forward(*examples, **copy.deepcopy(settings))
         if not self._draws:

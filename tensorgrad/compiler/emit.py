@@ -15,7 +15,7 @@ from ..core import Tensor
 from ..core.arrays import OWNED
 from ..core.node import sequence_nrs
 from ..ops.reductions import FEW
-from . import reductions
+from . import pooling, reductions
 from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
 from .memory import DYNAMIC, Memory, Workspace, side_by_side
@@ -240,9 +240,9 @@ class Executable:
                 lines.append(f"{name} = {call}")
         return lines
 
-    def _call_text(self, instruction: Instruction, operands: list[str]) -> str:
+    def _call_text(self, instruction: Instruction, operands: list[str], function: Any = None) -> str:
         settings = [f"{name}={self._constant(value)}" for name, value in instruction.settings.items()]
-        return f"{self._constant(instruction.function)}({', '.join([*operands, *settings])})"
+        return f"{self._constant(function or instruction.function)}({', '.join([*operands, *settings])})"
 
     def _declare(self, value: Value) -> str:
         """The name of a result: its buffer, the leaf that it is computed into, or a variable."""
@@ -278,6 +278,9 @@ class Executable:
                 f"if {out}.shape != {shape}:",
                 f"    raise {check}({instruction.name!r}, {shape}, {out}.shape)",
             ]
+        if instruction.kind == "fill":
+            quicker = pooling.find(instruction) if self.fast else None
+            return [self._call_text(instruction, [*operands, f"out={out}"], quicker)]
         if instruction.kind == "reduce" and self.fast and (kernel := reductions.find(instruction)) is not None:
             shapes = [self._constant(shape) for shape in kernel.shapes]
             return [

@@ -69,7 +69,8 @@ class Instruction:
     Attributes
     ----------
     kind
-        ``ufunc``, ``select`` (np.where), ``cast``, ``reduce``, ``matmul``, ``view``, ``call``, ``source``, ``check``.
+        ``ufunc``, ``select`` (np.where), ``cast``, ``reduce``, ``matmul``, ``view``, ``call``, ``fill`` (a call that
+        takes ``out=``), ``source``, ``check``.
     operands
         Values and constants.
     settings

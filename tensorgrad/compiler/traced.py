@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..core import Tensor
+from .layouts import Beneath, beneath, inverse, order_of
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, resolved_dtypes
 
 _NUMBERS = (int, float, bool, complex)
@@ -29,6 +30,7 @@ class Recorder:
         self.program = Program([], [])
         self._known: dict[Any, Value] = {}
         self._constants: dict[int, Value] = {}
+        self._beneath: dict[Value, Traced] = {}
         self._alive: list[Any] = []
 
     def emit(
@@ -44,6 +46,8 @@ class Recorder:
 
         ``example`` is what it gives this time, or, with ``compute``, an array like it whose values mean nothing yet.
         """
+        if (moved := self._in_memory_order(kind, function, operands, settings, example, compute)) is not None:
+            return moved
         self._keep_alive(operands, settings)
         key = None if kind in EFFECTS else _key(kind, function, operands, settings)
         try:
@@ -62,6 +66,40 @@ class Recorder:
         if key is not None:
             self._known[key] = out
         return Traced(self, out, example, compute)
+
+    def _in_memory_order(
+        self,
+        kind: str,
+        function: Callable[..., Any],
+        operands: tuple[Any, ...],
+        settings: dict[str, Any],
+        example: Any,
+        compute: Computation | None,
+    ) -> Traced | None:
+        """What does not lie in C order as a view of what is computed in the order in which it lies; else None."""
+        if kind in ("call", "fill") and compute is None and (order := order_of(np.asarray(example))) is not None:
+            found = self.emit(kind, Beneath(function, order), operands, settings, example.transpose(order))
+        elif kind in ELEMENTWISE and (order := _common_order(operands, example.shape)) is not None:
+            shape = tuple(example.shape[axis] for axis in order)
+            moved = tuple(self._dense(self.beneath(x, order), shape) for x in operands)
+            computed = None if compute is None else (compute[0], moved[: len(compute[1])])
+            found = self.emit(kind, function, moved, settings, np.empty(shape, example.dtype), computed)
+        else:
+            return None
+        view: Traced = found.transpose(inverse(order))
+        self._beneath[view.value] = found
+        return view
+
+    def beneath(self, x: Any, order: tuple[int, ...]) -> Any:
+        """:func:`layouts.beneath`; where it is known, the array itself instead of a view of a view of it."""
+        found = self._beneath.get(x.value) if isinstance(x, Traced) else None
+        return found if found is not None and order == order_of(x.hollow) else beneath(x, order)
+
+    def _dense(self, operand: Any, shape: tuple[int, ...]) -> Any:
+        """An operand of that shape in C order, so that it can be part of a fused group."""
+        if not isinstance(operand, Traced) or operand.shape != shape or operand.hollow.flags.c_contiguous:
+            return operand
+        return self.call(np.ascontiguousarray, (operand,), {}) if order_of(operand.hollow) else operand
 
     def _keep_alive(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> None:
         """No array's identity may be taken by another one; examples are let go, or a recording would hold them all."""
@@ -86,14 +124,14 @@ class Recorder:
             self._constants[id(array)] = value
         return Traced(self, value, array)
 
-    def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any]) -> Any:
-        """Any function of arrays: as a view if its result is one, else as a call that makes a new array."""
+    def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], kind: str = "call") -> Any:
+        """Any function of arrays: as a view if its result is one, else as a call that makes an array or fills one."""
         args = tuple(args)
         nested = not all(isinstance(x, Traced) or not _holds_traced(x) for x in (*args, *settings.values()))
         if nested or any(isinstance(x, Traced) for x in settings.values()):
             found: list[Traced] = []
             template = _template((args, settings), found)
-            function, args, settings = _Rebuilt(function, template), tuple(found), {}
+            function, args, settings, kind = _Rebuilt(function, template), tuple(found), {}, "call"
         compute = None
         if function in _MOVING and isinstance(args[0], Traced) and not any(map(_holds_traced, args[1:])):
             source = args[0]
@@ -111,7 +149,7 @@ class Recorder:
             )
         traced = [x for x in args if isinstance(x, Traced)]
         is_view = isinstance(example, np.ndarray) and any(np.may_share_memory(example, x.hollow) for x in traced)
-        kind = "view" if is_view and len(traced) == 1 else "call"
+        kind = "view" if is_view and len(traced) == 1 else kind
         return self.emit(kind, function, args, settings, example, compute)
 
     def _call_of_several(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], example: Any) -> Any:
@@ -203,6 +241,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     def _reduced(self, ufunc: np.ufunc, x: Any, axis: Any = 0, keepdims: bool = False, **settings: Any) -> Any:
         if any(value is not None for value in settings.values()):
             return self.recorder.call(ufunc.reduce, (x,), {"axis": axis, "keepdims": keepdims, **settings})
+        if (order := order_of(x.hollow)) is not None and x.size:
+            return self._reduced_in_order(ufunc, x, axis, keepdims, order)
         if axis is not None:  # one way of writing it, so that common work is found
             axes = normalize_axis_tuple(axis, x.ndim)
             axis = axes[0] if len(axes) == 1 else axes
@@ -214,6 +254,15 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             compute = partial(ufunc.reduce, axis=axis), (x,)
             reduced = self.recorder.emit("reduce", ufunc, (x,), {"axis": axis}, np.empty(shape, dtype), compute)
         return reduced.reshape(_reduced_shape(x.shape, axis, keepdims=True)) if keepdims else reduced
+
+    def _reduced_in_order(self, ufunc: np.ufunc, x: Any, axis: Any, keepdims: bool, order: tuple[int, ...]) -> Any:
+        """The same of the array beneath, where the axes have other places."""
+        axes = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
+        reduced = self._reduced(ufunc, self.recorder.beneath(x, order), tuple(sorted(map(order.index, axes))))
+        left = [axis for axis in order if axis not in axes]
+        if left != sorted(left):
+            reduced = reduced.transpose(tuple(map(left.index, sorted(left))))
+        return reduced.reshape(_reduced_shape(x.shape, tuple(axes), keepdims=True)) if keepdims else reduced
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
         if any(issubclass(kind, Tensor) for kind in types):
@@ -380,6 +429,14 @@ _MOVING = (
 
 def _applied(function: Callable[..., Any], args: Any, settings: dict[str, Any], x: Any) -> Any:
     return function(x, *args, **settings)
+
+
+def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+    """The order in memory of the first operand of that shape that does not lie in C order; None where there is none."""
+    for operand in operands:
+        if isinstance(operand, Traced) and operand.shape == shape and (order := order_of(operand.hollow)) is not None:
+            return order
+    return None
 
 
 def _broadcast_shape(operands: Any) -> tuple[int, ...]:

@@ -39,6 +39,7 @@ class Op:
         "broadcasts",
         "differentiable",
         "expects",
+        "fills",
         "forward",
         "name",
         "numpy",
@@ -72,7 +73,7 @@ class Op:
         self.name, self.forward, self.rules, self.sample = name, forward, rules, sample
         self.numpy, self.broadcasts, self.expects = numpy, broadcasts, expects
         self.opaque, self.accumulate = opaque, accumulate
-        self.arity, self.settings = _signature(forward)
+        self.arity, self.settings, self.fills = _signature(forward)
         self.required = [name for name, default in self.settings.items() if default is inspect.Parameter.empty]
         self.differentiable = any(rule is not None for rule in rules)
         if not callable(sample):
@@ -108,7 +109,7 @@ class Op:
     @overload
     def __call__(self, first: Any, second: Any, third: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
     @overload
-    def __call__(self, first: Constant, /, *others: Any, **settings: Any) -> Array: ...
+    def __call__(self, first: Constant, /, *others: Any, **settings: Any) -> Any: ...  # NumPy's types hide Tensors
     def __call__(self, *operands: Any, **settings: Any) -> Any:
         if (capture := _capture.get()) is not None:
             if capture.follows:
@@ -251,6 +252,7 @@ def declare(
         What valid operands are, for the error message.
     opaque
         Whether ``forward`` takes nothing but arrays, say because it writes into one: a compiled step calls it as it is.
+        If it has a keyword-only ``out=None``, it writes its result there, in an array that the step has made for it.
     complex_rules
         Which rules hold on complex operands. ``"direct"``: these, for a gradient dL/dRe(z) + i dL/dIm(z), as of linear
         functions. ``"holomorphic"``: these multiply by f'(z), which the engine conjugates. None: they are refused.
@@ -287,15 +289,16 @@ def _conjugated(rule: Rule) -> Rule:
     return conjugated
 
 
-def _signature(forward: Callable[..., Any]) -> tuple[int | None, dict[str, Any]]:
-    """Number of operands (None: any) and the settings with their defaults, read off the function itself."""
+def _signature(forward: Callable[..., Any]) -> tuple[int | None, dict[str, Any], bool]:
+    """Number of operands (None: any), the settings with their defaults, and whether there is an ``out``."""
     if isinstance(forward, np.ufunc):
-        return forward.nin, {}
+        return forward.nin, {}, False
     parameters = inspect.signature(forward).parameters.values()
     settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    fills = settings.pop("out", inspect.Parameter.empty) is None
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return None, settings
-    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters), settings
+        return None, settings, fills
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters), settings, fills
 
 
 def _start(view: View | None) -> Node | None:

@@ -178,7 +178,7 @@ class Tensor(Operators, InPlace, Conversions):
         self._node.sequence_nr = next(sequence_nrs)
 
     @property
-    def grad(self) -> Array | None:
+    def grad(self) -> Array | Any:  # Any stands for None: after a backward pass there is an array
         """The gradient that :meth:`backward` has collected: an array of the tensor's shape and dtype, or None.
 
         It is collected for leaves, those made with ``requires_grad=True``.

@@ -23,7 +23,7 @@ def _floating(x: AnyArray) -> AnyArray:
 relu = declare(
     "relu",
     lambda x: np.maximum(x, 0),
-    lambda g, out, x: g * (x > 0),
+    lambda g, out, x: g * (out > 0),  # not x > 0, so that x need not be kept
     sample=samples.unary(avoid=[0]),
     expects="a real array",
 )
@@ -65,7 +65,7 @@ _elu = declare(
 @overload
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor: ...
 @overload
-def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array: ...
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Any: ...
 def leaky_relu(x: AnyArray, negative_slope: float = 0.01) -> AnyArray:
     """``x`` where it is positive, ``negative_slope * x`` elsewhere; the derivative at 0 is ``negative_slope``.
 
@@ -81,7 +81,7 @@ def leaky_relu(x: AnyArray, negative_slope: float = 0.01) -> AnyArray:
 @overload
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor: ...
 @overload
-def elu(x: Array, alpha: float = 1.0) -> Array: ...
+def elu(x: Array, alpha: float = 1.0) -> Any: ...
 def elu(x: AnyArray, alpha: float = 1.0) -> AnyArray:
     """``x`` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert, Unterthiner & Hochreiter 2016).
 
@@ -100,7 +100,7 @@ _SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 @overload
 def selu(x: Tensor) -> Tensor: ...
 @overload
-def selu(x: Array) -> Array: ...
+def selu(x: Array) -> Any: ...
 def selu(x: AnyArray) -> AnyArray:
     """``scale * elu(x, alpha)`` with the constants that keep mean 0 and variance 1 (Klambauer et al. 2017, equation 2).
 
@@ -199,7 +199,7 @@ _gated = declare(  # where one of the factors is infinite the other, or its deri
 @overload
 def silu(x: Tensor) -> Tensor: ...
 @overload
-def silu(x: Array) -> Array: ...
+def silu(x: Array) -> Any: ...
 def silu(x: AnyArray) -> AnyArray:
     """``x * sigmoid(x)``, also called swish (Elfwing, Uchibe & Doya 2018, equation 6).
 
@@ -287,7 +287,7 @@ normal_cdf = declare(
 @overload
 def gelu(x: Tensor, approximate: str = "none") -> Tensor: ...
 @overload
-def gelu(x: Array, approximate: str = "none") -> Array: ...
+def gelu(x: Array, approximate: str = "none") -> Any: ...
 def gelu(x: AnyArray, approximate: str = "none") -> AnyArray:
     """``x`` times the standard normal distribution function at ``x`` (Hendrycks & Gimpel 2016).
 

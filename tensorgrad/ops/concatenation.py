@@ -233,7 +233,7 @@ def taken(function: Callable[..., AnyArray], *arrays: AnyArray) -> AnyArray:
     tensors = list(map(as_tensor, arrays))
     ends = np.cumsum([x.size for x in tensors]).tolist()
     numbers = [np.arange(end - x.size, end).reshape(x.shape) for x, end in zip(tensors, ends)]
-    row = np.concatenate(tensors, axis=None) if len(tensors) > 1 else np.ravel(tensors[0])
+    row: AnyArray = np.concatenate(tensors, axis=None) if len(tensors) > 1 else np.ravel(tensors[0])
     return OPS["getitem"](row, index=function(*numbers))
 
 

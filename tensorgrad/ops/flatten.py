@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..core import AnyArray, Array, Tensor
 @overload
 def flatten(x: Tensor, start: int = 1) -> Tensor: ...
 @overload
-def flatten(x: Array, start: int = 1) -> Array: ...
+def flatten(x: Array, start: int = 1) -> Any: ...
 def flatten(x: AnyArray, start: int = 1) -> AnyArray:
     """``x`` with all axes from ``start`` on made into one: rows of features from images.
 

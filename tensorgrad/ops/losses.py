@@ -122,7 +122,7 @@ def softmax_cross_entropy(
     class_weight: Any = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
-) -> Array: ...
+) -> Any: ...
 def softmax_cross_entropy(
     logits: AnyArray,
     labels: Operand,

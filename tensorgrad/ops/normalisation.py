@@ -66,7 +66,7 @@ def layer_norm(
     *,
     axis: int | tuple[int, ...] = -1,
     eps: float = 1e-5,
-) -> Array: ...
+) -> Any: ...
 def layer_norm(
     x: AnyArray,
     weight: AnyArray | None = None,
@@ -130,7 +130,7 @@ def batch_norm(
     mean: Array | None = None,
     var: Array | None = None,
     eps: float = 1e-5,
-) -> Array: ...
+) -> Any: ...
 def batch_norm(
     x: AnyArray,
     weight: AnyArray | None = None,

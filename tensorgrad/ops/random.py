@@ -7,7 +7,7 @@ from typing import Any, Callable, overload
 
 import numpy as np
 
-from ..core import AnyArray, Array, Constant, DType, Operand, Tensor, asarray_like
+from ..core import AnyArray, Constant, DType, Operand, Tensor, asarray_like
 from ..core.context import draw_with, runtime_check
 from .conversion import as_operand, in_dtype, without_history
 
@@ -40,7 +40,7 @@ def normal(
     *,
     rng: np.random.Generator,
     dtype: DType = None,
-) -> Array: ...
+) -> Any: ...
 def normal(
     loc: Operand = 0.0,
     scale: Operand = 1.0,
@@ -120,7 +120,7 @@ def uniform(
     *,
     rng: np.random.Generator,
     dtype: DType = None,
-) -> Array: ...
+) -> Any: ...
 def uniform(
     low: Operand = 0.0,
     high: Operand = 1.0,

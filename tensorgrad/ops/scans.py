@@ -180,13 +180,13 @@ products_of_others = declare(
 
 
 @implements(np.nancumsum)
-def _nancumsum(a: AnyArray, axis: int | None = None, dtype: DType = None, out: object = None) -> AnyArray:
+def _nancumsum(a: AnyArray, axis: int | None = None, dtype: object = None, out: object = None) -> AnyArray:
     refuse("np.nancumsum", out=out)
     return OPS["cumsum"](_filled(a, 0), axis=axis, dtype=dtype)
 
 
 @implements(np.nancumprod)
-def _nancumprod(a: AnyArray, axis: int | None = None, dtype: DType = None, out: object = None) -> AnyArray:
+def _nancumprod(a: AnyArray, axis: int | None = None, dtype: object = None, out: object = None) -> AnyArray:
     refuse("np.nancumprod", out=out)
     return OPS["cumprod"](_filled(a, 1), axis=axis, dtype=dtype)
 
@@ -202,7 +202,7 @@ def _cumulative(name: str, scan: str, first: int) -> Any:
         /,
         *,
         axis: int | None = None,
-        dtype: DType = None,
+        dtype: object = None,
         out: object = None,
         include_initial: bool = False,
     ) -> AnyArray:

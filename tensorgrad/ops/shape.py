@@ -297,7 +297,7 @@ declare(
 
 
 @implements(np.astype, on_complex=True)
-def _astype(x: AnyArray, dtype: DType, /, *, copy: bool = True, device: Any = None) -> AnyArray:
+def _astype(x: AnyArray, dtype: object, /, *, copy: bool = True, device: Any = None) -> AnyArray:
     refuse("np.astype", device=device)
     return OPS["astype"](x, dtype=dtype)
 

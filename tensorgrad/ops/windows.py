@@ -1,13 +1,18 @@
-"""Sliding windows over the spatial axes of images, and their adjoint: what convolution and pooling are made of.
+"""Sliding windows over the spatial axes of images: what convolution and pooling are made of.
 
-Arrays are of shape (examples, channels, *spatial), with one to three spatial axes or more. A window has a ``kernel`` of
-elements, ``dilation`` apart; from one window to the next there is a ``stride``; ``padding`` is what is added at either
-end. All are tuples with an entry per spatial axis, ``padding`` of pairs.
+A window has a ``kernel`` of elements, ``dilation`` apart; from one window to the next there is a ``stride``;
+``padding`` is what is added at either end. All are tuples with an entry per spatial axis, ``padding`` of pairs.
+
+Images are (examples, channels, *spatial). The ops work on them with the examples last, and leave their results so in
+memory: then what an offset in a window picks from an image, (channels, *windows, examples), is long runs of memory, of
+at least all examples, which NumPy copies, adds and compares at full speed. Elementwise functions keep that layout, so
+between layers nothing is moved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from operator import index
 from typing import Any, Union
@@ -15,7 +20,7 @@ from typing import Any, Union
 import numpy as np
 
 from .. import samples
-from ..core import OPS, AnyArray, declare
+from ..core import AnyArray
 
 PerAxis = Union[int, Sequence[int]]
 """A number for all spatial axes, or one for each."""
@@ -27,41 +32,69 @@ Lengths = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
-def sliding_windows(
-    x: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, fill: Any = 0
-) -> Any:
-    """A view of shape (*kernel, examples, channels, *windows) into ``x`` padded with ``fill``."""
-    if is_padded(padding):
-        x = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=fill)
-    n = len(kernel)
-    view = np.lib.stride_tricks.sliding_window_view(x, reach(kernel, dilation), axis=tuple(range(2, 2 + n)))
-    view = view[_spatial([slice(None, None, step) for step in (*stride, *dilation)])]
-    return view.transpose(*range(2 + n, 2 + 2 * n), *range(2 + n))
+def transposed(x: AnyArray) -> Any:
+    """(examples, channels, *spatial) as (channels, *spatial, examples), a view."""
+    return x.transpose(*range(1, x.ndim), 0)
 
 
-def overlap_add(
-    parts: AnyArray, *, shape: Lengths, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
-) -> Any:
-    """An array of ``shape`` into which every window is added where it was taken from, without the padding."""
-    n = len(kernel)
-    whole = np.zeros_like(parts, shape=(*shape[:2], *(low + m + high for m, (low, high) in zip(shape[2:], padding))))
+def examples_last(x: AnyArray) -> Any:
+    """The same in C order; a copy where it has to be."""
+    x = transposed(x)
+    return x.copy() if type(x) is np.ndarray and not x.flags.c_contiguous else x
+
+
+def examples_first(x: AnyArray) -> Any:
+    """(channels, *spatial, examples) as (examples, channels, *spatial), a view."""
+    return x.transpose(x.ndim - 1, *range(x.ndim - 1))
+
+
+def window_counts(spatial: Lengths, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs) -> Lengths:
+    """How many windows there are along each axis."""
+    return tuple(
+        (length + low + high - span) // step + 1
+        for length, (low, high), span, step in zip(spatial, padding, reach(kernel, dilation), stride)
+    )
+
+
+def along_axis(
+    length: int, windows: range, kernel: int, stride: int, dilation: int, padding: tuple[int, int]
+) -> list[tuple[slice, slice]]:
+    """For each offset in a window: which of the windows have an element of the image there, not padding, and which.
+
+    >>> along_axis(4, range(4), kernel=3, stride=1, dilation=1, padding=(1, 1))[0]  # of 0 [0 1 2 3] 0
+    (slice(1, 4, None), slice(0, 3, 1))
+    """
+    found = []
+    for offset in range(kernel):
+        shift = dilation * offset - padding[0]
+        start = max(windows.start, -(shift // stride))
+        stop = max(start, min(windows.stop, (length - 1 - shift) // stride + 1))
+        inside = slice(start - windows.start, stop - windows.start)
+        first = stride * start + shift
+        elements = slice(first, first + stride * (stop - start - 1) + 1, stride) if stop > start else slice(0, 0)
+        found.append((inside, elements))
+    return found
+
+
+@lru_cache(maxsize=256)
+def offsets(
+    spatial: Lengths, windows: tuple[range, ...], kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
+) -> list[tuple[Any, Any, Any]]:
+    """Each offset in a window, which windows have an element of the images there, and these elements.
+
+    All three as indices of arrays that have their channels first.
+    """
+    axes = [along_axis(*settings) for settings in zip(spatial, windows, kernel, stride, dilation, padding)]
+    every, found = slice(None), []
     for offset in product(*map(range, kernel)):
-        starts = [step * o for step, o in zip(dilation, offset)]
-        stops = [start + step * (m - 1) + 1 for start, step, m in zip(starts, stride, parts.shape[-n:])]
-        whole[_spatial(map(slice, starts, stops, stride))] += parts[offset]
-    if not is_padded(padding):
-        return whole
-    return whole[_spatial(slice(low, low + m) for m, (low, _) in zip(shape[2:], padding))].copy()
+        inside, elements = zip(*(axis[o] for axis, o in zip(axes, offset)))
+        found.append(((every, *offset), (every, *inside), (every, *elements)))
+    return found
 
 
 def is_padded(padding: Pairs) -> bool:
     """Whether there is any."""
     return any(low or high for low, high in padding)
-
-
-def _spatial(slices: Iterable[slice]) -> tuple[Any, ...]:
-    """An index that slices the axes at the end."""
-    return (..., *slices)
 
 
 def windows_sample(draw: samples.Draw) -> tuple[Lengths, dict[str, Any]]:
@@ -73,34 +106,6 @@ def windows_sample(draw: samples.Draw) -> tuple[Lengths, dict[str, Any]]:
     spatial = tuple(length + draw.integer(0, 2 if n == 1 else 1 if n == 2 else 0) for length in least)
     shape = (samples.choice(draw, [1, 2, 0]), draw.integer(1, 2), *spatial)
     return shape, {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
-
-
-def _windows_sample(draw: samples.Draw) -> samples.Operands:
-    shape, settings = windows_sample(draw)
-    return (samples.reals(draw, shape),), {**settings, "fill": samples.choice(draw, [0, 1.5])}
-
-
-def _overlap_add_sample(draw: samples.Draw) -> samples.Operands:
-    shape, settings = windows_sample(draw)
-    parts = sliding_windows(np.zeros(shape), **settings).shape
-    return (samples.reals(draw, parts),), {**settings, "shape": shape}
-
-
-declare(
-    "windows",
-    sliding_windows,
-    lambda g, out, x, fill, **settings: OPS["overlap_add"](g, shape=x.shape, **settings),
-    sample=_windows_sample,
-    expects="images (examples, channels, *spatial) not smaller than a window",
-)
-declare(
-    "overlap_add",
-    overlap_add,
-    lambda g, out, parts, shape, **settings: OPS["windows"](g, **settings),
-    sample=_overlap_add_sample,
-    expects="windows (*kernel, examples, channels, *windows)",
-    opaque=True,
-)
 
 
 # The settings as users write them

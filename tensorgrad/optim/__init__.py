@@ -1,22 +1,44 @@
-"""Optimisers, learning-rate schedules and gradient clipping."""
+"""Optimisers, learning-rate schedules, gradient clipping, and minimising as a whole."""
 
 from typing import TYPE_CHECKING
 
 from .clipping import GradientsNotFinite, clip_gradient_values, clip_gradients
-from .optimisers import SGD, Adam, Optimiser
-from .schedules import Plateau, Schedule, cosine_decay, inverse_time_decay, step_decay, warm_up
+from .groups import ParameterGroup
+from .lbfgs import Minimum, minimise
+from .optimiser import Optimiser
+from .optimisers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
+from .schedules import (
+    Plateau,
+    Schedule,
+    cosine_decay,
+    inverse_time_decay,
+    one_cycle,
+    polynomial_decay,
+    step_decay,
+    warm_up,
+)
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
     "GradientsNotFinite",
+    "Lion",
+    "Minimum",
     "Optimiser",
+    "ParameterGroup",
     "Plateau",
+    "RMSprop",
     "Schedule",
     "clip_gradient_values",
     "clip_gradients",
     "cosine_decay",
     "inverse_time_decay",
+    "minimise",
+    "one_cycle",
+    "polynomial_decay",
     "step_decay",
     "warm_up",
 ]

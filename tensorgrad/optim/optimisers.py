@@ -1,288 +1,38 @@
-"""SGD and Adam: updates are expressions, compiled so that they are done in place and in one pass."""
+"""The optimisers: each says what one update does to one parameter, as an expression of arrays."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from math import inf
-from typing import Any, Callable, Union
+from typing import Any
 
 import numpy as np
 
-from ..compiler import own
-from ..core import Tensor, describe
-from ..core.context import Follower, Replacements, following, guarded, io_callback, is_traced
-from ..subnormals import least, without_subnormals
-from .schedules import Schedule, as_schedule
+from .groups import Setting
+from .optimiser import Optimiser, Parameters
+from .schedules import Rate
 
-Rate = Union[float, Callable[[int], float]]
-"""A learning rate, or a schedule: a function from the number of steps taken to the rate."""
-
-
-class Optimiser(ABC):
-    """What all optimisers share: parameters, learning rate, step count, named state.
-
-    Float16 parameters are updated in float32, in which their state is kept too; the new value is then rounded, so that
-    changes of less than half the spacing of float16 numbers (2e-4 at 0.5) are lost. Gradients of other real dtypes are
-    cast.
-
-    After a step no parameter and no state holds a subnormal number, which processors are slow with: what decays below
-    1e-33 (1e-303 in float64) becomes 0. Float16 parameters may hold its subnormal numbers, which begin at 6e-5.
-    """
-
-    slots: tuple[str, ...] = ()
-    """Names of the arrays kept for each parameter."""
-
-    _version = 0  # counts the changes of what a step depends on besides its parameters
-    _followed: Any = None  # what the last step in a compiled function was like
-
-    def __init__(self, parameters: Iterable[Tensor], lr: Rate) -> None:
-        if not isinstance(parameters, Iterable) or isinstance(parameters, Tensor):
-            raise TypeError(f"{type(self).__name__}: takes a sequence of parameters; pass model.parameters()")
-        self.parameters = list(parameters)
-        if not self.parameters:
-            raise ValueError(
-                f"{type(self).__name__}: got no parameters; pass model.parameters(), the Tensors that were made "
-                "with requires_grad=True"
-            )
-        for position, parameter in enumerate(self.parameters):
-            if not isinstance(parameter, Tensor) or not parameter.requires_grad:
-                raise TypeError(
-                    f"{type(self).__name__}: parameter {position} is not a Tensor that requires gradients, but of type "
-                    f"{type(parameter).__name__}; pass model.parameters()"
-                )
-            if parameter.dtype.kind == "c":
-                raise TypeError(
-                    f"{type(self).__name__}: parameter {position} is {parameter.dtype}; optimise its real and "
-                    "imaginary parts, as real + 1j * imag"
-                )
-            if not parameter.is_leaf:
-                raise TypeError(f"{type(self).__name__}: parameter {position} is a result of ops; pass the leaves")
-        if len({id(parameter) for parameter in self.parameters}) != len(self.parameters):
-            raise ValueError(
-                f"{type(self).__name__}: a parameter is given twice; it would be updated twice in each step"
-            )
-        as_schedule(type(self).__name__, "lr", lr)
-        self.lr = lr
-        self.steps = 0
-        self.updates = [0] * len(self.parameters)
-        for parameter in self.parameters:  # updated in place: an array of our own, not the caller's
-            parameter.data = np.array(parameter.data)
-        self.state = {
-            slot: [Tensor(np.zeros_like(p.data, _computed_in(p.dtype))) for p in self.parameters] for slot in self.slots
-        }
-        self._compile()
-
-    def _compile(self) -> None:
-        self._compiled_step = own(self._step, lambda: self._version)
-        self._compiled_update = own(self._update_all, lambda: self._version)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in _COMPILED}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state)
-        self._compile()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in ("lr", "steps", "updates"):  # which each step reads
-            Replacements.note(self, name, value)
-            vars(self)["_version"] = self._version + 1
-        super().__setattr__(name, value)
-
-    @property
-    def learning_rate(self) -> float:
-        """The rate that the next step takes."""
-        rate = float(self.lr(self.steps) if callable(self.lr) else self.lr)
-        if not 0 <= rate < inf:
-            raise ValueError(
-                f"{type(self).__name__}: the learning rate of step {self.steps + 1} must be finite and not "
-                f"negative, got {rate}; check lr, or the schedule that it is"
-            )
-        return rate
-
-    @property
-    def schedule(self) -> Schedule:
-        """The learning rate as a schedule, whatever was given."""
-        return as_schedule(type(self).__name__, "lr", self.lr)
-
-    def observe(self, loss: float) -> None:
-        """Tell the schedule the validation loss of an epoch, as ``fit`` does."""
-        self.schedule.observe(loss)
-
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        if (tracer := following()) is not None:
-            self._followed_step(tracer)
-        else:
-            self._compiled_step()
-
-    def _followed_step(self, tracer: Follower) -> None:
-        """A step whose arithmetic is put off; it is counted at once."""
-        positions = [i for i, p in enumerate(self.parameters) if tracer.has_gradient(p)]
-        kind, counted = (positions, self._lags, self._version), (self.steps, self.updates.copy())
-        if self._followed is None or self._followed[0] != kind:
-            settings = {"positions": tuple(positions), "lags": tuple(kind[1]), "version": self._version}
-            vars(self)["_followed"] = kind, settings, self._first_of_each(positions, kind[1])
-        _, settings, first = self._followed
-        tensors = [tensor for i in positions for tensor in self._tensors(i)]
-        numbers = self._advance(positions, first)
-        undo = partial(self._take_back, *counted)
-        tracer.follow(self._update_followed, (*tensors, numbers), settings, len(tensors), undo)
-
-    def _take_back(self, steps: int, updates: list[int]) -> None:
-        self.steps, self.updates = steps, updates
-
-    def _update_followed(self, *operands: Any, positions: tuple[int, ...], lags: tuple[int, ...], version: int) -> None:
-        (self._update_all if is_traced() else self._compiled_update)(operands[-1], positions, lags)
-
-    def _step(self) -> None:
-        """What :meth:`step` does, as expressions."""
-        positions = tuple([i for i, p in enumerate(self.parameters) if p.grad is not None])
-        for i in positions:
-            self._gradient(i)
-        lags = tuple(guarded(self, "_lags"))
-        first = self._first_of_each(positions, lags)
-        numbers = io_callback(partial(self._advance, positions, first), partial(self._numbers, first))
-        self._update_all(numbers, positions, lags)
-
-    @staticmethod
-    def _first_of_each(positions: Sequence[int], lags: Sequence[int]) -> list[int]:
-        """One parameter of each group of those with the same count."""
-        groups = sorted({lags[i] for i in positions}, reverse=True)
-        return [next(i for i in positions if lags[i] == lag) for lag in groups]
-
-    def _tensors(self, position: int) -> list[Tensor]:
-        """A parameter and its state."""
-        return [self.parameters[position], *(self.state[slot][position] for slot in self.slots)]
-
-    def _update_all(self, numbers: Any, positions: Sequence[int], lags: Sequence[int]) -> None:
-        """Update the parameters at these positions."""
-        gradients = {i: self._gradient(i) for i in positions}
-        groups = sorted({lags[i] for i in positions}, reverse=True)
-        for i in positions:
-            tensors = self._tensors(i)
-            dtype = _computed_in(tensors[0].dtype)
-            row = numbers.astype(dtype)[groups.index(lags[i])]
-            value, *state = (tensor.data.astype(dtype, copy=False) for tensor in tensors)
-            updated = self._update(row, value, gradients[i].astype(dtype, copy=False), *state)
-            for tensor, new in zip(tensors, updated):
-                tensor.data = without_subnormals(new).astype(tensor.dtype, copy=False)
-
-    def _gradient(self, position: int) -> Any:
-        """The gradient of a parameter, checked."""
-        parameter = self.parameters[position]
-        gradient: Any = parameter.grad
-        if isinstance(gradient, Tensor) or getattr(gradient, "shape", None) != parameter.shape:
-            raise ValueError(
-                f"{type(self).__name__}: parameter {position} has shape {parameter.shape}, its gradient must be an "
-                f"array of that shape, got {'a Tensor' if isinstance(gradient, Tensor) else describe(gradient)}"
-            )
-        if gradient.dtype != parameter.dtype and not np.can_cast(gradient.dtype, parameter.dtype, "same_kind"):
-            raise TypeError(
-                f"{type(self).__name__}: parameter {position} is {parameter.dtype}, its gradient must be of real "
-                f"numbers, got {gradient.dtype}; set .grad to an array such as gradient.real.astype({parameter.dtype})"
-            )
-        return gradient
-
-    @property
-    def _lags(self) -> list[int]:
-        """For each parameter, how many different counts of updates there are above its own."""
-        counts = sorted(set(self.updates), reverse=True)
-        if len(counts) == 1:
-            return [0] * len(self.updates)
-        return [counts.index(count) for count in self.updates]
-
-    def _advance(self, positions: Sequence[int], first: list[int]) -> np.ndarray:
-        """Count the step, and return its numbers."""
-        numbers = self._numbers(first)
-        self.steps += 1
-        for i in positions:
-            self.updates[i] += 1
-        return numbers
-
-    def _numbers(self, first: list[int]) -> np.ndarray:
-        """The numbers of the next update, a row for each of these parameters."""
-        rate = self.learning_rate
-        return np.array([self._scalars(rate, self.updates[i] + 1) for i in first], np.float64)
-
-    @abstractmethod
-    def _scalars(self, rate: float, count: int) -> tuple[float, ...]:
-        """The numbers that the ``count``-th update takes."""
-
-    @abstractmethod
-    def _update(self, numbers: object, value: Any, gradient: object, *state: Any) -> tuple[Any, ...]:
-        """The new value and state, given the numbers of :meth:`_scalars` as an array."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        if (tracer := following()) is not None:
-            return tracer.forget_gradients(self.parameters)
-        for parameter in self.parameters:
-            parameter.zero_grad()
-
-    def state_dict(self, copy: bool = True) -> dict[str, Any]:
-        """Step count, what the schedule has observed, and the state arrays, as ``slot.position``.
-
-        Copies, unless they are only looked at and ``copy`` is False.
-        """
-        arrays = {f"{slot}.{i}": tensor.data for slot in self.slots for i, tensor in enumerate(self.state[slot])}
-        if copy:
-            arrays = {name: array.copy() for name, array in arrays.items()}
-        counts = {"steps": self.steps, "updates": np.array(self.updates)}
-        return {**counts, **{f"schedule.{k}": v for k, v in self.schedule.state_dict().items()}, **arrays}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``, as returned by :meth:`state_dict`; all of it or, on an error, none.
-
-        Raises
-        ------
-        KeyError, ValueError
-            If the state is of another optimiser or of other parameters.
-        """
-        expected = self.state_dict(copy=False)
-        if expected.keys() != state.keys():
-            different = ", ".join(sorted(expected.keys() ^ state.keys()))
-            raise KeyError(f"load_state_dict: the state differs in {different}; it is of another optimiser or network")
-        arrays = {name: np.asarray(state[name]) for name in expected if name.startswith((*self.slots, "updates"))}
-        for name, array in arrays.items():
-            if array.shape != expected[name].shape or array.dtype != expected[name].dtype:
-                raise ValueError(f"load_state_dict: {name} is {describe(array)}, expected {describe(expected[name])}")
-        steps, schedule = int(state["steps"]), self.schedule
-        schedule.load_state_dict({name: _number(state[f"schedule.{name}"]) for name in schedule.state_dict()})
-        self.steps, self.updates = steps, arrays["updates"].tolist()
-        for slot in self.slots:
-            for i, tensor in enumerate(self.state[slot]):
-                tensor.data = arrays[f"{slot}.{i}"]
-
-
-_COMPILED = ("_compiled_step", "_compiled_update", "_followed")
-
-
-def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype of a parameter's update and state: in float16 the squares of gradients, and Adam's eps, would be 0."""
-    return np.dtype(np.float32) if dtype == np.float16 else dtype
-
-
-def _number(value: Any) -> Any:
-    """What is saved as an array without axes as the number that it was."""
-    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+Betas = tuple[float, float]
 
 
 class SGD(Optimiser):
     """Stochastic gradient descent, with momentum if asked for.
 
-    velocity = momentum * velocity + gradient; parameter -= lr * velocity
+    velocity = momentum * velocity + (1 - dampening) * gradient, at first the gradient; parameter -= lr * velocity
 
     Parameters
     ----------
     parameters
-        Tensors to update.
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
     lr
         Learning rate, or a schedule.
     momentum
         Share of the velocity that is kept; 0 is plain descent.
+    dampening
+        Share of each gradient but the first that is left out of the velocity.
+    weight_decay
+        Times the parameter, added to its gradient, as an L2 penalty does.
+    nesterov
+        Whether the step is lr * (gradient + momentum * velocity) (Sutskever et al. 2013, as PyTorch has it).
 
     Examples
     --------
@@ -295,22 +45,53 @@ class SGD(Optimiser):
     array([2.4])
     """
 
-    def __init__(self, parameters: Iterable[Tensor], lr: Rate = 1e-2, momentum: float = 0.0) -> None:
-        if not 0 <= momentum < 1:
-            raise ValueError(f"SGD: momentum must satisfy 0 <= momentum < 1, got {momentum}")
-        self.momentum = momentum
-        self.slots = ("velocity",) if momentum else ()
-        super().__init__(parameters, lr)
+    slots = ("velocity",)
+    momentum, dampening, weight_decay, nesterov = Setting(), Setting(), Setting(), Setting()
 
-    def _scalars(self, rate: float, count: int) -> tuple[float, ...]:
-        return (rate,)
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-2,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        settings = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
+        super().__init__(parameters, lr, **settings)
 
-    def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
-        rate = numbers[0, ...]
-        if not state:
+    def _check(self, momentum: float, dampening: float, weight_decay: float, nesterov: bool) -> None:
+        _check_shares("SGD", momentum=momentum)
+        _check_not_negative("SGD", weight_decay=weight_decay)
+        if not 0 <= dampening <= 1:
+            raise ValueError(f"SGD: dampening must satisfy 0 <= dampening <= 1, got {dampening}")
+        if nesterov and (not momentum or dampening):
+            raise ValueError(
+                f"SGD: nesterov=True needs momentum, and no dampening, got momentum={momentum}, dampening={dampening}"
+            )
+
+    def _need(self, momentum: float, **settings: Any) -> tuple[str, ...]:
+        return ("velocity",) if momentum else ()
+
+    def _scalars(self, rate: float, count: int, dampening: float, **settings: Any) -> tuple[float, ...]:
+        return rate, 1 - dampening if count > 1 else 1.0
+
+    def _update(
+        self,
+        numbers: Any,
+        value: Any,
+        gradient: Any,
+        *state: Any,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+    ) -> tuple[Any, ...]:
+        rate, gradient = numbers[0, ...], _decayed(gradient, value, weight_decay)
+        if not momentum:
             return (value - rate * gradient,)
-        velocity = float(guarded(self, "momentum")) * state[0] + gradient
-        return value - rate * velocity, velocity
+        velocity = momentum * state[0] + (numbers[1, ...] * gradient if dampening else gradient)
+        return value - rate * (gradient + momentum * velocity if nesterov else velocity), velocity
 
 
 class Adam(Optimiser):
@@ -322,7 +103,7 @@ class Adam(Optimiser):
     Parameters
     ----------
     parameters
-        Tensors to update.
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
     lr
         Learning rate, or a schedule.
     betas
@@ -330,6 +111,8 @@ class Adam(Optimiser):
     eps
         Added to the denominator; smaller ones than 3e-17 count as that (3e-152 if all parameters are float64), as a
         smaller second moment than its square is 0.
+    weight_decay
+        Times the parameter, added to its gradient, as an L2 penalty does; :class:`AdamW` has the other kind.
 
     Examples
     --------
@@ -343,28 +126,368 @@ class Adam(Optimiser):
     """
 
     slots = ("first_moment", "second_moment")
+    betas, eps, weight_decay = Setting(), Setting(), Setting()
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: Rate = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Betas = (0.9, 0.999),
         eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ) -> None:
-        if not all(0 <= beta < 1 for beta in betas) or eps <= 0:
-            raise ValueError(f"Adam: betas must satisfy 0 <= beta < 1 and eps > 0, got betas={betas}, eps={eps}")
-        self.betas, self.eps = betas, eps
-        super().__init__(parameters, lr)
-        self._least_eps = max(least(_computed_in(parameter.dtype)) ** 0.5 for parameter in self.parameters)
+        super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def _scalars(self, rate: float, count: int) -> tuple[float, ...]:
-        beta1, beta2 = self.betas
-        correction = (1 - beta2**count) ** 0.5  # both bias corrections are numbers: applied to the rate and to eps
-        return rate * correction / (1 - beta1**count), max(self.eps * correction, self._least_eps)
+    def _check(self, betas: Betas, eps: float, weight_decay: float) -> None:
+        _check_betas(type(self).__name__, betas)
+        _check_positive(type(self).__name__, eps=eps)
+        _check_not_negative(type(self).__name__, weight_decay=weight_decay)
 
-    def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any) -> tuple[Any, ...]:
-        (beta1, beta2), (first, second) = map(float, guarded(self, "betas")), state
-        rate, eps = numbers[0, ...], numbers[1, ...]
+    def _scalars(self, rate: float, count: int, betas: Betas, eps: float, weight_decay: float) -> tuple[float, ...]:
+        correction = (1 - betas[1] ** count) ** 0.5  # both bias corrections are numbers: applied to the rate and to eps
+        return rate * correction / (1 - betas[0] ** count), max(eps * correction, self._least_root)
+
+    def _update(
+        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, eps: float, weight_decay: float
+    ) -> tuple[Any, ...]:
+        (beta1, beta2), (first, second) = betas, state
+        rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
         first = beta1 * first + (1 - beta1) * gradient
         second = beta2 * second + (1 - beta2) * (gradient * gradient)
         return value - rate * (first / (np.sqrt(second) + eps)), first, second
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, with the decay times the rate).
+
+    parameter *= 1 - lr * weight_decay, then what :class:`Adam` does without decay
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule, by which the decay becomes smaller, too.
+    betas, eps
+        As in :class:`Adam`.
+    weight_decay
+        Share of the parameter, times the rate, that is lost in each step.
+
+    Examples
+    --------
+    Weights decay, biases do not:
+
+    >>> import numpy as np, tensorgrad as tg
+    >>> layer = tg.nn.Dense(2, 3, np.random.default_rng(0))
+    >>> groups = [{"params": [layer.weight]}, {"params": [layer.bias], "weight_decay": 0.0}]
+    >>> optimiser = tg.optim.AdamW(groups, lr=1e-3)
+    >>> [group["weight_decay"] for group in optimiser.param_groups]
+    [0.01, 0.0]
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def _scalars(self, rate: float, count: int, betas: Betas, eps: float, weight_decay: float) -> tuple[float, ...]:
+        return *super()._scalars(rate, count, betas, eps, weight_decay), 1 - rate * weight_decay
+
+    def _update(
+        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, eps: float, weight_decay: float
+    ) -> tuple[Any, ...]:
+        value = numbers[2, ...] * value if weight_decay else value
+        return super()._update(numbers, value, gradient, *state, betas=betas, eps=eps, weight_decay=0.0)
+
+
+class RMSprop(Optimiser):
+    """RMSprop (Tieleman & Hinton 2012, lecture 6.5; centred as in Graves 2013, equations 38 to 45).
+
+    v = alpha v + (1 - alpha) g^2; parameter -= lr * g / (sqrt(v) + eps)
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule.
+    alpha
+        Decay rate of the means.
+    eps
+        Added to the denominator; not less than in :class:`Adam`.
+    weight_decay
+        Times the parameter, added to its gradient, as an L2 penalty does.
+    momentum
+        If not 0: velocity = momentum * velocity + g / (sqrt(v) + eps); parameter -= lr * velocity.
+    centered
+        Whether v is reduced by the square of the gradient's own mean, to its variance.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tg.optim.RMSprop([x], lr=0.1, alpha=0.75)
+    >>> (x * x).sum().backward()
+    >>> optimiser.step()
+    >>> x.data.round(6)
+    array([2.8])
+    """
+
+    slots = ("mean_square", "mean", "velocity")
+    alpha, eps, weight_decay, momentum, centered = Setting(), Setting(), Setting(), Setting(), Setting()
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        settings = {"weight_decay": weight_decay, "momentum": momentum, "centered": centered}
+        super().__init__(parameters, lr, alpha=alpha, eps=eps, **settings)
+
+    def _check(self, alpha: float, eps: float, weight_decay: float, momentum: float, centered: bool) -> None:
+        _check_shares("RMSprop", alpha=alpha, momentum=momentum)
+        _check_positive("RMSprop", eps=eps)
+        _check_not_negative("RMSprop", weight_decay=weight_decay)
+
+    def _need(self, momentum: float, centered: bool, **settings: Any) -> tuple[str, ...]:
+        return "mean_square", *(["mean"] if centered else []), *(["velocity"] if momentum else [])
+
+    def _scalars(self, rate: float, count: int, eps: float, **settings: Any) -> tuple[float, ...]:
+        return rate, max(eps, self._least_root)
+
+    def _update(
+        self,
+        numbers: Any,
+        value: Any,
+        gradient: Any,
+        *state: Any,
+        alpha: float,
+        weight_decay: float,
+        momentum: float,
+        centered: bool,
+        **settings: Any,
+    ) -> tuple[Any, ...]:
+        rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
+        kept = dict(zip(self.slots, state))
+        variance = kept["mean_square"] = alpha * kept["mean_square"] + (1 - alpha) * (gradient * gradient)
+        if centered:
+            mean = kept["mean"] = alpha * kept["mean"] + (1 - alpha) * gradient
+            variance = np.maximum(variance - mean * mean, 0)  # by rounding it may be less
+        step = gradient / (np.sqrt(variance) + eps)
+        if momentum:
+            step = kept["velocity"] = momentum * kept["velocity"] + step
+        return value - rate * step, *kept.values()
+
+
+class Adagrad(Optimiser):
+    """Adagrad (Duchi et al. 2011, with diagonal matrices).
+
+    total += g^2; parameter -= lr * g / (sqrt(total) + eps)
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule; :class:`inverse_time_decay` is what others have as ``lr_decay``.
+    weight_decay
+        Times the parameter, added to its gradient, as an L2 penalty does.
+    initial_accumulator_value
+        Of the total.
+    eps
+        Added to the denominator; not less than in :class:`Adam`.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tg.optim.Adagrad([x], lr=0.1)
+    >>> (x * x).sum().backward()
+    >>> optimiser.step()
+    >>> x.data.round(6)
+    array([2.9])
+    """
+
+    slots = ("total",)
+    weight_decay, initial_accumulator_value, eps = Setting(), Setting(), Setting()
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 1e-2,
+        *,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+    ) -> None:
+        settings = {"weight_decay": weight_decay, "initial_accumulator_value": initial_accumulator_value, "eps": eps}
+        super().__init__(parameters, lr, **settings)
+        for position, total in enumerate(self.state["total"]):
+            group = self.param_groups[self._group_of[position]]
+            total.data = np.full_like(total.data, group["initial_accumulator_value"])
+
+    def _check(self, weight_decay: float, initial_accumulator_value: float, eps: float) -> None:
+        _check_positive("Adagrad", eps=eps)
+        _check_not_negative("Adagrad", weight_decay=weight_decay, initial_accumulator_value=initial_accumulator_value)
+
+    def _scalars(self, rate: float, count: int, eps: float, **settings: Any) -> tuple[float, ...]:
+        return rate, max(eps, self._least_root)
+
+    def _update(
+        self, numbers: Any, value: Any, gradient: Any, *state: Any, weight_decay: float, **settings: Any
+    ) -> tuple[Any, ...]:
+        gradient = _decayed(gradient, value, weight_decay)
+        total = state[0] + gradient * gradient
+        return value - numbers[0, ...] * (gradient / (np.sqrt(total) + numbers[1, ...])), total
+
+
+class Adamax(Optimiser):
+    """Adamax: Adam with the largest gradient in place of the mean square (Kingma & Ba 2015, algorithm 2).
+
+    m = beta1 m + (1 - beta1) g; u = max(beta2 u, abs(g) + eps); parameter -= lr / (1 - beta1^t) * m / u
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule.
+    betas
+        Decay rates of the mean and of the largest gradient.
+    eps
+        Added to each gradient's size, as PyTorch does; less than 8e-34 counts as that (2e-303 if all parameters are
+        float64).
+    weight_decay
+        Times the parameter, added to its gradient, as an L2 penalty does.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tg.optim.Adamax([x], lr=0.1)
+    >>> (x * x).sum().backward()
+    >>> optimiser.step()
+    >>> x.data.round(6)
+    array([2.9])
+    """
+
+    slots = ("first_moment", "largest")
+    betas, eps, weight_decay = Setting(), Setting(), Setting()
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: Rate = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def _check(self, betas: Betas, eps: float, weight_decay: float) -> None:
+        _check_betas("Adamax", betas)
+        _check_positive("Adamax", eps=eps)
+        _check_not_negative("Adamax", weight_decay=weight_decay)
+
+    def _scalars(self, rate: float, count: int, betas: Betas, eps: float, **settings: Any) -> tuple[float, ...]:
+        return rate / (1 - betas[0] ** count), max(eps, self._least_root**2)
+
+    def _update(
+        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, weight_decay: float, **settings: Any
+    ) -> tuple[Any, ...]:
+        (beta1, beta2), (first, largest) = betas, state
+        rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
+        first = beta1 * first + (1 - beta1) * gradient
+        largest = np.maximum(beta2 * largest, np.abs(gradient) + eps)
+        return value - rate * (first / largest), first, largest
+
+
+class Lion(Optimiser):
+    """Lion (Chen et al. 2023, algorithm 2): steps of one size, in the direction of the sign of a mean gradient.
+
+    parameter -= lr * (sign(beta1 m + (1 - beta1) g) + weight_decay * parameter); m = beta2 m + (1 - beta2) g
+
+    The paper advises a rate three to ten times smaller than for AdamW, and a decay that is larger by as much.
+
+    Parameters
+    ----------
+    parameters
+        Tensors to update, or groups of them: dicts with ``params`` and settings of their own.
+    lr
+        Learning rate, or a schedule.
+    betas
+        Share of the mean in the direction, and its decay rate.
+    weight_decay
+        Decoupled, as in :class:`AdamW`.
+
+    Examples
+    --------
+    >>> import tensorgrad as tg
+    >>> x = tg.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tg.optim.Lion([x], lr=0.1)
+    >>> (x * x).sum().backward()
+    >>> optimiser.step()
+    >>> x.data.round(6)
+    array([2.9])
+    """
+
+    slots = ("momentum",)
+    betas, weight_decay = Setting(), Setting()
+
+    def __init__(
+        self, parameters: Parameters, lr: Rate = 1e-4, betas: Betas = (0.9, 0.99), weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, lr, betas=betas, weight_decay=weight_decay)
+
+    def _check(self, betas: Betas, weight_decay: float) -> None:
+        _check_betas("Lion", betas)
+        _check_not_negative("Lion", weight_decay=weight_decay)
+
+    def _scalars(self, rate: float, count: int, weight_decay: float, **settings: Any) -> tuple[float, ...]:
+        return rate, 1 - rate * weight_decay
+
+    def _update(
+        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, weight_decay: float
+    ) -> tuple[Any, ...]:
+        (beta1, beta2), (momentum,) = betas, state
+        direction = np.sign(beta1 * momentum + (1 - beta1) * gradient)
+        value = numbers[1, ...] * value if weight_decay else value
+        return value - numbers[0, ...] * direction, beta2 * momentum + (1 - beta2) * gradient
+
+
+def _decayed(gradient: Any, value: Any, weight_decay: float) -> Any:
+    """The gradient with that of ``weight_decay / 2`` times the square of the parameter."""
+    return gradient + weight_decay * value if weight_decay else gradient
+
+
+def _check_not_negative(kind: str, **numbers: float) -> None:
+    for name, number in numbers.items():
+        if not 0 <= number < inf:
+            raise ValueError(f"{kind}: {name} must be finite and not negative, got {number}")
+
+
+def _check_shares(kind: str, **numbers: float) -> None:
+    for name, number in numbers.items():
+        if not 0 <= number < 1:
+            raise ValueError(f"{kind}: {name} must satisfy 0 <= {name} < 1, got {number}")
+
+
+def _check_betas(kind: str, betas: Betas) -> None:
+    if not isinstance(betas, tuple) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"{kind}: betas must be two numbers with 0 <= beta < 1, got {betas}")
+
+
+def _check_positive(kind: str, **numbers: float) -> None:
+    for name, number in numbers.items():
+        if not 0 < number < inf:
+            raise ValueError(f"{kind}: needs a finite {name} > 0, got {number}")

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import cos, inf, isfinite, pi
 from numbers import Real
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 import numpy as np
 
 from .._pytree import are_leaves
+
+Rate = Union[float, Callable[[int], float]]
+"""A learning rate, or a schedule: a function from the number of steps taken to the rate."""
 
 
 class Schedule(ABC):
@@ -77,7 +80,7 @@ class cosine_decay(Schedule):
         _check_numbers(self, 1, steps=self.steps)
 
     def __call__(self, step: int) -> float:
-        return self.final + (self.lr - self.final) * (1 + cos(pi * min(step / self.steps, 1))) / 2
+        return _along_cosine(self.lr, self.final, min(step / self.steps, 1))
 
 
 @dataclass(eq=False)
@@ -99,6 +102,81 @@ class step_decay(Schedule):
 
     def __call__(self, step: int) -> float:
         return float(self.lr * self.factor ** (step // self.every))
+
+
+@dataclass(eq=False)
+class polynomial_decay(Schedule):
+    """From ``lr`` to ``final`` in ``steps`` steps, as a power of the share that is left; with ``power=1`` on a line.
+
+    >>> schedule = polynomial_decay(0.1, 100, power=2)
+    >>> schedule(0), schedule(50), schedule(100), schedule(101)
+    (0.1, 0.025, 0.0, 0.0)
+    """
+
+    lr: float
+    steps: float
+    power: float = 1.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, lr=self.lr, power=self.power, final=self.final)
+        _check_numbers(self, 1, steps=self.steps)
+
+    def __call__(self, step: int) -> float:
+        return float(self.final + (self.lr - self.final) * max(1 - step / self.steps, 0) ** self.power)
+
+
+@dataclass(eq=False)
+class one_cycle(Schedule):
+    """Up to ``lr`` and down to nearly nothing within ``steps`` steps, each along half a cosine (Smith & Topin 2018).
+
+    The momentum stays as it is, unlike in PyTorch's ``OneCycleLR``, unless that has ``cycle_momentum=False``.
+
+    Parameters
+    ----------
+    lr
+        The highest rate.
+    steps
+        All steps of the training, 2 at least.
+    pct_start
+        Share of the steps in which the rate rises, between 0 and 1.
+    div_factor
+        The first rate is ``lr / div_factor``.
+    final_div_factor
+        The last rate is the first one divided by this.
+
+    Examples
+    --------
+    >>> schedule = one_cycle(0.1, 100)
+    >>> [round(schedule(step), 6) for step in (0, 29, 64, 99)]
+    [0.004, 0.1, 0.05, 0.0]
+    """
+
+    lr: float
+    steps: float
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, lr=self.lr, pct_start=self.pct_start)
+        _check_numbers(self, 1, div_factor=self.div_factor, final_div_factor=self.final_div_factor)
+        _check_numbers(self, 2, steps=self.steps)
+        if not self.pct_start <= 1:
+            raise ValueError(f"one_cycle: pct_start must be at most 1, got {self.pct_start}")
+
+    def __call__(self, step: int) -> float:
+        first, last, top = self.lr / self.div_factor, self.steps - 1, self.pct_start * self.steps - 1
+        if step <= top:
+            return _along_cosine(first, self.lr, step / top if top > 0 else 1.0)
+        start = max(top, 0.0)
+        share = min((step - start) / (last - start), 1.0) if start < last else 1.0
+        return _along_cosine(self.lr, first / self.final_div_factor, share)
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    """Between the two, along half a cosine, of which that share is behind."""
+    return end + (start - end) * (1 + cos(pi * share)) / 2
 
 
 @dataclass(eq=False)

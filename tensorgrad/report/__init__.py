@@ -5,6 +5,7 @@ from .curves import save_comparison, save_curves
 from .diagram import save_network
 from .galleries import most_confident_mistakes, save_augmentation, save_mistakes, save_weights
 from .page import note, picture, preformatted, save_page, side_by_side, table
+from .rates import save_rates
 from .text import printable
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "save_mistakes",
     "save_network",
     "save_page",
+    "save_rates",
     "save_weights",
     "side_by_side",
     "table",

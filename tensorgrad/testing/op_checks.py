@@ -65,6 +65,7 @@ def check_case(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -
     """The checks of :func:`check_op` on one case."""
     before = copy.deepcopy(operands)
     _check_value(op, operands, keywords)
+    _check_filled(op, operands, keywords)
     _check_rules_keep_nothing(op, operands, keywords)
     _check_gradients(op, operands, keywords)
     _check_layouts(op, operands, keywords)
@@ -123,6 +124,18 @@ def _check_value(op: Op, operands: tuple[Any, ...], keywords: dict[str, object])
         through_numpy = op.numpy(*_tensors(operands), **keywords)
         assert isinstance(through_numpy, Tensor)
         assert_same(result.data, through_numpy.data, f"{op.name} through NumPy differs")
+
+
+def _check_filled(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
+    """An op that takes ``out`` writes its whole result there, however that lies in memory."""
+    if not op.fills:
+        return
+    arrays = [x.numpy() if isinstance(x, Tensor) else x for x in operands]
+    expected = op(*arrays, **keywords)
+    for order in ("C", "F"):
+        out = np.full(expected.shape, np.nan, expected.dtype, order=order)
+        op.forward(*arrays, out=out, **keywords)
+        np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12, err_msg=f"{op.name}: out={order}")
 
 
 def _check_gradients(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:

@@ -7,6 +7,7 @@ from .evaluation import evaluate, predict
 from .history import Epoch, save_history
 from .interruption import Interrupted
 from .loop import DivergenceWarning, fit
+from .rates import RateSearch, find_learning_rate
 from .session import BEST, LAST, load_weights
 from .step import training_step
 from .streams import RandomStreams
@@ -22,9 +23,11 @@ __all__ = [
     "Epoch",
     "Interrupted",
     "RandomStreams",
+    "RateSearch",
     "Run",
     "TrainingError",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "load_checkpoint",
     "load_weights",

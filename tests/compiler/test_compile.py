@@ -884,8 +884,8 @@ def test_an_optimiser_with_a_setting_of_its_own():
     class Decayed(tg.optim.SGD):
         decay = 0.0
 
-        def _update(self, numbers, value, gradient, *state):
-            return super()._update(numbers, value * (1 - self.decay), gradient, *state)
+        def _update(self, numbers, value, gradient, *state, **settings):
+            return super()._update(numbers, value * (1 - self.decay), gradient, *state, **settings)
 
     weight = parameter(1, 2, 3)
     optimiser = Decayed([weight], lr=1.0)

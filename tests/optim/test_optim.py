@@ -20,6 +20,8 @@ from tensorgrad.optim import (
     clip_gradients,
     cosine_decay,
     inverse_time_decay,
+    one_cycle,
+    polynomial_decay,
     step_decay,
     warm_up,
 )
@@ -313,6 +315,8 @@ SCHEDULES = st.recursive(
     | st.builds(cosine_decay, RATES, st.integers(1, 50), RATES)
     | st.builds(inverse_time_decay, RATES, RATES)
     | st.builds(step_decay, RATES, st.integers(1, 9), st.floats(0, 1))
+    | st.builds(polynomial_decay, RATES, st.integers(1, 50), st.floats(0, 3), RATES)
+    | st.builds(one_cycle, RATES, st.integers(2, 50), st.floats(0, 1))
     | PLATEAUS,
     lambda inner: st.builds(warm_up, inner, st.integers(1, 20)),
     max_leaves=4,
@@ -377,6 +381,44 @@ def test_plateau_agrees_with_pytorch_where_installed():
             assert ours(0) == pytest.approx(peer.param_groups[0]["lr"], rel=1e-12)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("steps", [2, 3, 10, 101])
+@pytest.mark.parametrize(
+    "ours, theirs, settings",
+    [
+        (polynomial_decay, "PolynomialLR", {"power": 1.0}),
+        (polynomial_decay, "PolynomialLR", {"power": 2.5}),
+        *((one_cycle, "OneCycleLR", {"pct_start": share}) for share in (0.25, 0.3, 0.5, 0.9)),
+        (one_cycle, "OneCycleLR", {"div_factor": 10.0, "final_div_factor": 100.0}),
+    ],
+)
+def test_schedules_agree_with_pytorch_where_installed(ours, theirs, settings, steps):
+    torch = pytest.importorskip("torch")
+    peer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    if theirs == "OneCycleLR":
+        if settings.get("pct_start", 0.3) * steps < 1.001:
+            pytest.skip("PyTorch divides by zero, or begins before the first step")
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(peer, 0.5, steps, cycle_momentum=False, **settings)
+    else:
+        scheduler = torch.optim.lr_scheduler.PolynomialLR(peer, steps, **settings)
+    schedule = ours(0.5, steps, **settings)
+    for step in range(steps):
+        assert schedule(step) == pytest.approx(peer.param_groups[0]["lr"], rel=1e-9, abs=1e-12)
+        peer.step()
+        if step < steps - 1:
+            scheduler.step()
+    assert schedule(steps - 1) == schedule(10 * steps) or theirs == "PolynomialLR"
+
+
+@given(RATES, st.integers(2, 60), st.floats(0, 1))
+def test_one_cycle_rises_to_its_rate_and_falls(lr, steps, share):
+    rates = [one_cycle(lr, steps, share)(step) for step in range(steps + 3)]
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert min(rates) >= 0 and max(rates) <= lr * (1 + 1e-12)
+    assert rates[steps - 1] == pytest.approx(lr / 25e4) or share > 1 - 1e-9
+
+
 def test_a_plateau_is_not_led_astray_by_nan():
     schedule = Plateau(1.0, factor=0.5, patience=2)
     rates = []
@@ -425,6 +467,11 @@ def test_a_number_can_be_warmed_up():
         (lambda: cosine_decay(nan, 10), "cosine_decay: lr must be finite, got nan"),
         (lambda: cosine_decay(0.1, 0), "cosine_decay: steps must be at least 1, got 0"),
         (lambda: cosine_decay(0.1, 10, -1.0), "cosine_decay: final must not be negative, got -1.0"),
+        (lambda: polynomial_decay(0.1, 0), "polynomial_decay: steps must be at least 1, got 0"),
+        (lambda: polynomial_decay(0.1, 10, -1), "polynomial_decay: power must not be negative, got -1"),
+        (lambda: one_cycle(0.1, 1), "one_cycle: steps must be at least 2, got 1"),
+        (lambda: one_cycle(0.1, 10, 1.5), "one_cycle: pct_start must be at most 1, got 1.5"),
+        (lambda: one_cycle(0.1, 10, div_factor=0.5), "one_cycle: div_factor must be at least 1, got 0.5"),
         (lambda: inverse_time_decay(0.1, -1), "inverse_time_decay: decay must not be negative, got -1"),
         (lambda: Plateau(-1.0), "Plateau: lr must not be negative, got -1.0"),
         (

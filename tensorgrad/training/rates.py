@@ -1,0 +1,152 @@
+"""Finding a learning rate: a short training whose rate grows from step to step, until the loss does, too."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import numpy as np
+
+from ..core import Tensor
+from ..data.batches import batches
+from ..nn import Module, softmax_cross_entropy
+from ..optim import Optimiser
+
+SMOOTHING = 0.9
+"""Share of the mean loss that is kept from step to step."""
+
+DIVERGED = 2.0
+"""The search ends where the mean loss has grown above its lowest value by as many times the first loss."""
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """What :func:`find_learning_rate` has found; ``tensorgrad.report.save_rates`` draws it.
+
+    Attributes
+    ----------
+    rates
+        Learning rate of each step.
+    losses
+        Loss of the batch that follows each step.
+    smoothed
+        Means of the losses so far, in which older ones count less.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+
+    @property
+    def suggestion(self) -> float:
+        """The rate where the mean loss falls most steeply over the logarithm of the rate, before it is lowest.
+
+        The first tenth of the steps is left out, whose means are of few losses.
+        """
+        width = 1 + len(self.rates) // 20
+        start = len(self.rates) // 10
+        end = max(int(np.argmin(self.smoothed)) + 1 - width, start)
+        falls = self.smoothed[start:end] - self.smoothed[start + width : end + width]
+        return float(self.rates[start + width // 2 + int(np.argmax(falls))]) if len(falls) else float(self.rates[0])
+
+
+def find_learning_rate(
+    model: Module,
+    train: tuple[np.ndarray, np.ndarray],
+    optimiser: Optimiser,
+    *,
+    loss: Callable[[Any, Any], Tensor] = softmax_cross_entropy,
+    lowest: float = 1e-6,
+    highest: float = 10.0,
+    steps: int = 100,
+    batch_size: int = 32,
+    rng: np.random.Generator | None = None,
+) -> RateSearch:
+    """The losses of a short training whose rate grows from ``lowest`` to ``highest`` (Smith 2017, section 3.3).
+
+    A copy is trained: the model, its random generators and the optimiser stay as they are. Groups of parameters keep
+    the ratios of their rates; the rates found are those of the first group.
+
+    Parameters
+    ----------
+    model, train, optimiser
+        As for ``fit``; inputs as the network takes them.
+    loss
+        Of outputs and targets, a mean over the batch; the model's penalty is added.
+    lowest, highest
+        The first and the last rate.
+    steps
+        How many rates there are, on a geometric scale; the search ends before the last one where the loss diverges.
+    batch_size
+        Examples in a batch.
+    rng
+        Draws the order of the examples. None: always the same.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the numbers or the examples do not fit, or if the loss is not finite from the start.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> rng = np.random.default_rng(0)
+    >>> points = rng.standard_normal((200, 2)).astype(np.float32)
+    >>> model = tg.nn.Dense(2, 2, rng)
+    >>> adam = tg.optim.Adam(model.parameters())
+    >>> found = find_learning_rate(model, (points, (points[:, 0] > 0).astype(int)), adam)
+    >>> 1e-3 < found.suggestion < 3
+    True
+    """
+    _check(lowest, highest, steps)
+    twin, of_twin = copy.deepcopy((model, optimiser))
+    twin.train()
+    source = _endless(train, batch_size, np.random.default_rng(0) if rng is None else rng)
+    first, tried = of_twin.learning_rates, np.geomspace(lowest, highest, steps)
+    losses = [_backward(twin, of_twin, loss, *next(source))]
+    if not math.isfinite(losses[0]):
+        raise ValueError(f"find_learning_rate: the loss is {losses[0]} before the first step; check inputs and targets")
+    smoothed: list[float] = []
+    for rate in tried:
+        for group, own in zip(of_twin.param_groups, first):
+            group["lr"] = float(rate * own / first[0]) if first[0] else float(rate)
+        of_twin.step()
+        losses.append(_backward(twin, of_twin, loss, *next(source)))
+        smoothed.append(_mean(losses[1:]))
+        if not smoothed[-1] <= min(smoothed) + DIVERGED * abs(losses[0]):
+            break
+    count = sum(map(math.isfinite, smoothed))
+    return RateSearch(tried[:count], np.array(losses[1 : count + 1]), np.array(smoothed[:count]))
+
+
+def _check(lowest: float, highest: float, steps: int) -> None:
+    if not 0 < lowest < highest < math.inf:
+        raise ValueError(f"find_learning_rate: needs 0 < lowest < highest, got lowest={lowest}, highest={highest}")
+    if not isinstance(steps, (int, np.integer)) or steps < 2:
+        raise ValueError(f"find_learning_rate: steps must be an integer of at least 2, got {steps!r}")
+
+
+def _endless(
+    train: tuple[np.ndarray, np.ndarray], size: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches in random order, one pass over the examples after the other, all of one size."""
+    while True:
+        found = list(batches(*train, size, rng))
+        yield from (batch for batch in found if len(batch[1]) == len(found[0][1]))
+
+
+def _backward(model: Module, optimiser: Optimiser, loss: Callable[[Any, Any], Tensor], x: Any, y: Any) -> float:
+    """The loss of a batch; its gradients are left in the parameters."""
+    optimiser.zero_grad()
+    with np.errstate(over="ignore", invalid="ignore"):  # as rates grow the training is meant to diverge
+        value = loss(model(x), y)
+        (value + model.penalty()).backward()
+    return float(value.item())
+
+
+def _mean(losses: list[float]) -> float:
+    weights = SMOOTHING ** np.arange(len(losses))[::-1]
+    return float(np.average(losses, weights=weights))
