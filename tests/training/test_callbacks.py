@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.training import Callback, CSVHistory, EarlyStopping, Interrupted, fit, loop
-from tests.support import blobs
-from tests.training.test_objectives import StopAt, same
+from tests.support import StopAt, blobs, same
 
 
 def fitted(*callbacks, **options):

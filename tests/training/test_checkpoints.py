@@ -42,7 +42,7 @@ from tensorgrad.training import checkpoint as checkpoint_module
 from tensorgrad.training.diagnosis import diagnose
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
-from tests.support import ROOT, blobs, damaged, examples, heed_signals
+from tests.support import ROOT, StopAt, blobs, damaged, examples, heed_signals
 
 
 def make(seed=0, lr=1e-2):
@@ -72,27 +72,6 @@ def same(one, other):
         np.testing.assert_array_equal(value, other[1].state_dict()[name])
     strip = [[{**vars(row), "seconds": 0} for row in run[2]] for run in (one, other)]
     assert strip[0] == strip[1]
-
-
-class StopAt:
-    """Stands in for the signal handling: asks to stop after a number of steps."""
-
-    def __init__(self, step):
-        self.left = step
-
-    def __call__(self, saves):
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
-    @property
-    def signal(self):
-        self.left -= 1
-        return signal.SIGINT if self.left <= 0 else None
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.training import Interrupted, TrainingError, evaluate, fit, loop, predict
-from tests.training.test_objectives import CLASSES, HEIGHTS, INPUTS, StopAt, same
+from tests.support import CLASSES, HEIGHTS, INPUTS, StopAt, same
 
 IMAGES = np.random.default_rng(3).integers(0, 255, (90, 2, 2), dtype=np.uint8)
 

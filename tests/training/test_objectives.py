@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import signal
 from functools import partial
 
 import numpy as np
@@ -15,13 +14,7 @@ from tensorgrad import nn
 from tensorgrad.report import save_curves
 from tensorgrad.training import Interrupted, TrainingError, evaluate, fit, loop, predict, save_history
 from tensorgrad.training.objective import LOSSES, objective
-
-RNG = np.random.default_rng(0)
-INPUTS = RNG.standard_normal((90, 3)).astype(np.float32)
-HEIGHTS = INPUTS @ [1.0, -2.0, 0.5] + 3
-CLASSES = (INPUTS[:, 0] > 0).astype(int) + (INPUTS[:, 1] > 0)
-ROWS = np.eye(3)[CLASSES] * 0.8 + 0.2 / 3
-SEVERAL = np.stack([INPUTS[:, 0] > 0, INPUTS[:, 1] + INPUTS[:, 2] > 0], axis=1)
+from tests.support import CLASSES, HEIGHTS, INPUTS, ROWS, SEVERAL, StopAt, alike, network, same
 
 TASKS = {  # outputs, targets, a measure and what it reaches
     "mse": (1, HEIGHTS, "mae", lambda x: x < 0.2),
@@ -34,29 +27,12 @@ TASKS = {  # outputs, targets, a measure and what it reaches
 }
 
 
-def network(outputs, *after, seed=0):
-    rng = np.random.default_rng(seed)
-    return nn.Sequential(nn.Dense(3, 16, rng), nn.ReLU(), nn.Dense(16, outputs, rng), *after)
-
-
 def fitted(outputs, targets, validation=True, *after, **options):
     model = network(outputs, *after)
     examples = INPUTS, targets
     options = {"epochs": 30, "batch_size": 20, "rng": np.random.default_rng(1), "quiet": True, **options}
     adam = tg.optim.Adam(model.parameters(), lr=0.02)
     return model, fit(model, examples, examples if validation else None, adam, **options)
-
-
-def alike(one, other):
-    """The same but for the order in which whole arrays are added up."""
-    for name, array in one[0].state_dict().items():
-        np.testing.assert_allclose(array, other[0].state_dict()[name], rtol=1e-4, atol=1e-6)
-
-
-def same(one, other):
-    for name, array in one[0].state_dict().items():
-        np.testing.assert_array_equal(array, other[0].state_dict()[name])
-    assert [{**vars(row), "seconds": 0} for row in one[1]] == [{**vars(row), "seconds": 0} for row in other[1]]
 
 
 @pytest.mark.parametrize("loss", TASKS)
@@ -210,7 +186,7 @@ def test_figures_of_the_training_are_means_over_the_examples():
 def test_r2_is_that_of_scikit_learn():
     sklearn = pytest.importorskip("sklearn.metrics")
     targets = np.stack([HEIGHTS, np.full(90, 2.0)], axis=1)
-    for outputs in (targets + RNG.standard_normal(targets.shape), targets * 1.0):
+    for outputs in (targets + np.random.default_rng(0).standard_normal(targets.shape), targets * 1.0):
         found = evaluate(nn.Sequential(lambda x: x), (outputs, targets), loss="mse", metrics=["r2"])
         assert found.r2 == pytest.approx(sklearn.r2_score(targets, outputs))
 
@@ -367,21 +343,6 @@ def test_the_loss_of_guessing_is_that_of_the_best_constant(loss):
 
 def own_loss(made, outputs, targets):
     return made(outputs, targets) * 1.0
-
-
-class StopAt:
-    """Stands in for the signal handling: asks to stop after a number of steps."""
-
-    def __init__(self, step):
-        self.left = step
-
-    def __call__(self, saves):
-        return contextlib.nullcontext(self)
-
-    @property
-    def signal(self):
-        self.left -= 1
-        return signal.SIGINT if self.left <= 0 else None
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.testing import gradcheck
 from tensorgrad.training import Interrupted, evaluate, fit, loop, predict
-from tests.training.test_objectives import CLASSES, HEIGHTS, INPUTS, SEVERAL, StopAt, alike, network, same
+from tests.support import CLASSES, HEIGHTS, INPUTS, SEVERAL, StopAt, alike, network, same
 
 WEIGHTS = np.arange(90) % 3  # a third is left out, a third counts twice
 REPEATED = np.repeat(np.arange(90), WEIGHTS)
