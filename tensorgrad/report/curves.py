@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..training import Epoch
-from ..training.monitor import Monitor, usual
+from ..training.history import usual
+from ..training.monitor import Monitor
 from .figure import saved_figure
 from .text import printable
 

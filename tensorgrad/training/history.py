@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from .._atomic import replacing
+
+VALIDATION = "validation_"
+"""What names of measures of the validation examples begin with."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,21 @@ class Epoch:
         given: dict[str, Any] = {name: value for name, value in vars(self).items() if name != "metrics"}
         return {name: value for name, value in {**given, **self.metrics}.items() if value is not None}
 
+    def rank(self, measure: str | None = None, mode: str | None = None) -> tuple[float, float]:
+        """Larger is better: the measure first, then a lower validation loss, or loss.
+
+        Without ``measure`` that which ``fit`` watches; losses are better the lower, unless ``mode`` is ``"max"``.
+
+        >>> history = [Epoch(1, 0.5, 0.8, 0.6, 0.7, 0.1, 2.0), Epoch(2, 0.4, 0.9, 0.5, 0.7, 0.1, 2.0)]
+        >>> max(history, key=Epoch.rank).epoch
+        2
+        """
+        measures = self.measures
+        measure = usual(measures) if measure is None else measure
+        is_lower_better = measure.endswith("loss") if mode is None else mode == "min"
+        value = float(measures[measure])
+        return (-value if is_lower_better else value), -measures.get("validation_loss", self.loss)
+
     def __str__(self) -> str:
         measures = self.measures
         parts = [f"epoch {measures.pop('epoch'):3d}"]
@@ -56,6 +74,17 @@ class Epoch:
             shown = [f"{name[len(prefix) :].replace('_', ' ')} {measures[name]:.4f}" for name in names]
             parts += ["validation " * bool(prefix) + "  ".join(shown)] if shown else []
         return "  ".join([*parts, f"{seconds:.1f} s"])
+
+
+def usual(measures: Iterable[str]) -> str:
+    """What is watched where nothing else is asked for.
+
+    >>> usual(["loss", "accuracy", "validation_loss"])
+    'validation_loss'
+    """
+    known = set(measures)
+    prefix = VALIDATION if f"{VALIDATION}loss" in known else ""
+    return f"{prefix}accuracy" if f"{prefix}accuracy" in known else f"{prefix}loss"
 
 
 COLUMNS = tuple(f.name for f in fields(Epoch) if f.name != "metrics")

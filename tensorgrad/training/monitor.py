@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
-from .history import Epoch
+from .history import VALIDATION, Epoch, usual
 from .metrics import Metric
 from .objective import Objective
 
-_PREFIX = "validation_"
 _MODES = ("min", "max")
 
 
@@ -46,10 +45,7 @@ class Monitor:
 
     def rank(self, row: Epoch) -> tuple[float, float]:
         """Larger is better: the measure first, then a lower validation loss, or loss."""
-        measures = row.measures
-        is_lower_better = self.measure.endswith("loss") if self.mode is None else self.mode == "min"
-        value = float(measures[self.measure])
-        return (-value if is_lower_better else value), -measures.get("validation_loss", row.loss)
+        return row.rank(self.measure, self.mode)
 
     def best(self, history: Sequence[Epoch]) -> Epoch:
         """The best epoch by the measure; of equal ones that of the lowest validation loss, then the first."""
@@ -75,7 +71,7 @@ def monitor_of(
     ValueError
         If there is no such measure, or nobody knows in which direction it gets better.
     """
-    prefix = _PREFIX if has_validation else ""
+    prefix = VALIDATION if has_validation else ""
     names = (*objective.metrics, "loss")
     known = [before + name for before in dict.fromkeys((prefix, "")) for name in names]
     if measure is None:
@@ -86,17 +82,6 @@ def monitor_of(
     return Monitor(measure, min_delta, mode or mode_of(measure, objective.metrics))
 
 
-def usual(measures: Iterable[str]) -> str:
-    """What is watched where nothing else is asked for.
-
-    >>> usual(["loss", "accuracy", "validation_loss"])
-    'validation_loss'
-    """
-    known = set(measures)
-    prefix = _PREFIX if f"{_PREFIX}loss" in known else ""
-    return f"{prefix}accuracy" if f"{prefix}accuracy" in known else f"{prefix}loss"
-
-
 def mode_of(measure: str, metrics: Mapping[str, Metric]) -> str:
     """In which direction a measure gets better.
 
@@ -105,7 +90,7 @@ def mode_of(measure: str, metrics: Mapping[str, Metric]) -> str:
     ValueError
         If nobody knows.
     """
-    name = measure[len(_PREFIX) :] if measure.startswith(_PREFIX) else measure
+    name = measure[len(VALIDATION) :] if measure.startswith(VALIDATION) else measure
     if name == "loss":
         return "min"
     metric = metrics.get(name)
