@@ -170,7 +170,7 @@ def whole_step(w, v, a, b, k):
     loss = np.square(net(v[0]) - w.holder.scale).mean() + net.penalty()
     loss.backward()
     if k % 4 == 3:
-        w.python["log"].append(round(float(tg.optim.clip_grad_norm(optimiser.parameters, 0.1)), 6))
+        w.python["log"].append(round(float(tg.optim.clip_gradients(optimiser.parameters, 0.1)), 6))
     optimiser.step()
     w.python["log"].append(round(loss.item(), 6))
 
@@ -354,6 +354,8 @@ def outcome(function, x):
     with np.errstate(all="ignore"):
         try:
             return "returned", flat(function(x))
+        except (AttributeError, NameError):  # of the programs themselves
+            raise
         except Exception as error:
             return "raised", [type(error), str(error)]
 
