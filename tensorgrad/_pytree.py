@@ -78,7 +78,7 @@ def tree_flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], S
     return leaves, _flatten(tree, leaves, is_leaf)
 
 
-def _flatten(tree: Any, leaves: list[Any], is_leaf: IsLeaf | None) -> Structure:
+def _flatten(tree: Any, leaves: list[object], is_leaf: IsLeaf | None) -> Structure:
     kind = type(tree)
     container = _CONTAINERS[kind]
     if container is None or (is_leaf is not None and is_leaf(tree)):
@@ -146,7 +146,7 @@ def flatten_up_to(structure: Structure, tree: Any) -> list[Any]:
     return found
 
 
-def _flatten_up_to(structure: Structure, tree: Any, found: list[Any]) -> None:
+def _flatten_up_to(structure: Structure, tree: Any, found: list[object]) -> None:
     wanted = _CONTAINERS[structure.kind]
     if wanted is None:
         found.append(tree)
@@ -201,16 +201,16 @@ class _Container(NamedTuple):
     build: Callable[[Structure, list[Any]], Any]
 
 
-def _build_sequence(structure: Structure, items: list[Any]) -> Any:
+def _build_sequence(structure: Structure, items: list[object]) -> Any:
     return structure.kind(*items) if hasattr(structure.kind, "_fields") else structure.kind(items)
 
 
-def _build_dict(structure: Structure, items: list[Any]) -> Any:
+def _build_dict(structure: Structure, items: list[object]) -> Any:
     content = dict(zip(structure.keys, items))
     return content if structure.kind is dict else structure.kind(content)
 
 
-def _build_defaultdict(structure: Structure, items: list[Any]) -> Any:
+def _build_defaultdict(structure: Structure, items: list[object]) -> Any:
     return structure.kind(structure.factory, zip(structure.keys, items))
 
 
@@ -225,7 +225,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 
-def _build_dataclass(structure: Structure, items: list[Any]) -> Any:
+def _build_dataclass(structure: Structure, items: list[object]) -> Any:
     made = object.__new__(structure.kind)
     for name, item in zip(structure.keys, items):
         object.__setattr__(made, name, item)  # frozen or not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import signal
 from pathlib import Path
@@ -204,3 +205,45 @@ def wrapped(value):
     if isinstance(value, tuple) and any(isinstance(part, (np.ndarray, np.generic)) for part in value):
         return tuple(wrapped(part) for part in value)
     return [wrapped(part) for part in value] if isinstance(value, list) else value
+
+
+# A training: data, a network, and how it is stopped and compared
+
+_RNG = np.random.default_rng(0)
+INPUTS = _RNG.standard_normal((90, 3)).astype(np.float32)
+HEIGHTS = INPUTS @ [1.0, -2.0, 0.5] + 3
+CLASSES = (INPUTS[:, 0] > 0).astype(int) + (INPUTS[:, 1] > 0)
+ROWS = np.eye(3)[CLASSES] * 0.8 + 0.2 / 3
+SEVERAL = np.stack([INPUTS[:, 0] > 0, INPUTS[:, 1] + INPUTS[:, 2] > 0], axis=1)
+
+
+def network(outputs, *after, seed=0):
+    rng = np.random.default_rng(seed)
+    return tg.nn.Sequential(tg.nn.Dense(3, 16, rng), tg.nn.ReLU(), tg.nn.Dense(16, outputs, rng), *after)
+
+
+def alike(one, other):
+    """The same but for the order in which whole arrays are added up."""
+    for name, array in one[0].state_dict().items():
+        np.testing.assert_allclose(array, other[0].state_dict()[name], rtol=1e-4, atol=1e-6)
+
+
+def same(one, other):
+    for name, array in one[0].state_dict().items():
+        np.testing.assert_array_equal(array, other[0].state_dict()[name])
+    assert [{**vars(row), "seconds": 0} for row in one[1]] == [{**vars(row), "seconds": 0} for row in other[1]]
+
+
+class StopAt:
+    """Stands in for the signal handling: asks to stop after a number of steps."""
+
+    def __init__(self, step):
+        self.left = step
+
+    def __call__(self, saves):
+        return contextlib.nullcontext(self)
+
+    @property
+    def signal(self):
+        self.left -= 1
+        return signal.SIGINT if self.left <= 0 else None

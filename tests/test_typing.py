@@ -28,6 +28,7 @@ rng = np.random.default_rng(0)
 dense = nn.Dense(2, 2, dtype=t.dtype)
 model = nn.Sequential(dense, nn.ReLU(), nn.Dropout(0.5, rng=0))
 optimiser = optim.Adam(model.parameters())
+decayed = optim.AdamW([{"params": [dense.weight]}, {"params": [dense.bias], "lr": 0.0}], lr=optim.one_cycle(0.1, 9))
 loss = tg.softmax_cross_entropy(model(t), labels)
 loss.backward()
 cube = tg.declare("cube", lambda x: x**3, lambda g, out, x: 3 * g * x**2, sample=tg.samples.unary())
@@ -96,6 +97,9 @@ OTHERS = {
     "ndarray": (*("t.data", "t.numpy()", "t.grad", "tg.conv(images, images)"),),
     "list[Tensor]": ("model.parameters()", "tg.gradients(t.sum(), [t])"),
     "Adam": ("optimiser",),
+    "AdamW": ("decayed", "optim.AdamW([{'params': [dense.weight], 'lr': 0.1}])"),
+    "ParameterGroup": ("decayed.param_groups[0]",),
+    "Minimum": ("optim.minimise(lambda: tg.softmax_cross_entropy(dense(t), labels), dense.parameters())",),
     "None": ("optimiser.step()",),
     "Any": (  # NumPy's own functions give arrays, as far as type checkers know, so an array may be a Tensor in truth
         *("tg.relu(array)", "tg.gelu(array)", "tg.max_pool(images, 2)", "tg.layer_norm(array)"),

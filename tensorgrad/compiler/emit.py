@@ -52,12 +52,18 @@ class Executable:
     """
 
     def __init__(
-        self, program: Program, arguments: Sequence[Value], fast: bool = False, workspace: Workspace | None = None
+        self,
+        program: Program,
+        arguments: Sequence[Value],
+        fast: bool = False,
+        workspace: Workspace | None = None,
+        sums_as_numpy: bool = False,
     ) -> None:
         self.program, self.arguments, self.fast = program, list(arguments), fast
         self.made_in: dict[str, float] = {}
         with self._noted("order"):
-            self.steps = schedule(program, fusable) if fast else schedule(program)
+            fuses = _fusable_but_sums if sums_as_numpy else fusable
+            self.steps = schedule(program, fuses) if fast else schedule(program)
         with self._noted("buffers"):
             self.memory = Memory(program, self.steps, workspace or Workspace())
         self.seconds = [0.0] * len(self.steps)
@@ -507,6 +513,10 @@ class Executable:
             self._space["changed"] = [program.leaves[leaf] for leaf, _ in program.stores]
             late += ["for tensor in changed:", "    tensor._node.sequence_nr = next(tick)"]
         return [*lines, *late, "return result"]
+
+
+def _fusable_but_sums(instruction: Instruction) -> bool:
+    return not instruction.is_total and fusable(instruction)
 
 
 def _has_short_rows(instruction: Instruction) -> bool:

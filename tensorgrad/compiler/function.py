@@ -140,9 +140,13 @@ class Compiled:
     ----------
     is_own
         Whether it is part of this library: then it keeps fewer programs, and nobody is told how many have been made.
+    sums_as_numpy
+        Whether sums over whole arrays are added up in NumPy's order, so that a call on a course that is new, which is
+        not compiled, gives the same to the last bit.
     """
 
     is_own = False
+    sums_as_numpy = False
 
     def __init__(self, function: Callable[..., Any], fast: bool | None = None) -> None:
         update_wrapper(self, function)
@@ -194,7 +198,7 @@ class Compiled:
         fast, (alive, leaves, inputs) = self._uses_kernels(), needed
         started = time.perf_counter()
         try:
-            segment = Segment(last, alive, leaves, inputs, fast, self._workspace, effects)
+            segment = Segment(last, alive, leaves, inputs, fast, self._workspace, effects, self.sums_as_numpy)
         except Exception as error:  # what no program can do, and errors, which come again event by event
             names = [event.name for event in last.segment()]
             listed = " ".join(names[:MOST_NAMED]) + (" ..." if len(names) > MOST_NAMED else "")

@@ -1,6 +1,7 @@
-"""Max pooling and its gradient as one loop each, compiled by numba: NumPy takes several passes over the images.
+"""The gradient of max pooling as one loop, compiled by numba: NumPy takes several passes over the images.
 
 With examples last, the innermost loops run over them, in the first-level cache. Results are NumPy's to the last bit.
+The maxima themselves are as quick in NumPy.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from .kernels import jitted
 from .layouts import Beneath
 from .program import Instruction
 
+FEWEST = 4
+"""Examples from which on the loop is quicker; of 16 images of 28 x 28 it takes 0.12 ms for 4 and NumPy 0.16."""
+
 
 def find(instruction: Instruction) -> Callable[..., Any] | None:
     """A function that fills its result as the instruction's does; None where there is none.
@@ -23,17 +27,14 @@ def find(instruction: Instruction) -> Callable[..., Any] | None:
     """
     beneath, settings = instruction.function, instruction.settings
     function = beneath.function if isinstance(beneath, Beneath) else beneath
-    kernels: dict[Any, Callable[..., None]] = {OPS["max_pool"].forward: largest, OPS["max_unpool"].forward: spread}
-    kernel = kernels.get(function)
-    if kernel is None or len(settings["kernel"]) != 2 or not _divides(settings):
+    if function is not OPS["max_unpool"].forward or len(settings["kernel"]) != 2 or not _divides(settings):
         return None
-    images = instruction.values[-1 if kernel is largest else 1]
-    if any(length % k for length, k in zip(images.shape[2:], settings["kernel"])):
+    out, images = instruction.out, instruction.operands[1].shape
+    if images[0] < FEWEST or any(length % k for length, k in zip(images[2:], settings["kernel"])):
         return None
-    dtypes = {value.dtype for value in (*instruction.values, instruction.out)}
-    if len(dtypes) > 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
+    if any(array.dtype != out.dtype for array in instruction.operands) or out.dtype not in (np.float32, np.float64):
         return None
-    compiled = jitted(kernel, [(images.dtype, 4)] * (len(instruction.values) + 1))
+    compiled = jitted(spread, [(out.dtype, 4)] * 4)
 
     def fill(*arrays: Any, out: Any, **settings: Any) -> Any:
         place = transposed(out)
@@ -49,21 +50,6 @@ def _divides(settings: dict[str, Any]) -> bool:
     """Whether windows lie side by side, without gaps and padding."""
     apart = settings["stride"] == settings["kernel"] and set(settings["dilation"]) == {1}
     return apart and not any(map(any, settings["padding"]))
-
-
-def largest(x: Any, out: Any) -> None:
-    """The largest element of each window, NaN where there is one; all of shape (channels, height, width, examples)."""
-    channels, rows, columns, examples = out.shape
-    height, width = x.shape[1] // rows, x.shape[2] // columns
-    for c in range(channels):
-        for i in range(rows):
-            for j in range(columns):
-                out[c, i, j] = x[c, i * height, j * width]
-                for offset in range(1, height * width):
-                    row, column = i * height + offset // width, j * width + offset % width
-                    for n in range(examples):
-                        one, other = out[c, i, j, n], x[c, row, column, n]
-                        out[c, i, j, n] = one if one > other or one != one else other
 
 
 def spread(g: Any, x: Any, largest: Any, out: Any) -> None:

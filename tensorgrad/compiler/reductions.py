@@ -40,7 +40,8 @@ def find(instruction: Instruction) -> Reduction | None:
     length = x.shape[axes[0]]
     if name is None:
         return None
-    if axes[0] % len(x.shape) == len(x.shape) - 1:
+    is_column = x.size == length  # which NumPy adds up as a row
+    if is_column or axes[0] % len(x.shape) == len(x.shape) - 1:
         if name == "sum" and length > PAIRWISE:
             return None
         return Reduction(_compiled(f"{name}_rows", x.dtype), ((x.size // length, length), (x.size // length,)))

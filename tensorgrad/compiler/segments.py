@@ -25,7 +25,8 @@ class CheckFailed(Exception):
 class Segment:
     """What computes the events since a cut: ``segment(leaves, inputs)`` gives what is needed, as pairs (array, node).
 
-    Without ``effects`` it computes results alone, and the events are still to be done.
+    Without ``effects`` it computes results alone, and the events are still to be done. For ``sums_as_numpy`` see
+    :class:`Compiled`.
 
     Raises
     ------
@@ -42,6 +43,7 @@ class Segment:
         fast: bool,
         workspace: Workspace,
         effects: bool,
+        sums_as_numpy: bool = False,
     ) -> None:
         given = [array_of(x) for x in inputs]
         values = [Value("argument", array.shape, array.dtype, index) for index, array in enumerate(given)]
@@ -49,7 +51,7 @@ class Segment:
         again = _Again(capture, last.segment(), alive, values, given, effects)
         program = capture.record(again, (leaves,), {}, effects)
         self._nodes = again.nodes
-        self.executable = Executable(program, values, fast, workspace)
+        self.executable = Executable(program, values, fast, workspace, sums_as_numpy)
         self._shares_gradients = True
         slots = {id(leaf): slot for slot, leaf in enumerate(leaves)}
         self._slots = [slots[id(tensor)] for tensor in program.leaves]

@@ -39,7 +39,7 @@ class View(NamedTuple):
 
 
 def view_of(
-    op: Op, operands: Sequence[Any], arrays: list[Any], settings: dict[str, object], data: Array
+    op: Op, operands: Sequence[Any], arrays: list[object], settings: dict[str, object], data: Array
 ) -> View | None:
     """What there is to know if ``data``, an op's result, is a view of its operand."""
     if len(operands) != 1 or data is arrays[0] or (type(data) is ndarray and not is_view(data, arrays[0])):

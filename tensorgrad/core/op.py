@@ -187,7 +187,7 @@ class Op:
             )
         return as_data(data)
 
-    def _unchanging(self, operands: tuple[object, ...], arrays: list[Any]) -> list[Any]:
+    def _unchanging(self, operands: tuple[object, ...], arrays: list[object]) -> list[Any]:
         """The arrays for a history: of those that somebody may write into before the backward pass, copies."""
         return [
             array if type(operand) is Tensor and operand._memory is not SHARED else unchanging(array)
@@ -208,7 +208,7 @@ class Op:
                 raise TypeError(f"{self.name} needs the setting {name}=, which has no default")
         return {**self.settings, **settings}
 
-    def _refusal(self, arrays: list[Any], settings: dict[str, object], error: Exception) -> Exception:
+    def _refusal(self, arrays: list[object], settings: dict[str, object], error: Exception) -> Exception:
         kind = next(
             kind for kind in (np.linalg.LinAlgError, IndexError, ValueError, TypeError) if isinstance(error, kind)
         )

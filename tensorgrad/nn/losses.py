@@ -10,7 +10,7 @@ from ..core import AnyArray, Array, Constant, Operand, Tensor, asarray_like
 from ..core.context import runtime_check
 from ..ops.activations import relu, softplus
 from ..ops.conversion import as_operand
-from ..ops.losses import check_labels, softmax_cross_entropy
+from ..ops.losses import check_labels, reduced, softmax_cross_entropy
 from ..ops.norms import squared_norm
 
 __all__ = [
@@ -30,13 +30,13 @@ SMALLEST_PROBABILITY = 1e-7
 
 
 @overload
-def categorical_cross_entropy(probabilities: Tensor, labels: Operand) -> Tensor: ...
+def categorical_cross_entropy(probabilities: Tensor, labels: Operand, reduction: str = "mean") -> Tensor: ...
 @overload
-def categorical_cross_entropy(probabilities: Array, labels: Tensor) -> Tensor: ...
+def categorical_cross_entropy(probabilities: Array, labels: Tensor, reduction: str = "mean") -> Tensor: ...
 @overload
-def categorical_cross_entropy(probabilities: Array, labels: Constant) -> Any: ...
-def categorical_cross_entropy(probabilities: AnyArray, labels: Operand) -> AnyArray:
-    """Mean cross-entropy, in nats, between ``labels`` and predicted ``probabilities``.
+def categorical_cross_entropy(probabilities: Array, labels: Constant, reduction: str = "mean") -> Any: ...
+def categorical_cross_entropy(probabilities: AnyArray, labels: Operand, reduction: str = "mean") -> AnyArray:
+    """Cross-entropy, in nats, between ``labels`` and predicted ``probabilities``.
 
     Probabilities below 1e-7 count as 1e-7, where the gradient is 0. From logits, ``softmax_cross_entropy`` is exact.
 
@@ -46,11 +46,8 @@ def categorical_cross_entropy(probabilities: AnyArray, labels: Operand) -> AnyAr
         Tensor or array of shape (..., classes), rows that sum to 1.
     labels
         Integers of shape (...), or probabilities of the shape of ``probabilities``.
-
-    Returns
-    -------
-    Tensor
-        0-d.
+    reduction
+        ``"mean"``, ``"sum"``, or ``"none"`` for the losses themselves, of shape (...).
 
     Raises
     ------
@@ -67,18 +64,17 @@ def categorical_cross_entropy(probabilities: AnyArray, labels: Operand) -> AnyAr
     checked = check_labels("categorical_cross_entropy", probabilities, labels)
     rows = checked if checked.dtype.kind == "f" else checked[..., None] == np.arange(probabilities.shape[-1])
     logarithms: AnyArray = np.log(np.clip(probabilities, SMALLEST_PROBABILITY, None))
-    loss: AnyArray = -(rows * logarithms).sum(axis=-1).mean()
-    return loss
+    return reduced("categorical_cross_entropy", -(rows * logarithms).sum(axis=-1), reduction)
 
 
 @overload
-def kl_divergence(logits: Tensor, probabilities: Operand) -> Tensor: ...
+def kl_divergence(logits: Tensor, probabilities: Operand, reduction: str = "mean") -> Tensor: ...
 @overload
-def kl_divergence(logits: Array, probabilities: Tensor) -> Tensor: ...
+def kl_divergence(logits: Array, probabilities: Tensor, reduction: str = "mean") -> Tensor: ...
 @overload
-def kl_divergence(logits: Array, probabilities: Constant) -> Any: ...
-def kl_divergence(logits: AnyArray, probabilities: Operand) -> AnyArray:
-    """Mean Kullback-Leibler divergence, in nats, of the softmax of ``logits`` from ``probabilities``.
+def kl_divergence(logits: Array, probabilities: Constant, reduction: str = "mean") -> Any: ...
+def kl_divergence(logits: AnyArray, probabilities: Operand, reduction: str = "mean") -> AnyArray:
+    """Kullback-Leibler divergence, in nats, of the softmax of ``logits`` from ``probabilities``.
 
     ``sum(p * log(p / softmax(logits)))`` over the last axis, where 0 log 0 = 0; that is the cross-entropy minus the
     entropy of ``probabilities`` (Kullback & Leibler 1951).
@@ -89,6 +85,8 @@ def kl_divergence(logits: AnyArray, probabilities: Operand) -> AnyArray:
         Tensor or array of shape (..., classes).
     probabilities
         Of the same shape, rows that sum to 1; as a Tensor, differentiated too.
+    reduction
+        ``"mean"``, ``"sum"``, or ``"none"`` for the divergences themselves, of shape (...).
 
     Examples
     --------
@@ -100,8 +98,8 @@ def kl_divergence(logits: AnyArray, probabilities: Operand) -> AnyArray:
     p = check_labels("kl_divergence", logits, probabilities)
     if p.dtype.kind != "f":
         raise TypeError(f"kl_divergence: takes probabilities of shape {np.shape(logits)}, got {p.dtype} labels")
-    entropy = -(p * np.log(np.where(p == 0, 1, p))).sum(axis=-1).mean()
-    return softmax_cross_entropy(logits, p) - entropy
+    entropy = reduced("kl_divergence", -(p * np.log(np.where(p == 0, 1, p))).sum(axis=-1), reduction)
+    return softmax_cross_entropy(logits, p, reduction=reduction) - entropy
 
 
 @overload
@@ -133,7 +131,7 @@ def mse(predictions: AnyArray, targets: Operand, reduction: str = "mean") -> Any
     >>> tg.nn.mse(tg.Tensor([1.0, 2.0]), [1.0, 4.0]).item()
     2.0
     """
-    return _reduced("mse", np.square(_difference("mse", predictions, targets)), reduction)
+    return reduced("mse", np.square(_difference("mse", predictions, targets)), reduction)
 
 
 @overload
@@ -149,7 +147,7 @@ def mae(predictions: AnyArray, targets: Operand, reduction: str = "mean") -> Any
     >>> tg.nn.mae(tg.Tensor([1.0, 2.0]), [1.0, 4.0]).item()
     1.0
     """
-    return _reduced("mae", np.absolute(_difference("mae", predictions, targets)), reduction)
+    return reduced("mae", np.absolute(_difference("mae", predictions, targets)), reduction)
 
 
 @overload
@@ -172,7 +170,7 @@ def huber(predictions: AnyArray, targets: Operand, delta: float = 1.0, reduction
         raise ValueError(f"huber: delta must be positive, got {delta}")
     difference = _difference("huber", predictions, targets)
     clipped = np.clip(difference, -delta, delta)
-    return _reduced("huber", clipped * (difference - 0.5 * clipped), reduction)
+    return reduced("huber", clipped * (difference - 0.5 * clipped), reduction)
 
 
 @overload
@@ -203,16 +201,24 @@ def hinge(scores: AnyArray, labels: Operand, reduction: str = "mean") -> AnyArra
     """
     scores, signs = _pair("hinge", scores, labels)
     runtime_check(_check_signs, signs.numpy() if isinstance(signs, Tensor) else signs)
-    return _reduced("hinge", relu(1 - signs * scores), reduction)
+    return reduced("hinge", relu(1 - signs * scores), reduction)
 
 
 @overload
-def binary_cross_entropy_with_logits(logits: Tensor, labels: Operand, reduction: str = "mean") -> Tensor: ...
+def binary_cross_entropy_with_logits(
+    logits: Tensor, labels: Operand, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> Tensor: ...
 @overload
-def binary_cross_entropy_with_logits(logits: Array, labels: Tensor, reduction: str = "mean") -> Tensor: ...
+def binary_cross_entropy_with_logits(
+    logits: Array, labels: Tensor, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> Tensor: ...
 @overload
-def binary_cross_entropy_with_logits(logits: Array, labels: Constant, reduction: str = "mean") -> Any: ...
-def binary_cross_entropy_with_logits(logits: AnyArray, labels: Operand, reduction: str = "mean") -> AnyArray:
+def binary_cross_entropy_with_logits(
+    logits: Array, labels: Constant, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> Any: ...
+def binary_cross_entropy_with_logits(
+    logits: AnyArray, labels: Operand, reduction: str = "mean", *, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> AnyArray:
     """Cross-entropy, in nats, between ``labels`` and ``sigmoid(logits)``, element by element.
 
     ``labels * softplus(-logits) + (1 - labels) * softplus(logits)``, exact for logits of any size.
@@ -225,6 +231,10 @@ def binary_cross_entropy_with_logits(logits: AnyArray, labels: Operand, reductio
         0 and 1, or probabilities in between, of the same shape.
     reduction
         ``"mean"`` over all elements, ``"sum"``, or ``"none"`` for the losses themselves.
+    pos_weight
+        A factor for the losses of the label 1, or one for each entry of the last axis.
+    label_smoothing
+        Share of each label that is replaced by 1/2, 0 <= label_smoothing <= 1.
 
     Examples
     --------
@@ -234,8 +244,15 @@ def binary_cross_entropy_with_logits(logits: AnyArray, labels: Operand, reductio
     """
     logits, p = _pair("binary_cross_entropy_with_logits", logits, labels)
     runtime_check(_check_probabilities, p.numpy() if isinstance(p, Tensor) else p)
-    losses = p * softplus(-logits) + (1 - p) * softplus(logits)
-    return _reduced("binary_cross_entropy_with_logits", losses, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"binary_cross_entropy_with_logits: label_smoothing must lie in 0..1, got {label_smoothing}")
+    if label_smoothing:
+        p = p * (1 - label_smoothing) + label_smoothing / 2
+    positive = p * softplus(-logits)
+    if pos_weight is not None:
+        positive = positive * np.asarray(pos_weight, logits.dtype)
+    losses = positive + (1 - p) * softplus(logits)
+    return reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
 def _pair(name: str, predictions: AnyArray, targets: Operand) -> tuple[AnyArray, AnyArray]:
@@ -256,14 +273,6 @@ def _pair(name: str, predictions: AnyArray, targets: Operand) -> tuple[AnyArray,
 def _difference(name: str, predictions: AnyArray, targets: Operand) -> AnyArray:
     minuend, subtrahend = _pair(name, predictions, targets)
     return minuend - subtrahend
-
-
-def _reduced(name: str, losses: AnyArray, reduction: str) -> AnyArray:
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    if reduction == "mean" and losses.size == 0:
-        raise ValueError(f"{name}: there is no mean of losses of shape {losses.shape}")
-    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
 def _check_signs(labels: Array) -> None:

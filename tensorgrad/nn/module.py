@@ -376,7 +376,7 @@ _NO_STATE = frozenset((FunctionType, property, classmethod, staticmethod, *_NOTH
 class _FirstCall:
     """The first call of a module with gradients: notices the modules that it uses and does not know."""
 
-    def __init__(self, outer: Module, arguments: Any) -> None:
+    def __init__(self, outer: Module, arguments: object) -> None:
         self._outer = outer
         self._given = [value for _, value, _ in inside(arguments) if isinstance(value, Module)]
         self._known: dict[int, Module] = {}  # which it also keeps alive

@@ -27,6 +27,7 @@ from .windows import (
     check_fits,
     examples_first,
     examples_last,
+    in_padding,
     is_padded,
     offsets,
     pairs,
@@ -81,16 +82,16 @@ class _Shapes:
             for start in range(0, rows, length):
                 yield (range(start, min(start + length, rows)), *rest), slice(first, first + together)
 
-    def columns(self, x: AnyArray, windows: Any) -> Any:
+    def columns(self, x: AnyArray, windows: Any) -> AnyArray:
         """The windows as (groups, channels of a group * kernel, windows * examples); ``x`` has its examples last."""
         shape = (self.groups, self.window, prod(map(len, windows)) * x.shape[-1])
         if self.only_moves:
             return x[:, windows[0].start : windows[0].stop].reshape(shape)
         columns = np.empty_like(x, shape=(self.channels, *self.kernel, *map(len, windows), x.shape[-1]))
         for offset, inside, elements in offsets(self.spatial, windows, *self.settings):
-            part = columns[offset]
-            part[inside] = x[elements]
-            _clear_outside(part, inside)
+            columns[offset][inside] = x[elements]
+        for index in in_padding(self.spatial, windows, *self.settings):
+            columns[index] = 0
         return columns.reshape(shape)
 
     def add_back(self, whole: AnyArray, columns: AnyArray, windows: Any) -> None:
@@ -104,14 +105,6 @@ def _even(count: int, most: int) -> int:
     """The length of as few parts of ``count`` as have no more than ``most``, or one, all of about the same length."""
     parts = -(-count // max(most, 1))
     return max(1, -(-count // max(parts, 1)))
-
-
-def _clear_outside(part: AnyArray, inside: tuple[slice, ...]) -> None:
-    """Zeros where windows lie in the padding, that is not ``inside``."""
-    for axis in range(1, len(inside)):
-        for outside in (slice(0, inside[axis].start), slice(inside[axis].stop, part.shape[axis])):
-            if outside.stop > outside.start:
-                part[(slice(None),) * axis + (outside,)] = 0
 
 
 def _rows(windows: Any, examples: slice) -> tuple[Any, ...]:
@@ -128,7 +121,7 @@ def _conv(
     padding: Pairs,
     groups: int,
     out: AnyArray | None = None,
-) -> Any:
+) -> AnyArray:
     shapes = _Shapes(x.shape, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
     x, rows = examples_last(x), weight.reshape(groups, -1, shapes.window)
     shape = (shapes.out_channels, *shapes.windows, shapes.examples)
@@ -148,7 +141,7 @@ def _conv_transpose(
     padding: Pairs,
     groups: int,
     out: AnyArray | None = None,
-) -> Any:
+) -> AnyArray:
     images = (y.shape[0], weight.shape[1] * groups, *spatial)
     shapes = _Shapes(images, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
     y, columns = examples_last(y), weight.reshape(groups, -1, shapes.window).swapaxes(1, 2)
@@ -164,7 +157,7 @@ def _conv_transpose(
     return examples_first(x)
 
 
-def _product_like(x: AnyArray, y: AnyArray) -> Any:
+def _product_like(x: AnyArray, y: AnyArray) -> AnyArray:
     """An array of the kind and dtype that products of the two have."""
     first, second = (a[(slice(0, 1),) * a.ndim].reshape(-1) for a in (x, y))
     return first * second
@@ -195,7 +188,7 @@ def _conv_weight(
     return total.reshape(weight)
 
 
-def _by_group(y: AnyArray, groups: int) -> Any:
+def _by_group(y: AnyArray, groups: int) -> AnyArray:
     """(channels, *windows, examples) as (groups, channels of a group, windows * examples)."""
     return y.reshape(groups, y.shape[0] // groups, prod(y.shape[1:]))
 

@@ -286,13 +286,13 @@ def _balanced(x: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
     return _scaled(x, -columns), rows, columns
 
 
-def _unbalanced(cofactors: AnyArray, exponent: AnyArray, rows: AnyArray, columns: AnyArray) -> Any:
+def _unbalanced(cofactors: AnyArray, exponent: AnyArray, rows: AnyArray, columns: AnyArray) -> AnyArray:
     """The cofactors, divided by 2^exponent, of a balanced matrix as those of the original one."""
     exponent = exponent + rows.sum(axis=(-2, -1), dtype=np.int32) + columns.sum(axis=(-2, -1), dtype=np.int32)
     return _scaled(cofactors, _scalars(exponent) - rows - columns)
 
 
-def _scaled(x: AnyArray, exponents: AnyArray) -> Any:
+def _scaled(x: AnyArray, exponents: AnyArray) -> AnyArray:
     """x 2^exponents."""
     if x.dtype.kind != "c":
         return np.ldexp(x, exponents)
@@ -322,14 +322,14 @@ def _by_power_of_two(x: AnyArray, exponents: AnyArray, axes: int) -> tuple[AnyAr
     return _scaled(x, exponents - np.expand_dims(k, last)), k
 
 
-def _cofactors(x: AnyArray) -> Any:
+def _cofactors(x: AnyArray) -> AnyArray:
     x, rows, columns = _balanced(x)
     u, s, vh, sign = _svd_with_sign(x)
     others, exponent = _products(np.expand_dims(s, -2), _identity(s))
     return _unbalanced(_scalars(sign) * ((u * np.expand_dims(others, -2)) @ vh), exponent, rows, columns)
 
 
-def _cofactors_along(x: AnyArray, h: AnyArray) -> Any:
+def _cofactors_along(x: AnyArray, h: AnyArray) -> AnyArray:
     """The derivative of the cofactors in the direction ``h``."""
     x, rows, columns = _balanced(x)
     _, exponents = np.frexp(np.abs(h))
@@ -474,7 +474,7 @@ _undefined_where: Op = declare(
 """``x`` with NaN in some places. What is linear in a gradient, as forward mode is, gets the NaN too: also that of 0."""
 
 
-def _over_gaps(numerator: AnyArray, values: AnyArray, used: AnyArray) -> Any:
+def _over_gaps(numerator: AnyArray, values: AnyArray, used: AnyArray) -> AnyArray:
     """numerator_ij / (values_j - values_i) off the diagonal: how eigenvectors and singular vectors turn.
 
     Where two values agree to rounding, their vectors have no derivative: NaN, unless no gradient came for them
@@ -588,7 +588,7 @@ def _svd_rule(g: AnyArray, out: AnyArray, x: AnyArray, full_matrices: bool, herm
     return gradient
 
 
-def _over_values(g: AnyArray, inside: AnyArray, s: AnyArray) -> Any:
+def _over_values(g: AnyArray, inside: AnyArray, s: AnyArray) -> AnyArray:
     """(g - inside) / s_j; for a singular value of zero NaN, unless no gradient came for its vector."""
     if s.shape[-1] == 0:
         return g

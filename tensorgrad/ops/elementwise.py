@@ -18,7 +18,7 @@ from ..core import OPS, AnyArray, Tensor, asarray_like, declare, implements
 from .kinks import quotient, slope_at_kink
 
 
-def _typed(value: AnyArray | complex, out: AnyArray) -> Any:
+def _typed(value: AnyArray | complex, out: AnyArray) -> AnyArray:
     """An operand in the dtype of the result: small integers would overflow, and Python numbers spread as float64."""
     if isinstance(value, (int, float, complex)):
         return np.full_like(out, value, shape=())
@@ -487,7 +487,7 @@ _declare_parts(
 # sinc and i0 are means of cosines, so a derivative of any order is such a mean too, without cancellation near 0
 
 
-def _turned(phase: AnyArray, quarters: int) -> Any:
+def _turned(phase: AnyArray, quarters: int) -> AnyArray:
     """cos(phase + quarters * pi / 2): the cosine's derivative of that order, exact at 0."""
     value = np.sin(phase) if quarters % 2 else np.cos(phase)
     return -value if quarters % 4 in (1, 2) else value
@@ -505,7 +505,7 @@ def _sinc_derivative(x: AnyArray, *, order: int = 1) -> AnyArray:
     times, weights = (asarray_like(a.astype(x.dtype), x) for a in (pi * _TIMES, _WEIGHTS * (pi * _TIMES) ** order))
     near = (_turned(x[..., None] * times, order) * weights).sum(axis=-1)
     away = np.where(np.abs(x) < 3, 3, x)
-    far = np.sinc(away)
+    far: AnyArray = np.sinc(away)
     for k in range(1, order + 1):
         far = (pi ** (k - 1) * _turned(pi * away, k - 1) - k * far) / away
     return np.where(np.abs(x) < 3, near, far)

@@ -34,7 +34,7 @@ def _resized(x: AnyArray, length: int, axis: int) -> AnyArray:
     return OPS["scatter"](x, index=index, shape=(*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
 
-def _weighted(spectrum: AnyArray, weight: float, n: int, axis: int) -> Any:
+def _weighted(spectrum: AnyArray, weight: float, n: int, axis: int) -> AnyArray:
     """The spectrum of a real signal of length ``n`` times ``weight``, but for the bins that stand for one only."""
     weights = np.full(n // 2 + 1, weight, np.finfo(spectrum.dtype).dtype)
     weights[0] = 1

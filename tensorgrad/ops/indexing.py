@@ -123,7 +123,7 @@ def _stays(x: AnyArray, *, index: Any) -> Any:
 declare("stays", _stays, None, sample=_index_sample, expects="an array and an index that fits its shape", opaque=True)
 
 
-def _value_rule(g: AnyArray, out: AnyArray, x: AnyArray, value: AnyArray, index: Any) -> Any:
+def _value_rule(g: AnyArray, out: AnyArray, x: AnyArray, value: AnyArray, index: Any) -> AnyArray:
     """The gradient at ``index``, summed over what the value was repeated along; leading axes may have been dropped."""
     part = OPS["getitem"](g, index=index)
     if not _selects_once(index):

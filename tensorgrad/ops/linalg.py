@@ -242,7 +242,7 @@ def _splits(lengths: list[int]) -> dict[tuple[int, int], int]:
     return best
 
 
-def _chained(arrays: list[Any], splits: dict[tuple[int, int], int], start: int, stop: int) -> Any:
+def _chained(arrays: list[object], splits: dict[tuple[int, int], int], start: int, stop: int) -> Any:
     if stop - start == 1:
         return arrays[start]
     split = splits[start, stop]

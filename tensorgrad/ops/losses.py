@@ -94,13 +94,45 @@ _cross_entropy_of_rows = declare(
 
 
 @overload
-def softmax_cross_entropy(logits: Tensor, labels: Operand, label_smoothing: float = 0.0) -> Tensor: ...
+def softmax_cross_entropy(
+    logits: Tensor,
+    labels: Operand,
+    label_smoothing: float = 0.0,
+    *,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Tensor: ...
 @overload
-def softmax_cross_entropy(logits: Array, labels: Tensor, label_smoothing: float = 0.0) -> Tensor: ...
+def softmax_cross_entropy(
+    logits: Array,
+    labels: Tensor,
+    label_smoothing: float = 0.0,
+    *,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Tensor: ...
 @overload
-def softmax_cross_entropy(logits: Array, labels: Constant, label_smoothing: float = 0.0) -> Any: ...
-def softmax_cross_entropy(logits: AnyArray, labels: Operand, label_smoothing: float = 0.0) -> AnyArray:
-    """Mean cross-entropy, in nats, between ``labels`` and the softmax of ``logits`` over their last axis.
+def softmax_cross_entropy(
+    logits: Array,
+    labels: Constant,
+    label_smoothing: float = 0.0,
+    *,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Any: ...
+def softmax_cross_entropy(
+    logits: AnyArray,
+    labels: Operand,
+    label_smoothing: float = 0.0,
+    *,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> AnyArray:
+    """Cross-entropy, in nats, between ``labels`` and the softmax of ``logits`` over their last axis.
 
     Computed from shifted logits (log-sum-exp), so it is exact for logits of any size.
 
@@ -113,11 +145,18 @@ def softmax_cross_entropy(logits: AnyArray, labels: Operand, label_smoothing: fl
     label_smoothing
         Share of each label that is spread evenly over all classes, 0 <= label_smoothing <= 1 (Szegedy et al. 2016,
         section 7).
+    class_weight
+        A factor for each class, by which its losses count more or less; the mean is over the factors of the labels (of
+        probabilities over the examples).
+    ignore_index
+        Integer labels of this value have the loss 0 and do not count for the mean, which is 0 where all are ignored.
+    reduction
+        ``"mean"``, ``"sum"``, or ``"none"`` for the losses themselves, of shape (...).
 
     Returns
     -------
     Tensor
-        0-d, of the dtype of the logits.
+        0-d unless ``reduction="none"``, of the dtype of the logits.
 
     Raises
     ------
@@ -131,21 +170,79 @@ def softmax_cross_entropy(logits: AnyArray, labels: Operand, label_smoothing: fl
     >>> loss = tg.softmax_cross_entropy(logits, np.array([0, 1]))
     >>> round(loss.item(), 4)
     0.0878
+    >>> tg.softmax_cross_entropy(logits, np.array([0, -1]), ignore_index=-1, reduction="none").numpy().round(4)
+    array([0.1269, 0.    ])
     """
     label_smoothing = float(label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
+    if class_weight is not None or ignore_index is not None or reduction != "mean":
+        return _reduced_cross_entropy(logits, labels, label_smoothing, class_weight, ignore_index, reduction)
     checked = check_labels("softmax_cross_entropy", logits, labels)
     if type(logits) is np.ndarray:  # which a compiled function cannot index with its labels
         logits = asarray_like(logits, checked)
     if label_smoothing:
-        logits = as_operand(logits)
-        is_of_rows = checked.dtype.kind == "f"
-        rows = checked if is_of_rows else in_dtype(_one_hot(without_history(checked), logits), logits.dtype)
-        checked = rows * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
+        checked = _smooth_rows(checked, as_operand(logits), label_smoothing)
     if checked.dtype.kind == "f":
         return _cross_entropy_of_rows(logits, checked)
     return _cross_entropy_of_indices(logits, checked)
+
+
+def _smooth_rows(labels: Any, logits: Any, smoothing: float) -> Any:
+    """Labels as rows of probabilities, a share of which is spread over all classes."""
+    rows = labels if labels.dtype.kind == "f" else in_dtype(_one_hot(without_history(labels), logits), logits.dtype)
+    return rows * (1 - smoothing) + smoothing / logits.shape[-1] if smoothing else rows
+
+
+def _reduced_cross_entropy(
+    logits: Any, labels: Any, smoothing: float, class_weight: Any, ignore_index: int | None, reduction: str
+) -> AnyArray:
+    """Cross-entropy with a weight for each class, with labels to ignore, or not as a mean."""
+    logits, kept = as_operand(logits), None
+    if ignore_index is not None:
+        labels = as_operand(labels)
+        if labels.dtype.kind not in "iu":
+            raise TypeError(
+                f"softmax_cross_entropy: ignore_index is for integer labels, got {describe(labels)}; leave it out"
+            )
+        kept = without_history(labels) != ignore_index
+        labels = np.where(kept, without_history(labels), 0)
+    labels = check_labels("softmax_cross_entropy", logits, labels)
+    rows = _smooth_rows(labels, logits, smoothing)
+    logarithms = np.where(without_history(rows) == 0, 0, log_softmax(logits))  # 0 times -infinity is 0 here
+    weight = None
+    if class_weight is not None:
+        factors = in_dtype(_class_weight(class_weight, logits.shape[-1]), logits.dtype)
+        rows = rows * factors
+        if labels.dtype.kind != "f":
+            weight = asarray_like(factors, logits).take(without_history(labels), axis=0)
+    if kept is not None:
+        weight = in_dtype(kept, logits.dtype) if weight is None else weight * kept
+    losses = -(rows * logarithms).sum(axis=-1)
+    losses = losses if kept is None else losses * kept
+    if weight is None or reduction != "mean":
+        return reduced("softmax_cross_entropy", losses, reduction)
+    total: AnyArray = (losses * (1 / np.maximum(weight.sum(), np.finfo(np.float32).tiny))).sum()
+    return total
+
+
+def _class_weight(class_weight: Any, classes: int) -> np.ndarray:
+    weights: np.ndarray = np.array(class_weight, np.float64)
+    if weights.shape != (classes,) or not (weights >= 0).all() or not np.isfinite(weights).all():
+        raise ValueError(
+            f"softmax_cross_entropy: class_weight must be {classes} numbers, one for each class, not negative, got "
+            f"{describe(weights) if weights.shape != (classes,) else weights.tolist()}"
+        )
+    return weights
+
+
+def reduced(name: str, losses: AnyArray, reduction: str) -> AnyArray:
+    """The mean or the sum of losses, or themselves."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    if reduction == "mean" and losses.size == 0:
+        raise ValueError(f"{name}: there is no mean of losses of shape {losses.shape}")
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
 def check_labels(name: str, predictions: AnyArray, labels: Any) -> AnyArray:

@@ -31,7 +31,9 @@ from .windows import (
 )
 
 
-def _along_axes(combine: Any, x: AnyArray, fill: Any, settings: dict[str, Any], out: AnyArray | None = None) -> Any:
+def _along_axes(
+    combine: Any, x: AnyArray, fill: Any, settings: dict[str, Any], out: AnyArray | None = None
+) -> AnyArray:
     """``combine`` of the elements of each window, of images with their examples last: along one axis, then the next."""
     windows = window_counts(x.shape[1:-1], **settings)
     for axis, (count, *numbers) in enumerate(zip(windows, *settings.values()), 1):
@@ -58,7 +60,7 @@ def _at(axis: int, part: slice) -> tuple[slice, ...]:
     return (slice(None),) * axis + (part,)
 
 
-def _lowest(dtype: Any) -> Any:
+def _lowest(dtype: np.dtype) -> Any:
     """What is smaller than everything, or as small."""
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind in "iu" else False
 
@@ -69,7 +71,7 @@ def _settings(kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pair
 
 def _max_pool(
     x: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, out: AnyArray | None = None
-) -> Any:
+) -> AnyArray:
     out = None if out is None else transposed(out)
     settings = _settings(kernel, stride, dilation, padding)
     return examples_first(_along_axes(np.maximum, examples_last(x), _lowest(x.dtype), settings, out))
@@ -101,7 +103,7 @@ def _max_unpool(
     dilation: Lengths,
     padding: Pairs,
     out: AnyArray | None = None,
-) -> Any:
+) -> AnyArray:
     settings = _settings(kernel, stride, dilation, padding)
     g, x, largest = examples_last(g), examples_last(x), examples_last(largest)
     share = _shared(g, x, largest, settings)
@@ -119,7 +121,7 @@ def _max_unpool(
 
 def _max_picked(
     h: AnyArray, x: AnyArray, largest: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
-) -> Any:
+) -> AnyArray:
     settings = _settings(kernel, stride, dilation, padding)
     h, x, largest = examples_last(h), examples_last(x), examples_last(largest)
     total = np.zeros_like(h, shape=largest.shape)
@@ -129,7 +131,7 @@ def _max_picked(
 
 
 @in_single
-def _avg_pool(x: AnyArray, *, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool) -> Any:
+def _avg_pool(x: AnyArray, *, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool) -> AnyArray:
     settings = _settings(kernel, stride, (1,) * len(kernel), padding)
     x = x if x.dtype.kind in "fc" else x.astype(np.float64)
     total = _along_axes(np.add, examples_last(x), 0, settings)
@@ -139,7 +141,7 @@ def _avg_pool(x: AnyArray, *, kernel: Lengths, stride: Lengths, padding: Pairs, 
 @in_single
 def _avg_unpool(
     g: AnyArray, *, spatial: Lengths, kernel: Lengths, stride: Lengths, padding: Pairs, count_include_pad: bool
-) -> Any:
+) -> AnyArray:
     settings = _settings(kernel, stride, (1,) * len(kernel), padding)
     g = examples_last(g) / _sizes(g, spatial, count_include_pad, settings)
     for axis, (length, k, step, ends) in enumerate(zip(spatial, kernel, stride, padding), 1):
@@ -158,7 +160,7 @@ def _sizes(like: AnyArray, spatial: Lengths, count_include_pad: bool, settings: 
     return asarray_like(sizes.astype(like.dtype if like.dtype.kind == "f" else np.float64), like)
 
 
-def _elements(spatial: Lengths, **settings: Any) -> Any:
+def _elements(spatial: Lengths, **settings: object) -> AnyArray:
     """How many elements of the images each window has, the rest being padding; of shape (*windows)."""
     inside = np.ones((1, *spatial, 1), np.intp)
     return _along_axes(np.add, inside, 0, settings)[0, ..., 0]

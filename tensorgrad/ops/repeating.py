@@ -166,7 +166,7 @@ declare(
 
 
 @implements(np.pad, on_complex=True)
-def _pad(array: AnyArray, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
+def _pad(array: AnyArray, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> AnyArray:
     if callable(mode) or mode == "empty":
         refuse("np.pad", mode=mode)
     refuse("np.pad", **{name: value for name, value in kwargs.items() if isinstance(value, Tensor)})

@@ -255,7 +255,7 @@ declare(
 
 
 @implements(np.broadcast_to, on_complex=True)
-def _broadcast_to(array: AnyArray, shape: Any, subok: bool = False) -> Any:
+def _broadcast_to(array: AnyArray, shape: Any, subok: bool = False) -> AnyArray:
     return OPS["broadcast_to"](array, shape=shape)
 
 

@@ -120,7 +120,7 @@ declare(
 
 
 @implements(np.lexsort, differentiable=False)
-def _lexsort(keys: Sequence[AnyArray] | AnyArray, axis: int = -1) -> Any:
+def _lexsort(keys: Sequence[AnyArray] | AnyArray, axis: int = -1) -> AnyArray:
     return OPS["lexsort"](*keys, axis=axis)
 
 

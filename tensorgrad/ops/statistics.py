@@ -260,7 +260,7 @@ def _average(
     return average, np.copy(np.broadcast_to(total, average.shape))
 
 
-def _fitting_weights(weights: AnyArray, a: AnyArray, axis: Axis) -> Any:
+def _fitting_weights(weights: AnyArray, a: AnyArray, axis: Axis) -> AnyArray:
     """Weights of the shape of ``a``, or of the axes averaged over, as an array that broadcasts to ``a``."""
     if weights.shape == a.shape:
         return weights
@@ -334,7 +334,7 @@ def _variables(name: str, x: AnyArray, columns: bool, one_row_too: bool = False)
     return np.transpose(x) if columns and (one_row_too or x.shape[0] != 1) else x
 
 
-def _weights(name: str, weights: AnyArray, x: AnyArray) -> Any:
+def _weights(name: str, weights: AnyArray, x: AnyArray) -> AnyArray:
     if weights is None:
         return None
     weights = as_operand(weights)

@@ -37,13 +37,13 @@ def transposed(x: AnyArray) -> Any:
     return x.transpose(*range(1, x.ndim), 0)
 
 
-def examples_last(x: AnyArray) -> Any:
+def examples_last(x: AnyArray) -> AnyArray:
     """The same in C order; a copy where it has to be."""
     x = transposed(x)
     return x.copy() if type(x) is np.ndarray and not x.flags.c_contiguous else x
 
 
-def examples_first(x: AnyArray) -> Any:
+def examples_first(x: AnyArray) -> AnyArray:
     """(channels, *spatial, examples) as (examples, channels, *spatial), a view."""
     return x.transpose(x.ndim - 1, *range(x.ndim - 1))
 
@@ -56,6 +56,7 @@ def window_counts(spatial: Lengths, kernel: Lengths, stride: Lengths, dilation: 
     )
 
 
+@lru_cache(maxsize=256)
 def along_axis(
     length: int, windows: range, kernel: int, stride: int, dilation: int, padding: tuple[int, int]
 ) -> list[tuple[slice, slice]]:
@@ -89,6 +90,20 @@ def offsets(
     for offset in product(*map(range, kernel)):
         inside, elements = zip(*(axis[o] for axis, o in zip(axes, offset)))
         found.append(((every, *offset), (every, *inside), (every, *elements)))
+    return found
+
+
+@lru_cache(maxsize=256)
+def in_padding(
+    spatial: Lengths, windows: tuple[range, ...], kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs
+) -> list[tuple[Any, ...]]:
+    """Which elements of windows are padding, as indices of arrays (channels, *kernel, *windows, ...)."""
+    found = []
+    for offset, inside, _ in offsets(spatial, windows, kernel, stride, dilation, padding):
+        for axis, (kept, along) in enumerate(zip(inside[1:], windows)):
+            for rest in (slice(0, kept.start), slice(kept.stop, len(along))):
+                if rest.stop > rest.start:
+                    found.append((*offset, *(slice(None),) * axis, rest))
     return found
 
 

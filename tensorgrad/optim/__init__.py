@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .clipping import GradientsNotFinite, clip_gradients
+from .clipping import GradientsNotFinite, clip_gradient_values, clip_gradients
 from .groups import ParameterGroup
 from .lbfgs import Minimum, minimise
 from .optimiser import Optimiser
@@ -32,6 +32,7 @@ __all__ = [
     "Plateau",
     "RMSprop",
     "Schedule",
+    "clip_gradient_values",
     "clip_gradients",
     "cosine_decay",
     "inverse_time_decay",

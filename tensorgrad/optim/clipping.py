@@ -46,7 +46,7 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
     >>> clip_gradients([x], 1.0), x.grad
     (np.float64(5.0), array([0.6, 0.8]))
     """
-    check_max_norm("clip_gradients", max_norm)
+    check_limit("clip_gradients", "max_norm", max_norm)
     given = _with_gradients(list(parameters))
     norm = np.sqrt(sum(np.square(gradient.astype(np.float64, copy=False)).sum() for _, gradient in given))
     if error_if_nonfinite:
@@ -56,6 +56,35 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
         dtype = gradient.dtype if gradient.dtype.kind == "f" else parameter.dtype
         parameter.grad = (gradient * scale.astype(np.result_type(dtype, np.float32))).astype(dtype, copy=False)
     return norm
+
+
+def clip_gradient_values(parameters: Iterable[Tensor], max_value: float) -> None:
+    """Limit each number in all gradients to ``-max_value`` to ``max_value``; what is NaN stays so.
+
+    Parameters
+    ----------
+    parameters
+        Tensors, such as ``model.parameters()``; those without a gradient are left out.
+    max_value
+        Positive and finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``parameters`` or ``max_value`` do not fit, or gradients are complex.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> x = tg.Tensor([0.0, 0.0], requires_grad=True)
+    >>> x.grad = np.array([3.0, -0.5])
+    >>> clip_gradient_values([x], 1.0)
+    >>> x.grad
+    array([ 1. , -0.5])
+    """
+    check_limit("clip_gradient_values", "max_value", max_value)
+    for parameter, gradient in _with_gradients(list(parameters)):
+        parameter.grad = np.clip(gradient, -max_value, max_value).astype(gradient.dtype, copy=False)
 
 
 def _with_gradients(parameters: list[Any]) -> list[tuple[Tensor, Any]]:
@@ -100,7 +129,7 @@ def _check_finite(norm: Any, *gradients: Any) -> None:
     )
 
 
-def check_max_norm(function: str, max_norm: Any) -> None:
-    """Raise unless it is a number to which gradients can be scaled."""
-    if isinstance(max_norm, (int, float, np.integer, np.floating)) and not 0 < max_norm < inf:
-        raise ValueError(f"{function}: max_norm must be positive and finite, got {max_norm}")
+def check_limit(function: str, name: str, limit: Any) -> None:
+    """Raise unless it is a number to which gradients can be limited."""
+    if isinstance(limit, (int, float, np.integer, np.floating)) and not 0 < limit < inf:
+        raise ValueError(f"{function}: {name} must be positive and finite, got {limit}")

@@ -22,10 +22,10 @@ class Setting:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, optimiser: Optimiser | None, owner: Any = None) -> Any:
+    def __get__(self, optimiser: Optimiser | None, owner: object = None) -> Any:
         return self if optimiser is None else optimiser.param_groups[0][self._name]
 
-    def __set__(self, optimiser: Optimiser, value: Any) -> None:
+    def __set__(self, optimiser: Optimiser, value: object) -> None:
         for group in optimiser.param_groups:
             group[self._name] = value
 
@@ -53,7 +53,7 @@ class ParameterGroup(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         kind = type(self._optimiser).__name__
         if name == "params":
             raise KeyError(f"{kind}: the parameters of a group stay; make a new optimiser for others")
@@ -89,14 +89,14 @@ class ParameterGroup(Mapping[str, Any]):
         }
 
 
-def plain(setting: Any) -> Any:
+def plain(setting: object) -> Any:
     """A setting in Python's own types: with NumPy's the dtype of what is computed would become theirs."""
     if isinstance(setting, (np.generic, np.ndarray)):
         return plain(setting.tolist())
     return tuple(map(plain, setting)) if isinstance(setting, (list, tuple)) else setting
 
 
-def grouped(kind: str, parameters: Any, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def grouped(kind: str, parameters: object, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The groups that an optimiser is given, with the settings that are not their own; Tensors alone are one group."""
     if not isinstance(parameters, Iterable) or isinstance(parameters, (Tensor, Mapping)):
         raise TypeError(f"{kind}: takes a sequence of parameters; pass model.parameters()")
@@ -106,7 +106,7 @@ def grouped(kind: str, parameters: Any, settings: Mapping[str, Any]) -> list[dic
     return [_group(kind, position, group, settings) for position, group in enumerate(given)]
 
 
-def _group(kind: str, position: int, group: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _group(kind: str, position: int, group: object, settings: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(group, Mapping) or "params" not in group:
         raise TypeError(
             f"{kind}: group {position} must be a dict with params, such as {{'params': model.parameters(), "

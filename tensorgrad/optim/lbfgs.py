@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any, Callable
+from typing import Callable
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def minimise(
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
     method: str = "L-BFGS-B",
-    **options: Any,
+    **options: object,
 ) -> Minimum:
     """Change parameters until ``loss()`` is at a minimum, with ``scipy.optimize.minimize``.
 

@@ -11,13 +11,13 @@ from typing import Any, Union
 import numpy as np
 
 from ..compiler import own
-from ..core import Tensor, describe
+from ..core import Array, Tensor, describe
 from ..core.context import Follower, Replacements, following, guarded, io_callback, is_traced
 from ..subnormals import least, without_subnormals
 from .groups import ParameterGroup, Setting, checked_parameters, grouped, plain
 from .schedules import Rate, Schedule, as_schedule
 
-Parameters = Union[Iterable[Tensor], Iterable[Mapping[str, Any]]]
+Parameters = Iterable[Union[Tensor, Mapping[str, Any]]]
 """Tensors, or groups of them: dicts with ``params`` and the settings that are a group's own."""
 
 Settings = tuple[tuple[tuple[str, Any], ...], ...]
@@ -264,7 +264,7 @@ class Optimiser(ABC):
         """The numbers that the ``count``-th update takes, as many whatever the settings."""
 
     @abstractmethod
-    def _update(self, numbers: Any, value: Any, gradient: Any, *state: Any, **settings: Any) -> tuple[Any, ...]:
+    def _update(self, numbers: Array, value: Array, gradient: Array, *state: Any, **settings: Any) -> tuple[Array, ...]:
         """The new value and state, given the numbers of :meth:`_scalars` as an array, and the group's settings.
 
         State at the end that stays as it is can be left out.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Array
 from .groups import Setting
 from .optimiser import Optimiser, Parameters
 from .schedules import Rate
@@ -78,15 +79,15 @@ class SGD(Optimiser):
 
     def _update(
         self,
-        numbers: Any,
-        value: Any,
-        gradient: Any,
-        *state: Any,
+        numbers: Array,
+        value: Array,
+        gradient: Array,
+        *state: Array,
         momentum: float,
         dampening: float,
         weight_decay: float,
         nesterov: bool,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[Array, ...]:
         rate, gradient = numbers[0, ...], _decayed(gradient, value, weight_decay)
         if not momentum:
             return (value - rate * gradient,)
@@ -148,13 +149,20 @@ class Adam(Optimiser):
         return rate * correction / (1 - betas[0] ** count), max(eps * correction, self._least_root)
 
     def _update(
-        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, eps: float, weight_decay: float
-    ) -> tuple[Any, ...]:
+        self,
+        numbers: Array,
+        value: Array,
+        gradient: Array,
+        *state: Array,
+        betas: Betas,
+        eps: float,
+        weight_decay: float,
+    ) -> tuple[Array, ...]:
         (beta1, beta2), (first, second) = betas, state
-        rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
+        rate, epsilon, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
         first = beta1 * first + (1 - beta1) * gradient
         second = beta2 * second + (1 - beta2) * (gradient * gradient)
-        return value - rate * (first / (np.sqrt(second) + eps)), first, second
+        return value - rate * (first / (np.sqrt(second) + epsilon)), first, second
 
 
 class AdamW(Adam):
@@ -199,8 +207,15 @@ class AdamW(Adam):
         return *super()._scalars(rate, count, betas, eps, weight_decay), 1 - rate * weight_decay
 
     def _update(
-        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, eps: float, weight_decay: float
-    ) -> tuple[Any, ...]:
+        self,
+        numbers: Array,
+        value: Array,
+        gradient: Array,
+        *state: Array,
+        betas: Betas,
+        eps: float,
+        weight_decay: float,
+    ) -> tuple[Array, ...]:
         value = numbers[2, ...] * value if weight_decay else value
         return super()._update(numbers, value, gradient, *state, betas=betas, eps=eps, weight_decay=0.0)
 
@@ -267,16 +282,16 @@ class RMSprop(Optimiser):
 
     def _update(
         self,
-        numbers: Any,
-        value: Any,
-        gradient: Any,
-        *state: Any,
+        numbers: Array,
+        value: Array,
+        gradient: Array,
+        *state: Array,
         alpha: float,
         weight_decay: float,
         momentum: float,
         centered: bool,
         **settings: Any,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[Array, ...]:
         rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
         kept = dict(zip(self.slots, state))
         variance = kept["mean_square"] = alpha * kept["mean_square"] + (1 - alpha) * (gradient * gradient)
@@ -344,8 +359,8 @@ class Adagrad(Optimiser):
         return rate, max(eps, self._least_root)
 
     def _update(
-        self, numbers: Any, value: Any, gradient: Any, *state: Any, weight_decay: float, **settings: Any
-    ) -> tuple[Any, ...]:
+        self, numbers: Array, value: Array, gradient: Array, *state: Array, weight_decay: float, **settings: Any
+    ) -> tuple[Array, ...]:
         gradient = _decayed(gradient, value, weight_decay)
         total = state[0] + gradient * gradient
         return value - numbers[0, ...] * (gradient / (np.sqrt(total) + numbers[1, ...])), total
@@ -403,8 +418,15 @@ class Adamax(Optimiser):
         return rate / (1 - betas[0] ** count), max(eps, self._least_root**2)
 
     def _update(
-        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, weight_decay: float, **settings: Any
-    ) -> tuple[Any, ...]:
+        self,
+        numbers: Array,
+        value: Array,
+        gradient: Array,
+        *state: Array,
+        betas: Betas,
+        weight_decay: float,
+        **settings: Any,
+    ) -> tuple[Array, ...]:
         (beta1, beta2), (first, largest) = betas, state
         rate, eps, gradient = numbers[0, ...], numbers[1, ...], _decayed(gradient, value, weight_decay)
         first = beta1 * first + (1 - beta1) * gradient
@@ -457,15 +479,15 @@ class Lion(Optimiser):
         return rate, 1 - rate * weight_decay
 
     def _update(
-        self, numbers: Any, value: Any, gradient: Any, *state: Any, betas: Betas, weight_decay: float
-    ) -> tuple[Any, ...]:
+        self, numbers: Array, value: Array, gradient: Array, *state: Array, betas: Betas, weight_decay: float
+    ) -> tuple[Array, ...]:
         (beta1, beta2), (momentum,) = betas, state
         direction = np.sign(beta1 * momentum + (1 - beta1) * gradient)
         value = numbers[1, ...] * value if weight_decay else value
         return value - numbers[0, ...] * direction, beta2 * momentum + (1 - beta2) * gradient
 
 
-def _decayed(gradient: Any, value: Any, weight_decay: float) -> Any:
+def _decayed(gradient: Array, value: Array, weight_decay: float) -> Array:
     """The gradient with that of ``weight_decay / 2`` times the square of the parameter."""
     return gradient + weight_decay * value if weight_decay else gradient
 

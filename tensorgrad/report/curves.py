@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..training import Epoch
+from ..training.history import usual
 from ..training.monitor import Monitor
 from .figure import saved_figure
 from .text import printable
@@ -15,26 +16,35 @@ TRAINING, VALIDATION = "#4477aa", "#ee6677"
 
 
 def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> None:
-    """Draw training and validation loss and accuracy, the best epoch marked, into a PNG file."""
-    with saved_figure(path, 10, 4) as figure:
-        left, right = figure.subplots(1, 2)
-        best = Monitor().best(history)
-        _draw(left, history, "loss", "cross-entropy [nats]")
-        _draw(right, history, "accuracy", "accuracy")
-        for axes, value in ((left, best.validation_loss), (right, best.validation_accuracy)):
+    """Draw training and validation loss, and the accuracy or else the first metric, into a PNG file.
+
+    The best epoch is marked: that of the best accuracy, or else loss, of validation where there is one.
+    """
+    measures = history[0].measures
+    monitor = Monitor(usual(measures))
+    best = monitor.best(history)
+    names = ["loss", *(name for name in ("accuracy", *history[0].metrics) if name in measures)][:2]
+    with saved_figure(path, 5 * len(names), 4) as figure:
+        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        for axes, name in zip(panels, names):
+            label = "cross-entropy [nats]" if name == "loss" and "accuracy" in measures else name
+            _draw(axes, history, name, label)
             axes.axvline(best.epoch, color="0.6", linestyle=":", zorder=0)
-            axes.plot([best.epoch], [value], "o", color=VALIDATION)
-        right.set_title(f"best: epoch {best.epoch}, validation accuracy {best.validation_accuracy:.4f}", fontsize=10)
-        left.legend(frameon=False)
+            shown = f"validation_{name}" if f"validation_{name}" in measures else name
+            color = TRAINING if shown == name else VALIDATION
+            axes.plot([best.epoch], [best.measures[shown]], "o", color=color)
+        found = f"{monitor.measure.replace('_', ' ')} {best.measures[monitor.measure]:.4f}"
+        panels[-1].set_title(f"best: epoch {best.epoch}, {found}", fontsize=10)
+        panels[0].legend(frameon=False)
         figure.suptitle(printable(title, 90), fontsize=11)
 
 
 def _draw(axes: Any, history: Sequence[Epoch], name: str, label: str) -> None:
     epochs = [row.epoch for row in history]
     marker = "." if len(epochs) < 40 else None
-    axes.plot(epochs, [getattr(row, name) for row in history], color=TRAINING, marker=marker, label="training")
-    validation = [getattr(row, f"validation_{name}") for row in history]
-    axes.plot(epochs, validation, color=VALIDATION, marker=marker, label="validation")
+    for measure, color, kind in ((name, TRAINING, "training"), (f"validation_{name}", VALIDATION, "validation")):
+        if measure in history[0].measures:
+            axes.plot(epochs, [row.measures[measure] for row in history], color=color, marker=marker, label=kind)
     _dress(axes, label)
 
 

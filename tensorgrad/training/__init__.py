@@ -1,5 +1,6 @@
 """Training: the loop, its history, checkpoints, evaluation."""
 
+from .callbacks import Callback, CSVHistory, EarlyStopping, Run
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .epochs import TrainingError
 from .evaluation import evaluate, predict
@@ -14,12 +15,16 @@ from .streams import RandomStreams
 __all__ = [
     "BEST",
     "LAST",
+    "CSVHistory",
+    "Callback",
     "CheckpointError",
     "DivergenceWarning",
+    "EarlyStopping",
     "Epoch",
     "Interrupted",
     "RandomStreams",
     "RateSearch",
+    "Run",
     "TrainingError",
     "evaluate",
     "find_learning_rate",

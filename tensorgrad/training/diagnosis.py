@@ -6,11 +6,11 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..core import Tensor
+from .._pytree import tree_leaves
 from ..core.context import no_grad
 from ..nn import Module
 from .evaluation import EVALUATION_BATCH
-from .examples import not_finite, part_of
+from .examples import count_of, not_finite, part_of
 
 _REMEDY = "lower the learning rate or clip the gradients"
 
@@ -24,7 +24,7 @@ def diagnose(model: Module, inputs: Any) -> str:
     >>> diagnose(network, np.array([[1.0, np.nan]], np.float32))
     'the inputs are not finite; clean the data'
     """
-    if not np.isfinite(inputs).all():
+    if not_finite(inputs) is not None:
         return "the inputs are not finite; clean the data"
     for name, parameter in model.named_parameters():
         if not np.isfinite(parameter.data).all():
@@ -45,24 +45,24 @@ def diagnose(model: Module, inputs: Any) -> str:
 def not_finite_inputs(kind: str, inputs: Any, indices: np.ndarray, prepared: Any) -> str:
     """In words, which example of a batch is not finite, after ``prepare``, and where; nothing if all are."""
     found = not_finite(prepared)
-    if found is None or np.shape(prepared)[:1] != indices.shape:  # no longer an entry for each example
+    if found is None or np.shape(tree_leaves(prepared)[0])[:1] != indices.shape:  # no longer an entry for each example
         return ""
     (row, *position), value = found
     example = indices[row]
     at = f" at position {position[0] if len(position) == 1 else tuple(position)}" if position else ""
-    given = np.asarray(inputs[example])
-    if given.dtype.kind in "fc" and not np.isfinite(given).all():
+    given = [np.asarray(array[example]) for array in tree_leaves(inputs)]
+    if any(array.dtype.kind in "fc" and not np.isfinite(array).all() for array in given):
         return f"the inputs are not finite: {kind} example {example} holds {value}{at}; clean the data"
     return f"the inputs are not finite: augment= or prepare= makes {value}{at} of {kind} example {example}; correct it"
 
 
-def diagnose_validation(model: Module, inputs: Any, prepare: Callable[[np.ndarray], Any]) -> str:
+def diagnose_validation(model: Module, inputs: Any, prepare: Callable[[Any], Any]) -> str:
     """In words, why the loss of validation examples is not finite, and what to do; leaves evaluation mode on."""
     model.eval()
     prepared = None
-    for start in range(0, len(inputs), EVALUATION_BATCH):
+    for start in range(0, count_of(inputs), EVALUATION_BATCH):
         prepared = prepare(part_of(inputs, start, EVALUATION_BATCH))
-        indices = np.arange(start, min(start + EVALUATION_BATCH, len(inputs)))
+        indices = np.arange(start, min(start + EVALUATION_BATCH, count_of(inputs)))
         if found := not_finite_inputs("validation", inputs, indices, prepared):
             return found
         if "the loss alone" not in (found := diagnose(model, prepared)):
@@ -86,4 +86,4 @@ def _watch(module: Module, title: str, found: list[str]) -> None:
 
 
 def _is_finite(x: Any) -> bool:
-    return bool(np.isfinite(x.numpy() if isinstance(x, Tensor) else x).all())
+    return not_finite(x) is None

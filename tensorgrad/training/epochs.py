@@ -15,17 +15,16 @@ import numpy as np
 
 from ..data import index_batches
 from ..optim import GradientsNotFinite, Optimiser
+from .callbacks import Callbacks
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
-from .evaluation import evaluate
+from .evaluation import scores, values_of
 from .examples import Examples, check_count, check_numbers
 from .history import Epoch
 from .interruption import Interrupted, Interruption
 from .monitor import Monitor
+from .objective import Objective
 from .session import LAST, Progress, Session
 from .step import FirstStep, LossNotFinite, Step, warning_of_unused
-
-SECONDS_BETWEEN_SAVES = 5.0
-"""In the middle of an epoch; at its end the state is saved anyway, unless saving takes long."""
 
 DIVERGED = 2.0
 """How many times the loss of guessing, and of the first step, both losses of an epoch are if the training diverged."""
@@ -43,27 +42,22 @@ class Batches:
     size: int
     drop_last: bool
     streams: Mapping[str, np.random.Generator]
-    prepare: Callable[[np.ndarray], Any]
-    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None
+    prepare: Callable[[Any], Any]
+    augment: Callable[[Any, np.random.Generator], Any] | None
 
     @property
     def count(self) -> int:
         """How many examples an epoch has."""
-        count = len(self.examples[1])
+        count = self.examples.count
         return count - count % self.size if self.drop_last else count
 
-    @property
-    def labels_per_example(self) -> int:
-        labels = self.examples[1]
-        return labels.size // len(labels)
-
-    def left(self, progress: Progress) -> Iterator[tuple[np.ndarray, Any, np.ndarray]]:
-        """Indices, inputs and labels of what is still to be done in the current epoch; ``progress`` moves along."""
-        inputs, labels = self.examples
+    def left(self, progress: Progress) -> Iterator[tuple[np.ndarray, Any, Examples]]:
+        """Indices, prepared inputs and examples still to be done in the current epoch; ``progress`` moves along."""
         if progress.order is None:
-            progress.order = self.streams["order"].permutation(len(labels))
+            progress.order = self.streams["order"].permutation(self.examples.count)
         for indices in index_batches(progress.order[: self.count], self.size, progress.position):
-            chosen = inputs[indices]
+            batch = self.examples.chosen(indices)
+            chosen = batch.inputs
             if self.augment is not None:
                 chosen = self.augment(chosen, self.streams["augmentation"])
                 check_count("fit", "augment", chosen, len(indices))
@@ -71,7 +65,7 @@ class Batches:
             check_count("fit", "prepare", prepared, len(indices))
             check_numbers("fit", prepared)
             progress.position += len(indices)
-            yield indices, prepared, labels[indices]
+            yield indices, prepared, batch
 
 
 @dataclass
@@ -82,48 +76,42 @@ class Training:
     step: Step
     first: FirstStep
     batches: Batches
-    validation: Examples
+    validation: Examples | None
+    objective: Objective
     monitor: Monitor
     epochs: int
-    patience: int | None
-    on_epoch: Callable[[Epoch], Any] | None
+    callbacks: Callbacks
     quiet: bool
 
     def run(self, interruption: Interruption) -> None:
         """All epochs that are left."""
         session, progress = self.session, self.session.progress
-        is_first = True
-        while progress.epoch <= self.epochs and not self._patience_is_over():
+        is_first, is_over = True, self.callbacks.train_begins()
+        while progress.epoch <= self.epochs and not is_over:
             started = time.perf_counter() - progress.seconds
-            self._train_epoch(started, interruption)
+            if self._train_epoch(started, interruption):
+                break
             if is_first and (sentence := warning_of_unused(session.model, session.optimiser)):
                 warnings.warn(sentence, UserWarning, stacklevel=3)
             is_first = False
             row = self._row(started)
-            session.optimiser.observe(row.validation_loss)
-            if progress.finish_epoch(row, self.monitor):
-                session.keep_best()
-            session.save_if_due()
-            if self._is_asked_to_stop(row):
-                break
-            if progress.epoch <= self.epochs:
+            progress.finish_epoch(row, self.monitor)
+            is_over = self.callbacks.epoch_ends(row)
+            if progress.epoch <= self.epochs and not is_over:
                 self._stop_if_interrupted(interruption)
+        self.callbacks.train_ends()
 
-    def _patience_is_over(self) -> bool:
-        return self.patience is not None and self.monitor.stalled(self.session.progress.history) >= self.patience
-
-    def _is_asked_to_stop(self, row: Epoch) -> bool:
-        answer = None if self.on_epoch is None else self.on_epoch(row)
-        return isinstance(answer, (bool, np.bool_)) and bool(answer)
-
-    def _train_epoch(self, started: float, interruption: Interruption) -> None:
-        """The steps that are left of the current epoch."""
+    def _train_epoch(self, started: float, interruption: Interruption) -> bool:
+        """The steps that are left of the current epoch; whether a callback stops the training before its end."""
         session, progress = self.session, self.session.progress
         session.model.train()
         with _progress_bar(progress, self.epochs, self.batches.count, self.quiet) as bar:
-            for indices, inputs, labels in self.batches.left(progress):
+            for indices, inputs, batch in self.batches.left(progress):
+                targets = batch.targets
+                shares, total = self.objective.shares(targets, batch.weights, len(indices))
+                given = (inputs, targets) if shares is None else (inputs, targets, shares)
                 try:
-                    loss, logits = self.step(inputs, labels)
+                    loss, outputs = self.step(*given)
                 except LossNotFinite as error:
                     happened = f"the loss became {error.loss} in step {session.optimiser.steps + 1}"
                     raise self._not_finite(happened, self._diagnosis(indices, inputs)) from None
@@ -132,39 +120,49 @@ class Training:
                     raise TrainingError(f"{where}: {error}") from None
                 if self.first.warning:
                     self._warn_of_parameters()
-                self._count(loss.item(), logits.numpy(), labels)
+                value = loss.item()
+                self._count(value, total, outputs, targets, len(indices))
                 progress.seconds = time.perf_counter() - started
-                _show(bar, progress, len(labels), self.batches.labels_per_example)
+                _show(bar, progress, len(indices))
+                if self.callbacks.step_ends(value) and progress.position < self.batches.count:
+                    return True
                 self._stop_if_interrupted(interruption)
-                session.save_if_due(SECONDS_BETWEEN_SAVES)
+        return False
 
     def _warn_of_parameters(self) -> None:
         sentence, self.first.warning = self.first.warning, ""
         warnings.warn(sentence, UserWarning, stacklevel=5)
 
-    def _count(self, loss: float, logits: np.ndarray, labels: np.ndarray) -> None:
+    def _count(self, loss: float, total: float, outputs: Any, targets: Any, count: int) -> None:
         progress = self.session.progress
         if progress.initial_loss is None:
             progress.initial_loss = loss
-        progress.loss_sum += loss * len(labels)
-        progress.correct += int((logits.argmax(axis=-1) == labels).sum())
+        progress.loss_sum += loss * total
+        progress.loss_weight += total
+        if self.objective.metrics:
+            progress.measure(self.objective.totals(values_of(outputs), targets, count))
 
     def _row(self, started: float) -> Epoch:
         """The epoch whose steps have been done."""
         session, progress = self.session, self.session.progress
-        row = Epoch(
+        measures = progress.means()
+        if self.validation is not None:
+            found = scores("fit", session.model, self.validation, self.batches.prepare, self.objective)._asdict()
+            if not math.isfinite(found["loss"]):
+                happened = f"the validation loss became {found['loss']} after step {session.optimiser.steps}"
+                diagnosis = diagnose_validation(session.model, self.validation.inputs, self.batches.prepare)
+                raise self._not_finite(happened, diagnosis)
+            measures.update((f"validation_{name}", value) for name, value in found.items())
+        return Epoch(
             progress.epoch,
-            progress.loss_sum / progress.position,
-            progress.correct / (progress.position * self.batches.labels_per_example),
-            *evaluate(session.model, self.validation, self.batches.prepare),
+            measures.pop("loss"),
+            measures.pop("accuracy", None),
+            measures.pop("validation_loss", None),
+            measures.pop("validation_accuracy", None),
             _latest_rate(session.optimiser),
             time.perf_counter() - started,
+            measures,
         )
-        if not math.isfinite(row.validation_loss):
-            happened = f"the validation loss became {row.validation_loss} after step {session.optimiser.steps}"
-            diagnosis = diagnose_validation(session.model, self.validation[0], self.batches.prepare)
-            raise self._not_finite(happened, diagnosis)
-        return row
 
     def _stop_if_interrupted(self, interruption: Interruption) -> None:
         if interruption.signal is None:
@@ -176,7 +174,7 @@ class Training:
         raise Interrupted(interruption.signal, session.progress.history)
 
     def _diagnosis(self, indices: np.ndarray, prepared: Any) -> str:
-        found = not_finite_inputs("training", self.batches.examples[0], indices, prepared)
+        found = not_finite_inputs("training", self.batches.examples.inputs, indices, prepared)
         return found or diagnose(self.session.model, prepared)
 
     def _not_finite(self, happened: str, diagnosis: str) -> TrainingError:
@@ -189,16 +187,18 @@ class Training:
 
     def divergence(self) -> str:
         """In a sentence, that the losses of the last epoch are far above those that it began with; or nothing."""
-        progress = self.session.progress
-        if progress.initial_loss is None or not progress.history:
+        progress, guess = self.session.progress, self.objective.guess
+        if progress.initial_loss is None or not progress.history or guess is None:
             return ""
-        last, guessing = progress.history[-1], _loss_of_guessing(self.batches.examples[1])
-        if min(last.loss, last.validation_loss) <= DIVERGED * max(progress.initial_loss, guessing):
+        last, guessing = progress.history[-1], guess(self.objective.counted(self.batches.examples.targets))
+        if min(last.loss, last.measures.get("validation_loss", last.loss)) <= DIVERGED * max(
+            progress.initial_loss, guessing
+        ):
             return ""
+        validation = "" if last.validation_loss is None else f", the validation loss {last.validation_loss:.4g}"
         return (
-            f"the training diverged: its loss is {last.loss:.4g}, the validation loss {last.validation_loss:.4g}, "
-            f"after {progress.initial_loss:.4g} in the first step and where guessing gives {guessing:.4g}; lower the "
-            "learning rate or clip the gradients"
+            f"the training diverged: its loss is {last.loss:.4g}{validation}, after {progress.initial_loss:.4g} in the "
+            f"first step and where guessing gives {guessing:.4g}; lower the learning rate or clip the gradients"
         )
 
 
@@ -206,13 +206,6 @@ def _latest_rate(optimiser: Optimiser) -> float:
     """The learning rate that the latest step took."""
     rate = optimiser.lr
     return float(rate(max(optimiser.steps - 1, 0)) if callable(rate) else rate)
-
-
-def _loss_of_guessing(labels: np.ndarray) -> float:
-    """The cross-entropy of always giving each class the share that it has."""
-    _, counts = np.unique(labels, return_counts=True)
-    shares = counts / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
 
 
 def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> Any:
@@ -232,10 +225,8 @@ def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> A
     )
 
 
-def _show(bar: Any, progress: Progress, count: int, labels_per_example: int) -> None:
+def _show(bar: Any, progress: Progress, count: int) -> None:
     if bar is None:
         return
-    loss = progress.loss_sum / progress.position
-    accuracy = progress.correct / (progress.position * labels_per_example)
-    bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.4f}", refresh=False)
+    bar.set_postfix({name: f"{value:.4f}" for name, value in progress.means().items()}, refresh=False)
     bar.update(count)

@@ -2,49 +2,112 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+from functools import lru_cache
 from typing import Any, Callable
 
 import numpy as np
 
+from .._pytree import tree_map
 from ..core import Tensor
 from ..core.context import no_grad
-from ..nn import Module, softmax_cross_entropy
-from .examples import Examples, check_count, check_logits, check_numbers, checked_examples, part_of
+from ..nn import Module
+from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
+from .objective import LossFunction, Objective, check_loss, objective
 
 EVALUATION_BATCH = 1000
 
 
 @no_grad()
-def predict(model: Module, inputs: np.ndarray, prepare: Callable[[np.ndarray], Any] = np.asarray) -> np.ndarray:
-    """Logits of all inputs, in evaluation mode, a limited number at a time; the mode is restored afterwards.
+def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_arrays) -> Any:
+    """What a network gives for all inputs, such as logits, in evaluation mode, a limited number at a time.
 
-    ``prepare`` gets copies, and may write into them.
+    Parameters
+    ----------
+    model
+        Its mode is restored afterwards.
+    inputs
+        An array, or a container of arrays, with an entry for each example along the first axis.
+    prepare
+        As for :func:`fit`; it gets copies, and may write into them.
+
+    Returns
+    -------
+    numpy.ndarray
+        With an entry for each example; where the network gives a container of arrays, such a container.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> predict(tg.nn.Dense(2, 3), np.zeros((5, 2))).shape
+    (5, 3)
     """
-    if not len(inputs):
+    if not count_of(inputs):
         raise ValueError("predict: takes one input at least, got none")
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     parts = []
     try:
-        for start in range(0, len(inputs), EVALUATION_BATCH):
+        for start in range(0, count_of(inputs), EVALUATION_BATCH):
             part = part_of(inputs, start, EVALUATION_BATCH)
-            count = len(part)
+            count = count_of(part)
             prepared = prepare(part)
             check_count("predict", "prepare", prepared, count)
             check_numbers("predict", prepared)
-            logits = model(prepared)
-            parts.append(logits.numpy() if isinstance(logits, Tensor) else np.asarray(logits))
+            parts.append(values_of(model(prepared)))
     finally:
         for module, training in modes:
             module.training = training
-    return np.concatenate(parts)
+    return tree_map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def values_of(outputs: Any) -> Any:
+    """The arrays of Tensors, in the containers that hold them."""
+    return mapped(lambda x: x.numpy() if isinstance(x, Tensor) else np.asarray(x), outputs)
 
 
 def evaluate(
-    model: Module, examples: Examples, prepare: Callable[[np.ndarray], Any] = np.asarray
-) -> tuple[float, float]:
-    """Mean cross-entropy in nats, without penalties, and accuracy, in evaluation mode."""
-    inputs, labels = checked_examples("evaluate", "examples", examples)
-    logits = predict(model, inputs, prepare)
-    check_logits("evaluate", "examples", logits, labels)
-    return float(softmax_cross_entropy(logits, labels)), float((logits.argmax(axis=-1) == labels).mean())
+    model: Module,
+    examples: tuple[Any, ...],
+    prepare: Callable[[Any], Any] = as_arrays,
+    *,
+    loss: str | LossFunction = "softmax_cross_entropy",
+    metrics: Any = None,
+) -> Any:
+    """The loss of examples, without penalties, and its metrics, in evaluation mode.
+
+    Parameters
+    ----------
+    model, examples, prepare, loss, metrics
+        As for :func:`fit`.
+
+    Returns
+    -------
+    tuple of float
+        The loss and each of the metrics, of all examples together; also by name, as in ``.loss`` and ``.accuracy``.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> evaluate(tg.nn.Dense(2, 1), (np.zeros((4, 2)), np.ones(4)), loss="mse", metrics=["mae"])
+    Scores(loss=1.0, mae=1.0)
+    """
+    chosen = objective("evaluate", loss, metrics)
+    return scores("evaluate", model, chosen.checked("evaluate", "examples", examples), prepare, chosen)
+
+
+@no_grad()
+def scores(function: str, model: Module, examples: Examples, prepare: Callable[[Any], Any], chosen: Objective) -> Any:
+    """Loss and metrics of examples that have been checked."""
+    outputs = predict(model, examples.inputs, prepare)
+    chosen.check_fit(function, "examples", outputs, examples.targets)
+    shares, _ = chosen.shares(examples.targets, examples.weights, examples.count)
+    loss = chosen(tree_map(Tensor, outputs), examples.targets, shares)
+    check_loss(function, loss)
+    totals = chosen.totals(outputs, examples.targets, examples.count)
+    return _scores_of(tuple(totals))(loss.item(), *(total / size for total, size in totals.values()))
+
+
+@lru_cache(maxsize=64)
+def _scores_of(metrics: tuple[str, ...]) -> Any:
+    return namedtuple("Scores", ("loss", *metrics))

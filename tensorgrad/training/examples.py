@@ -3,143 +3,169 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Callable
 
 import numpy as np
 
+from .._pytree import tree_leaves, tree_map
 from ..core import Tensor, describe
 
-Examples = tuple[np.ndarray, np.ndarray]
-"""Inputs and labels, one entry per example along the first axis."""
 
-_NUMBERED = "classes, labels = np.unique(labels, return_inverse=True)"
-_REGRESSION = (
-    "these losses are for classes: to predict numbers, write the loop of a few lines yourself, with a loss such as "
-    "tensorgrad.nn.mse"
-)
+@dataclass(frozen=True)
+class Examples:
+    """Inputs and targets: arrays, or containers of them, one entry per example along the first axis; and weights."""
+
+    inputs: Any
+    targets: Any
+    weights: np.ndarray | None = None
+
+    @property
+    def count(self) -> int:
+        return count_of(self.inputs)
+
+    def chosen(self, indices: Any) -> Examples:
+        """Copies of some of them."""
+        pick = itemgetter(indices)
+        weights = None if self.weights is None else self.weights[indices]
+        return Examples(mapped(pick, self.inputs), mapped(pick, self.targets), weights)
 
 
-def checked_examples(function: str, name: str, examples: object) -> Examples:
-    """The pair of arrays that ``examples`` are, labels in the machine's byte order.
+def leaves_of(tree: Any) -> list[Any]:
+    """``tree_leaves``, without the microseconds that it takes of an array."""
+    return [tree] if isinstance(tree, _ARRAYS) else tree_leaves(tree)
+
+
+def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
+    """``tree_map``, without the microseconds that it takes of an array."""
+    return function(tree) if isinstance(tree, _ARRAYS) else tree_map(function, tree)
+
+
+_ARRAYS = (np.ndarray, Tensor)
+
+
+def count_of(inputs: Any) -> int:
+    """How many examples there are in an array, or in a container of arrays."""
+    return len(leaves_of(inputs)[0] if _holds_arrays(inputs) else inputs)
+
+
+def _holds_arrays(inputs: Any) -> bool:
+    """Whether inputs are a container of arrays, each with an entry for each example, or such an array itself."""
+    leaves = leaves_of(inputs)
+    return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)
+
+
+def as_arrays(inputs: Any) -> Any:
+    """``np.asarray`` of inputs, or of each array in a container."""
+    if isinstance(inputs, np.ndarray):
+        return inputs
+    return mapped(np.asarray, inputs) if _holds_arrays(inputs) else np.asarray(inputs)
+
+
+def checked_examples(function: str, name: str, examples: Any) -> Examples:
+    """What a user gives as ``examples``, with arrays in the machine's byte order for targets.
 
     Raises
     ------
     TypeError, ValueError
-        If they are no two arrays of one length, or the labels are no integers from 0 on; with a remedy that fits.
+        If they are no inputs and targets of one length, in arrays; with a remedy that fits.
     """
-    pair: Any = examples if isinstance(examples, (tuple, list)) and len(examples) == 2 else (None, None)
-    if not all(isinstance(part, np.ndarray) and part.ndim for part in pair):
-        came = type(examples).__name__ if pair[0] is None else " and ".join(type(part).__name__ for part in pair)
+    is_given = isinstance(examples, (tuple, list)) and len(examples) in (2, 3)
+    parts: Any = tuple(examples[:2]) if is_given else (None, None)
+    leaves = [leaves_of(part) for part in parts]
+    if not all(found and all(isinstance(x, np.ndarray) and x.ndim for x in found) for found in leaves):
+        came = type(examples).__name__ if parts[0] is None else " and ".join(type(part).__name__ for part in parts)
         raise TypeError(
             f"{function}: {name} must be two arrays, (inputs, labels), got {came}; np.asarray makes them of tables "
             "and lists"
         )
-    inputs, labels = pair
-    for kind, part in (("inputs", inputs), ("labels", labels)):
-        if isinstance(part, np.ma.MaskedArray):
+    for kind, found in zip(("inputs", "labels"), leaves):
+        if any(isinstance(array, np.ma.MaskedArray) for array in found):
             raise TypeError(
                 f"{function}: {name} must have plain {kind}, got a masked array; fill it, {kind}.filled(0), or leave "
                 f"the masked examples out and take {kind}.data"
             )
-    if len(inputs) != len(labels) or not labels.size:
-        raise ValueError(
-            f"{function}: {name} must have a label for each input, one at least, got {len(inputs)} inputs and "
-            f"{len(labels)} labels{' of shape ' + str(labels.shape) if len(labels) and not labels.size else ''}"
-        )
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{function}: {name} must have integer labels, got {describe(labels)}; {_as_integers(labels)}")
-    if (lowest := labels.min()) < 0:
-        raise ValueError(
-            f"{function}: {name} must have labels from 0 on, got {lowest} {_position(labels == lowest)}; to number the "
-            f"classes, {_NUMBERED} (before the examples are split)"
-        )
-    return inputs, labels.astype(labels.dtype.newbyteorder("="), copy=False)
+    _check_lengths(function, name, *leaves)
+    weights = _checked_weights(function, name, examples[2], len(leaves[0][0])) if len(examples) == 3 else None
+    return Examples(parts[0], mapped(_in_own_byte_order, parts[1]), weights)
 
 
-def check_logits(function: str, name: str, logits: object, labels: np.ndarray) -> None:
-    """Raise unless a network that gives ``logits`` has a class for each of ``labels``, be they of more examples."""
-    if not isinstance(logits, (Tensor, np.ndarray)) or not logits.ndim or logits.dtype.kind != "f":
-        came = describe(logits) if hasattr(logits, "dtype") else type(logits).__name__
-        raise TypeError(f"{function}: the network must give logits, floats of shape (examples, classes), got {came}")
-    classes = logits.shape[-1]
-    if labels.ndim != logits.ndim - 1:
-        if labels.ndim == logits.ndim and labels.shape[-1] == 1:
-            remedy = "take labels[..., 0]"
-        elif labels.ndim == logits.ndim and (labels.sum(axis=-1) == 1).all():
-            remedy = "of rows with a one for the class take labels.argmax(axis=-1)"
-        else:
-            remedy = "make the network's output, or the labels, fit"
+def _checked_weights(function: str, name: str, weights: Any, count: int) -> np.ndarray | None:
+    """The weights of examples, as floats."""
+    if weights is None:
+        return None
+    found = np.asarray(weights)
+    if found.shape != (count,) or found.dtype.kind not in "biuf":
         raise ValueError(
-            f"{function}: {name} must have a label for each row of logits, which are of shape {logits.shape}, got "
-            f"labels of shape {labels.shape}; {remedy}"
+            f"{function}: {name} must have a number as weight for each of {count} inputs, (inputs, labels, weights), "
+            f"got {describe(found)}"
         )
-    if (highest := labels.max()) >= classes:
+    found = found.astype(np.float64)
+    if not np.isfinite(found).all() or found.min() < 0 or not found.any():
         raise ValueError(
-            f"{function}: {name} must have labels in 0..{classes - 1}, as the network gives {classes} "
-            f"logit{'s' * (classes > 1)}, got {highest} {_position(labels == highest)}; give its last layer "
-            f"{int(highest) + 1} outputs, or number the classes from 0 on, {_NUMBERED} (before the examples are split)"
+            f"{function}: {name} must have weights that are finite and not negative, one of them positive, got "
+            f"{found.min()} to {found.max()}"
         )
+    return found
+
+
+def _check_lengths(function: str, name: str, inputs: list[np.ndarray], labels: list[np.ndarray]) -> None:
+    lengths = [len(array) for array in inputs]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"{function}: {name} must have inputs of one length, got {' and '.join(map(str, lengths))}; let each have "
+            "an entry for each example along the first axis"
+        )
+    for array in labels:
+        if lengths[0] != len(array) or not array.size:
+            raise ValueError(
+                f"{function}: {name} must have a label for each input, one at least, got {lengths[0]} inputs and "
+                f"{len(array)} labels{' of shape ' + str(array.shape) if len(array) and not array.size else ''}"
+            )
+
+
+def _in_own_byte_order(array: np.ndarray) -> np.ndarray:
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def check_count(function: str, source: str, inputs: object, count: int) -> None:
     """Raise if a batch, as it comes from a user's function, is not one of ``count`` inputs."""
     if inputs is None:
         raise TypeError(f"{function}: {source}= gives None; let it return the inputs")
-    if isinstance(inputs, (np.ndarray, Tensor)) and (came := inputs.shape[0] if inputs.ndim else 0) != count:
-        raise ValueError(
-            f"{function}: {source}= gives {came} inputs for {count} examples; let it return one for each, along the "
-            "first axis"
-        )
+    for array in leaves_of(inputs):
+        if isinstance(array, (np.ndarray, Tensor)) and (came := array.shape[0] if array.ndim else 0) != count:
+            raise ValueError(
+                f"{function}: {source}= gives {came} inputs for {count} examples; let it return one for each, along "
+                "the first axis"
+            )
 
 
 def check_numbers(function: str, inputs: object) -> None:
     """Raise if a network cannot compute with a batch of inputs, as they are prepared."""
-    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind in "fiubc":
-        return
-    try:
-        inputs.astype(np.float32)
-        remedy = "convert them, inputs.astype(np.float32)"
-    except (TypeError, ValueError):
-        remedy = "turn text and other objects into numbers first, or in prepare="
-    raise TypeError(f"{function}: the network's inputs must be numbers, got {describe(inputs)}; {remedy}")
+    for array in leaves_of(inputs):
+        if not isinstance(array, np.ndarray) or array.dtype.kind in "fiubc":
+            continue
+        try:
+            array.astype(np.float32)
+            remedy = "convert them, inputs.astype(np.float32)"
+        except (TypeError, ValueError):
+            remedy = "turn text and other objects into numbers first, or in prepare="
+        raise TypeError(f"{function}: the network's inputs must be numbers, got {describe(array)}; {remedy}")
 
 
 def part_of(inputs: Any, start: int, size: int) -> Any:
     """A copy of some inputs: what ``prepare`` or a network writes into it does not reach the caller's array."""
-    return copy.copy(inputs[start : start + size])
+    if not _holds_arrays(inputs):
+        return copy.copy(inputs[start : start + size])
+    return mapped(lambda array: copy.copy(array[start : start + size]), inputs)
 
 
 def not_finite(inputs: object) -> tuple[tuple[int, ...], float] | None:
     """Where a batch is first infinite or NaN, and which of the two; None where it is not."""
-    array = np.asarray(inputs.numpy() if isinstance(inputs, Tensor) else inputs)
-    bad = ~np.isfinite(array)
-    if not bad.any():
-        return None
-    position = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
-    return position, array[position]
-
-
-def _position(wrong: np.ndarray) -> str:
-    position = tuple(int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
-    return f"at position {position[0] if len(position) == 1 else position}"
-
-
-def _as_integers(labels: np.ndarray) -> str:
-    """How to make integer labels of these; works as it stands."""
-    kind = labels.dtype.kind
-    if kind in "bf":
-        if np.isnan(labels).any():
-            return "some are NaN: leave those examples out, keep = ~np.isnan(labels)"
-        if labels.ndim > 1 and labels.shape[-1] > 1 and (np.abs(labels.sum(axis=-1) - 1) < 1e-2).all():
-            return "of rows with a one for the class, or probabilities, take labels.argmax(axis=-1)"
-        if (labels == np.floor(labels)).all() and np.isfinite(labels).all():
-            return "convert them, labels.astype(int)"
-        return _REGRESSION
-    if kind == "c":
-        return _REGRESSION
-    if kind == "O":
-        try:
-            np.unique(labels)
-        except TypeError:  # not to be sorted
-            return f"labels = labels.astype(str), then {_NUMBERED} (before the examples are split)"
-    return f"number the classes, {_NUMBERED} (before the examples are split)"
+    for leaf in leaves_of(inputs):
+        array = np.asarray(leaf.numpy() if isinstance(leaf, Tensor) else leaf)
+        if array.dtype.kind in "fc" and (bad := ~np.isfinite(array)).any():
+            position = tuple(int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
+            return position, array[position]
+    return None

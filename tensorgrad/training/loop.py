@@ -12,14 +12,16 @@ import numpy as np
 from ..compiler import compile, own
 from ..core.context import Replacements
 from ..nn import Module
-from ..optim import Optimiser
-from ..optim.clipping import check_max_norm
+from ..optim import Adam, Optimiser
+from ..optim.clipping import check_limit
+from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
 from .checkpoint import CheckpointError
 from .epochs import Batches, Training
-from .examples import Examples, checked_examples
+from .examples import as_arrays
 from .history import Epoch
 from .interruption import Interruption
-from .monitor import Monitor
+from .monitor import Monitor, monitor_of
+from .objective import LossFunction, objective
 from .session import LAST, Session, folders_like
 from .step import FirstStep, is_from_library, takes_no_single_example, training_step
 from .streams import RandomStreams
@@ -41,28 +43,33 @@ class DivergenceWarning(UserWarning):
 
 def fit(
     model: Module,
-    train: Examples,
-    validation: Examples,
-    optimiser: Optimiser,
+    train: tuple[Any, ...],
+    validation: tuple[Any, ...] | None = None,
+    optimiser: Optimiser | None = None,
     *,
+    loss: str | LossFunction = "softmax_cross_entropy",
+    metrics: Any = None,
     epochs: int,
     batch_size: int,
     rng: np.random.Generator | RandomStreams,
-    prepare: Callable[[np.ndarray], Any] = np.asarray,
-    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+    prepare: Callable[[Any], Any] = as_arrays,
+    augment: Callable[[Any, np.random.Generator], Any] | None = None,
     drop_last: bool | None = None,
     max_norm: float | None = None,
-    monitor: str = "validation_accuracy",
+    max_value: float | None = None,
+    monitor: str | None = None,
+    mode: str | None = None,
     min_delta: float = 0.0,
     patience: int | None = None,
     folder: str | Path | None = None,
     resume: bool | str = False,
     settings: Mapping[str, Any] | None = None,
     on_epoch: Callable[[Epoch], Any] | None = None,
+    callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     compiled: bool | None = None,
 ) -> list[Epoch]:
-    """Train a classifier by minimising softmax cross-entropy plus the model's penalties.
+    """Train a network by minimising a loss, by default softmax cross-entropy, plus the model's penalties.
 
     In the end the model has the weights of its best epoch, and is in evaluation mode, also after an interruption or an
     error.
@@ -70,11 +77,30 @@ def fit(
     Parameters
     ----------
     model
-        Gives logits of shape (batch, classes).
+        Gives what the loss takes as outputs; for the default, logits of shape (batch, classes).
     train, validation
-        ``(inputs, integer labels)``; labels are numbers from 0 to classes - 1.
+        ``(inputs, targets)``, arrays with an entry for each example along the first axis, or containers of such arrays:
+        then the model is called with a container like that of the inputs, and a loss of your own with one like that of
+        the targets. ``(inputs, targets, weights)``: the loss is then the mean by these weights of the examples; metrics
+        count each example alike. Without validation, the best epoch is chosen by what is measured in training.
     optimiser
-        Over the model's parameters.
+        Over the model's parameters. None: ``Adam(model.parameters())``.
+    loss
+        A name, or a function of outputs and targets that gives a 0-d Tensor, a mean over the examples. By name, or as
+        functions of :mod:`tensorgrad.nn`, also with settings in a ``functools.partial``:
+
+        - several classes: ``"softmax_cross_entropy"`` (integer labels from 0 to classes - 1);
+          ``"categorical_cross_entropy"`` of probabilities; ``"kl_divergence"`` (rows of probabilities)
+        - two classes, or several labels at once: ``"binary_cross_entropy_with_logits"`` (an output for each label,
+          which is a truth value, 0 or 1, or a number in between); ``"hinge"`` (-1 and 1, or truth values)
+        - numbers: ``"mse"``, ``"mae"``, ``"huber"``
+
+        Where the outputs have a last axis of length 1, the labels need none. For examples with weights, a function of
+        your own gives a loss for each example.
+    metrics
+        What is measured besides: names (``"accuracy"``, ``"mae"``, ``"mse"``, ``"r2"``) or functions of outputs and
+        targets, as arrays, which give one number, or one for each example; in a dict, by names of your own. None: the
+        accuracy, where there are classes.
     epochs, batch_size
         Passes over the training data, and examples in a step.
     rng
@@ -88,12 +114,16 @@ def fit(
     drop_last
         Whether a smaller last batch of an epoch is left out instead of being trained on. None: only if it is a single
         example and the model has a ``BatchNorm1d``, which needs two.
-    max_norm
-        Clips the joint norm of all gradients.
+    max_norm, max_value
+        Clip the joint norm of all gradients, and before that each number in them.
     monitor
         The measure by which the best epoch is chosen (of equal ones that of the lowest validation loss) and for which
-        ``patience`` waits: ``"validation_accuracy"``, ``"validation_loss"``, ``"accuracy"`` or ``"loss"`` of the
-        training. Accuracies are better the higher they are, losses the lower.
+        ``patience`` waits: ``"validation_accuracy"``, ``"validation_loss"``, or of the training ``"accuracy"`` or
+        ``"loss"``, and the same of other metrics. None: the accuracy if there is one, else the loss; of validation if
+        there is one.
+    mode
+        ``"max"`` if more of the measure is better, ``"min"`` if less. None: as is known of losses and of the metrics
+        that have names.
     min_delta
         Improvements of the measure up to this do not count for ``patience``.
     patience
@@ -109,6 +139,9 @@ def fit(
         Saved with the checkpoints; resuming with others is refused.
     on_epoch
         Called with each finished :class:`Epoch`; returns True to stop the training.
+    callbacks
+        Objects of classes derived from :class:`Callback`, called after each step and epoch, before the state is saved.
+        Their own state is saved and resumed with the rest.
     quiet
         No progress bar; otherwise there is one where a person is watching.
     compiled
@@ -118,7 +151,7 @@ def fit(
     Returns
     -------
     list of Epoch
-        Losses and accuracies; those of training are means over the epoch, dropout active.
+        Losses and metrics; those of training are means over the batches of the epoch, dropout active.
 
     Raises
     ------
@@ -151,34 +184,63 @@ def fit(
     >>> history = fit(model, examples, examples, adam, epochs=9, batch_size=20, rng=rng, monitor="validation_loss")
     >>> history[-1].validation_accuracy > 0.9
     True
+    >>> heights = points, points @ [2.0, -1.0] + 3.0
+    >>> line = tg.nn.Dense(2, 1, rng)
+    >>> sgd = tg.optim.SGD(line.parameters(), lr=0.1)
+    >>> history = fit(line, heights, None, sgd, loss="mse", metrics=["r2"], epochs=9, batch_size=20, rng=rng)
+    >>> history[-1].metrics["r2"] > 0.99
+    True
     """
     _check_numbers(epochs=epochs, batch_size=batch_size, **({} if patience is None else {"patience": patience}))
-    _check_functions(prepare=prepare)
-    _check_functions(**{name: f for name, f in (("augment", augment), ("on_epoch", on_epoch)) if f is not None})
-    check_max_norm("fit", max_norm)
-    watched = Monitor(monitor, min_delta)
-    train = checked_examples("fit", "train", train)
-    validation = checked_examples("fit", "validation", validation)
-    _check_optimiser(model, optimiser)
-    drop_last = _drops_last(model, len(train[1]), batch_size, drop_last)
-    session = _session(model, optimiser, rng, folder, resume, settings, len(train[1]))
-    first = FirstStep(model, optimiser, {"train": train[1], "validation": validation[1]})
-    step = training_step(model, optimiser, max_norm, first)
+    _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
+    check_limit("fit", "max_norm", max_norm)
+    check_limit("fit", "max_value", max_value)
+    callbacks = _checked_callbacks(callbacks)
+    chosen = objective("fit", loss, metrics)
+    watched = monitor_of(monitor, min_delta, mode, chosen, validation is not None)
+    examples = {"train": chosen.checked("fit", "train", train)}
+    if validation is not None:
+        examples["validation"] = chosen.checked("fit", "validation", validation)
+    optimiser = _checked_optimiser(model, optimiser)
+    count = examples["train"].count
+    drop_last = _drops_last(model, count, batch_size, drop_last)
+    session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
+    _begin(session, resume, count)
+    first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
+    step = training_step(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
     if compiled is None or compiled:
-        known = is_from_library(model, optimiser)  # and depends on nothing but what those hold
-        step = own(step, lambda: Replacements.count) if known else compile(step)
-    batches = Batches(train, batch_size, drop_last, session.streams, prepare, augment)
-    training = Training(session, step, first, batches, validation, watched, epochs, patience, on_epoch, quiet)
+        step = _compiled(step, chosen.is_pure and is_from_library(model, optimiser))
+    batches = Batches(examples["train"], batch_size, drop_last, session.streams, prepare, augment)
+    evaluated = examples.get("validation")
+    heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
+    training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet)
     try:
         with Interruption(saves=folder is not None) as interruption:
             training.run(interruption)
-            session.save()
         session.load_best()
     finally:
         model.eval()
     if sentence := training.divergence():
         warnings.warn(DivergenceWarning(sentence, session.progress.history), stacklevel=2)
     return session.progress.history
+
+
+def _compiled(step: Any, is_known: bool) -> Any:
+    """The step, replayed if it is known to depend on its model and optimiser alone; else Python runs in each call."""
+    if is_known:
+        return own(step, lambda: Replacements.count)
+    compiled = compile(step)
+    compiled.sums_as_numpy = True  # so that what is resumed, in a first call, goes on to the last bit
+    return compiled
+
+
+def _all_callbacks(
+    callbacks: Sequence[Callback], monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None
+) -> list[Callback]:
+    """The user's among those of :func:`fit`: what changes the state comes before it is saved."""
+    found: list[Callback] = [ScheduleObserver(), *callbacks, Checkpoint()]
+    found += [] if patience is None else [EarlyStopping(monitor, patience)]
+    return found + ([] if on_epoch is None else [OnEpoch(on_epoch)])
 
 
 # What is looked at before
@@ -190,17 +252,32 @@ def _check_numbers(**numbers: object) -> None:
             raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
 
 
-def _check_functions(**functions: object) -> None:
-    for name, function in functions.items():
-        if not callable(function):
+def _check_functions(**functions: tuple[Any, bool]) -> None:
+    """Functions, and whether each may be left out."""
+    for name, (function, is_optional) in functions.items():
+        if not callable(function) and not (is_optional and function is None):
             raise TypeError(f"fit: {name} must be a function, got {type(function).__name__}")
 
 
-def _check_optimiser(model: Module, optimiser: Optimiser) -> None:
+def _checked_callbacks(callbacks: Any) -> list[Callback]:
+    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    for each in found:
+        if not isinstance(each, Callback):
+            raise TypeError(
+                f"fit: callbacks must be objects of classes derived from tensorgrad.training.Callback, got {each!r}; a "
+                "function of each epoch is for on_epoch="
+            )
+    return found
+
+
+def _checked_optimiser(model: Module, optimiser: Optimiser | None) -> Optimiser:
+    """The optimiser, or Adam where none is given."""
     if not isinstance(model, Module):
         raise TypeError(
             f"fit: model must be a Module, got {type(model).__name__}; a function becomes one in Sequential(function)"
         )
+    if optimiser is None:
+        return Adam(model.parameters())
     if not isinstance(optimiser, Optimiser):
         raise TypeError(
             "fit: optimiser must be an Optimiser, such as tensorgrad.optim.Adam(model.parameters()), got "
@@ -218,6 +295,7 @@ def _check_optimiser(model: Module, optimiser: Optimiser) -> None:
             "fit: all parameters of the optimiser are frozen, so there is nothing to train; set requires_grad = True "
             "for those that are to be trained"
         )
+    return optimiser
 
 
 def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | None) -> bool:
@@ -238,24 +316,15 @@ def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | No
     return drop_last
 
 
-def _session(
-    model: Module,
-    optimiser: Optimiser,
-    rng: np.random.Generator | RandomStreams,
-    folder: str | Path | None,
-    resume: bool | str,
-    settings: Mapping[str, Any] | None,
-    examples: int,
-) -> Session:
-    """A new session, or the one that the folder holds."""
+def _begin(session: Session, resume: bool | str, examples: int) -> None:
+    """Make the folder of a session, and go on from what it holds where that is asked for."""
     if resume not in (True, False, "auto"):
         raise ValueError(f"fit: resume must be True, False or 'auto', got {resume!r}")
+    folder = session.folder
     if folder is None:
         if resume:
             raise ValueError(f"fit: resume={resume!r} needs the folder= of the checkpoints")
-        return Session(model, optimiser, rng, None, settings)
-    folder = Path(folder)
-    session = Session(model, optimiser, rng, folder, settings)
+        return
     if resume and not session.restore(examples) and resume != "auto":
         like = " or ".join(map(str, folders_like(folder)))
         raise CheckpointError(
@@ -266,4 +335,3 @@ def _session(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be made ({error.strerror})") from None
-    return session

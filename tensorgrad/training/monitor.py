@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
-from .history import Epoch
+from .history import VALIDATION, Epoch, usual
+from .metrics import Metric
+from .objective import Objective
 
-MEASURES = ("validation_accuracy", "validation_loss", "accuracy", "loss")
+_MODES = ("min", "max")
 
 
 @dataclass(frozen=True)
 class Monitor:
-    """A measure of :class:`Epoch`: the higher an accuracy the better, the lower a loss.
+    """A measure of :class:`Epoch`, and in which direction it gets better.
 
     Attributes
     ----------
     measure
-        One of ``MEASURES``.
+        A name in :attr:`Epoch.measures`.
     min_delta
         The measure must get better by more than this for patience to start over.
+    mode
+        ``"min"`` or ``"max"``; None: losses are better the lower they are, other measures the higher.
 
     Examples
     --------
@@ -31,16 +35,17 @@ class Monitor:
 
     measure: str = "validation_accuracy"
     min_delta: float = 0.0
+    mode: str | None = None
 
     def __post_init__(self) -> None:
-        if self.measure not in MEASURES:
-            raise ValueError(f"fit: monitor must be one of {', '.join(map(repr, MEASURES))}, got {self.measure!r}")
         if not isinstance(self.min_delta, Real) or not 0 <= self.min_delta < float("inf"):
             raise ValueError(f"fit: min_delta must be a finite number that is not negative, got {self.min_delta!r}")
+        if self.mode not in (None, *_MODES):
+            raise ValueError(f"fit: mode must be 'min' or 'max', or None for that of the measure, got {self.mode!r}")
 
     def rank(self, row: Epoch) -> tuple[float, float]:
-        """Larger is better."""
-        return row.rank(self.measure)
+        """Larger is better: the measure first, then a lower validation loss, or loss."""
+        return row.rank(self.measure, self.mode)
 
     def best(self, history: Sequence[Epoch]) -> Epoch:
         """The best epoch by the measure; of equal ones that of the lowest validation loss, then the first."""
@@ -54,3 +59,44 @@ class Monitor:
             if value > values[latest] + self.min_delta:
                 latest = i
         return len(values) - 1 - latest if values else 0
+
+
+def monitor_of(
+    measure: str | None, min_delta: float, mode: str | None, objective: Objective, has_validation: bool
+) -> Monitor:
+    """What :func:`fit` watches: the accuracy where there is one, else the loss; of validation where there is one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such measure, or nobody knows in which direction it gets better.
+    """
+    prefix = VALIDATION if has_validation else ""
+    names = (*objective.metrics, "loss")
+    known = [before + name for before in dict.fromkeys((prefix, "")) for name in names]
+    if measure is None:
+        measure = usual(known)
+    if measure not in known:
+        without = "" if has_validation else "; there are validation_ measures with validation= only"
+        raise ValueError(f"fit: monitor must be one of {', '.join(map(repr, known))}, got {measure!r}{without}")
+    return Monitor(measure, min_delta, mode or mode_of(measure, objective.metrics))
+
+
+def mode_of(measure: str, metrics: Mapping[str, Metric]) -> str:
+    """In which direction a measure gets better.
+
+    Raises
+    ------
+    ValueError
+        If nobody knows.
+    """
+    name = measure[len(VALIDATION) :] if measure.startswith(VALIDATION) else measure
+    if name == "loss":
+        return "min"
+    metric = metrics.get(name)
+    if metric is None or metric.is_better_higher is None:
+        raise ValueError(
+            f"fit: monitor={measure!r} is a function of your own; say whether it is better the higher or the lower, "
+            "mode='max' or mode='min'"
+        )
+    return "max" if metric.is_better_higher else "min"

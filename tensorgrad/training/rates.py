@@ -101,7 +101,7 @@ def find_learning_rate(
     >>> 1e-3 < found.suggestion < 3
     True
     """
-    _check(lowest, highest, steps)
+    _check(train, lowest, highest, steps)
     twin, of_twin = copy.deepcopy((model, optimiser))
     twin.train()
     source = _endless(train, batch_size, np.random.default_rng(0) if rng is None else rng)
@@ -122,7 +122,9 @@ def find_learning_rate(
     return RateSearch(tried[:count], np.array(losses[1 : count + 1]), np.array(smoothed[:count]))
 
 
-def _check(lowest: float, highest: float, steps: int) -> None:
+def _check(train: Any, lowest: float, highest: float, steps: int) -> None:
+    if not isinstance(train, (tuple, list)) or len(train) != 2 or not len(train[1]):
+        raise ValueError("find_learning_rate: train must be two arrays, (inputs, targets), with one example at least")
     if not 0 < lowest < highest < math.inf:
         raise ValueError(f"find_learning_rate: needs 0 < lowest < highest, got lowest={lowest}, highest={highest}")
     if not isinstance(steps, (int, np.integer)) or steps < 2:
@@ -134,11 +136,12 @@ def _endless(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches in random order, one pass over the examples after the other, all of one size."""
     while True:
-        found = list(batches(*train, size, rng))
-        yield from (batch for batch in found if len(batch[1]) == len(found[0][1]))
+        for inputs, targets in batches(*train, size, rng):
+            if len(targets) == min(size, len(train[1])):
+                yield inputs, targets
 
 
-def _backward(model: Module, optimiser: Optimiser, loss: Callable[[Any, Any], Tensor], x: Any, y: Any) -> float:
+def _backward(model: Module, optimiser: Optimiser, loss: Callable[[Any, Any], Tensor], x: object, y: object) -> float:
     """The loss of a batch; its gradients are left in the parameters."""
     optimiser.zero_grad()
     with np.errstate(over="ignore", invalid="ignore"):  # as rates grow the training is meant to diverge

@@ -6,7 +6,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -19,7 +19,7 @@ from .._pytree import tree_map
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from .history import Epoch
+from .history import COLUMNS, Epoch
 from .monitor import Monitor
 from .streams import RandomStreams, streams_of
 
@@ -39,7 +39,8 @@ class Progress:
     order: np.ndarray | None = None
     position: int = 0
     loss_sum: float = 0.0
-    correct: int = 0
+    loss_weight: float = 0.0
+    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
@@ -50,21 +51,33 @@ class Progress:
         """The epoch whose weights are kept as the best."""
         return next((row for row in self.history if row.epoch == self.best_epoch), None)
 
-    def finish_epoch(self, row: Epoch, monitor: Monitor) -> bool:
-        """Add a finished epoch and move on to the next; whether it is the best so far."""
+    def measure(self, totals: Mapping[str, tuple[float, int]]) -> None:
+        """Add to each metric of the epoch its sum over a batch, and of how many."""
+        measured = self.measured
+        for name, (value, size) in totals.items():
+            before, counted = measured.get(name, (0, 0))
+            measured[name] = before + value, counted + size
+
+    def means(self) -> dict[str, float]:
+        """Loss and metrics of the epoch so far."""
+        metrics = {name: value / size for name, (value, size) in self.measured.items()}
+        return {"loss": self.loss_sum / (self.loss_weight or 1.0), **metrics}
+
+    def finish_epoch(self, row: Epoch, monitor: Monitor) -> None:
+        """Add a finished epoch, which may be the best, and move on to the next."""
         best = self.best
-        improved = best is None or monitor.rank(row) > monitor.rank(best)
         self.history.append(row)
-        if improved:
+        if best is None or monitor.rank(row) > monitor.rank(best):
             self.best_epoch = row.epoch
         self.epoch, self.order, self.position = row.epoch + 1, None, 0
-        self.loss_sum, self.correct, self.seconds = 0.0, 0, 0.0
-        return improved
+        self.loss_sum, self.loss_weight, self.measured, self.seconds = 0.0, 0.0, {}, 0.0
 
     def check(self) -> None:
         """A ValueError or TypeError for what no training can have saved."""
-        integers = [self.epoch, self.position, self.correct, self.best_epoch, *(row.epoch for row in self.history)]
-        numbers = [self.loss_sum, self.seconds, *(number for row in self.history for number in vars(row).values())]
+        integers = [self.epoch, self.position, self.best_epoch, *(row.epoch for row in self.history)]
+        integers += [size for _, size in self.measured.values()]
+        numbers = [self.loss_sum, self.loss_weight, self.seconds]
+        numbers += [row.measures[name] for row in self.history for name in COLUMNS if name in row.measures]
         numbers += [] if self.initial_loss is None else [self.initial_loss]
         if not all(type(number) is int and number >= 0 for number in integers) or not all(map(math.isfinite, numbers)):
             raise ValueError("its progress holds what are no counts or losses")
@@ -89,6 +102,8 @@ class Session:
         nothing is written, the best weights stay in memory.
     settings
         What must be equal for a session to go on: a checkpoint of other settings is refused.
+    callbacks
+        Whose state belongs to that of the session.
     """
 
     def __init__(
@@ -98,10 +113,12 @@ class Session:
         rng: np.random.Generator | RandomStreams,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> None:
         self.model, self.optimiser, self.folder = model, optimiser, folder
         self.settings = json.loads(json.dumps(dict(settings or {})))  # as it comes back from a file
         self.streams = streams_of(rng)
+        self._callbacks = {f"{type(each).__name__}-{i}": each for i, each in enumerate(callbacks)}
         self.generators = {**self.streams, **_prefixed("model/", dict(model.named_generators()))}
         self.progress = Progress()
         self._best_weights: dict[str, np.ndarray] = {}
@@ -120,8 +137,9 @@ class Session:
             save_checkpoint(self.folder / BEST, _prefixed("model/", self._best_weights), description)
 
     def load_best(self) -> None:
-        """Give the model its best weights."""
-        self.model.load_state_dict(self._best_weights)
+        """Give the model its best weights, if there are any yet."""
+        if self._best_weights:
+            self.model.load_state_dict(self._best_weights)
 
     # The whole state
 
@@ -143,7 +161,13 @@ class Session:
         if order is not None:
             arrays["order"] = order
         generators = {name: rng.bit_generator.state for name, rng in self.generators.items()}
+        states = {name: each.state_dict() for name, each in self._callbacks.items()}
+        for name, state in states.items():
+            kept = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+            arrays |= _prefixed(f"callbacks/{name}/", kept)
+            states[name] = {key: value for key, value in state.items() if key not in kept}
         description = {"settings": self.settings, "progress": progress, "generators": _as_json(generators)}
+        description["callbacks"] = states
         self._keep_earlier_files(self.folder)
         save_checkpoint(self.folder / LAST, arrays, description)
         self._saved_at = time.perf_counter()
@@ -205,12 +229,17 @@ class Session:
                 rng.bit_generator.state = _from_json(states[name])
             restored = Progress(**progress, order=arrays.get("order"))
             restored.check()
+            states = dict(description.get("callbacks", {}))
             if examples is not None and restored.order is not None and len(restored.order) != examples:
                 raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {examples}")
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             self.model.load_state_dict(before)
             self.optimiser.load_state_dict(optimiser_before)
             raise CheckpointError(f"{path}: does not fit this training ({_shortened(error)})") from None
+        for name, state in states.items():
+            if name in self._callbacks:
+                saved = _without_prefix(f"callbacks/{name}/", arrays)
+                self._callbacks[name].load_state_dict({**state, **saved})
         self.progress, self._best_weights = restored, best
         self._owns_files = True
         return True

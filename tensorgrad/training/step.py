@@ -11,12 +11,12 @@ import numpy as np
 from .._pytree import tree_leaves
 from ..core import Op, Tensor
 from ..core.context import runtime_check
-from ..nn import BatchNorm1d, Module, softmax_cross_entropy
-from ..optim import Optimiser, clip_gradients
-from .examples import check_logits
+from ..nn import BatchNorm1d, Module
+from ..optim import Optimiser, clip_gradient_values, clip_gradients
+from .objective import LossFunction, Objective, check_loss, objective
 
-Step = Callable[[Any, np.ndarray], tuple[Tensor, Tensor]]
-"""A function of inputs and labels that updates parameters and returns the loss and the logits."""
+Step = Callable[..., "tuple[Tensor, Any]"]
+"""A function of inputs and targets, and shares, that updates parameters and returns the loss and the outputs."""
 
 _SHOWN = 3
 
@@ -30,34 +30,45 @@ class LossNotFinite(ArithmeticError):
 
 
 def training_step(
-    model: Module, optimiser: Optimiser, max_norm: float | None = None, first: FirstStep | None = None
+    model: Module,
+    optimiser: Optimiser,
+    max_norm: float | None = None,
+    first: FirstStep | None = None,
+    *,
+    loss: str | LossFunction = "softmax_cross_entropy",
+    max_value: float | None = None,
 ) -> Step:
-    """The function that does one update and returns the batch's cross-entropy, without penalties, and its logits.
+    """The function that does one update and returns the loss of the batch, without penalties, and the outputs.
 
     It can be compiled: ``tensorgrad.compile(training_step(model, optimiser))``. ``first`` is shown what the first call
-    computes, before anything is updated.
+    computes, before anything is updated. ``loss`` is as for :func:`fit`. The function also takes ``shares``, which the
+    losses of the examples are multiplied by before they are added up; without, they are averaged.
 
     Raises
     ------
     LossNotFinite
         By the function, before anything is updated.
     """
+    chosen = loss if isinstance(loss, Objective) else objective("training_step", loss)
 
-    def step(inputs: object, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    def step(inputs: Any, targets: Any, shares: Any = None) -> tuple[Tensor, Any]:
         optimiser.zero_grad()
-        logits = model(inputs)
+        outputs = model(inputs)
         if first is not None:
-            first.see_logits(logits)
-        loss: Tensor = softmax_cross_entropy(logits, labels)
+            first.see_outputs(outputs)
+        loss: Tensor = chosen(outputs, targets, shares)
+        check_loss("fit", loss)
         runtime_check(_check_finite, loss, now=False)
         total = loss + model.penalty()
         if first is not None:
             first.see_loss(total)
         total.backward()
+        if max_value is not None:
+            clip_gradient_values(optimiser.parameters, max_value)
         if max_norm is not None:
             clip_gradients(optimiser.parameters, max_norm)
         optimiser.step()
-        return loss, logits
+        return loss, outputs
 
     return step
 
@@ -68,7 +79,7 @@ def _check_finite(loss: np.ndarray) -> None:
 
 
 class FirstStep:
-    """Checks the first step of a training: that labels fit the logits, and that what is computed with is optimised.
+    """Checks the first step of a training: that targets fit the outputs, and that what is computed with is optimised.
 
     Attributes
     ----------
@@ -76,18 +87,22 @@ class FirstStep:
         What is wrong with the parameters, in a sentence; empty where nothing is.
     """
 
-    def __init__(self, model: Module, optimiser: Optimiser, labels: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, model: Module, optimiser: Optimiser, objective: Objective, targets: Mapping[str, Any]) -> None:
         self.warning = ""
-        self._model, self._optimiser, self._labels, self._done = model, optimiser, labels, False
+        self._model, self._optimiser, self._objective, self._targets = model, optimiser, objective, targets
+        self._done = False
 
-    def see_logits(self, logits: object) -> None:
-        """Raise if the labels do not fit."""
+    def see_outputs(self, outputs: Any) -> None:
+        """Raise if the targets do not fit."""
         if self._done:
             return
-        if isinstance(logits, np.ndarray):
-            raise TypeError("fit: the network gives logits without a history, as an array; let it compute with Tensors")
-        for name, labels in self._labels.items():
-            check_logits("fit", name, logits, labels)
+        if any(isinstance(leaf, np.ndarray) for leaf in tree_leaves(outputs)):
+            kind = "logits" if self._objective.is_own else "outputs"
+            raise TypeError(
+                f"fit: the network gives {kind} without a history, as an array; let it compute with Tensors"
+            )
+        for name, targets in self._targets.items():
+            self._objective.check_fit("fit", name, outputs, targets)
 
     def see_loss(self, loss: Tensor) -> None:
         """Raise if no parameter takes part in it; note those that are not optimised."""
@@ -168,7 +183,7 @@ def is_from_library(model: Module, optimiser: Optimiser) -> bool:
     >>> is_from_library(network, tg.optim.SGD(network.parameters()))
     True
     """
-    held = [value for name, value in vars(optimiser).items() if name != "lr"]  # which is called in each step as it is
+    held = list(vars(optimiser).values())  # without the rates of its groups, which are called in each step as they are
     for module in model.modules():
         held += vars(module).values()
     parts = (optimiser, *model.modules())

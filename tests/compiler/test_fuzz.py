@@ -61,7 +61,7 @@ class World:
             tg.optim.SGD(self.nets[1].parameters(), lr=lambda step: 0.1 / (step + 1), momentum=0.5),
         ]
         self.twins = [nn.Dense(WIDTH, WIDTH, rng, dtype=float) for _ in range(2)]
-        self.of_twins = [tg.optim.Adam(twin.parameters()) for twin in self.twins]
+        self.of_twins = [tg.optim.AdamW([{"params": x} for x in (twin.weight, twin.bias)]) for twin in self.twins]
         self.free = tg.Tensor(rng.standard_normal((WIDTH, WIDTH)), requires_grad=True)
         self.state = tg.Tensor(rng.standard_normal(WIDTH))
         self.array = rng.standard_normal(WIDTH)
@@ -170,7 +170,7 @@ def whole_step(w, v, a, b, k):
     loss = np.square(net(v[0]) - w.holder.scale).mean() + net.penalty()
     loss.backward()
     if k % 4 == 3:
-        w.python["log"].append(round(float(tg.optim.clip_grad_norm(optimiser.parameters, 0.1)), 6))
+        w.python["log"].append(round(float(tg.optim.clip_gradients(optimiser.parameters, 0.1)), 6))
     optimiser.step()
     w.python["log"].append(round(loss.item(), 6))
 
@@ -183,6 +183,12 @@ def twins_take_turns(w, v, a, b, k):
     (net(v[0]) * w.twins[1 - turn](v[0])).mean().backward()
     if k % 2:
         optimiser.step()
+
+
+def change_settings(w, v, a, b, k):
+    group = w.of_twins[a % 2].param_groups[b % 2]
+    group["lr"], group["weight_decay"] = 1e-3 * (k + 1), 0.1 * (k % 3)
+    w.optimisers[1].momentum = 0.1 * (k % 4)
 
 
 def change_data(w, v, a, b, k):
@@ -294,6 +300,7 @@ STATEMENTS = {
                 step,
                 whole_step,
                 change_data,
+                change_settings,
                 use_free,
             ),
             *(gradient_of_free, state_in_a_tensor, random_numbers, without_recording, kinds, copies, keep, derivative),
@@ -347,6 +354,8 @@ def outcome(function, x):
     with np.errstate(all="ignore"):
         try:
             return "returned", flat(function(x))
+        except (AttributeError, NameError):  # of the programs themselves
+            raise
         except Exception as error:
             return "raised", [type(error), str(error)]
 
@@ -356,7 +365,7 @@ def snapshot(world, shares):
         yield (tensor if shares else tensor.detach()).data.copy()
         yield tensor.requires_grad
         yield None if tensor.grad is None else np.array(tensor.grad)
-    for optimiser in world.optimisers:
+    for optimiser in (*world.optimisers, *world.of_twins):
         yield (optimiser.steps, *optimiser.updates)
     yield from flat(world.python)
     yield world.array.copy()

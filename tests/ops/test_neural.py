@@ -447,6 +447,9 @@ def test_pooling_of_integers_and_float32():
     np.testing.assert_array_equal(tg.max_pool(x, 2, padding=1), [[[3, -5, -9]]])
     assert tg.max_pool(x, 2).dtype == x.dtype and tg.avg_pool(x, 2).dtype == np.float64
     np.testing.assert_array_equal(tg.max_pool(x > 0, 2, padding=1), [[[True, False, False]]])
+    np.testing.assert_array_equal(tg.avg_pool(x > 0, 4), [[[0.25]]])
+    np.testing.assert_array_equal(tg.avg_pool(np.full((1, 1, 2), 100, np.int8), 2), [[[100.0]]])
+    np.testing.assert_array_equal(tg.avg_pool(np.full((1, 1, 2), 60_000, np.float16), 2), np.float16([[[60_000]]]))
     for include in (True, False):
         pooled = tg.avg_pool(x.astype(np.float32), 2, padding=1, count_include_pad=include)
         assert pooled.dtype == np.float32

@@ -42,7 +42,7 @@ from tensorgrad.training import checkpoint as checkpoint_module
 from tensorgrad.training.diagnosis import diagnose
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
-from tests.support import ROOT, blobs, damaged, examples, heed_signals
+from tests.support import ROOT, StopAt, blobs, damaged, examples, heed_signals
 
 
 def make(seed=0, lr=1e-2):
@@ -72,27 +72,6 @@ def same(one, other):
         np.testing.assert_array_equal(value, other[1].state_dict()[name])
     strip = [[{**vars(row), "seconds": 0} for row in run[2]] for run in (one, other)]
     assert strip[0] == strip[1]
-
-
-class StopAt:
-    """Stands in for the signal handling: asks to stop after a number of steps."""
-
-    def __init__(self, step):
-        self.left = step
-
-    def __call__(self, saves):
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
-    @property
-    def signal(self):
-        self.left -= 1
-        return signal.SIGINT if self.left <= 0 else None
 
 
 @pytest.mark.slow
@@ -226,6 +205,19 @@ def test_clipping_bounds_the_joint_norm():
         compiled=False,
     )
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("compiled", [None, False])
+def test_clipping_bounds_every_number(compiled):
+    model, _, rng = make()
+    before = model.state_dict()
+    sgd = tg.optim.SGD(model.parameters(), lr=1.0)
+    options = {"epochs": 1, "batch_size": 300, "rng": rng, "max_value": 0.001, "quiet": True, "compiled": compiled}
+    fit(model, blobs(), blobs(60, 1), sgd, **options)
+    changes = [np.abs(array - before[name]).max() for name, array in model.state_dict().items()]
+    assert max(changes) == pytest.approx(0.001, rel=1e-3)
+    with pytest.raises(ValueError, match="fit: max_value must be positive and finite, got 0"):
+        fit(model, blobs(), blobs(60, 1), sgd, **{**options, "max_value": 0})
 
 
 def test_a_loss_that_explodes_names_step_layer_and_checkpoint(tmp_path):

@@ -109,6 +109,19 @@ def test_what_cannot_be_searched_is_refused(settings, message):
         find_learning_rate(model, blobs(), optim.SGD(model.parameters()), **settings)
 
 
+@pytest.mark.parametrize("train", [blobs()[0], (blobs()[0],), (np.zeros((0, 2)), np.zeros(0, int))])
+def test_what_is_no_pair_of_arrays_is_refused(train):
+    model = nn.Dense(2, 3, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"train must be two arrays, \(inputs, targets\), with one example at least"):
+        find_learning_rate(model, train, optim.SGD(model.parameters()))
+
+
+def test_fewer_examples_than_a_batch_are_one_batch():
+    model = network()
+    found = find_learning_rate(model, blobs(6), optim.SGD(model.parameters()), steps=5)
+    assert len(found.rates) == 5
+
+
 def test_a_suggestion_where_nothing_is_learnt_is_the_lowest_rate():
     rates = np.geomspace(1e-6, 1.0, 100)
     for losses in (np.linspace(1, 2, 100), np.ones(100)):

@@ -1,0 +1,28 @@
+"""Sums of a compiled function that are to be those of NumPy to the last bit, whatever the shape."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tensorgrad as tg
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([1, 1, 3, 7, 10, 20, 130]), min_size=1, max_size=3),
+    st.sampled_from([None, 0, -1]),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_course_that_is_new_and_one_that_is_compiled_add_up_alike(shape, axis, dtype, seed):
+    def function(x):
+        return np.square(x).sum(axis=axis) + np.exp(x * 0.5).mean(axis=axis)
+
+    compiled = tg.compile(function)
+    compiled.sums_as_numpy = True
+    x = tg.Tensor(np.random.default_rng(seed).standard_normal(shape).astype(dtype))
+    found = [compiled(x).numpy().copy() for _ in range(3)]
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], function(x).numpy())
