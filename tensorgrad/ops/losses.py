@@ -99,7 +99,7 @@ def softmax_cross_entropy(
     labels: Operand,
     label_smoothing: float = 0.0,
     *,
-    class_weight: Any = None,
+    weight: Any = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> Tensor: ...
@@ -109,7 +109,7 @@ def softmax_cross_entropy(
     labels: Tensor,
     label_smoothing: float = 0.0,
     *,
-    class_weight: Any = None,
+    weight: Any = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> Tensor: ...
@@ -119,7 +119,7 @@ def softmax_cross_entropy(
     labels: Constant,
     label_smoothing: float = 0.0,
     *,
-    class_weight: Any = None,
+    weight: Any = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> Any: ...
@@ -128,7 +128,7 @@ def softmax_cross_entropy(
     labels: Operand,
     label_smoothing: float = 0.0,
     *,
-    class_weight: Any = None,
+    weight: Any = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> AnyArray:
@@ -145,7 +145,7 @@ def softmax_cross_entropy(
     label_smoothing
         Share of each label that is spread evenly over all classes, 0 <= label_smoothing <= 1 (Szegedy et al. 2016,
         section 7).
-    class_weight
+    weight
         A factor for each class, by which its losses count more or less; the mean is over the factors of the labels (of
         probabilities over the examples).
     ignore_index
@@ -176,8 +176,8 @@ def softmax_cross_entropy(
     label_smoothing = float(label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"softmax_cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
-    if class_weight is not None or ignore_index is not None or reduction != "mean":
-        return _reduced_cross_entropy(logits, labels, label_smoothing, class_weight, ignore_index, reduction)
+    if weight is not None or ignore_index is not None or reduction != "mean":
+        return _reduced_cross_entropy(logits, labels, label_smoothing, weight, ignore_index, reduction)
     checked = check_labels("softmax_cross_entropy", logits, labels)
     if type(logits) is np.ndarray:  # which a compiled function cannot index with its labels
         logits = asarray_like(logits, checked)
@@ -195,7 +195,7 @@ def _smooth_rows(labels: Any, logits: Any, smoothing: float) -> Any:
 
 
 def _reduced_cross_entropy(
-    logits: Any, labels: Any, smoothing: float, class_weight: Any, ignore_index: int | None, reduction: str
+    logits: Any, labels: Any, smoothing: float, weight: Any, ignore_index: int | None, reduction: str
 ) -> AnyArray:
     """Cross-entropy with a weight for each class, with labels to ignore, or not as a mean."""
     logits, kept = as_operand(logits), None
@@ -211,8 +211,8 @@ def _reduced_cross_entropy(
     rows = _smooth_rows(labels, logits, smoothing)
     logarithms = np.where(without_history(rows) == 0, 0, log_softmax(logits))  # 0 times -infinity is 0 here
     weight = None
-    if class_weight is not None:
-        factors = in_dtype(_class_weight(class_weight, logits.shape[-1]), logits.dtype)
+    if weight is not None:
+        factors = in_dtype(_class_weight(weight, logits.shape[-1]), logits.dtype)
         rows = rows * factors
         if labels.dtype.kind != "f":
             weight = asarray_like(factors, logits).take(without_history(labels), axis=0)
@@ -226,11 +226,11 @@ def _reduced_cross_entropy(
     return total
 
 
-def _class_weight(class_weight: Any, classes: int) -> np.ndarray:
-    weights: np.ndarray = np.array(class_weight, np.float64)
+def _class_weight(weight: Any, classes: int) -> np.ndarray:
+    weights: np.ndarray = np.array(weight, np.float64)
     if weights.shape != (classes,) or not (weights >= 0).all() or not np.isfinite(weights).all():
         raise ValueError(
-            f"softmax_cross_entropy: class_weight must be {classes} numbers, one for each class, not negative, got "
+            f"softmax_cross_entropy: weight must be {classes} numbers, one for each class, not negative, got "
             f"{describe(weights) if weights.shape != (classes,) else weights.tolist()}"
         )
     return weights

@@ -90,11 +90,11 @@ class Objective:
 
     def _factors(self, labels: Any) -> np.ndarray | None:
         """How much each label counts in the mean, where a loss of this library is told so."""
-        ignored, class_weight = self._ignored, self._settings.get("class_weight")
-        if (ignored is None and class_weight is None) or labels.dtype.kind not in "iu":
+        ignored, weight = self._ignored, self._settings.get("weight")
+        if (ignored is None and weight is None) or labels.dtype.kind not in "iu":
             return None
         kept = np.ones(labels.shape, bool) if ignored is None else labels != ignored
-        return kept * (1.0 if class_weight is None else np.asarray(class_weight)[np.where(kept, labels, 0)])
+        return kept * (1.0 if weight is None else np.asarray(weight)[np.where(kept, labels, 0)])
 
     def checked(self, function: str, name: str, examples: Any) -> Examples:
         """What a user gives as examples, with targets as the loss takes them."""

@@ -32,7 +32,7 @@ CASES = [
     ("mse", 1, HEIGHTS),
     ("huber", 1, HEIGHTS),
     ("softmax_cross_entropy", 3, CLASSES),
-    (partial(nn.softmax_cross_entropy, class_weight=[1.0, 2.0, 0.5], label_smoothing=0.1), 3, CLASSES),
+    (partial(nn.softmax_cross_entropy, weight=[1.0, 2.0, 0.5], label_smoothing=0.1), 3, CLASSES),
     (partial(nn.softmax_cross_entropy, ignore_index=2), 3, CLASSES),
     ("binary_cross_entropy_with_logits", 2, SEVERAL),
     ("hinge", 2, SEVERAL),
@@ -88,7 +88,7 @@ def test_weights_of_classes_bring_out_a_rare_one():
     inputs = (rng.standard_normal((600, 3)) + labels[:, None]).astype(np.float32)
     counts = np.bincount(labels)
     found = []
-    for loss in ("softmax_cross_entropy", partial(nn.softmax_cross_entropy, class_weight=600 / (2 * counts))):
+    for loss in ("softmax_cross_entropy", partial(nn.softmax_cross_entropy, weight=600 / (2 * counts))):
         model, _ = fitted(2, (inputs, labels), loss, epochs=60)
         found.append((predict(model, inputs).argmax(axis=1) == 1)[labels == 1].mean())
     assert found[0] < 0.5 < found[1]
@@ -117,7 +117,7 @@ def test_a_loss_of_ones_own_gives_one_for_each_example_where_they_have_weights()
 
 
 def test_weights_are_resumed_with_the_rest(tmp_path):
-    examples, loss = (INPUTS, CLASSES, WEIGHTS), partial(nn.softmax_cross_entropy, class_weight=[1.0, 2.0, 0.5])
+    examples, loss = (INPUTS, CLASSES, WEIGHTS), partial(nn.softmax_cross_entropy, weight=[1.0, 2.0, 0.5])
     options = {"epochs": 4, "batch_size": 20, "validation": None}
     straight = fitted(3, examples, loss, **options)
     for stop in (3, 9):
@@ -141,7 +141,7 @@ def test_cross_entropy_is_pytorchs(smoothing, weight, ignored, reduction):
     torch = pytest.importorskip("torch")
 
     def loss(logits):
-        settings = {"class_weight": weight, "ignore_index": ignored, "reduction": reduction}
+        settings = {"weight": weight, "ignore_index": ignored, "reduction": reduction}
         return tg.softmax_cross_entropy(logits, LABELS, smoothing, **settings)
 
     theirs = torch.tensor(LOGITS, requires_grad=True)
@@ -210,8 +210,8 @@ def test_every_loss_can_be_a_mean_a_sum_or_each(loss, predictions, targets):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"class_weight": [1.0, 2.0]}, r"class_weight must be 3 numbers, .*got float64 of shape \(2,\)"),
-        ({"class_weight": [1.0, -2.0, 1.0]}, r"not negative, got \[1\.0, -2\.0, 1\.0\]"),
+        ({"weight": [1.0, 2.0]}, r"weight must be 3 numbers, .*got float64 of shape \(2,\)"),
+        ({"weight": [1.0, -2.0, 1.0]}, r"not negative, got \[1\.0, -2\.0, 1\.0\]"),
     ],
 )
 def test_weights_of_classes_that_do_not_fit_are_refused(settings, message):
