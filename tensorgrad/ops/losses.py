@@ -210,19 +210,19 @@ def _reduced_cross_entropy(
     labels = check_labels("softmax_cross_entropy", logits, labels)
     rows = _smooth_rows(labels, logits, smoothing)
     logarithms = np.where(without_history(rows) == 0, 0, log_softmax(logits))  # 0 times -infinity is 0 here
-    weight = None
+    counts = None  # how much each label counts in the mean
     if weight is not None:
         factors = in_dtype(_class_weight(weight, logits.shape[-1]), logits.dtype)
         rows = rows * factors
         if labels.dtype.kind != "f":
-            weight = asarray_like(factors, logits).take(without_history(labels), axis=0)
+            counts = asarray_like(factors, logits).take(without_history(labels), axis=0)
     if kept is not None:
-        weight = in_dtype(kept, logits.dtype) if weight is None else weight * kept
+        counts = in_dtype(kept, logits.dtype) if counts is None else counts * kept
     losses = -(rows * logarithms).sum(axis=-1)
     losses = losses if kept is None else losses * kept
-    if weight is None or reduction != "mean":
+    if counts is None or reduction != "mean":
         return reduced("softmax_cross_entropy", losses, reduction)
-    total: AnyArray = (losses * (1 / np.maximum(weight.sum(), np.finfo(np.float32).tiny))).sum()
+    total: AnyArray = (losses * (1 / np.maximum(counts.sum(), np.finfo(np.float32).tiny))).sum()
     return total
 
 
