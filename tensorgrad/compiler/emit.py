@@ -59,7 +59,8 @@ class Executable:
         workspace: Workspace | None = None,
         sums_as_numpy: bool = False,
     ) -> None:
-        self.program, self.arguments, self.fast = program, list(arguments), fast
+        self.program, self.arguments = program, list(arguments)
+        self.fast, self.sums_as_numpy = fast, sums_as_numpy
         self.made_in: dict[str, float] = {}
         with self._noted("order"):
             fuses = _fusable_but_sums if sums_as_numpy else fusable
@@ -101,6 +102,10 @@ class Executable:
                 self._timed = self._compiled(self._with_clock())
             return self._timed(*arguments)
         return self._run(*arguments)
+
+    def with_memory_of_its_own(self) -> Executable:
+        """The same, in a workspace that no other program shares."""
+        return Executable(self.program, self.arguments, self.fast, None, self.sums_as_numpy)
 
     def take_leaves(self, tensors: Sequence[Tensor]) -> None:
         """Let other Tensors, of the same shapes and dtypes, be the leaves from now on."""

@@ -34,7 +34,7 @@ MOST_PROGRAMS = 64
 """Programs that are kept; after that each new one takes the place of the oldest."""
 
 MOST_EVENTS = 50_000
-"""Events that are kept of what a function has done; then it begins anew."""
+"""Events that are kept of what a function has done; then it starts over."""
 
 MOST_RUNS = 8
 """Programs of one segment, for different results that are needed."""
@@ -225,7 +225,7 @@ class Compiled:
             capture = Capture(draws=False)
             program = capture.record(self.function, *arguments.traced(capture))
             program.leaves[:] = map(_copied, program.leaves)
-            executable = Executable(program, arguments.values, self._uses_kernels())
+            executable = Executable(program, arguments.values, self._uses_kernels(), None, self.sums_as_numpy)
             executable(arguments.arrays, timed=True)
             return explained(executable, True)
         made = [explained(executable, False) for executable in self._executables()] + list(self._one_by_one)

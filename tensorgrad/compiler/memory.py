@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect, insort
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -32,16 +33,20 @@ class Workspace:
 
     def __init__(self) -> None:
         self.blocks: list[np.ndarray] = []
-        self._gradients: dict[Any, tuple[list[ref[Tensor]], np.ndarray]] = {}
+        self._gradients: dict[Any, tuple[list[ref[Tensor]], np.ndarray]] = {}  # as long as the leaves are there
 
     def gradients(self, leaves: Sequence[Tensor], nbytes: int) -> np.ndarray:
         """The buffer for the gradients of these leaves, which stay there until the next call."""
         key = (*map(id, leaves), nbytes)
-        refs, block = self._gradients.get(key, ([], None))
-        if block is None or any(r() is not leaf for r, leaf in zip(refs, leaves)):
-            block = _aligned(nbytes)
-            self._gradients[key] = [ref(leaf) for leaf in leaves], block
-        return block
+        if key not in self._gradients:
+            forget = partial(_forget, ref(self), key)
+            self._gradients[key] = [ref(leaf, forget) for leaf in leaves], _aligned(nbytes)
+        return self._gradients[key][1]
+
+
+def _forget(workspace: ref[Workspace], key: Any, _: object) -> None:
+    if (found := workspace()) is not None:
+        found._gradients.pop(key, None)
 
 
 class Memory:
@@ -73,6 +78,8 @@ class Memory:
         self._store_in_place()
         self._lay_side_by_side()
         self._column_of = self._columns()
+        read = (*program.results(), *(v for i in program.instructions for v in i.values))
+        self._old_gradients = {value.root.index for value in read if value.root.kind == "gradient"}
         self.lent = self._lent()
         self._allocate()
 
@@ -153,10 +160,8 @@ class Memory:
 
     def _lent(self) -> dict[Value, int]:
         """The gradients that stay in their buffers; a leaf that shares one with another gets a copy."""
-        set_here = {leaf for leaf, _ in self.program.gradients}
         lent: dict[Value, int] = {}
-        read = (v.root for i in self.program.instructions for v in i.values)
-        if any(value.kind == "gradient" and value.index in set_here for value in read):
+        if any(leaf in self._old_gradients for leaf, _ in self.program.gradients):
             return lent
         for leaf, value in self.program.gradients:
             is_own = isinstance(value, Value) and value.root is value and value.kind == "result"
@@ -167,7 +172,7 @@ class Memory:
     def _allocate(self) -> None:
         """Give each value that outlives its step a buffer; gradients, and what they take the place of, their own."""
         kept = {value: self.program.leaves[leaf] for value, leaf in self.lent.items()}
-        plan = self._plan(kept)
+        plan = self._plan(kept.keys())
         leaves = {value: [leaf] for value, leaf in kept.items()}
         columns = {column.whole: column for column in self._column_of.values()}
         for whole, column in columns.items():
@@ -186,7 +191,7 @@ class Memory:
                 block = self._blocks.pop(value)
                 insort(self._free, (block.nbytes, id(block), block))
 
-    def _plan(self, kept: Collection[Value]) -> list[tuple[str, Value, Value]]:
+    def _plan(self, kept: Set[Value]) -> list[tuple[str, Value, Value]]:
         """In their order: ("place", value, value) where a buffer is needed, ("take", value, other) where it can be that
         of another value, ("free", value, value) where it is needed no more."""
         plan: list[tuple[str, Value, Value]] = []
@@ -201,7 +206,7 @@ class Memory:
                     if column.whole not in planned:
                         planned.add(column.whole)
                         plan.append(("place", column.whole, column.whole))
-                        if set(kept).isdisjoint(column.parts):
+                        if kept.isdisjoint(column.parts):
                             last = max(self.last_use.get(part, index) for part in column.parts)
                             dying.setdefault(last, []).append(column.whole)
                     continue
@@ -218,11 +223,6 @@ class Memory:
             plan += [("free", value, value) for value in dying.pop(index, ())]
         return plan
 
-    def _reads_gradients(self) -> bool:
-        """Whether it uses gradients of the call before: these may lie in the workspace."""
-        read = (*self.program.results(), *(v for i in self.program.instructions for v in i.values))
-        return any(value.root.kind == "gradient" for value in read)
-
     def _given_up(self, step: Step, index: int, writer: Instruction, dying: dict[int, list[Value]]) -> Value | None:
         """An operand of a run that is not needed any more once ``writer`` has its result, which can take its place."""
         later = step.instructions[step.instructions.index(writer) + (writer.kind == "ufunc") :]
@@ -238,8 +238,8 @@ class Memory:
         """Give it a buffer: one that is free, or if it is the gradient of leaves one that nothing else is put into."""
         needed = max(value.nbytes, 1)
         smallest = bisect(self._free, (needed,))
-        if leaves:
-            block = _aligned(needed) if self._reads_gradients() else self._workspace.gradients(leaves, needed)
+        if leaves:  # those of the call before may lie in the workspace
+            block = _aligned(needed) if self._old_gradients else self._workspace.gradients(leaves, needed)
         elif smallest < len(self._free) and self._free[smallest][0] <= 4 * needed + 4096:
             block = self._free.pop(smallest)[-1]
         else:

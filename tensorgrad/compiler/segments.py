@@ -61,8 +61,7 @@ class Segment:
         given = tuple(map(id, leaves))
         if given != self._leaves:
             if self._shares_gradients:  # with programs that go on to work for the leaves of before
-                self._shares_gradients, old = False, self.executable
-                self.executable = Executable(old.program, old.arguments, old.fast)
+                self._shares_gradients, self.executable = False, self.executable.with_memory_of_its_own()
             self.executable.take_leaves([leaves[slot] for slot in self._slots])
             self._leaves = given
         arrays = self.executable([_in_c_order(array_of(x)) for x in inputs])

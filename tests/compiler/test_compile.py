@@ -17,6 +17,7 @@ import models
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.compiler import kernels
+from tensorgrad.compiler.program import Program
 from tensorgrad.compiler.traced import Traced
 from tests.support import examples
 
@@ -477,6 +478,36 @@ def test_programs_for_many_sizes_share_their_memory(is_pure, fast):
         largest = largest or sum(buffers(step).values())
     assert len(step._executables()) > 20
     assert sum(buffers(step).values()) < 6 * largest
+
+
+@pytest.mark.filterwarnings("ignore:step. compiled for the 16th time")
+def test_gradients_of_leaves_that_are_gone_take_no_memory():
+    def step(weight):
+        np.square(weight).sum().backward()
+
+    compiled = tg.compile(step, pure=True)
+    for _ in range(200):
+        compiled(tg.Tensor(np.ones(1000), requires_grad=True))
+    gc.collect()
+    assert len(compiled._workspace._gradients) <= len(compiled._executables()) <= 64
+
+
+@pytest.mark.parametrize("is_pure", [False, True])
+def test_reading_gradients_is_looked_for_once_for_all_leaves(is_pure, monkeypatch):
+    leaves = [parameter(1.0 + i) for i in range(30)]
+    calls = []
+    find = Program.results
+    monkeypatch.setattr(Program, "results", lambda program: calls.append(program) or find(program))
+
+    def step(x):
+        for leaf in leaves:
+            leaf.grad = None
+        sum(np.square(leaf * x).sum() for leaf in leaves).backward()
+
+    compiled = tg.compile(step, pure=is_pure)
+    for _ in range(3):
+        compiled(tg.Tensor(np.ones(1)))
+    assert compiled._executables() and len(calls) < 10 * len(compiled._executables())
 
 
 @pytest.mark.parametrize("is_pure", [False, True])

@@ -26,3 +26,21 @@ def test_a_course_that_is_new_and_one_that_is_compiled_add_up_alike(shape, axis,
     found = [compiled(x).numpy().copy() for _ in range(3)]
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[2], function(x).numpy())
+
+
+def test_sums_stay_those_of_numpy_when_other_leaves_are_passed():
+    rng = np.random.default_rng(0)
+
+    def function(weight, x):
+        loss = np.square(weight * x).sum()
+        loss.backward()
+        return loss
+
+    compiled = tg.compile(function)
+    compiled.sums_as_numpy = True
+    x = tg.Tensor(rng.standard_normal(50_000))
+    for turn in range(6):
+        weight = tg.Tensor(rng.standard_normal(50_000), requires_grad=True)
+        for _ in range(1 + (turn == 0)):
+            found = compiled(weight, x).numpy().copy()
+        np.testing.assert_array_equal(found, function(weight, x).numpy())
