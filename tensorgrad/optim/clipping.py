@@ -47,7 +47,7 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, error_if_no
     (np.float64(5.0), array([0.6, 0.8]))
     """
     check_limit("clip_gradients", "max_norm", max_norm)
-    given = _with_gradients(list(parameters))
+    given = _with_gradients("clip_gradients", list(parameters))
     norm = np.sqrt(sum(np.square(gradient.astype(np.float64, copy=False)).sum() for _, gradient in given))
     if error_if_nonfinite:
         runtime_check(_check_finite, norm, *(gradient for _, gradient in given), now=False)
@@ -83,33 +83,32 @@ def clip_gradient_values(parameters: Iterable[Tensor], max_value: float) -> None
     array([ 1. , -0.5])
     """
     check_limit("clip_gradient_values", "max_value", max_value)
-    for parameter, gradient in _with_gradients(list(parameters)):
+    for parameter, gradient in _with_gradients("clip_gradient_values", list(parameters)):
         parameter.grad = np.clip(gradient, -max_value, max_value).astype(gradient.dtype, copy=False)
 
 
-def _with_gradients(parameters: list[Any]) -> list[tuple[Tensor, Any]]:
+def _with_gradients(function: str, parameters: list[Any]) -> list[tuple[Tensor, Any]]:
     """Each parameter that has a gradient, once, and the gradient; both are checked."""
     if not parameters:
         raise ValueError(
-            "clip_gradients: got no parameters, perhaps a generator that is used up; pass a list, as "
+            f"{function}: got no parameters, perhaps a generator that is used up; pass a list, as "
             "model.parameters() gives"
         )
     for parameter in parameters:
         if not isinstance(parameter, Tensor):
             raise TypeError(
-                f"clip_gradients: takes parameters, such as model.parameters(), got one of type "
-                f"{type(parameter).__name__}"
+                f"{function}: takes parameters, such as model.parameters(), got one of type {type(parameter).__name__}"
             )
     found = {id(parameter): (parameter, parameter.grad) for parameter in parameters}
     given = [(parameter, gradient) for parameter, gradient in found.values() if gradient is not None]
     for parameter, gradient in given:
         if not hasattr(gradient, "dtype"):
             raise TypeError(
-                f"clip_gradients: takes gradients that are arrays of their parameter's shape, here {parameter.shape}, "
+                f"{function}: takes gradients that are arrays of their parameter's shape, here {parameter.shape}, "
                 f"got {describe(gradient)}; set .grad to such an array, or to None"
             )
     if any(gradient.dtype.kind == "c" for _, gradient in given):
-        raise TypeError("clip_gradients: takes real gradients, got complex ones; keep real and imaginary parts as two")
+        raise TypeError(f"{function}: takes real gradients, got complex ones; keep real and imaginary parts as two")
     return given
 
 

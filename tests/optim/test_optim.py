@@ -729,7 +729,8 @@ def test_clipping_nothing_is_a_mistake():
     parameter.grad = np.array([3.0, 4.0])
     used_up = iter([parameter])
     list(used_up)
-    for nothing in ([], used_up):
-        with pytest.raises(ValueError, match=r"got no parameters.*pass a list"):
-            tg.optim.clip_gradients(nothing, 1.0)
+    for clip in (tg.optim.clip_gradients, tg.optim.clip_gradient_values):
+        for nothing in ([], used_up):
+            with pytest.raises(ValueError, match=rf"{clip.__name__}: got no parameters.*pass a list"):
+                clip(nothing, 1.0)
     assert tg.optim.clip_gradients([parameter], 1.0) == 5.0
