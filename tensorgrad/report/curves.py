@@ -8,7 +8,6 @@ from typing import Any
 
 from ..training import Epoch
 from ..training.history import usual
-from ..training.monitor import Monitor
 from .figure import saved_figure
 from .text import printable
 
@@ -21,8 +20,7 @@ def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> 
     The best epoch is marked: that of the best accuracy, or else loss, of validation where there is one.
     """
     measures = history[0].measures
-    monitor = Monitor(usual(measures))
-    best = monitor.best(history)
+    measure, best = usual(measures), max(history, key=Epoch.rank)
     names = ["loss", *(name for name in ("accuracy", *history[0].metrics) if name in measures)][:2]
     with saved_figure(path, 5 * len(names), 4) as figure:
         panels = figure.subplots(1, len(names), squeeze=False)[0]
@@ -33,7 +31,7 @@ def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> 
             shown = f"validation_{name}" if f"validation_{name}" in measures else name
             color = TRAINING if shown == name else VALIDATION
             axes.plot([best.epoch], [best.measures[shown]], "o", color=color)
-        found = f"{monitor.measure.replace('_', ' ')} {best.measures[monitor.measure]:.4f}"
+        found = f"{measure.replace('_', ' ')} {best.measures[measure]:.4f}"
         panels[-1].set_title(f"best: epoch {best.epoch}, {found}", fontsize=10)
         panels[0].legend(frameon=False)
         figure.suptitle(printable(title, 90), fontsize=11)
