@@ -39,7 +39,7 @@ from .ops.dropout import dropout
 from .ops.embedding import embedding
 from .ops.flatten import flatten
 from .ops.losses import softmax_cross_entropy
-from .ops.normalisation import batch_norm, layer_norm
+from .ops.normalisation import batch_norm, group_norm, layer_norm, rms_norm
 from .ops.pooling import avg_pool, max_pool
 from .ops.reductions import logsumexp
 from .testing import GradientError, gradcheck
@@ -74,6 +74,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradients",
+    "group_norm",
     "hessian",
     "hvp",
     "implements",
@@ -89,6 +90,7 @@ __all__ = [
     "optim",
     "random",
     "relu",
+    "rms_norm",
     "samples",
     "selu",
     "sigmoid",

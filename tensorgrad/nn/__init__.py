@@ -14,6 +14,7 @@ from .convolution import (
     MaxPool2d,
     MaxPool3d,
 )
+from .initialisers import INITIALISERS
 from .layers import Dense, Dropout, Embedding, Flatten, GaussianNoise, Sequential
 from .losses import (
     binary_cross_entropy_with_logits,
@@ -28,11 +29,12 @@ from .losses import (
     softmax_cross_entropy,
 )
 from .module import Module
-from .normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d, LayerNorm
+from .normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm, RMSNorm
 
 __all__ = [
     "ELU",
     "GELU",
+    "INITIALISERS",
     "SELU",
     "AvgPool1d",
     "AvgPool2d",
@@ -48,12 +50,14 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GaussianNoise",
+    "GroupNorm",
     "LayerNorm",
     "LeakyReLU",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "Module",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",
