@@ -30,11 +30,15 @@ from .losses import (
 )
 from .module import Module
 from .normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm, RMSNorm
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
     "INITIALISERS",
+    "LSTM",
+    "RNN",
     "SELU",
     "AvgPool1d",
     "AvgPool2d",
@@ -49,8 +53,10 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GaussianNoise",
     "GroupNorm",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "MaxPool1d",
@@ -58,6 +64,7 @@ __all__ = [
     "MaxPool3d",
     "Module",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "Sequential",
     "SiLU",
