@@ -58,12 +58,10 @@ def backward_pass(
     list of (Node, gradient)
         Gradients are Tensors with ``recorded_as``, else arrays that nobody else holds.
     """
-    relevant = None if wanted is None else _leading_to(output, wanted)
-    returned = retained if wanted is None else wanted
+    relevant, returned = (None, retained) if wanted is None else (_leading_to(output, wanted), wanted)
     found: list[tuple[Node, Any]] = []
-    gradients = {output: seed}
+    gradients = {output: seed}  # those of sources, which lead nowhere, are left for the end
     buffers: set[Node] = set()  # the nodes whose gradient so far nobody else holds, so that it is added to in place
-    # sources lead nowhere, so their gradients are left for the end
     latest_first = [(-output.sequence_nr, output)] if output.op is not None else []
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     in_place = watcher is None and _capture.get() is None
