@@ -33,6 +33,7 @@ from .ops.activations import (
     softplus,
     softsign,
 )
+from .ops.attention import scaled_dot_product_attention
 from .ops.concatenation import array
 from .ops.convolution import conv, conv_transpose
 from .ops.dropout import dropout
@@ -92,6 +93,7 @@ __all__ = [
     "relu",
     "rms_norm",
     "samples",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

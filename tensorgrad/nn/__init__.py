@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .activations import ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh
+from .attention import MultiHeadAttention
 from .convolution import (
     AvgPool1d,
     AvgPool2d,
@@ -15,7 +16,7 @@ from .convolution import (
     MaxPool3d,
 )
 from .initialisers import INITIALISERS
-from .layers import Dense, Dropout, Embedding, Flatten, GaussianNoise, Sequential
+from .layers import Dense, Dropout, Embedding, Flatten, GaussianNoise, Residual, Sequential
 from .losses import (
     binary_cross_entropy_with_logits,
     categorical_cross_entropy,
@@ -63,9 +64,11 @@ __all__ = [
     "MaxPool2d",
     "MaxPool3d",
     "Module",
+    "MultiHeadAttention",
     "RMSNorm",
     "RNNCell",
     "ReLU",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

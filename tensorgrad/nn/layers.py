@@ -1,4 +1,4 @@
-"""Layers: Dense, Embedding, Dropout, GaussianNoise, Flatten, and Sequential, which chains them."""
+"""Layers: Dense, Embedding, Dropout, GaussianNoise, Flatten; Sequential, which chains them, and Residual."""
 
 from __future__ import annotations
 
@@ -290,3 +290,49 @@ class Sequential(Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+class Residual(Sequential):
+    """The input plus what the layers make of it (He et al. 2016): ``x + layers(x)``.
+
+    Parameters
+    ----------
+    layers
+        As for :class:`Sequential`; the last gives the shape of the input.
+    shortcut
+        What the input goes through on its way around them, such as a ``Conv2d`` of kernel size 1 where they change
+        the shape; None: nothing.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> from tensorgrad.nn import Conv2d, Dense, LayerNorm, ReLU, Residual
+    >>> block = Residual(LayerNorm(8), Dense(8, 32), ReLU(), Dense(32, 8))
+    >>> block(np.ones((5, 8), np.float32)).shape
+    (5, 8)
+    >>> halves = Residual(Conv2d(3, 8, 3, stride=2, padding=1), ReLU(), shortcut=Conv2d(3, 8, 1, stride=2))
+    >>> halves(np.ones((5, 3, 6, 6), np.float32)).shape
+    (5, 8, 3, 3)
+    """
+
+    def __init__(self, *layers: Callable[[Tensor], Tensor], shortcut: Callable[[Tensor], Tensor] | None = None) -> None:
+        super().__init__(*layers)
+        if shortcut is not None:
+            Sequential(shortcut)  # which refuses what is no layer
+        self.shortcut = shortcut
+
+    def _parts(self) -> Iterator[tuple[str, str]]:
+        yield from super()._parts()
+        if self.shortcut is not None:
+            yield "shortcut", getattr(self.shortcut, "__name__", repr(self.shortcut))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x``, or what the shortcut makes of it, plus the result of the layers."""
+        inner = super().forward(x)
+        around = in_dtype(self, x, inner.dtype) if self.shortcut is None else self.shortcut(x)
+        if inner.shape != around.shape:
+            raise ValueError(
+                f"Residual: the layers give shape {inner.shape}, and {around.shape} goes around them; they must agree: "
+                "choose sizes that do, or a shortcut= that gives the same shape"
+            )
+        return around + inner

@@ -2,6 +2,7 @@
 
 from . import (
     activations,
+    attention,
     complex,
     concatenation,
     convolution,
@@ -39,6 +40,7 @@ from . import (
 
 __all__ = [
     "activations",
+    "attention",
     "complex",
     "concatenation",
     "convolution",
