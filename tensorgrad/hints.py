@@ -95,6 +95,7 @@ INSTEAD = {
         "SmoothL1Loss": "tg.nn.huber(x, x)",
         "KLDivLoss": "tg.nn.kl_divergence(x, tg.softmax(x))",
         "BatchNorm": "tg.nn.BatchNorm2d(3)",
+        "MultiheadAttention": "tg.nn.MultiHeadAttention(8, 2)",
         "InstanceNorm2d": "tg.nn.GroupNorm(3, 3)",
         "Conv": "tg.nn.Conv2d(1, 8, 3)",
         "Swish": "tg.nn.SiLU()",

@@ -1023,6 +1023,14 @@ EVERY_LAYER = [
     *(nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.LayerNorm(2), nn.RMSNorm(2), nn.GroupNorm(1, 2)),
     *(nn.ELU(), nn.GELU(), nn.LeakyReLU(), nn.ReLU(), nn.SELU(), nn.Sigmoid(), nn.SiLU()),
     *(nn.Softmax(), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Sequential(nn.Dense(2, 2), np.tanh)),
+    *(
+        nn.RNN(2, 2),
+        nn.LSTM(2, 2, 2, bidirectional=True, dropout=0.5),
+        nn.GRU(2, 2),
+        nn.LSTMCell(2, 2),
+        nn.GRUCell(2, 2),
+    ),
+    *(nn.MultiHeadAttention(2, 1, dropout=0.5), nn.Residual(nn.Dense(2, 2), shortcut=nn.Dense(2, 2))),
     Holding({"deque": collections.deque([nn.Dense(2, 2)]), "set": {nn.Dense(2, 2), nn.Dense(2, 2)}}),
     Slotted(nn.Dense(2, 2)),
 ]
