@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -19,8 +19,10 @@ NONLINEARITIES = ("tanh", "relu")
 class Cell(Module):
     """One step of a recurrent network, the same for all kinds."""
 
+    kind: str
     gates: int
     states: int
+    forget_gate: int | None = None
     bias_ih: Tensor | None
     bias_hh: Tensor | None
 
@@ -48,6 +50,9 @@ class Cell(Module):
         self.weight_hh = of_all_gates("recurrent_init", recurrent_init, hidden_size, hidden_size)
         self.bias_ih = of_all_gates("bias_init", bias_init or "zeros", hidden_size) if bias else None
         self.bias_hh = of_all_gates("bias_init", bias_init or "zeros", hidden_size) if bias else None
+        if self.bias_ih is not None and bias_init is None and self.forget_gate is not None:
+            gate = np.arange(self.gates * hidden_size) // hidden_size
+            self.bias_ih.data = (gate == self.forget_gate).astype(dtype)
 
     @property
     def input_size(self) -> int:
@@ -59,18 +64,14 @@ class Cell(Module):
         """Length of the last axis of the states."""
         return self.weight_hh.shape[0]
 
-    def _op(self) -> str:
-        """The name of the op that computes it."""
-        return type(self).__name__[: -len("Cell")].lower()
-
-    def run(self, sequence: Any, mask: Any, states: tuple[Any, ...]) -> Tensor:
+    def _run(self, sequence: Any, mask: Any, states: tuple[Any, ...]) -> Tensor:
         """The states after each step of a sequence (steps, examples, input_size); (states, steps, examples, hidden)."""
         steps, examples, features = sequence.shape
         projected = sequence.reshape(steps * examples, features) @ self.weight_ih
         projected = projected if self.bias_ih is None else projected + self.bias_ih
         bias = np.zeros(self.weight_hh.shape[1], self.weight_hh.dtype) if self.bias_hh is None else self.bias_hh
         projected = projected.reshape(steps, examples, self.weight_hh.shape[1])
-        result: Tensor = RECURRENT[self._op()](projected, self.weight_hh, bias, mask, *states)
+        result: Tensor = RECURRENT[self.kind](projected, self.weight_hh, bias, mask, *states)
         return result
 
     def forward(self, x: Any, state: Any = None) -> Any:
@@ -79,7 +80,7 @@ class Cell(Module):
         if x.ndim != 2 or x.shape[1] != self.input_size:
             raise ValueError(f"{self!r}: the input must have shape (examples, {self.input_size}), got {x.shape}")
         states = _states(self, self, state, (x.shape[0], self.hidden_size))
-        found = self.run(x.reshape(1, *x.shape), np.ones((1, x.shape[0]), bool), states)
+        found = self._run(x.reshape(1, *x.shape), np.ones((1, x.shape[0]), bool), states)
         return found[0, 0] if self.states == 1 else tuple(found[k, 0] for k in range(self.states))
 
     def __repr__(self) -> str:
@@ -136,15 +137,17 @@ class RNNCell(Cell):
         rng: np.random.Generator | int | None = None,
         *,
         nonlinearity: str = "tanh",
-        **settings: Any,
+        bias: bool = True,
+        weight_init: Initialiser = "xavier_uniform",
+        recurrent_init: Initialiser = "orthogonal",
+        bias_init: Initialiser | None = None,
+        dtype: Any = np.float32,
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(f"{type(self).__name__}: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, rng, **settings)
-
-    def _op(self) -> str:
-        return f"rnn_{self.nonlinearity}"
+        self.nonlinearity, self.kind = nonlinearity, f"rnn_{nonlinearity}"
+        inits: dict[str, Any] = {"weight_init": weight_init, "recurrent_init": recurrent_init, "bias_init": bias_init}
+        super().__init__(input_size, hidden_size, rng, bias=bias, dtype=dtype, **inits)
 
 
 class LSTMCell(Cell):
@@ -177,15 +180,8 @@ class LSTMCell(Cell):
     ((2, 4), (2, 4))
     """
 
-    gates, states = 4, 2
-
-    def __init__(
-        self, input_size: int, hidden_size: int, rng: np.random.Generator | int | None = None, **settings: Any
-    ) -> None:
-        super().__init__(input_size, hidden_size, rng, **settings)
-        if self.bias_ih is not None and settings.get("bias_init") is None:
-            parts = [np.full(hidden_size, float(gate == 1)) for gate in range(self.gates)]
-            self.bias_ih.data = np.concatenate(parts).astype(self.bias_ih.dtype)
+    kind, gates, states = "lstm", 4, 2
+    forget_gate = 1
 
 
 class GRUCell(Cell):
@@ -214,13 +210,13 @@ class GRUCell(Cell):
     (2, 4)
     """
 
-    gates, states = 3, 1
+    kind, gates, states = "gru", 3, 1
 
 
 class Recurrent(Module):
     """A recurrent network over sequences, the same for all kinds."""
 
-    cell: type[Cell]
+    _new_cell: Callable[..., Cell]
 
     def __init__(
         self,
@@ -233,17 +229,26 @@ class Recurrent(Module):
         dropout: float = 0.0,
         dropout_rng: np.random.Generator | int | None = None,
         return_sequences: bool = True,
-        **settings: Any,
+        bias: bool = True,
+        weight_init: Initialiser = "xavier_uniform",
+        recurrent_init: Initialiser = "orthogonal",
+        bias_init: Initialiser | None = None,
+        dtype: Any = np.float32,
     ) -> None:
-        check_sizes(type(self).__name__, num_layers=num_layers)
-        rng = generator(rng)
+        name, rng = type(self).__name__, generator(rng)
+        check_sizes(name, num_layers=num_layers)
+        if dropout and num_layers == 1:
+            raise ValueError(
+                f"{name}: dropout acts between layers, and there is one; add a Dropout layer after it, or more layers"
+            )
+        inits: dict[str, Any] = {"weight_init": weight_init, "recurrent_init": recurrent_init, "bias_init": bias_init}
         directions = 1 + bool(bidirectional)
         sizes = [input_size, *[hidden_size * directions] * (num_layers - 1)]
         self.cells: list[Cell] = []
         self.reverse_cells: list[Cell] = []
         for size in sizes:
             for cells in (self.cells, self.reverse_cells)[:directions]:
-                cells.append(self.cell(size, hidden_size, rng, **settings))
+                cells.append(self._new_cell(size, hidden_size, rng, bias=bias, dtype=dtype, **inits))
         self.dropout = Dropout(dropout, rng if dropout_rng is None else dropout_rng) if dropout else None
         self.return_sequences = return_sequences
 
@@ -298,10 +303,10 @@ class Recurrent(Module):
     def _layer(self, layer: int, sequence: Any, inside: Any, initial: list[tuple[Any, ...]]) -> list[Tensor]:
         """The states after each step, for each direction in its order, of a sequence (steps, examples, features)."""
         if not self.reverse_cells:
-            return [self.cells[layer].run(sequence, inside, initial[layer])]
+            return [self.cells[layer]._run(sequence, inside, initial[layer])]
         return [
-            self.cells[layer].run(sequence, inside, initial[2 * layer]),
-            self.reverse_cells[layer].run(sequence[::-1], inside[::-1], initial[2 * layer + 1]),
+            self.cells[layer]._run(sequence, inside, initial[2 * layer]),
+            self.reverse_cells[layer]._run(sequence[::-1], inside[::-1], initial[2 * layer + 1]),
         ]
 
     def _inside(self, mask: Any, examples: int, steps: int) -> Any:
@@ -335,7 +340,21 @@ class RNN(Recurrent):
     (2, 5, 4)
     """
 
-    cell = RNNCell
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        rng: np.random.Generator | int | None = None,
+        *,
+        nonlinearity: str = "tanh",
+        **settings: Any,
+    ) -> None:
+        self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, num_layers, rng, **settings)
+
+    def _new_cell(self, *args: Any, **settings: Any) -> Cell:
+        return RNNCell(*args, nonlinearity=self.nonlinearity, **settings)
 
 
 class LSTM(Recurrent):
@@ -380,7 +399,7 @@ class LSTM(Recurrent):
     (2, 10)
     """
 
-    cell = LSTMCell
+    _new_cell = LSTMCell
 
 
 class GRU(Recurrent):
@@ -391,4 +410,4 @@ class GRU(Recurrent):
     (2, 5, 8)
     """
 
-    cell = GRUCell
+    _new_cell = GRUCell

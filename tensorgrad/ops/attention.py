@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import AnyArray, Array, Tensor, describe
 from .activations import softmax
-from .conversion import as_operand
+from .conversion import as_operand, in_dtype
 from .dropout import dropout as dropped
 
 
@@ -87,7 +87,7 @@ def attention_weights(query: AnyArray, key: AnyArray, masks: Sequence[AnyArray],
     for mask in masks:
         mask = as_operand(mask)
         if mask.dtype.kind == "f":
-            scores = scores + mask
+            scores = scores + in_dtype(mask, scores.dtype)
         elif mask.dtype.kind == "b":
             allowed = mask if allowed is None else mask & allowed
         else:

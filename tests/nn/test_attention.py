@@ -249,6 +249,12 @@ def test_attention_and_residuals_refuse(f, message):
         f()
 
 
+def test_a_mask_of_another_precision_does_not_change_that_of_the_result():
+    x = X.astype(np.float32)
+    assert nn.MultiHeadAttention(6, 2)(x, mask=np.zeros((3, 3))).dtype == np.float32
+    assert tg.scaled_dot_product_attention(x, x, x, np.zeros((3, 3))).dtype == np.float32
+
+
 def test_a_mask_of_integers_is_refused():
     with pytest.raises(TypeError, match=r"must hold truth values, where to attend, or floats .* got int64 of shape"):
         tg.scaled_dot_product_attention(X, X, X, np.ones((3, 3), int))

@@ -266,6 +266,10 @@ def test_initial_values():
     "f, message",
     [
         (lambda: nn.LSTM(3, 4, np.random.default_rng(0)), "LSTM: num_layers must be a positive integer, got Generator"),
+        (
+            lambda: nn.LSTM(3, 4, dropout=0.5),
+            "LSTM: dropout acts between layers, and there is one; add a Dropout layer",
+        ),
         (lambda: nn.LSTM(3, 0), "LSTMCell: hidden_size must be a positive integer, got 0"),
         (lambda: nn.RNN(3, 4, nonlinearity="sigmoid"), "RNNCell: nonlinearity must be 'tanh' or 'relu', got 'sigmoid'"),
         (lambda: nn.GRU(3, 4)(np.ones((5, 3))), r"GRU\(3 -> 4\): the input must have shape \(examples, steps, 3\)"),
@@ -288,6 +292,18 @@ def test_initial_values():
 def test_recurrent_layers_refuse(f, message):
     with pytest.raises(ValueError, match=message):
         f()
+
+
+def test_settings_that_do_not_exist_and_classes_of_ones_own():
+    for layer in (nn.LSTM, nn.GRU, nn.RNN):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'batch_first'"):
+            layer(3, 4, batch_first=True)
+
+    class Remembering(nn.LSTMCell):
+        pass
+
+    x = np.ones((2, 3))
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(Remembering(3, 4, 0)(x), nn.LSTMCell(3, 4, 0)(x)))
 
 
 def test_reprs_of_recurrent_layers():
