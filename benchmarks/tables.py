@@ -224,7 +224,7 @@ def _dress_runs(axes: Any, network: str) -> None:
     axes.invert_yaxis()
     names = {axes.xaxis: lambda seconds, _: f"{seconds:g}", axes.yaxis: lambda wrong, _: f"{100 - wrong:g}"}
     for axis, name in names.items():
-        axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
         axis.set_major_formatter(FuncFormatter(name))
         axis.set_minor_formatter(NullFormatter())
     axes.set_title(network, fontsize=10)
