@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
+from types import CodeType
 from typing import Any, Callable
 
 import numpy as np
@@ -20,7 +21,7 @@ from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
 from .memory import DYNAMIC, Memory, Workspace, side_by_side
 from .multi_tensor import Column
-from .program import Instruction, Program, Value, typed, values_in
+from .program import Instruction, Program, Value, name_of, typed, values_in
 from .schedule import Step, schedule
 from .traced import CaptureError
 
@@ -126,7 +127,7 @@ class Executable:
         self.made_in[what] = time.perf_counter() - started
 
     def _compiled(self, source: str) -> Callable[..., Any]:
-        exec(compile(source, "<compiled step>", "exec"), self._space)
+        exec(_code(source), self._space)
         run: Callable[..., Any] = self._space["run"]
         return run
 
@@ -149,7 +150,7 @@ class Executable:
         for owner, attribute, value in self.program.guarded:
             conditions.append(f"{self._constant(owner)}.{attribute} == {self._constant(value)}")
         conditions += [f"{self._constant(guard)}()" for guard in self.program.guards]
-        exec(f"def fits():\n    return {' and '.join(conditions) or 'True'}\n", self._space)
+        exec(_code(f"def fits():\n    return {' and '.join(conditions) or 'True'}\n"), self._space)
         fits: Callable[[], bool] = self._space["fits"]
         return fits
 
@@ -375,7 +376,7 @@ class Executable:
         slots = self._slots(step)
         names = {}
         for value, slot in slots:
-            name = f"{prefix}{slot}_{value.dtype.name}"
+            name = f"{prefix}{slot}_{name_of(value.dtype)}"
             self._space[name] = self._scratch_array(slot, step.shape, value.dtype)
             names[value] = name
         return names
@@ -401,7 +402,7 @@ class Executable:
         return slots
 
     def _scratch_array(self, slot: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        needed = prod(shape) * dtype.itemsize
         while len(self._scratch) <= slot:
             self._scratch.append(np.empty(BLOCK * 8, np.uint8))
         if self._scratch[slot].nbytes < needed:
@@ -518,6 +519,12 @@ class Executable:
             self._space["changed"] = [program.leaves[leaf] for leaf, _ in program.stores]
             late += ["for tensor in changed:", "    tensor._node.sequence_nr = next(tick)"]
         return [*lines, *late, "return result"]
+
+
+@lru_cache(maxsize=256)
+def _code(source: str) -> CodeType:
+    """Programs of networks that are alike have the same text."""
+    return compile(source, "<compiled step>", "exec")
 
 
 def _fusable_but_sums(instruction: Instruction) -> bool:

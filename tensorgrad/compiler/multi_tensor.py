@@ -141,8 +141,10 @@ def _describe(lane: _Lane) -> bool:
 
     calls = []
     for instruction in lane.instructions:
-        if instruction.out.shape != shape or any(np.shape(x) not in ((), shape) for x in instruction.operands):
-            return False
+        for x in (instruction.out, *instruction.operands):
+            found = np.shape(x) if isinstance(x, (list, tuple)) else getattr(x, "shape", ())
+            if found != shape and (found or x is instruction.out):
+                return False
         terms = tuple(map(term, instruction.operands))
         calls.append((instruction.function, terms, number(instruction.out), instruction.out.dtype))
     lane.signature = tuple(calls)
