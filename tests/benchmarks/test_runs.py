@@ -109,6 +109,7 @@ def test_a_table_of_runs_shows_medians_and_what_is_not_reached():
 def test_a_framework_that_fails_is_said_and_the_others_go_on(tmp_path, monkeypatch, capsys):
     write_mnist(tmp_path / "data" / "mnist", count=40)
     monkeypatch.setattr(runs, "a_whole_run", lambda name, *rest: run(name) if name == OURS else None)
+    monkeypatch.setattr(runs, "draw_runs", lambda *args: None)
     options = ["--data-dir", str(tmp_path / "data"), "--rounds", "2", "--networks", "784-512-10"]
     runs.main([*options, "--only", OURS, JAX, "--out", str(tmp_path)])
     assert f"{JAX}: cannot, or fails" in capsys.readouterr().err
