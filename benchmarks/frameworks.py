@@ -68,6 +68,10 @@ class Framework:
         """The arrays as the framework takes them; not timed."""
         return inputs, labels
 
+    def examples(self, inputs, labels):
+        """The arrays that batches are taken of."""
+        return self.convert(inputs, labels)
+
     def finished(self, result):
         """Wait for a result; only where a framework goes on without."""
         return result
@@ -86,7 +90,8 @@ class Framework:
         if is_of_images(sizes) and not self.has_convolution:
             return None
         step, infer = self.prepared(sizes, recipe_of(sizes))
-        arrays = self.convert(*inputs_of(sizes, EXAMPLES if kind == "epoch" else batch))
+        given = inputs_of(sizes, EXAMPLES if kind == "epoch" else batch)
+        arrays = self.examples(*given) if kind == "epoch" else self.convert(*given)
         self.switch(kind != "inference")
         if kind == "inference":
             return infer and (lambda: self.finished(infer(arrays[0])))
@@ -105,7 +110,7 @@ class Framework:
     ) -> None:
         """A whole training, which tests the network after each epoch."""
         step, infer = self.prepared(sizes, recipe)
-        inputs, labels = self.convert(*examples)
+        inputs, labels = self.examples(*examples)
         rng = np.random.default_rng(0)
         for _ in range(epochs):
             self.switch(True)
@@ -262,9 +267,11 @@ class Jax(Framework):
         self.jax = jax
 
     def convert(self, inputs, labels):
-        if inputs.ndim == 4:  # with channels last, as is quickest
-            inputs = inputs.transpose(0, 2, 3, 1)
-        return self.jax.numpy.asarray(inputs), self.jax.numpy.asarray(labels)
+        return tuple(map(self.jax.numpy.asarray, self.examples(inputs, labels)))
+
+    def examples(self, inputs, labels):
+        """In NumPy, which takes batches more quickly, and with channels last, as convolution is quickest."""
+        return (inputs.transpose(0, 2, 3, 1) if inputs.ndim == 4 else inputs), labels
 
     def finished(self, result):
         return result.block_until_ready()

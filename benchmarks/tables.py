@@ -165,7 +165,7 @@ def table_of_runs(network: str, runs: Runs) -> str:
     found, accuracy = of_network(network, runs), RUNS[network].accuracy
     epochs = len(next(iter(found.values()))[0]["epochs"])
     rounds = max(map(len, found.values()))
-    head = f"{network}, {epochs} epochs, {rounds} round{'s' if rounds > 1 else ''}"
+    head = f"{network}, {epochs} epoch{'s' if epochs > 1 else ''}, {rounds} round{'s' if rounds > 1 else ''}"
     lines = [f"| {head} | {' | '.join(found)} |", f"|---|{'---|' * len(found)}"]
     for measure, value in MEASURES.items():
         cells = []
