@@ -82,6 +82,7 @@ class Executable:
         self._constants: list[Any] = []
         self._static: list[tuple[str, Callable[[], Any]]] = []
         self._scratch: list[np.ndarray] = []
+        self._columns: dict[tuple[int, ...], np.ndarray] = {}  # by the positions of the leaves whose data they are
         self._written: set[int] = set()  # the arrays that own the memory that a replay writes to for others to see
         self.fits = self._fits()
         self._views: dict[Value, list[Instruction]] = {}
@@ -180,8 +181,9 @@ class Executable:
         for index, tensor in enumerate(self.program.leaves):
             if index in stored and not (tensor._memory is OWNED and tensor._array.flags.c_contiguous):
                 tensor._take(tensor._array.copy())
-        for leaves in self.memory.side_by_side.values():
-            self._data_of(leaves)
+        leaves = self.program.leaves
+        for positions in dict.fromkeys(self.memory.side_by_side.values()):
+            self._columns[positions] = side_by_side([leaves[position] for position in positions])
         for index, tensor in enumerate(self.program.leaves):
             self._space[f"p{index}"] = tensor._array
         self._note_written()
@@ -323,7 +325,7 @@ class Executable:
             return []  # nobody but the bundle needs it
         self._names[whole] = name
         if leaves is not None:
-            self._bound(name, partial(self._data_of, leaves))
+            self._bound(name, partial(self._columns.__getitem__, leaves))
             return []
         if buffer is not None:
             self._space[name] = buffer
@@ -333,9 +335,6 @@ class Executable:
             f"copyto({self._constant(piece)}, {self._name(part)})"
             for piece, part in zip(column.cut(together), column.parts)
         ]
-
-    def _data_of(self, leaves: tuple[int, ...]) -> np.ndarray:
-        return side_by_side([self.program.leaves[leaf] for leaf in leaves])
 
     def _escapes(self, value: Value) -> bool:
         memory = self.memory

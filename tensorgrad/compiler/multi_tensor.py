@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Column:
 
     def cut(self, whole: np.ndarray) -> list[np.ndarray]:
         """The parts of an array that is the whole column."""
-        ends = np.cumsum([part.size for part in self.parts])
+        ends = accumulate(part.size for part in self.parts)
         return [whole[end - part.size : end].reshape(part.shape) for end, part in zip(ends, self.parts)]
 
 
