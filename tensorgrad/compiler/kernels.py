@@ -188,7 +188,7 @@ def fusable(instruction: Instruction) -> bool:
         if not value.contiguous or value.dtype not in DTYPES:
             return False
     for x in instruction.operands:
-        if not isinstance(x, (Value, np.dtype)) and not instruction.is_total:
+        if type(x) is not float and not isinstance(x, (Value, np.dtype)) and not instruction.is_total:
             constant = typed(instruction, x)
             if np.ndim(constant) or not hasattr(constant, "dtype"):
                 return False
