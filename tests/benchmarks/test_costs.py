@@ -14,6 +14,7 @@ import pytest
 import tensorgrad as tg
 from benchmarks.frameworks import TensorGrad
 from benchmarks.recipes import CNN, inputs_of, recipe_of, sizes_of
+from tensorgrad.compiler import emit
 
 BATCH = 32
 
@@ -146,6 +147,18 @@ On Python 3.11 and NumPy 2.4, without numba; others may call a few functions mor
 def test_a_step_takes_no_more_calls_and_memory_than_it_did(network, way, monkeypatch):
     found = costs(network, way, monkeypatch)
     assert all(cost <= bound for cost, bound in zip(found, BOUNDS[network, way])), found
+
+
+def test_recording_a_small_network_takes_no_more_calls_than_it_did(monkeypatch):
+    monkeypatch.setenv("TENSORGRAD_FAST", "0")
+    sizes, framework = sizes_of("64-32-10"), TensorGrad(compiled=True)
+    arrays = inputs_of(sizes, BATCH)
+    first, again = (framework.prepared(sizes, recipe_of(sizes))[0] for _ in range(2))
+    first(*arrays)  # what is found once in a process
+    texts = emit._code.cache_info().misses
+    calls = function_calls(again, *arrays)
+    assert emit._code.cache_info().misses == texts  # the text of a network like it is compiled already
+    assert calls <= 23_000, calls
 
 
 def test_what_is_counted():
