@@ -65,7 +65,11 @@ def _round(number: int, network: str, options: Any, examples: Path, runs: Runs) 
     epochs = options.epochs or RUNS[network].epochs
     for name in options.only:
         found = a_whole_run(name, network, examples, epochs)
-        said = f"{found['ends'][-1]:.1f} s, accuracy {found['accuracies'][-1]:.4f}" if found else "cannot, or fails"
+        said = (
+            f"{found['ends'][-1]:.1f} s, accuracy {found['accuracies'][-1]:.4f}"
+            if found
+            else "has no such network, or failed"
+        )
         print(f"{datetime.datetime.now():%H:%M:%S} {network}, {name}: {said}", file=sys.stderr, flush=True)
         if found:
             runs.append({"network": network, "framework": name, "round": number, **found})

@@ -25,6 +25,9 @@ from experiments.runner.errors import reported_errors
 from tensorgrad._atomic import replacing
 
 
+RECIPE = "float32, dropout and L2 (but for CNN), softmax cross-entropy, Adam; in brackets: speed relative to PyTorch"
+
+
 def compare(cases: Iterable[Case], names: Iterable[str], rounds: int, seconds: float) -> Results:
     """Milliseconds by case and framework, one entry per round."""
     workers = {name: Worker(name) for name in names}
@@ -74,10 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         cases = [case for case in (STEPS if options.steps else CASES) if _is_wanted(case, options.networks)]
         results = compare(cases, names, options.rounds, options.seconds)
-        parts = [
-            machine(),
-            "float32, dropout and L2 (but for the CNN), softmax cross-entropy, Adam; in brackets: speed relative to PyTorch",
-        ]
+        parts = [machine(), RECIPE]
         parts += [*map(table, _groups(results)), against(JAX, results)]
         if not options.steps and not options.networks:
             parts += _other_costs(names)

@@ -74,9 +74,13 @@ def in_fresh_processes(what: str, names: Iterable[str], network: str, given: str
 
 
 def in_a_fresh_process(what: str, name: str, network: str, given: str = "") -> str:
-    """What one of the ``TASKS`` prints, given some input; nothing where the framework is not installed, or cannot."""
+    """What one of the ``TASKS`` prints, given some input; nothing where the framework cannot, and why not on stderr."""
     command = _command(what, name, network)
-    return subprocess.run(command, input=given, capture_output=True, text=True, env=_environment()).stdout
+    done = subprocess.run(command, input=given, capture_output=True, text=True, env=_environment())
+    if done.returncode:
+        print(f"{name}: {(done.stderr.splitlines() or ['ended'])[-1]}", file=sys.stderr, flush=True)
+        return ""
+    return done.stdout
 
 
 def a_whole_run(name: str, network: str, examples: Path, epochs: int) -> dict[str, Any] | None:

@@ -112,10 +112,16 @@ def test_a_framework_that_fails_is_said_and_the_others_go_on(tmp_path, monkeypat
     monkeypatch.setattr(runs, "draw_runs", lambda *args: None)
     options = ["--data-dir", str(tmp_path / "data"), "--rounds", "2", "--networks", "784-512-10"]
     runs.main([*options, "--only", OURS, JAX, "--out", str(tmp_path)])
-    assert f"{JAX}: cannot, or fails" in capsys.readouterr().err
+    assert f"{JAX}: has no such network, or failed" in capsys.readouterr().err
     assert [row["framework"] for row in runs.read_runs(tmp_path / runs.JSON)] == [OURS] * 2
     runs.main([*options, "--only", OURS, "--out", str(tmp_path), "--keep"])
     assert len(runs.read_runs(tmp_path / runs.JSON)) == 4
+
+
+@pytest.mark.slow
+def test_why_a_process_failed_is_said(capfd):
+    assert workers.in_a_fresh_process("run", OURS_ON_NUMPY, "784-512-10", '["/nowhere.npz", 1, 0.0]') == ""
+    assert f"{OURS_ON_NUMPY}: FileNotFoundError" in capfd.readouterr().err
 
 
 def test_each_bar_is_printed_with_its_value(tmp_path, monkeypatch, capsys):
