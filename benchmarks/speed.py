@@ -24,7 +24,6 @@ from experiments.runner.arguments import Parser, not_negative, path, whole
 from experiments.runner.errors import reported_errors
 from tensorgrad._atomic import replacing
 
-
 RECIPE = "float32, dropout and L2 (but for CNN), softmax cross-entropy, Adam; in brackets: speed relative to PyTorch"
 
 
