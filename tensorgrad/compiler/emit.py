@@ -338,7 +338,7 @@ class Executable:
 
     def _escapes(self, value: Value) -> bool:
         memory = self.memory
-        return any(value in places for places in (memory.arrays, memory.in_place, memory.side_by_side))
+        return value in memory.arrays or value in memory.in_place or value in memory.side_by_side
 
     def _elementwise(self, step: Step, names: dict[Any, str], shape: tuple[int, ...]) -> list[str]:
         """One line for each instruction; ``names`` come before the usual ones."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, Callable
 
@@ -50,7 +49,9 @@ class Recorder:
         if (moved := self._in_memory_order(kind, function, operands, settings, example, compute)) is not None:
             return moved
         self._keep_alive(operands, settings)
-        key = None if kind in EFFECTS else (kind, function, *map(_hashable, operands), _NAMES, *_hashed(settings))
+        key: Any = None if kind in EFFECTS else (kind, function, *map(_hashable, operands))
+        if settings and key is not None:
+            key = (*key, "settings", *((name, _hashable(value)) for name, value in settings.items()))
         try:
             known = self._known.get(key)
         except TypeError:  # something that has no hash, so that it cannot be told
@@ -518,14 +519,6 @@ class _Picked:
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return self.function(*args, **settings)[self.position]
-
-
-_NAMES = "settings"
-
-
-def _hashed(settings: dict[str, Any]) -> Iterator[Any]:
-    """Keyword arguments as a part of what tells an instruction from others."""
-    return ((name, _hashable(value)) for name, value in settings.items())
 
 
 def _unchanged(x: Any) -> Any:
