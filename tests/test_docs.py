@@ -2,12 +2,14 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 
 import pytest
 
 from tests.support import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -19,7 +21,7 @@ def blocks(page, language):
 def test_the_readme_is_short_and_leads_to_every_page():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 250
-    assert [page.name for page in PAGES[2:] if f"(docs/{page.name})" not in text] == []
+    assert [page.name for page in PAGES[2:] if f"({page.relative_to(ROOT).as_posix()})" not in text] == []
 
 
 @every_page
@@ -44,7 +46,7 @@ def test_modules_that_commands_name_exist(page):
 
 @every_page
 def test_paths_that_are_named_exist(page):
-    folders = r"tensorgrad|tests|models|experiments|benchmarks|tools|docs|\.ci|\.github"
+    folders = r"tensorgrad|tests|models|experiments|benchmarks|tools|notebooks|docs|\.ci|\.github"
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
 
@@ -76,3 +78,26 @@ def test_the_commands_of_contributing_are_sessions_of_nox():
     sessions = re.findall(r"^@nox\.session.*?^def (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE | re.DOTALL)
     named = re.findall(r"nox -s (\w+)", text)
     assert named and set(named) <= set(sessions)
+
+
+@pytest.mark.deep
+def test_the_pages_are_built_without_a_warning(tmp_path):
+    for library in ("sphinx", "furo", "myst_parser", "sphinxcontrib.mermaid"):
+        pytest.importorskip(library)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    names = {page.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for page in PAGES[2:]}
+    names.remove("index.html")
+    index = (tmp_path / "index.html").read_text()
+    assert [name for name in names if not (tmp_path / name).exists() or f'href="{name}"' not in index] == []
+    assert 'id="tensorgrad.nn.Dense"' in (tmp_path / "api" / "nn.html").read_text()
+
+
+@pytest.mark.parity
+def test_the_page_on_other_libraries_runs_to_its_end():
+    if not all(importlib.util.find_spec(library) for library in ("torch", "keras")):
+        pytest.skip("PyTorch and Keras are not installed")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "docs/learn/libraries.md"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert "1 passed" in done.stdout, done.stdout
