@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import tensorgrad
 
-ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+NOTEBOOKS = HERE.parent / "notebooks"
 
 project = "tensorgrad"
-author = "the tensorgrad authors"
+copyright = "the tensorgrad authors, MIT licence"
 version = release = tensorgrad.__version__
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinxcontrib.mermaid",
 ]
-exclude_patterns = ["build"]
 html_theme = "furo"
 html_title = f"tensorgrad {version}"
 html_static_path = ["static"]
@@ -33,10 +34,13 @@ highlight_language = "python"
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # tools/notebooks.py runs them
+nb_render_markdown_format = "myst"
 
 autodoc_member_order = "groupwise"
+autodoc_preserve_defaults = True
 autodoc_typehints = "none"
-autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "imported-members": True}
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
@@ -44,20 +48,39 @@ napoleon_use_rtype = False
 
 def setup(app: Any) -> None:
     """Tell Sphinx what is done besides."""
-    app.connect("source-read", link_files)
+    app.connect("builder-inited", copy_notebooks)
+    app.connect("source-read", prepare_page)
     app.connect("autodoc-process-docstring", escape_stars, priority=100)  # before napoleon, which makes emphasis
 
 
-def link_files(app: Any, name: str, source: list[str]) -> None:
-    """Links to files that are no pages, such as the README, become plain text: on GitHub they are links."""
+def copy_notebooks(app: Any) -> None:
+    """Sphinx finds pages below its folder only: the notebooks are copied there, their links shortened."""
+    (HERE / "notebooks").mkdir(exist_ok=True)
+    for notebook in NOTEBOOKS.glob("*.ipynb"):
+        text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        (HERE / "notebooks" / notebook.name).write_text(text, encoding="utf-8")
+
+
+def prepare_page(app: Any, name: str, source: list[str]) -> None:
+    """What is right on GitHub and would be a warning or ugly here.
+
+    Links to files that are no pages, such as the README, become plain text; blocks of code lose the blank line that
+    ends a doctest's output.
+    """
     folder = Path(app.srcdir, name).parent
 
-    def without_link(match: re.Match[str]) -> str:
-        target = (folder / match[2].partition("#")[0]).resolve()
-        is_page = target.is_relative_to(app.srcdir) and target.suffix == ".md"
-        return match[0] if "://" in match[2] or is_page or not target.exists() else match[1]
+    def link(match: re.Match[str]) -> str:
+        text, path = match[1], match[2].partition("#")[0]
+        target = (folder / path).resolve()
+        if "://" in path or not target.exists() or (HERE in target.parents and target.suffix in (".md", ".ipynb")):
+            return match[0]
+        if target.parent == NOTEBOOKS and target.suffix == ".ipynb":
+            return f"[{text}]({os.path.relpath(HERE / 'notebooks' / target.name, folder)})"
+        return text
 
-    source[0] = re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s#][^)\s]*)\)", without_link, source[0])
+    if Path(app.srcdir, f"{name}.md").exists():
+        source[0] = re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s#][^)\s]*)\)", link, source[0])
+        source[0] = source[0].replace("\n\n```\n", "\n```\n")
 
 
 def escape_stars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -82,7 +82,7 @@ def test_the_commands_of_contributing_are_sessions_of_nox():
 
 @pytest.mark.deep
 def test_the_pages_are_built_without_a_warning(tmp_path):
-    for library in ("sphinx", "furo", "myst_parser", "sphinxcontrib.mermaid"):
+    for library in ("sphinx", "furo", "myst_nb", "sphinxcontrib.mermaid"):
         pytest.importorskip(library)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

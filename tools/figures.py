@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
-from tensorgrad.nn import Dense, Sequential, Tanh
+from tensorgrad.nn import Dense, Sequential
 from tensorgrad.report.figure import saved_figure
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
@@ -23,8 +23,10 @@ def main() -> None:
         backprop,
         zero_grad,
         overflow,
-        initialisation,
-        rates,
+        initial_values,
+        initial_gradients,
+        rates_parabola,
+        rates_network,
         dead_units,
         subnormals,
         boundary,
@@ -52,7 +54,7 @@ def backprop(path: Path) -> None:
     ops = {"·": (1.5, 1.5), "+": (3, 1.5), "-": (4.5, 1.5), "²": (6, 1.5), "loss": (7.5, 1.5)}
     arrows = [("w", "·", "2", "-30"), ("x", "·", "3", "-20"), ("·", "+", "6", "-10"), ("b", "+", "-1", "-10")]
     arrows += [("+", "-", "5", "-10"), ("y", "-", "10", "10"), ("-", "²", "-5", "-10"), ("²", "loss", "25", "1")]
-    with saved_figure(path, 9, 3.4) as figure:
+    with saved_figure(path, 7, 2.7) as figure:
         axes = figure.subplots()
         axes.set(xlim=(-0.4, 8), ylim=(-0.2, 2.45), aspect="equal")
         axes.axis("off")
@@ -116,7 +118,7 @@ def zero_grad(path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((100, 2))
     y = x @ [2.0, -1.0]
-    with saved_figure(path, 7, 3.4) as figure:
+    with saved_figure(path, 6, 3.2) as figure:
         axes = figure.subplots()
         for forgets, color, label in ((False, BLUE, "with zero_grad"), (True, RED, "without")):
             w, losses = tg.Tensor(np.zeros(2), requires_grad=True), []
@@ -129,15 +131,15 @@ def zero_grad(path: Path) -> None:
                 optimiser.step()
                 losses.append(loss.item())
             axes.plot(losses, color=color, label=label)
-        axes.legend(frameon=False, loc="upper right")
-        dress(axes, xlabel="step", ylabel="loss", ylim=(0, None))
+        axes.legend(frameon=False, loc="upper right", ncols=2)
+        dress(axes, xlabel="step", ylabel="loss", ylim=(0, 5.4))
 
 
 def overflow(path: Path) -> None:
     """The largest probability of a softmax in float32, by the size of its logits."""
     size = np.arange(0, 121, dtype=np.float32)
     logits = np.stack([size, size - 1], axis=1)
-    with np.errstate(all="ignore"), saved_figure(path, 7, 3) as figure:
+    with np.errstate(all="ignore"), saved_figure(path, 6, 3) as figure:
         naive = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         axes = figure.subplots()
         axes.plot(
@@ -155,54 +157,71 @@ def overflow(path: Path) -> None:
         dress(axes, xlabel="a logit z; the other one is z - 1", ylabel="softmax", ylim=(0, 1), xlim=(0, 120))
 
 
-def initialisation(path: Path) -> None:
-    """How large values and gradients are in each of ten layers, for three sizes of initial weights."""
-    rng, depth, width = np.random.default_rng(0), 10, 256
-    x, layers = rng.standard_normal((128, width)), np.arange(1, depth + 1)
-    kinds = ((0.5, BLUE, "half of it"), (1.0, GREEN, "He: sqrt(2 / n)"), (2.0, RED, "twice"))
-    with saved_figure(path, 10, 3.6) as figure:
-        left, right = figure.subplots(1, 2)
-        for factor, color, label in kinds:
-            scale = factor * np.sqrt(2 / width)
-            weights = [tg.Tensor(scale * rng.standard_normal((width, width)), requires_grad=True) for _ in layers]
-            values = [x]
-            for weight in weights:
-                values.append(tg.relu(values[-1] @ weight))
-            np.mean(values[-1] ** 2).backward()
-            left.plot(layers, [value.data.std() for value in values[1:]], ".-", color=color, label=label)
-            right.plot(layers, [np.sqrt(np.mean(weight.grad**2)) for weight in weights], ".-", color=color)
-        for axes, what in ((left, "standard deviation of the values"), (right, "size of the weights' gradient")):
-            axes.set_yscale("log")
-            axes.set_xticks(layers)
-            dress(axes, xlabel="layer", ylabel=what)
-        left.legend(frameon=False, title="initial weights")
+def initial_sizes(factor: float, depth: int = 10, width: int = 256) -> tuple[list[float], list[float]]:
+    """How large values and gradients of the weights are in each layer, for a multiple of He's initial weights."""
+    rng, scale = np.random.default_rng(0), factor * np.sqrt(2 / width)
+    weights = [tg.Tensor(scale * rng.standard_normal((width, width)), requires_grad=True) for _ in range(depth)]
+    values = [rng.standard_normal((128, width))]
+    for weight in weights:
+        values.append(tg.relu(values[-1] @ weight))
+    np.mean(values[-1] ** 2).backward()
+    return [value.data.std() for value in values[1:]], [np.sqrt(np.mean(weight.grad**2)) for weight in weights]
 
 
-def rates(path: Path) -> None:
-    """Gradient descent on a parabola at four rates, and a network's losses at four rates."""
-    kinds = ((0.05, BLUE), (0.45, GREEN), (0.95, YELLOW), (1.03, RED))
-    with saved_figure(path, 10, 3.6) as figure:
-        left, right = figure.subplots(1, 2)
-        line = np.linspace(-1.5, 1.5, 100)
-        left.plot(line, line**2, color="0.8")
-        for rate, color in kinds:
+def initial_values(path: Path) -> None:
+    """The size of the values in each of ten layers, for three sizes of initial weights."""
+    draw_sizes(path, 0, "standard deviation of the values")
+
+
+def initial_gradients(path: Path) -> None:
+    """The size of the weights' gradients, likewise."""
+    draw_sizes(path, 1, "size of the weights' gradient")
+
+
+def draw_sizes(path: Path, which: int, label: str) -> None:
+    """One of the sizes by layer."""
+    kinds = ((2.0, RED, "twice He's"), (1.0, GREEN, "He: sqrt(2 / n)"), (0.5, BLUE, "half of it"))
+    with saved_figure(path, 5, 3.6) as figure:
+        axes = figure.subplots()
+        for factor, color, kind in kinds:
+            sizes = initial_sizes(factor)[which]
+            axes.plot(np.arange(1, len(sizes) + 1), sizes, ".-", color=color, label=kind)
+        axes.set_yscale("log")
+        axes.set_xticks(range(1, 11))
+        if which == 0:
+            axes.legend(frameon=False, title="initial weights")
+        dress(axes, xlabel="layer", ylabel=label)
+
+
+def rates_parabola(path: Path) -> None:
+    """Gradient descent on a parabola at four rates."""
+    with saved_figure(path, 5, 3.6) as figure:
+        axes, line = figure.subplots(), np.linspace(-1.5, 1.5, 100)
+        axes.plot(line, line**2, color="0.8")
+        for rate, color in ((0.05, BLUE), (0.45, GREEN), (0.95, YELLOW), (1.03, RED)):
             w = np.array([1.2 * (1 - 2 * rate) ** step for step in range(12)])
-            left.plot(w, w**2, ".-", color=color, linewidth=0.8, label=f"rate {rate}")
-        left.legend(frameon=False, loc="upper right")
-        dress(left, xlabel="w", ylabel="w²", xlim=(-1.9, 3.4), ylim=(-0.1, 3.3))
+            axes.plot(w, w**2, ".-", color=color, linewidth=0.8, label=f"rate {rate}")
+        axes.legend(frameon=False, loc="upper right")
+        dress(axes, xlabel="w", ylabel="w²", xlim=(-1.9, 3.6), ylim=(-0.1, 3.3))
+
+
+def rates_network(path: Path) -> None:
+    """The losses of a network at four rates."""
+    with saved_figure(path, 5, 3.6) as figure:
+        axes = figure.subplots()
         for rate, color in ((0.03, BLUE), (0.3, GREEN), (3.0, YELLOW), (30.0, RED)):
             model = network()
             losses = descend(model, tg.optim.SGD(model.parameters(), lr=rate), 100)
-            right.plot(losses, color=color, label=f"rate {rate:g}")
-        right.set_yscale("log")
-        right.legend(frameon=False)
-        dress(right, xlabel="step", ylabel="loss of a network")
+            axes.plot(losses, color=color, label=f"rate {rate:g}")
+        axes.set_yscale("log")
+        axes.legend(frameon=False, loc="center right")
+        dress(axes, xlabel="step", ylabel="loss of a network")
 
 
 def dead_units(path: Path) -> None:
     """The share of units that are 0 for every example, during trainings at two rates."""
     points, labels = moons(200)
-    with saved_figure(path, 7, 3.4) as figure:
+    with saved_figure(path, 6, 3.2) as figure:
         axes = figure.subplots()
         for rate, color in ((0.01, BLUE), (0.3, RED)):
             model = network(hidden=64, activation=tg.relu)
@@ -227,11 +246,11 @@ def subnormals(path: Path) -> None:
     for _ in steps[1:]:
         plain.append(plain[-1] * np.float32(0.9))
         kept.append(without_subnormals(kept[-1] * np.float32(0.9)))
-    with saved_figure(path, 7, 3.4) as figure:
+    with saved_figure(path, 6, 3.2) as figure:
         axes = figure.subplots()
         tiny = float(np.finfo(np.float32).tiny)
         axes.axhspan(1e-46, tiny, color=RED, alpha=0.12)
-        axes.text(20, 1e-42, "subnormal numbers: many times slower", color=RED, va="center")
+        axes.text(20, 1e-42, "subnormal numbers", color=RED, va="center")
         axes.plot(steps, plain, color=RED, label="plain float32: stays there for good")
         values = np.concatenate(kept)
         axes.plot(steps[values > 0], values[values > 0], color=BLUE, label="in tensorgrad: stays above")
@@ -283,7 +302,7 @@ def paths(path: Path) -> None:
         ("SGD with momentum 0.9, rate 0.02", GREEN, lambda w: tg.optim.SGD([w], lr=0.02, momentum=0.9)),
         ("Adam, rate 0.2", RED, lambda w: tg.optim.Adam([w], lr=0.2)),
     ]
-    with saved_figure(path, 9, 5.2) as figure:
+    with saved_figure(path, 7, 4.4) as figure:
         axes = figure.subplots()
         axes.contour(across, up, heights, levels=np.geomspace(0.01, 20, 18), colors="0.75", linewidths=0.8)
         for label, color, make in makers:
@@ -300,19 +319,15 @@ def paths(path: Path) -> None:
         dress(axes, xlabel="first weight", ylabel="second weight", aspect="equal")
 
 
-def surface(path: Path) -> None:
-    """The loss around trained weights, along two random directions of their size."""
+def heights_around(model: Sequential, line: np.ndarray) -> np.ndarray:
+    """The loss along two random directions from the weights of a model, each as long as they are in every array."""
     points, labels = moons(200)
-    model = Sequential(Dense(2, 16, 1, dtype=np.float64), Tanh(), Dense(16, 2, 2, dtype=np.float64))
-    optimiser = tg.optim.Adam(model.parameters(), lr=0.02)
-    descend(model, optimiser, 200)
     trained = [parameter.data.copy() for parameter in model.parameters()]
     rng = np.random.default_rng(0)
     directions = [[rng.standard_normal(w.shape) for w in trained] for _ in range(2)]
     for direction in directions:
         for part, w in zip(direction, trained):
             part *= np.linalg.norm(w) / np.linalg.norm(part)
-    line = np.linspace(-1, 1, 41)
     heights = np.empty((len(line), len(line)))
     with tg.no_grad():
         for i, b in enumerate(line):
@@ -320,15 +335,24 @@ def surface(path: Path) -> None:
                 for parameter, w, u, v in zip(model.parameters(), trained, *directions):
                     parameter.data = w + a * u + b * v
                 heights[i, j] = tg.softmax_cross_entropy(model(points), labels).item()
-    with saved_figure(path, 10, 4.2) as figure:
-        flat, solid = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2, projection="3d")
-        drawn = flat.contourf(line, line, heights, levels=20, cmap="viridis")
-        flat.plot(0, 0, "w*", markersize=12)
-        ticks = [-1, 0, 1]
-        flat.set(xlabel="along a random direction", ylabel="along another", aspect="equal", xticks=ticks, yticks=ticks)
-        figure.colorbar(drawn, ax=flat, label="loss")
-        solid.plot_surface(*np.meshgrid(line, line), heights, cmap="viridis", rcount=41, ccount=41)
-        solid.set(xticklabels=[], yticklabels=[])
+    return heights
+
+
+def surface(path: Path) -> None:
+    """The loss around trained weights as a map and, in a file of its own, as a surface."""
+    model, line = network(), np.linspace(-1, 1, 41)
+    descend(model, tg.optim.Adam(model.parameters(), lr=0.02), 200)
+    heights = heights_around(model, line)
+    with saved_figure(path, 5, 4.2) as figure:
+        axes, ticks = figure.subplots(), [-1, 0, 1]
+        drawn = axes.contourf(line, line, heights, levels=20, cmap="viridis")
+        axes.plot(0, 0, "w*", markersize=12)
+        axes.set(xlabel="along a random direction", ylabel="along another", aspect="equal", xticks=ticks, yticks=ticks)
+        figure.colorbar(drawn, ax=axes, label="loss")
+    with saved_figure(path.with_name("surface-solid.png"), 5, 4.2) as figure:
+        axes = figure.add_subplot(projection="3d")
+        axes.plot_surface(*np.meshgrid(line, line), heights, cmap="viridis", rcount=41, ccount=41)
+        axes.set(xticklabels=[], yticklabels=[])
 
 
 if __name__ == "__main__":

@@ -193,6 +193,20 @@ def test_a_notebook_runs_on_small_data_with_its_solution(text):
     assert notebook.cells[-1].outputs
 
 
+def test_new_text_keeps_the_outputs_and_new_code_asks_for_a_run():
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("jupytext")
+    built = notebooks.TEXTS[0].with_suffix(".ipynb")
+    notebook = notebooks.read(notebooks.TEXTS[0])
+    notebook.cells[0].source += " And more."
+    notebooks.keep_outputs(notebook, built)
+    outputs = [cell.get("outputs") for cell in nbformat.read(built, as_version=4).cells]
+    assert [cell.get("outputs") for cell in notebook.cells] == outputs
+    next(cell for cell in notebook.cells if cell.cell_type == "code").source += "\n1 + 1"
+    with pytest.raises(SystemExit, match=r"Handwritten_detection: the code has changed; run it again, with --data-dir"):
+        notebooks.keep_outputs(notebook, built)
+
+
 def test_building_says_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "jupytext", None)
     with pytest.raises(MissingExtra, match=r"building notebooks needs jupytext .* pip install jupytext"):
