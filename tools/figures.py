@@ -350,7 +350,8 @@ def surface(path: Path) -> None:
         axes.set(xlabel="along a random direction", ylabel="along another", aspect="equal", xticks=ticks, yticks=ticks)
         figure.colorbar(drawn, ax=axes, label="loss")
     with saved_figure(path.with_name("surface-solid.png"), 5, 4.2) as figure:
-        axes = figure.add_subplot(projection="3d")
+        figure.set_layout_engine("none")  # which finds no room for axes in three dimensions
+        axes = figure.add_axes((0.02, 0.02, 0.9, 0.96), projection="3d")
         axes.plot_surface(*np.meshgrid(line, line), heights, cmap="viridis", rcount=41, ccount=41)
         axes.set(xticklabels=[], yticklabels=[])
 
