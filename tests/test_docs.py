@@ -1,8 +1,10 @@
 """The README and the pages: short, linked, executed, and true to the files that they name."""
 
 import importlib.util
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -81,18 +83,60 @@ def test_the_commands_of_contributing_are_sessions_of_nox():
     assert named and set(named) <= set(sessions)
 
 
-@pytest.mark.deep
-def test_the_pages_are_built_without_a_warning(tmp_path):
+# The pages as HTML
+
+HTML = [page.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for page in PAGES[2:]]
+HTML += [f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder in which the pages are built, without a warning."""
     for library in ("sphinx", "furo", "myst_nb", "sphinxcontrib.mermaid"):
         pytest.importorskip(library)
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / ".doctrees"), "docs"]
+    done = subprocess.run([*command, str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    names = {page.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for page in PAGES[2:]}
-    names.remove("index.html")
-    index = (tmp_path / "index.html").read_text()
-    assert [name for name in names if not (tmp_path / name).exists() or f'href="{name}"' not in index] == []
-    assert 'id="tensorgrad.nn.Dense"' in (tmp_path / "api" / "nn.html").read_text()
+    return folder
+
+
+@pytest.mark.deep
+def test_the_pages_are_built_without_a_warning_and_listed(site):
+    index = (site / "index.html").read_text()
+    assert [name for name in HTML if not (site / name).exists()] == []
+    assert [name for name in HTML if f'href="{name}"' not in index and name != "index.html"] == []
+    assert 'id="tensorgrad.nn.Dense"' in (site / "api" / "nn.html").read_text()
+
+
+PROBE = """<script>
+const pages = %s, widths = [1280, 390], found = []
+async function probe(page, width) {
+  const frame = Object.assign(document.createElement("iframe"), {src: page, width, height: 900})
+  document.body.append(frame)
+  await new Promise(done => frame.onload = done)
+  const inside = frame.contentDocument
+  if (inside.documentElement.scrollWidth > width) found.push(page + " is wider than " + width)
+  for (const image of inside.images) if (!image.naturalWidth) found.push(page + " lacks " + image.src)
+  frame.remove()
+}
+onload = async () => {
+  for (const page of pages) for (const width of widths) await probe(page, width)
+  document.body.textContent = "FOUND " + JSON.stringify(found)
+}
+</script><body></body>"""
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_pages_fit_a_screen_and_a_phone(site, tmp_path):
+    (site / "probe.html").write_text(PROBE % json.dumps(HTML))
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
+    flags += f" --allow-file-access-from-files --window-size=1400,1000 --user-data-dir={tmp_path / 'profile'}"
+    flags += f" --virtual-time-budget=60000 --dump-dom file://{site / 'probe.html'}"
+    shown = subprocess.run([CHROMIUM, *flags.split()], capture_output=True, text=True, timeout=240).stdout
+    assert "FOUND []" in shown, shown
 
 
 @pytest.mark.deep
