@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorgrad
+from tensorgrad._atomic import replacing
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parent / "notebooks"
@@ -58,7 +59,10 @@ def copy_notebooks(app: Any) -> None:
     (HERE / "notebooks").mkdir(exist_ok=True)
     for notebook in NOTEBOOKS.glob("*.ipynb"):
         text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
-        (HERE / "notebooks" / notebook.name).write_text(text, encoding="utf-8")
+        copy = HERE / "notebooks" / notebook.name
+        if not copy.exists() or copy.read_text(encoding="utf-8") != text:  # another build may be reading it
+            with replacing(copy) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
 
 def prepare_page(app: Any, name: str, source: list[str]) -> None:
