@@ -125,7 +125,7 @@ def may_be_shown(data: Dataset) -> bool:
     return os.environ.get("PICTURES") != "free" or data.name.startswith(("MNIST", "scikit-learn", "synthetic"))
 
 
-HIDDEN = Markdown(
+HIDDEN = (
     "*Here are images of the data set when you run this. Its licence (CC BY-NC-SA) is not this project's, so the copy "
     "in the repository shows none.*"
 )
@@ -147,7 +147,7 @@ def save_gallery(images: np.ndarray, captions: list[str], path: Path, columns: i
 def examples(data: Dataset, per_class: int = 2) -> Image | Markdown:
     """The first images of each class."""
     if not may_be_shown(data):
-        return HIDDEN
+        return Markdown(HIDDEN)
     count = len(data.classes)
     chosen = [np.flatnonzero(data.train_labels == label)[i] for i in range(per_class) for label in range(count)]
     captions = [name(data, data.train_labels[i]) for i in chosen]
@@ -190,7 +190,11 @@ def mistakes(data: Dataset, probabilities: np.ndarray, count: int = 20) -> Image
     if may_be_shown(data):
         said = [f"said {name(data, predicted[i])},\nis {name(data, data.test_labels[i])}" for i in chosen]
         return drawn(save_gallery_of(10), data.test_images[chosen], said)
-    return HIDDEN
+    rows = ["| said | is | how sure it was |", "|:--|:--|--:|"]
+    for i in chosen[: count // 2]:
+        said, true = name(data, predicted[i]), name(data, data.test_labels[i])
+        rows.append(f"| {said} | {true} | {probabilities[i].max():.1%} |")
+    return Markdown("\n".join([HIDDEN, "", *rows]))
 
 
 def confusions(data: Dataset, probabilities: np.ndarray) -> Image:
