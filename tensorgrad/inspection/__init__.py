@@ -1,0 +1,1 @@
+"""Looking at a computation: its graph as a picture, its backward pass step by step."""
