@@ -58,6 +58,7 @@ __all__ = [
     "Tensor",
     "array",
     "avg_pool",
+    "backward_steps",
     "batch_norm",
     "checkpoint",
     "compile",
@@ -65,10 +66,12 @@ __all__ = [
     "conv_transpose",
     "declare",
     "detect_anomaly",
+    "draw",
     "dropout",
     "elementwise_grad",
     "elu",
     "embedding",
+    "explain",
     "flatten",
     "gelu",
     "grad",
@@ -87,6 +90,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "print_ops",
     "random",
     "relu",
     "samples",
@@ -101,9 +105,20 @@ __all__ = [
     "vjp",
 ]
 
-if not TYPE_CHECKING:  # to a type checker a name that is missing is missing
+if TYPE_CHECKING:
+    from .inspection import backward_steps, draw, explain, print_ops
+else:
+    _ON_DEMAND = ("backward_steps", "draw", "explain", "print_ops")
+
+    def __dir__():
+        return sorted({*globals(), *_ON_DEMAND})
 
     def __getattr__(name):
-        from .hints import missing
+        if name in _ON_DEMAND:
+            from . import inspection
+
+            globals()[name] = getattr(inspection, name)
+            return globals()[name]
+        from .hints import missing  # to a type checker a name that is missing is missing
 
         raise missing(__name__, name)

@@ -74,7 +74,7 @@ class _Repeats:
             return None
         spare = (length + period) % period
         places = range(start + first, start + first + spare + 1)
-        return Fold(min(places, key=lambda place: self._crossing(place, period)), period, repeats)
+        return Fold(min(places, key=lambda place: (self._crossing(place, period), -place)), period, repeats)
 
     def _crossing(self, start: int, period: int) -> int:
         """How many lines lead from one repeat to the next, if the repeats start there."""

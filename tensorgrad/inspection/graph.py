@@ -46,9 +46,7 @@ class Vertex:
     @property
     def is_view(self) -> bool:
         """Whether the op gave a view of its operand."""
-        return (
-            self.kind == OPERATION and len(self.operands) == 1 and is_view(self.array, self.operands[0].array)
-        )
+        return self.kind == OPERATION and len(self.operands) == 1 and is_view(self.array, self.operands[0].array)
 
 
 def read(function: str, results: Sequence[Tensor], largest: int | None = None) -> list[Vertex]:
@@ -112,7 +110,9 @@ def check(function: str, results: object) -> list[Tensor]:
             "a result of the function that is not compiled"
         )
     settle()
-    tensors = [results] if isinstance(results, Tensor) else list(results) if isinstance(results, Iterable) else [results]
+    tensors = (
+        [results] if isinstance(results, Tensor) else list(results) if isinstance(results, Iterable) else [results]
+    )
     if not tensors:
         raise TypeError(f"{function}: no result was given; pass a Tensor, or several")
     for tensor in tensors:
@@ -129,6 +129,6 @@ def check(function: str, results: object) -> list[Tensor]:
 def _operand(known: dict[object, Vertex], parent: Node | None, array: Any) -> Vertex:
     """The vertex of an operand: one for each node, and for each array that is no Tensor."""
     key: object = id(array) if parent is None else parent  # the history holds the array, so that its id is not reused
-    if key not in known or np.ndim(array) == 0 and parent is None:
+    if key not in known or (np.ndim(array) == 0 and parent is None):
         known[key] = Vertex(LEAF if parent is not None and parent.requires_grad else CONSTANT, array, parent)
     return known[key]

@@ -11,8 +11,8 @@ GAP, PASSAGE, LANE, DROP, MARGIN, LINE_HEIGHT = 0.3, 0.14, 0.12, 0.36, 0.25, 0.1
 """Inches: between boxes; for a line that passes by; between lines to the next column; between layers; around the
 picture; for a line of text."""
 
-WRAPPED = 20
-"""Characters of a line of a name."""
+WRAPPED, SMALL_WRAPPED = 26, 34
+"""Characters of a line of a name, and of small print."""
 
 LARGEST = 3000
 """Tensors beyond which nothing can be told apart in a picture; and three times that of lines that pass a layer."""
@@ -52,21 +52,26 @@ class Box:
 
 @dataclass
 class Column:
-    """Layers that stand below each other; the lines to the next column leave at the bottom and come in at the top."""
+    """Layers that stand below each other; the lines to the next column leave at the bottom and come in at the top.
+
+    ``loops`` is the number of lines to the next repeat, which go around the right side of its boxes.
+    """
 
     layers: list[list[Box]]
     left: float = 0.0
     right: float = 0.0
     top: float = 0.0
     bottom: float = 0.0
+    loops: int = 0
 
 
 def box(title: str, small: Sequence[str], kind: str, light: bool) -> Box:
     """A box with room for its text."""
     lines = textwrap.wrap(title, WRAPPED) or ["?"]
+    small = [line for text in small for line in textwrap.wrap(text, SMALL_WRAPPED)]
     longest = max(map(_room, [*lines, *small]))
     height = LINE_HEIGHT * (len(lines) + len(small)) + 0.12
-    return Box(lines, list(small), kind, light, width=max(0.7, longest + 0.2), height=height)
+    return Box(lines, small, kind, light, width=max(0.7, longest + 0.2), height=height)
 
 
 def arranged(function: str, boxes: Sequence[Box], edges: Iterable[tuple[Box, Box]], tallest: float) -> list[Column]:
@@ -187,7 +192,9 @@ def _columns(layers: list[list[Box]], tallest: float) -> list[Column]:
     width = max(box.x + box.width for layer in layers for box in layer) - min(
         box.x for layer in layers for box in layer
     )
-    tallest = max(tallest, math.sqrt(sum(heights) * (width + 1)))
+    total = sum(heights)
+    number = max(1, round(total / max(tallest, math.sqrt(total * (width + 1)))))
+    tallest = total / number + max(heights) * (number > 1)
     columns, height = [Column([])], 0.0
     for layer, extent in zip(layers, heights):
         if height + extent > tallest:
@@ -195,9 +202,9 @@ def _columns(layers: list[list[Box]], tallest: float) -> list[Column]:
             height = 0.0
         columns[-1].layers.append(layer)
         height += extent
-    lanes = [sum(len(box.below) for box in column.layers[-1]) for column in columns[:-1]] + [0]
-    right, top = 0.0, MARGIN + LANE * max(lanes)
-    for column, passing in zip(columns, lanes):
+    passing = [sum(len(box.below) for box in column.layers[-1]) for column in columns[:-1]] + [0]
+    right, top = 0.0, MARGIN + LANE * max(passing)
+    for column, lines in zip(columns, passing):
         boxes = [box for layer in column.layers for box in layer]
         shift = right + MARGIN - min(box.x - box.width / 2 for box in boxes)
         column.left, column.top, y = right, top, top
@@ -209,13 +216,23 @@ def _columns(layers: list[list[Box]], tallest: float) -> list[Column]:
             y += extent + DROP
         column.bottom = y - DROP
         column.right = max(box.x + box.width / 2 for box in boxes)
-        right = column.right + LANE * (passing + 1)
+        column.loops = sum(len(box.loops) for box in boxes)
+        right = column.right + LANE * (lines + column.loops + 1)
     return columns
 
 
 def around(column: Column, start: float, end: float, lane: float) -> list[tuple[float, float]]:
     """The corners of a line from the bottom of a column to the top of the next one."""
-    low, high, side = column.bottom + lane, column.top - lane, column.right + lane
+    low, high, side = column.bottom + lane, column.top - lane, column.right + LANE * column.loops + lane
+    return [(start, low), (side, low), (side, high), (end, high)]
+
+
+def loop(column: Column, source: Box, target: Box, lane: float) -> list[tuple[float, float]]:
+    """The corners of a line to the next repeat: around the right side of the boxes between."""
+    layers = sorted((source.layer, target.layer))
+    between = (box for layer in column.layers for box in layer if layers[0] <= box.layer <= layers[1])
+    side = max((box.x + box.width / 2 for box in between), default=column.right) + lane
+    (start, low), (end, high) = ((box.x + box.width / 2, box.y + box.height / 2) for box in (source, target))
     return [(start, low), (side, low), (side, high), (end, high)]
 
 
@@ -225,5 +242,3 @@ def entry(source: Box, target: Box) -> float:
         return target.x
     place = sorted(target.above, key=lambda box: box.x).index(source) - (len(target.above) - 1) / 2
     return target.x + place * min(0.2, (target.width - 0.2) / len(target.above))
-
-

@@ -34,6 +34,11 @@ def numbers(array: Any) -> str:
     return f"from {wide.min():.4g} to {wide.max():.4g}, mean {mean:.4g}"
 
 
+def number(value: Any) -> str:
+    """A number as it would be written: one of Python's in full, one of NumPy's in four digits."""
+    return repr(value) if type(value) in (int, float, bool, complex) else numbers(value)
+
+
 def elements(array: Any) -> str:
     """The value of an array: all elements of a small one, in as many lines as it needs, else as :func:`numbers`.
 

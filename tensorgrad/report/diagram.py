@@ -102,13 +102,13 @@ def _draw(axes: Any, columns: list[Column]) -> None:
     for column in columns:
         lanes = count(1)
         for layer in column.layers:
-            for box in layer:
-                if box.lines:
-                    _write(axes, patches, box)
+            for each in layer:
+                if each.lines:
+                    _write(axes, patches, each)
                 else:
-                    axes.plot([box.x, box.x], [box.y, box.y + box.height], color=LINE, linewidth=1, zorder=1)
-                for target in box.below:
-                    start, end = (box.x, box.y + box.height), (entry(box, target), target.y)
+                    axes.plot([each.x, each.x], [each.y, each.y + each.height], color=LINE, linewidth=1, zorder=1)
+                for target in each.below:
+                    start, end = (each.x, each.y + each.height), (entry(each, target), target.y)
                     if end[1] > start[1]:
                         middle = (start[1] + end[1]) / 2
                         line = path([start, (start[0], middle), (end[0], middle), end], curve)
@@ -119,12 +119,12 @@ def _draw(axes: Any, columns: list[Column]) -> None:
                     axes.add_patch(patches.FancyArrowPatch(path=line, **style))
 
 
-def _write(axes: Any, patches: Any, box: Box) -> None:
+def _write(axes: Any, patches: Any, each: Box) -> None:
     style = patches.BoxStyle("round", pad=0, rounding_size=0.06)
-    corner = box.x - box.width / 2, box.y
-    frame = patches.FancyBboxPatch(corner, box.width, box.height, boxstyle=style, facecolor=box.kind, edgecolor=LINE)
+    corner = each.x - each.width / 2, each.y
+    frame = patches.FancyBboxPatch(corner, each.width, each.height, boxstyle=style, facecolor=each.kind, edgecolor=LINE)
     axes.add_patch(frame)
-    for i, line in enumerate([*box.lines, *box.small]):
-        y = box.y + 0.06 + LINE_HEIGHT * (i + 0.5)
-        small = {"fontsize": 7.5, "color": "#556"} if i >= len(box.lines) else {"fontsize": 8.5, "color": "#222"}
-        axes.text(box.x, y, line, ha="center", va="center_baseline", zorder=3, **small)
+    for i, line in enumerate([*each.lines, *each.small]):
+        y = each.y + 0.06 + LINE_HEIGHT * (i + 0.5)
+        small = {"fontsize": 7.5, "color": "#556"} if i >= len(each.lines) else {"fontsize": 8.5, "color": "#222"}
+        axes.text(each.x, y, line, ha="center", va="center_baseline", zorder=3, **small)
