@@ -74,6 +74,8 @@ def backward_pass(
         arrays, settings, out = node.arrays, node.settings, node.array
         if arrays is None:
             raise _freed()
+        if watcher is not None:
+            watcher.reached(node, gradient)
         values, out = (_live(node, recorded_as), recorded_as(node, out)) if recorded_as else (arrays, out)
         accumulate = op.accumulate if in_place and type(gradient) is ndarray else None
         parts = op.rules[0](gradient, out, *values, **settings) if op.arity is None else None
@@ -100,7 +102,7 @@ def backward_pass(
                 if watcher is not None:
                     watcher.differentiated(node, index, part)
                 if part.shape != operand.shape or part.dtype != operand.dtype:
-                    part = _fit(op, index, part, operand, node.array)
+                    part = fitted(op, index, part, operand, node.array)
                 gradients[parent] = part if so_far is None else so_far + part
             if so_far is None and parent.op is not None:
                 heappush(latest_first, (-parent.sequence_nr, parent))
@@ -152,7 +154,7 @@ def _leading_to(output: Node, wanted: Collection[Node]) -> set[Node]:
     return relevant
 
 
-def _fit(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
+def fitted(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
     """A rule's gradient in its operand's shape and dtype, where broadcasting or mixed dtypes explain a difference.
 
     To a real operand belongs the real part: the other one says what would happen if it could move off the real axis.

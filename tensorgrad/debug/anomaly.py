@@ -63,7 +63,7 @@ class detect_anomaly(Watcher):
         self._tokens: list[Token[Any]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_recording.set(self))
+        self._tokens.append(_recording.set(self.beside_others()))
 
     def __exit__(self, *exception: object) -> None:
         _recording.reset(self._tokens.pop())

@@ -136,7 +136,7 @@ def draw(
     >>> drawing = tg.draw(loss, layer, {"images": images, "labels": labels})
     >>> drawing
     <drawing of 7 boxes and 6 lines; .save('graph.svg') writes it>
-    >>> print(drawing.mermaid[:71])
+    >>> print(drawing.mermaid[:63])
     flowchart TB
       n0(["<b>images</b><br/>(4, 3) float32"]):::array
     """

@@ -105,8 +105,9 @@ def _lines(columns: Sequence[Column]) -> Iterator[str]:
                     corners = around(column, start[0], end[0], LANE * next(lanes))
                     yield _path([start, *corners, end], curved=False, arrow=bool(target.lines))
             for target in each.loops:
-                points = loop(column, each, target, LANE * next(loops))
-                yield _path([*points[:-1], (points[-1][0] + BEHIND / PIXELS, points[-1][1])], False, True, dashed=True)
+                *corners, (x, y) = loop(column, each, target, LANE * next(loops))
+                tip = max(x, min(corners[-1][0], x + BEHIND / PIXELS))  # beside the box that stands behind
+                yield _path([*corners, (tip, y)], curved=False, arrow=True, dashed=True)
 
 
 def _path(points: Sequence[tuple[float, float]], curved: bool, arrow: bool, dashed: bool = False) -> str:
@@ -118,9 +119,10 @@ def _path(points: Sequence[tuple[float, float]], curved: bool, arrow: bool, dash
 
 
 def _head(before: tuple[float, float], tip: tuple[float, float]) -> str:
-    """The head of an arrow, which points down, or to the left."""
+    """The head of an arrow, which points down, or to a side."""
     x, y = tip[0] * PIXELS, tip[1] * PIXELS
-    sides = "l6,-3.5 v7 z" if before[1] == tip[1] else "l-3.5,-6 h7 z"
+    back = 6 if before[0] > tip[0] else -6
+    sides = f"l{back},-3.5 v7 z" if before[1] == tip[1] else "l-3.5,-6 h7 z"
     return f'<path d="M{x:.1f},{y:.1f} {sides}" fill="{LINE}"/>'
 
 

@@ -110,9 +110,8 @@ def check(function: str, results: object) -> list[Tensor]:
             "a result of the function that is not compiled"
         )
     settle()
-    tensors = (
-        [results] if isinstance(results, Tensor) else list(results) if isinstance(results, Iterable) else [results]
-    )
+    several = results if isinstance(results, Iterable) and not isinstance(results, Tensor) else [results]
+    tensors: list[Any] = list(several)
     if not tensors:
         raise TypeError(f"{function}: no result was given; pass a Tensor, or several")
     for tensor in tensors:

@@ -228,11 +228,18 @@ def around(column: Column, start: float, end: float, lane: float) -> list[tuple[
 
 
 def loop(column: Column, source: Box, target: Box, lane: float) -> list[tuple[float, float]]:
-    """The corners of a line to the next repeat: around the right side of the boxes between."""
-    layers = sorted((source.layer, target.layer))
-    between = (box for layer in column.layers for box in layer if layers[0] <= box.layer <= layers[1])
-    side = max((box.x + box.width / 2 for box in between), default=column.right) + lane
-    (start, low), (end, high) = ((box.x + box.width / 2, box.y + box.height / 2) for box in (source, target))
+    """The corners of a line to the next repeat: around the boxes between, on the side where fewer are in its way."""
+    boxes = [box for layer in column.layers for box in layer]
+    ends = [box for box in boxes if box.lines and box.layer in (source.layer, target.layer)]
+    on_the_right = sum(box.x > (source if box.layer == source.layer else target).x for box in ends)
+    on_the_left = sum(box.x < (source if box.layer == source.layer else target).x for box in ends)
+    first, last = sorted((source.layer, target.layer))
+    between = [source, target, *(box for box in boxes if first <= box.layer <= last)]
+    if on_the_right <= on_the_left or lane > MARGIN:
+        side, sign = max(box.x + box.width / 2 for box in between) + lane, 1
+    else:
+        side, sign = min(box.x - box.width / 2 for box in between) - lane, -1
+    (start, low), (end, high) = ((box.x + sign * box.width / 2, box.y + box.height / 2) for box in (source, target))
     return [(start, low), (side, low), (side, high), (end, high)]
 
 
