@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .graph import CONSTANT, OPERATION, Vertex
+from .graph import OPERATION, Vertex
 
 LEAST, LONGEST = 3, 300
 """Repeats from which on they are folded, and the most ops of one of them."""
@@ -110,10 +110,8 @@ def _looks(op: Vertex) -> object:
 
 
 def _content(leaf: Vertex) -> object:
-    """What has to agree of two leaves: shape and dtype, and of a number its value."""
-    if leaf.kind == CONSTANT and leaf.is_number:
-        return repr(leaf.array)
-    return np.shape(leaf.array), getattr(leaf.array, "dtype", None)
+    """What has to agree of two leaves: shape and dtype; numbers may differ."""
+    return leaf.is_number or np.shape(leaf.array), getattr(leaf.array, "dtype", None)
 
 
 def _stretches(flags: np.ndarray) -> list[tuple[int, int]]:

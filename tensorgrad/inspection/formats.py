@@ -157,8 +157,7 @@ def _legend(picture: Picture, top: float) -> tuple[list[str], float, float]:
 
 def _for_mermaid(text: str) -> str:
     """Text inside a label in quotes: what Mermaid would read as markup is written as its code."""
-    plain = " /.,:()=\N{HORIZONTAL ELLIPSIS}"
-    return "".join(c if c.isalnum() or c in plain else f"#{ord(c)};" for c in text)
+    return "".join(f"#{ord(c)};" if c in "\"&<>#`\\" else c for c in text)
 
 
 def _for_dot(text: str) -> str:

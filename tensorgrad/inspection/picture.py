@@ -136,7 +136,9 @@ class _Painter:
         say = self._picture.sentences.append
         for fold in sorted(self._folds):
             what = "One op is" if fold.period == 1 else f"{fold.period} ops are"
-            say(f"{what} done {fold.repeats} times over and shown once; dashed lines lead to the next time.")
+            say(f"{what} done {fold.repeats} times over and shown once.")
+        if self._picture.loops:
+            say("A dashed line leads from one time to the next.")
         if left_out:
             say(
                 f"The {self._limit:,} boxes of ops nearest to the result are shown; {left_out:,} earlier ops are left "
@@ -196,7 +198,7 @@ def _call(group: list[Vertex], name: str | None) -> str:
     """The op, with the numbers that it is given and the name of the result: ``@``, ``** 2``, ``h = np.tanh(x)``."""
     node: Any = group[0].node
     op = node.op
-    numbers = [summaries.number(x.array) if x.is_number else None for x in group[0].operands]
+    numbers = [_number([op.operands[i] for op in group]) for i in range(len(node.arrays))]
     settings = {}
     if op.name in ("getitem", "setitem"):
         indices = {index(vertex.node.settings["index"]) for vertex in group if vertex.node is not None}
@@ -210,6 +212,14 @@ def _call(group: list[Vertex], name: str | None) -> str:
         return op_name(op)
     call = expression(op, [number or REST_OF for number in numbers], {})
     return f"{name} = {call}" if name else call
+
+
+def _number(operands: list[Vertex]) -> str | None:
+    """The number that all repeats are given in the same place; None if it is none."""
+    if not operands[0].is_number:
+        return None
+    numbers = {summaries.number(operand.array) for operand in operands}
+    return numbers.pop() if len(numbers) == 1 else REST_OF
 
 
 def _settings(group: list[Vertex]) -> list[str]:

@@ -35,8 +35,10 @@ def numbers(array: Any) -> str:
 
 
 def number(value: Any) -> str:
-    """A number as it would be written: one of Python's in full, one of NumPy's in four digits."""
-    return repr(value) if type(value) in (int, float, bool, complex) else numbers(value)
+    """A number as it would be written: in at most six digits."""
+    if type(value) in (int, bool):
+        return repr(value)
+    return f"{value:.6g}" if type(value) in (float, complex) else numbers(value)
 
 
 def elements(array: Any) -> str:
