@@ -161,4 +161,4 @@ def _for_mermaid(text: str) -> str:
 
 
 def _for_dot(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
