@@ -157,7 +157,7 @@ def _legend(picture: Picture, top: float) -> tuple[list[str], float, float]:
 
 def _for_mermaid(text: str) -> str:
     """Text inside a label in quotes: what Mermaid would read as markup is written as its code."""
-    return "".join(f"#{ord(c)};" if c in "\"&<>#`\\" else c for c in text)
+    return "".join(f"#{ord(c)};" if c in '"&<>#`\\' else c for c in text)
 
 
 def _for_dot(text: str) -> str:

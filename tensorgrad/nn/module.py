@@ -285,6 +285,11 @@ class Module:
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({body})"
 
+    def _repr_html_(self) -> str:
+        from .html import module_html  # which notebooks alone need
+
+        return module_html(self)
+
 
 are_leaves(Module)  # a network is one thing with a state, also where it is a dataclass
 
