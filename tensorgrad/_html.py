@@ -7,7 +7,10 @@ from html import escape
 
 from ._text import printable
 
-_CARD = "border: 1px solid #8888; border-radius: 6px; padding: .5em .8em; margin: .3em 0; display: inline-block; max-width: 100%; box-sizing: border-box"
+_CARD = (
+    "border: 1px solid #8888; border-radius: 6px; padding: .5em .8em; margin: .3em 0; display: inline-block; "
+    "max-width: 100%; box-sizing: border-box"
+)
 _CELL = "text-align: {}; padding: .1em .8em .1em 0; font-variant-numeric: tabular-nums; vertical-align: top"
 
 
@@ -40,7 +43,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequenc
         return "".join(f'<{tag} style="{style}">{shown(value)}</{tag}>' for style, value in zip(styles, values))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f'<div style="overflow-x: auto"><table style="font-size: inherit"><tr>{cells("th", header)}</tr>{body}</table></div>'
+    head = f"<tr>{cells('th', header)}</tr>"
+    return f'<div style="overflow-x: auto"><table style="font-size: inherit">{head}{body}</table></div>'
 
 
 def folded(title: str, facts: str, content: str, is_open: bool) -> str:
