@@ -74,8 +74,6 @@ def backward_pass(
         arrays, settings, out = node.arrays, node.settings, node.array
         if arrays is None:
             raise _freed()
-        if watcher is not None:
-            watcher.reached(node, gradient)
         values, out = (_live(node, recorded_as), recorded_as(node, out)) if recorded_as else (arrays, out)
         accumulate = op.accumulate if in_place and type(gradient) is ndarray else None
         parts = op.rules[0](gradient, out, *values, **settings) if op.arity is None else None
@@ -100,7 +98,7 @@ def backward_pass(
                 else:
                     continue
                 if watcher is not None:
-                    watcher.differentiated(node, index, part)
+                    watcher.differentiated(node, index, gradient, part)
                 if part.shape != operand.shape or part.dtype != operand.dtype:
                     part = fitted(op, index, part, operand, node.array)
                 gradients[parent] = part if so_far is None else so_far + part

@@ -37,11 +37,8 @@ class Watcher:
     def computed(self, node: Node) -> None:
         """An op was recorded."""
 
-    def reached(self, node: Node, gradient: object) -> None:
-        """The backward pass has the whole gradient of a node's result, and calls the rules of its op next."""
-
-    def differentiated(self, node: Node, position: int, gradient: object) -> None:
-        """A rule has given the gradient for an operand."""
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+        """From the gradient that has arrived at a node's result, a rule has given that for an operand."""
 
     def beside_others(self) -> Watcher:
         """A watcher that tells this one and whoever watches already."""
@@ -59,13 +56,9 @@ class _Both(Watcher):
         self._outer.computed(node)
         self._inner.computed(node)
 
-    def reached(self, node: Node, gradient: object) -> None:
-        self._outer.reached(node, gradient)
-        self._inner.reached(node, gradient)
-
-    def differentiated(self, node: Node, position: int, gradient: object) -> None:
-        self._outer.differentiated(node, position, gradient)
-        self._inner.differentiated(node, position, gradient)
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+        self._outer.differentiated(node, position, arrived, gradient)
+        self._inner.differentiated(node, position, arrived, gradient)
 
 
 class Tracer(Protocol):

@@ -87,7 +87,7 @@ class detect_anomaly(Watcher):
             raise AnomalyError(f"{_name(node)}: gave {out[index]} at index {index} from ({came}){there}, in {place}")
         self._places[node] = place
 
-    def differentiated(self, node: Node, position: int, gradient: Any) -> None:
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: Any) -> None:
         """A rule has given the gradient for an operand."""
         array = node.arrays[position]
         values = gradient.data if isinstance(gradient, Tensor) else gradient

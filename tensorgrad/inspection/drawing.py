@@ -84,8 +84,9 @@ class Drawing:
         boxes, lines = len(self._picture.items), len(self._picture.edges) + len(self._picture.loops)
         return f"<drawing of {boxes} boxes and {lines} lines; .save('graph.svg') writes it>"
 
-    def _repr_html_(self) -> str:
-        return f'<div style="overflow: auto; max-height: 60em">{self.svg}</div>'
+    def _repr_svg_(self) -> str:
+        """As notebooks show it: as a picture, which GitHub and untrusted notebooks show too, unlike SVG within HTML."""
+        return self.svg
 
 
 _PAGE = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Graph</title>\n<body>{}</body></html>\n'

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Op
-from .names import op_name
+from .names import in_brackets, op_name
 
 FORMULAS: dict[str, tuple[str, ...]] = {
     "absolute": ("g * np.sign({x})",),
@@ -93,4 +93,4 @@ def formula(op: Op, position: int, arrays: Sequence[Any], names: Sequence[str], 
         return templates[0].format(x=names[position])
     if op.arity is None or position >= len(templates):
         return f"what the gradient rule of {op_name(op)} gives"
-    return templates[position].format(**dict(zip(OPERANDS, names)), out=out)
+    return templates[position].format(**dict(zip(OPERANDS, map(in_brackets, names))), out=out)

@@ -54,7 +54,7 @@ def expression(op: Op, operands: Sequence[str], settings: Mapping[str, Any]) -> 
     'x[0, 1:]'
     """
     if op.name in SYMBOLS and len(operands) == 2:
-        return f" {SYMBOLS[op.name]} ".join(operands)
+        return f" {SYMBOLS[op.name]} ".join(map(in_brackets, operands))
     if op.name == "negative" and len(operands) == 1:
         return f"-{operands[0]}"
     if op.name == "getitem":
@@ -62,6 +62,11 @@ def expression(op: Op, operands: Sequence[str], settings: Mapping[str, Any]) -> 
     if op.name == "setitem":
         return f"{operands[0]} with [{index(settings['index'])}] = {operands[1]}"
     return f"{op_name(op)}({', '.join([*operands, *given(op, settings)])})"
+
+
+def in_brackets(text: str) -> str:
+    """A negative number in brackets, so that it may stand beside an operator."""
+    return f"({text})" if text.startswith("-") else text
 
 
 def given(op: Op, settings: Mapping[str, Any]) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextvars import Token
 from typing import Any, TextIO
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -25,7 +27,7 @@ class print_ops(Watcher):
     ----------
     names
         What values are called: modules, whose parameters have names, and mappings of names to Tensors, arrays and
-        modules, such as ``locals()``. Others are shown by their shape.
+        modules, such as ``locals()``. Results of ops are called ``t1``, ``t2``, ... in the order of the computation.
     file
         Where to print; default: standard output.
 
@@ -36,16 +38,20 @@ class print_ops(Watcher):
     >>> with tg.print_ops({"w": w}):
     ...     loss = np.sum(np.exp(w))
     ...     loss.backward()
-    np.exp(w) = [1.     2.7183], (2,) float64
-    np.sum((2,)) = 3.718, scalar float64
-    backward of np.sum((2,)): g = 1, scalar float64
-      (2,) gets g at each of the elements summed = [1. 1.], (2,) float64
-    backward of np.exp(w): g = [1. 1.], (2,) float64
-      w gets g * out = [1.     2.7183], (2,) float64
+    t1 = np.exp(w) = [1.     2.7183], (2,) float64
+    t2 = np.sum(t1) = 3.718, scalar float64
+    backward of t2 = np.sum(t1): g = 1, scalar float64
+      t1 gets g at each of the elements summed = [1. 1.], (2,) float64
+    backward of t1 = np.exp(w): g = [1. 1.], (2,) float64
+      w gets g * t1 = [1.     2.7183], (2,) float64
     """
 
     def __init__(self, *names: object, file: TextIO | None = None) -> None:
         self._names, self._file = Names("print_ops", names), file
+        self._numbered: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
+        self._counts: Counter[str] = Counter()
+        self._last: ref[Node] | None = None  # whose gradients have been printed, up to which operand
+        self._position = 0
         self._tokens: list[Token[Any]] = []
 
     def __enter__(self) -> None:
@@ -59,13 +65,13 @@ class print_ops(Watcher):
     def computed(self, node: Node) -> None:
         self._print(self._call(node), node.array)
 
-    def reached(self, node: Node, gradient: object) -> None:
-        self._print(f"backward of {self._call(node)}: g", gradient)
-
-    def differentiated(self, node: Node, position: int, gradient: object) -> None:
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+        if self._last is None or self._last() is not node or position <= self._position:
+            self._print(f"backward of {self._call(node)}: g", arrived)
+        self._last, self._position = ref(node), position
         op: Any = node.op
         operands = self._operands(node)
-        words = formula(op, position, node.arrays, operands, "out")
+        words = formula(op, position, node.arrays, operands, self._name(node, node.array))
         self._print(f"  {operands[position]} gets {words}", gradient)
 
     def _print(self, what: str, value: Any) -> None:
@@ -74,12 +80,20 @@ class print_ops(Watcher):
 
     def _call(self, node: Node) -> str:
         op: Any = node.op
-        return expression(op, self._operands(node), node.settings)
+        operands = self._operands(node)  # which are named first
+        return f"{self._name(node, node.array)} = {expression(op, operands, node.settings)}"
 
     def _operands(self, node: Node) -> list[str]:
-        return [self._operand(parent, array) for parent, array in zip(node.parents, node.arrays)]
+        return [self._name(parent, array) for parent, array in zip(node.parents, node.arrays)]
 
-    def _operand(self, node: Node | None, array: Any) -> str:
+    def _name(self, node: Node | None, array: Any) -> str:
+        """What the user calls a value, else a number, or for an array what it is."""
         if name := self._names.of(node, array):
             return name
-        return summaries.number(array) if node is None and np.ndim(array) == 0 else summaries.shape(array.shape)
+        if node is None or not node.requires_grad:
+            return summaries.number(array) if np.ndim(array) == 0 else "array"
+        if node not in self._numbered:
+            kind = "t" if node.op is not None else "leaf"
+            self._counts[kind] += 1
+            self._numbered[node] = f"{kind}{self._counts[kind]}"
+        return self._numbered[node]

@@ -44,12 +44,10 @@ class _Recorder(Watcher):
         self._nodes = set(nodes)
         self.visits: list[Visit] = []
 
-    def reached(self, node: Node, gradient: object) -> None:
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
         if node in self._nodes:
-            self.visits.append(Visit(node, gradient))
-
-    def differentiated(self, node: Node, position: int, gradient: object) -> None:
-        if node in self._nodes:
+            if not self.visits or self.visits[-1].node is not node:
+                self.visits.append(Visit(node, arrived))
             self.visits[-1].parts[position] = gradient
 
 

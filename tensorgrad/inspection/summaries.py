@@ -49,7 +49,7 @@ def elements(array: Any) -> str:
      [0. 1.]]
     """
     plain = _plain(array)
-    if plain is None or not 1 < plain.size <= SMALL or plain.ndim > 2 or plain.shape[-1] > 12:
+    if plain is None or not plain.ndim or not 0 < plain.size <= SMALL or plain.ndim > 2 or plain.shape[-1] > 12:
         return numbers(array)
     return _text(plain)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 import tensorgrad as tg
 from tensorgrad.inspection import formats
-from tests.support import NASTY, examples, graph_programs, run_graph_program
+from tests.support import NASTY, ROOT, examples, graph_programs, run_graph_program
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -218,11 +218,21 @@ def test_without_graphviz_a_sentence_says_what_to_do(tmp_path, monkeypatch):
 
 def test_notebooks_show_it_with_a_legend():
     drawing = tg.draw(recurrent(2)[0])
-    shown = drawing._repr_html_()
-    assert shown.startswith("<div") and "<svg" in shown and "<script" not in shown
+    assert drawing._repr_svg_().startswith("<svg")
     for format in (formats.svg, formats.mermaid, formats.dot):
         assert "such as inputs and labels" in format(drawing._picture)
     assert repr(drawing) == "<drawing of 14 boxes and 15 lines; .save('graph.svg') writes it>"
+
+
+def test_the_picture_of_the_page_is_what_its_code_draws():
+    page = (ROOT / "docs" / "graphs.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[:2]
+    names = {}
+    exec("\n".join(re.findall(r"^(?:>>>|\.\.\.) (.*)$", "".join(blocks), re.MULTILINE)), names)
+    kept = ElementTree.parse(ROOT / "docs" / "recurrent.svg").getroot()
+    assert len(texts(names["drawing"])) == len(list(kept.iter(f"{SVG}text")))
+    without_numbers = [re.sub(r"norm .*", "", text) for text in texts(names["drawing"])]
+    assert without_numbers == [re.sub(r"norm .*", "", text.text) for text in kept.iter(f"{SVG}text")]
 
 
 def test_arrays_are_named_by_their_elements_where_that_is_certain():
