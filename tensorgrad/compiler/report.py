@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .._html import card, folded, preformatted, shown, table
 from .emit import Executable
 
 HEADER = ("step", "shape", "dtype", "kB", "ms", "calls")
@@ -20,6 +19,8 @@ def explained(executable: Executable, timed: bool) -> str:
 
 def as_html(name: str, executables: Sequence[Executable], one_by_one: Iterable[str]) -> str:
     """What has been compiled of a function, a table of steps for each program; and what has not."""
+    from .._html import card, folded, preformatted, shown, table  # which notebooks alone need
+
     parts = []
     for number, executable in enumerate(executables, 1):
         fused = "loops of numba" if executable.fast else "calls of NumPy, without numba"
