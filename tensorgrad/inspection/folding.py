@@ -9,8 +9,8 @@ import numpy as np
 
 from .graph import OPERATION, Vertex
 
-LEAST, LONGEST = 3, 300
-"""Repeats from which on they are folded, and the most ops of one of them."""
+LEAST, SPARED, LONGEST = 3, 8, 300
+"""Repeats, and ops spared, from which on repeats are folded; and the most ops of one of them."""
 
 
 class Fold(NamedTuple):
@@ -56,6 +56,8 @@ class _Repeats:
         """The fold between two positions that spares most."""
         best: Fold | None = None
         for period in range(1, min(LONGEST, (stop - start) // LEAST) + 1):
+            if best is not None and best.spared >= stop - start - period:
+                break  # longer ones cannot spare more
             alike = self._looks[start : stop - period] == self._looks[start + period : stop]
             for first, last in _stretches(alike):
                 if last - first >= (LEAST - 1) * period:
@@ -70,7 +72,7 @@ class _Repeats:
         found = [(last - first, first) for first, last in _stretches(same)]
         length, first = max(found, default=(0, 0))
         repeats = (length + period) // period
-        if repeats < LEAST:
+        if repeats < LEAST or (repeats - 1) * period < SPARED:
             return None
         spare = (length + period) % period
         places = range(start + first, start + first + spare + 1)

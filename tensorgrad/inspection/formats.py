@@ -68,7 +68,11 @@ def svg(picture: Picture) -> str:
     boxes = {item: box(item.title, item.small, item.kind, item.kind in (PARAMETER, ARRAY)) for item in picture.items}
     for source, target in picture.loops:
         boxes[source].loops.append(boxes[target])
-    columns = arranged("draw", list(boxes.values()), ((boxes[s], boxes[t]) for s, t in picture.edges), TALLEST)
+    for source, target in picture.edges:
+        if target.is_ordered:
+            boxes[target].operands.append(boxes[source])
+    tallest = TALLEST * (3 if picture.loops else 1)  # what is repeated is better seen in one column
+    columns = arranged("draw", list(boxes.values()), ((boxes[s], boxes[t]) for s, t in picture.edges), tallest)
     width = columns[-1].right + LANE * columns[-1].loops + MARGIN
     height = max(column.bottom for column in columns) + columns[0].top
     legend, legend_width, legend_height = _legend(picture, height)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Tensor
-from ..core.arrays import is_view
+from ..core.arrays import SMALL, is_view
 from ..core.context import is_traced, settle
 from ..core.node import Node
 from ..core.tensor import history
@@ -125,9 +125,16 @@ def check(function: str, results: object) -> list[Tensor]:
     return tensors
 
 
+def _identity(array: Any) -> object:
+    """What is one array: a small one by its content, as histories hold copies of it."""
+    if isinstance(array, np.ndarray) and array.nbytes <= SMALL:
+        return array.shape, array.dtype, array.tobytes()
+    return id(array)  # which the history holds, so that the id is not used again
+
+
 def _operand(known: dict[object, Vertex], parent: Node | None, array: Any) -> Vertex:
     """The vertex of an operand: one for each node, and for each array that is no Tensor."""
-    key: object = id(array) if parent is None else parent  # the history holds the array, so that its id is not reused
+    key = parent if parent is not None else _identity(array)
     if key not in known or (np.ndim(array) == 0 and parent is None):
         known[key] = Vertex(LEAF if parent is not None and parent.requires_grad else CONSTANT, array, parent)
     return known[key]

@@ -34,6 +34,10 @@ class Box:
         Whether it is put beside the others, which thus stand below each other.
     loops
         The boxes of the next repeat that use it, where repeats are folded.
+    operands
+        The boxes from which lines lead to it, if the lines are to come in from left to right in that order.
+    origin
+        Where the line comes from that passes.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -48,6 +52,8 @@ class Box:
     above: list[Box] = field(default_factory=list)
     below: list[Box] = field(default_factory=list)
     loops: list[Box] = field(default_factory=list)
+    operands: list[Box] = field(default_factory=list)
+    origin: Box | None = None
 
 
 @dataclass
@@ -111,7 +117,7 @@ def _layers(function: str, boxes: Sequence[Box], edges: Iterable[tuple[Box, Box]
         at = each
         for target in sorted(users[each], key=lambda target: target.layer):
             while at.layer < target.layer - 1:
-                passage = Box(layer=at.layer + 1)
+                passage = Box(layer=at.layer + 1, origin=each)
                 layers[passage.layer].append(passage)
                 _link(at, passage)
                 at, passages = passage, passages + 1
@@ -235,17 +241,20 @@ def loop(column: Column, source: Box, target: Box, lane: float) -> list[tuple[fl
     on_the_left = sum(box.x < (source if box.layer == source.layer else target).x for box in ends)
     first, last = sorted((source.layer, target.layer))
     between = [source, target, *(box for box in boxes if first <= box.layer <= last)]
-    if on_the_right <= on_the_left or lane > MARGIN:
+    if on_the_right <= on_the_left or lane > LANE or source is target:
         side, sign = max(box.x + box.width / 2 for box in between) + lane, 1
     else:
         side, sign = min(box.x - box.width / 2 for box in between) - lane, -1
-    (start, low), (end, high) = ((box.x + sign * box.width / 2, box.y + box.height / 2) for box in (source, target))
+    start, end = (box.x + sign * box.width / 2 for box in (source, target))
+    low, high = source.y + 0.75 * source.height, target.y + 0.25 * target.height
     return [(start, low), (side, low), (side, high), (end, high)]
 
 
 def entry(source: Box, target: Box) -> float:
-    """Where on the upper side of a box a line comes in: beside each other, in the order of their sources."""
+    """Where on the upper side of a box a line comes in: beside each other, in the order of operands or of sources."""
     if not target.lines:
         return target.x
-    place = sorted(target.above, key=lambda box: box.x).index(source) - (len(target.above) - 1) / 2
+    order = target.operands
+    sources = sorted(target.above, key=lambda box: order.index(box.origin or box) if order else box.x)
+    place = sources.index(source) - (len(target.above) - 1) / 2
     return target.x + place * min(0.2, (target.width - 0.2) / len(target.above))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._text import printable
-from ..core import Op, Tensor
+from ..core import NUMPY, Op, Tensor
 from ..core.node import Node
 from ..core.registry import numpy_name
 from ..core.tensor import history
@@ -41,7 +41,11 @@ def op_name(op: Op) -> str:
         return SYMBOLS[op.name]
     if op.name in ("getitem", "setitem"):
         return {"getitem": "[...]", "setitem": "[...] ="}[op.name]
-    return numpy_name(op.numpy) if op.numpy is not None else printable(op.name.strip("_"), LONGEST)
+    function = op.numpy
+    if function is None and op.name != "astype":  # NumPy's parameters are not those of the op
+        named = getattr(np, op.name, None) or getattr(np.linalg, op.name, None)
+        function = named if named in NUMPY else None
+    return numpy_name(function) if function is not None else printable(op.name.strip("_"), LONGEST)
 
 
 def expression(op: Op, operands: Sequence[str], settings: Mapping[str, Any]) -> str:

@@ -34,12 +34,13 @@ FOLDS_FROM = 30
 
 @dataclass(eq=False)
 class Item:
-    """A box: its name, the lines below that, and how often it is there."""
+    """A box: its name, the lines below that, how often it is there, and whether the order of operands matters."""
 
     kind: str
     title: str
     small: list[str]
     times: int = 1
+    is_ordered: bool = False
 
 
 @dataclass
@@ -169,7 +170,8 @@ class _Captions:
         if self._gradients is not None:
             small.append(_norms([self._gradients.get(op.node) for op in group if op.node is not None]))
         kind = RESULT if any(op.node in self._results for op in group) else STEP
-        return Item(kind, title, small, len(group))
+        op: Any = first.node.op if first.node is not None else None
+        return Item(kind, title, small, len(group), op.name not in ("add", "multiply"))
 
     def of_leaves(self, leaves: list[Vertex]) -> Item:
         """The box of a leaf, or of several that are used alike."""

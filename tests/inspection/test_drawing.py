@@ -243,6 +243,23 @@ def test_arrays_are_named_by_their_elements_where_that_is_certain():
 
 
 @pytest.mark.slow
+def test_an_array_that_is_used_twice_is_drawn_once():
+    w = tg.Tensor(np.ones(2), requires_grad=True)
+    x = np.array([1.0, 2.0])
+    assert texts(tg.draw((w * x + np.exp(w * x)).sum())).count("array") == 1
+
+
+def test_lines_come_in_from_the_left_in_the_order_of_operands_where_it_matters():
+    a, b = (tg.Tensor(number, requires_grad=True) for number in (1.0, 2.0))
+    for first, second in ((a, b), (b, a)):
+        svg = tg.draw(np.exp(a) * (first - second), {"a": a, "b": b}).svg
+        place = {text.text: text.get("x") for text in ElementTree.fromstring(svg).iter(f"{SVG}text")}
+        lines = re.findall(r'd="M([\d.]+),[\d.]+ C.*? ([\d.]+),[\d.]+"', svg)
+        entries = {start: float(end) for start, end in lines if abs(float(end) - float(place["-"])) < 20}
+        assert (entries[place["a"]] < entries[place["b"]]) == (first is a)
+
+
+@pytest.mark.slow
 def test_importing_the_library_does_not_import_this():
     code = (
         "import sys, tensorgrad as tg; assert 'draw' in dir(tg); print([m for m in sys.modules if 'inspection' in m])"
