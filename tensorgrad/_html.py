@@ -11,6 +11,7 @@ _CARD = (
     "border: 1px solid #8888; border-radius: 6px; padding: .5em .8em; margin: .3em 0; display: inline-block; "
     "max-width: 100%; box-sizing: border-box"
 )
+_PRE = "margin: .4em 0 0; background: transparent; color: inherit; font-family: monospace; line-height: 1.2"
 _CELL = "text-align: {}; padding: .1em .8em .1em 0; font-variant-numeric: tabular-nums; vertical-align: top"
 
 
@@ -32,7 +33,7 @@ def card(title: str, facts: Iterable[str], content: str = "") -> str:
 def preformatted(text: str) -> str:
     """Text as it stands, line by line."""
     lines = "\n".join(map(shown, text.splitlines()))
-    return f'<pre style="margin: .4em 0 0; background: transparent; color: inherit">{lines}</pre>'
+    return f'<pre style="{_PRE}">{lines}</pre>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:

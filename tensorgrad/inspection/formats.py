@@ -69,8 +69,7 @@ def svg(picture: Picture) -> str:
     for source, target in picture.loops:
         boxes[source].loops.append(boxes[target])
     for source, target in picture.edges:
-        if target.is_ordered:
-            boxes[target].operands.append(boxes[source])
+        boxes[target].operands.append(boxes[source])
     tallest = TALLEST * (3 if picture.loops else 1)  # what is repeated is better seen in one column
     columns = arranged("draw", list(boxes.values()), ((boxes[s], boxes[t]) for s, t in picture.edges), tallest)
     width = columns[-1].right + LANE * columns[-1].loops + MARGIN

@@ -153,7 +153,7 @@ def _arrange(layers: list[list[Box]]) -> None:
             layer.sort(key=lambda box: _mean(box, box.above))
             _spread(layer, [_mean(box, box.above) for box in layer])
         for layer in reversed(layers):
-            layer.sort(key=lambda box: _mean(box, box.below))
+            layer.sort(key=lambda box: _mean(box, box.below) + 0.05 * _turn(box))
             _spread(layer, [_mean(box, box.below) for box in layer])
     for _ in range(PASSES):
         for layer in [*layers, *reversed(layers)]:
@@ -164,6 +164,12 @@ def _mean(box: Box, neighbours: list[Box]) -> float:
     """Where the neighbours are."""
     weights = list(map(_weight, neighbours))
     return sum(w * n.x for w, n in zip(weights, neighbours)) / sum(weights) if neighbours else box.x
+
+
+def _turn(box: Box) -> float:
+    """As which of its operands the boxes below take it, on average."""
+    turns = [target.operands.index(box.origin or box) for target in box.below if target.operands]
+    return sum(turns) / len(turns) if turns else 0.0
 
 
 def _spread(layer: list[Box], wanted: list[float]) -> None:

@@ -34,13 +34,12 @@ FOLDS_FROM = 30
 
 @dataclass(eq=False)
 class Item:
-    """A box: its name, the lines below that, how often it is there, and whether the order of operands matters."""
+    """A box: its name, the lines below that, and how often it is there."""
 
     kind: str
     title: str
     small: list[str]
     times: int = 1
-    is_ordered: bool = False
 
 
 @dataclass
@@ -170,8 +169,7 @@ class _Captions:
         if self._gradients is not None:
             small.append(_norms([self._gradients.get(op.node) for op in group if op.node is not None]))
         kind = RESULT if any(op.node in self._results for op in group) else STEP
-        op: Any = first.node.op if first.node is not None else None
-        return Item(kind, title, small, len(group), op.name not in ("add", "multiply"))
+        return Item(kind, title, small, len(group))
 
     def of_leaves(self, leaves: list[Vertex]) -> Item:
         """The box of a leaf, or of several that are used alike."""

@@ -249,7 +249,7 @@ def test_an_array_that_is_used_twice_is_drawn_once():
     assert texts(tg.draw((w * x + np.exp(w * x)).sum())).count("array") == 1
 
 
-def test_lines_come_in_from_the_left_in_the_order_of_operands_where_it_matters():
+def test_lines_come_in_from_the_left_in_the_order_of_operands():
     a, b = (tg.Tensor(number, requires_grad=True) for number in (1.0, 2.0))
     for first, second in ((a, b), (b, a)):
         svg = tg.draw(np.exp(a) * (first - second), {"a": a, "b": b}).svg
