@@ -124,11 +124,13 @@ class Names:
         self._nodes: dict[Node, str] = {}
         self._arrays: list[tuple[str, np.ndarray]] = []
         for each in named:
-            if hasattr(each, "named_tensors"):
+            if _is_module(each):
                 self._add_module("", each)
             elif isinstance(each, Mapping):
+                has_others = "__name__" in each  # global variables, among them those in which notebooks keep results
                 for name, value in each.items():
-                    self._add(str(name), value)
+                    if not (has_others and str(name).startswith("_")):
+                        self._add(str(name), value)
             else:
                 raise TypeError(
                     f"{function}: takes names from modules and from mappings of names to Tensors, got "
@@ -145,8 +147,6 @@ class Names:
         return same.pop() if len(same) == 1 else None
 
     def _add(self, name: str, value: Any) -> None:
-        if name.startswith("__"):
-            return
         if isinstance(value, Tensor):
             if value.requires_grad:
                 self._nodes.setdefault(history(value), printable(name, LONGEST))
@@ -154,12 +154,17 @@ class Names:
                 self._arrays.append((printable(name, LONGEST), value.detach().numpy()))
         elif isinstance(value, np.ndarray):
             self._arrays.append((printable(name, LONGEST), value))
-        elif hasattr(value, "named_tensors") and not isinstance(value, type):
+        elif _is_module(value):
             self._add_module(f"{name}.", value)
 
     def _add_module(self, prefix: str, module: Any) -> None:
         for name, tensor in module.named_tensors():
             self._add(prefix + name, tensor)
+
+
+def _is_module(value: object) -> bool:
+    """Whether it is a module, which is asked of its class, as objects may answer to any name."""
+    return hasattr(type(value), "named_tensors")
 
 
 def _holds(known: np.ndarray, array: Any) -> bool:

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from unittest.mock import Mock
 from xml.etree import ElementTree
 
 import numpy as np
@@ -85,6 +86,9 @@ def test_names_come_from_local_variables_too():
         return texts(tg.draw(hidden.sum(), locals()))
 
     assert {"w", "x", "hidden = np.exp(…)"} <= set(loss())
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    of_a_notebook = {"__name__": "__main__", "_5": w, "mock": Mock(), "w": w, "np": np}
+    assert "w" in texts(tg.draw(np.exp(w), of_a_notebook)) and "_5" in texts(tg.draw(np.exp(w), {"_5": w}))
 
 
 @given(graph_programs)
