@@ -70,7 +70,9 @@ class Model(tg.nn.Module):
 
 def test_a_module():
     shown = texts(Model())
-    assert shown[:4] == ["Model", "17 parameters", "0.00 MB", "in training mode"], "what is shared counts once"
+    assert shown[:3] == ["Model", "17 parameters, 4 not trained, 104 bytes", "in training mode"], (
+        "shared ones count once"
+    )
     for text in (
         "scale",
         "no parameter",
@@ -81,6 +83,7 @@ def test_a_module():
         "1: ReLU()",
     ):
         assert text in shown, text
+    assert "itself" not in "".join(shown) and "(itself.0): ..." in repr(Model())
     assert shown.count("0: Dense(3 -> 4)") == 2 and "in evaluation mode" in texts(Model().eval())
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .._html import card, folded, table
 from ..core import Tensor
-from .module import Module
+from .module import Module, in_a_line
+from .summary import Summary
 
 DEEPEST_OPEN = 2
 """Levels of the tree that are open at first."""
@@ -12,9 +13,7 @@ DEEPEST_OPEN = 2
 
 def module_html(module: Module) -> str:
     """The module as HTML."""
-    parameters = module.parameters()
-    facts = [_count(sum(p.size for p in parameters)), f"{sum(p.nbytes for p in parameters) / 1e6:,.2f} MB"]
-    facts.append("in training mode" if module.training else "in evaluation mode")
+    facts = [Summary(module, ()).totals(), "in training mode" if module.training else "in evaluation mode"]
     return card(type(module).__name__, facts, _inside(module, 1, (id(module),)))
 
 
@@ -32,7 +31,7 @@ def _inside(module: Module, level: int, around: tuple[int, ...]) -> str:
 def _child(name: str, child: Module, level: int, around: tuple[int, ...]) -> str:
     content = _inside(child, level + 1, (*around, id(child)))
     has_children = any(True for _ in child.named_children())
-    title = type(child).__name__ if has_children else " ".join(repr(child).split())
+    title = type(child).__name__ if has_children else in_a_line(child)
     count = sum(parameter.size for parameter in child.parameters())
     return folded(f"{name}: {title}", _count(count) if count else "", content, has_children and level < DEEPEST_OPEN)
 

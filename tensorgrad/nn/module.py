@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from itertools import count
+from reprlib import recursive_repr
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -327,6 +328,7 @@ class Module:
         """What :func:`repr` shows inside the brackets, by name."""
         return ((name, repr(child)) for name, child in self.named_children())
 
+    @recursive_repr()
     def __repr__(self) -> str:
         lines = [f"  ({name}): " + part.replace("\n", "\n  ") for name, part in self._parts()]
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
