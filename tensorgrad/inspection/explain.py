@@ -152,9 +152,8 @@ class _Explanation:
         yield f"  {number}. {name} = {self._call(op)}, so with g = dL/d{name}"
         for position, parent in _receivers(visit):
             operand = self._names[op.operands[position]]
-            words = formula(node.op, position, node.arrays, [self._names[x] for x in op.operands], name)
-            if visit.parts[position].shape != node.arrays[position].shape:
-                words += f", summed to {summaries.shape(node.arrays[position].shape)} as {operand} was broadcast"
+            operands = [self._names[x] for x in op.operands]
+            words = formula(node.op, position, node.arrays, operands, name, visit.parts[position].shape)
             self._seen[parent] += 1
             count, total = self._seen[parent], self._parts[parent]
             which = f"part {count} of {total} of " if total > 1 else ""

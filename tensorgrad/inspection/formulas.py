@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core import Op
 from .names import in_brackets, op_name
+from .summaries import shape
 
 FORMULAS: dict[str, tuple[str, ...]] = {
     "absolute": ("g * np.sign({x})",),
@@ -83,13 +84,35 @@ WORDS: dict[str, tuple[str, ...]] = {
 OPERANDS = ("x", "y", "z")
 
 
-def formula(op: Op, position: int, arrays: Sequence[Any], names: Sequence[str], out: str) -> str:
+def formula(
+    op: Op, position: int, arrays: Sequence[Any], names: Sequence[str], out: str, given: tuple[int, ...] | None = None
+) -> str:
     """What an operand gets, with the operands and the result called by their names.
 
+    Parameters
+    ----------
+    op, position, arrays
+        The op, which operand, and all of them.
+    names, out
+        What the operands and the result are called.
+    given
+        The shape of what the rule gave, which is summed to that of the operand if it was broadcast.
+
+    Examples
+    --------
     >>> import tensorgrad as tg
     >>> formula(tg.OPS["multiply"], 0, (np.ones(3), 2.0), ("w", "2.0"), "y")
     'g * 2.0'
+    >>> formula(tg.OPS["add"], 1, (np.ones((4, 3)), np.ones(3)), ("x", "b"), "y", (4, 3))
+    'g, summed to (3,) as b was broadcast'
     """
+    words = _words(op, position, arrays, names, out)
+    if given is None or given == arrays[position].shape:
+        return words
+    return f"{words}, summed to {shape(arrays[position].shape)} as {names[position]} was broadcast"
+
+
+def _words(op: Op, position: int, arrays: Sequence[Any], names: Sequence[str], out: str) -> str:
     templates = FORMULAS.get(op.name, WORDS.get(op.name, ()))
     if op.name == "matmul" and all(np.ndim(array) == 2 for array in arrays):
         templates = MATRICES

@@ -168,10 +168,10 @@ def _is_module(value: object) -> bool:
 
 
 def _holds(known: np.ndarray, array: Any) -> bool:
-    """Whether an array holds the elements of another, perhaps in another dtype."""
-    if not isinstance(array, np.ndarray) or known.shape != array.shape or array.ndim == 0:
+    """Whether an array holds the elements of another, perhaps in another dtype or shape, as flattened images do."""
+    if not isinstance(array, np.ndarray) or known.size != array.size or array.ndim == 0:
         return False
     if known.dtype.kind == "c" != array.dtype.kind:
         return False
     with np.errstate(all="ignore"):
-        return known is array or bool(np.array_equal(known.astype(array.dtype, copy=False), array))
+        return known is array or bool(np.array_equal(known.astype(array.dtype, copy=False).reshape(array.shape), array))

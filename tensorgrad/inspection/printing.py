@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
-from ..core import Tensor
+from ..core import Tensor, sum_to_shape
 from ..core.context import Watcher, _recording
 from ..core.node import Node
 from . import summaries
@@ -65,14 +65,18 @@ class print_ops(Watcher):
     def computed(self, node: Node) -> None:
         self._print(self._call(node), node.array)
 
-    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: Any) -> None:
         if self._last is None or self._last() is not node or position <= self._position:
             self._print(f"backward of {self._call(node)}: g", arrived)
         self._last, self._position = ref(node), position
         op: Any = node.op
         operands = self._operands(node)
-        words = formula(op, position, node.arrays, operands, self._name(node, node.array))
-        self._print(f"  {operands[position]} gets {words}", gradient)
+        part = gradient.data if isinstance(gradient, Tensor) else gradient
+        words = formula(op, position, node.arrays, operands, self._name(node, node.array), part.shape)
+        wanted = node.arrays[position].shape
+        self._print(
+            f"  {operands[position]} gets {words}", part if part.shape == wanted else sum_to_shape(part, wanted)
+        )
 
     def _print(self, what: str, value: Any) -> None:
         array = value.data if isinstance(value, Tensor) else value

@@ -164,7 +164,10 @@ def _step(visit: Visit) -> BackwardStep:
     node: Any = visit.node
     positions = range(len(node.arrays))
     names = ("x", "y", "z") if len(positions) <= 3 else [f"operand {i}" for i in positions]
-    formulas = [formula(node.op, i, node.arrays, names, "out") if i in visit.parts else None for i in positions]
+    formulas = [
+        formula(node.op, i, node.arrays, names, "out", visit.parts[i].shape) if i in visit.parts else None
+        for i in positions
+    ]
     parts = [visit.part(i) if i in visit.parts else None for i in positions]
     return BackwardStep(
         node.op, tuple(node.arrays), dict(node.settings), node.array, visit.gradient, tuple(parts), tuple(formulas)

@@ -244,6 +244,9 @@ def test_arrays_are_named_by_their_elements_where_that_is_certain():
     x, same, other = np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.array([5.0, 6.0])
     loss = (w * x * other.astype(np.float32)).sum()
     assert {"array", "other"} <= set(texts(tg.draw(loss, {"x": x, "same": same, "other": other})))
+    images = np.arange(8.0).reshape(1, 2, 2, 2)
+    flattened = tg.nn.Sequential(tg.nn.Flatten(), tg.nn.Dense(8, 2, rng=0))(images).sum()
+    assert "images" in texts(tg.draw(flattened, {"images": images}))
 
 
 @pytest.mark.slow
