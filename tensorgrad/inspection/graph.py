@@ -59,7 +59,7 @@ def read(function: str, results: Sequence[Tensor], largest: int | None = None) -
     results
         Tensors with a history.
     largest
-        The number of values beyond which None is read further.
+        The most values; none by default.
 
     Raises
     ------
