@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from itertools import count
+from reprlib import recursive_repr
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -327,10 +328,16 @@ class Module:
         """What :func:`repr` shows inside the brackets, by name."""
         return ((name, repr(child)) for name, child in self.named_children())
 
+    @recursive_repr()
     def __repr__(self) -> str:
         lines = [f"  ({name}): " + part.replace("\n", "\n  ") for name, part in self._parts()]
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({body})"
+
+    def _repr_html_(self) -> str:
+        from .html import module_html  # which notebooks alone need
+
+        return module_html(self)
 
 
 are_leaves(Module)  # a network is one thing with a state, also where it is a dataclass
