@@ -193,7 +193,7 @@ def sum_to_shape(gradient: AnyArray, shape: tuple[int, ...]) -> AnyArray:
         return sum_to_shape(gradient.astype(np.float32), shape).astype(gradient.dtype)
     added = gradient.ndim - len(shape)
     if gradient.shape[added:] == shape:
-        return gradient.sum(axis=tuple(range(added)))
+        return gradient.sum(axis=0 if added == 1 else tuple(range(added)))
     stretched = tuple(added + axis for axis, length in enumerate(shape) if length == 1 != gradient.shape[added + axis])
     return gradient.sum(axis=tuple(range(added)) + stretched, keepdims=True).reshape(shape)
 
