@@ -138,6 +138,7 @@ def test_gradients_of_all_that_goes_in(kind):
     tg.gradcheck(loss, [np.float64(0.01)])
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
@@ -207,6 +208,7 @@ def waves(count, steps=12, seed=0):
     return values[:, :-1, None], values[:, -1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [nn.RNN, nn.LSTM, nn.GRU])
 def test_a_compiled_step_is_the_same(make):
     def run(compiled):
@@ -243,6 +245,22 @@ def test_sine_curves_are_continued(make):
     adam = tg.optim.Adam(model.parameters(), lr=2e-2)
     fit(model, waves(200), waves(50, seed=1), adam, loss="mse", epochs=12, batch_size=20, rng=rng, quiet=True)
     assert evaluate(model, waves(50, seed=1), loss="mse").loss < 0.01
+
+
+@pytest.mark.slow
+def test_a_network_with_dropout_in_its_layers_resumes_bit_for_bit(tmp_path):
+    def run(epochs, folder=None, resume=False):
+        rng = np.random.default_rng(0)
+        recurrent = nn.GRU(1, 4, 2, rng, dropout=0.5, dropout_rng=1)
+        attention = nn.MultiHeadAttention(4, 2, rng, dropout=0.5, dropout_rng=2)
+        model = nn.Sequential(recurrent, nn.Residual(attention), lambda x: x.mean(axis=1), nn.Dense(4, 1, rng))
+        adam, settings = tg.optim.Adam(model.parameters()), {"folder": folder, "resume": resume, "quiet": True}
+        fit(model, waves(30), waves(10, seed=1), adam, loss="mse", epochs=epochs, batch_size=10, rng=3, **settings)
+        return model.state_dict()
+
+    run(1, tmp_path)
+    resumed, straight = run(3, tmp_path, resume=True), run(3)
+    assert all(np.array_equal(array, straight[name]) for name, array in resumed.items())
 
 
 def test_initial_values():
