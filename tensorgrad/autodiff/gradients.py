@@ -82,7 +82,7 @@ def gradients(
     origin = history(output)
     wanted, structure = tree_flatten(with_parameters(inputs))
     if structure.kind in (None, tuple) and not isinstance(inputs, Tensor):  # of an iterator, say, a list
-        wanted, structure = tree_flatten(list(inputs))
+        wanted, structure = tree_flatten(with_parameters(list(inputs)))
     for position, tensor in enumerate(wanted):
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             raise ValueError(

@@ -280,6 +280,8 @@ class Recurrent(Module):
         initial = _states(self, first, state, (count, examples, first.hidden_size))
         inside = self._inside(mask, examples, steps)
         sequence = x.swapaxes(0, 1)
+        if mask is not None:
+            sequence = np.where(inside[:, :, None], sequence, 0)  # whatever is there, such as NaN
         last: list[Any] = []  # the states of each network at the end, in an array
         for layer in range(len(self.cells)):
             if layer and self.dropout is not None:
