@@ -143,13 +143,19 @@ def _outputs(module: Module, inputs: Sequence[Any]) -> dict[int, Any]:
 def _watched(module: Module, shapes: dict[int, Any]) -> Iterator[None]:
     """Inside, a module is in evaluation mode, and the shape that its forward first gives is noted."""
     own = vars(module)
-    before: dict[str, Any] = {name: own[name] for name in ("forward", "_training") if name in own}
+    before = {name: own[name] for name in _REPLACED if name in own}
     own.update(forward=_Watched(module.forward, id(module), shapes), _training=False)
     try:
         yield
     finally:
-        del own["forward"], own["_training"]
-        own.update(before)
+        for name in _REPLACED:  # each at its place, as a snapshot of the module goes by their order
+            if name in before:
+                own[name] = before[name]
+            else:
+                del own[name]
+
+
+_REPLACED = ("forward", "_training")
 
 
 class _Watched:
