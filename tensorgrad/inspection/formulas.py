@@ -37,7 +37,7 @@ FORMULAS: dict[str, tuple[str, ...]] = {
     "softplus": ("g / (1 + np.exp(-{x}))",),
     "sqrt": ("g / (2 * {out})",),
     "square": ("g * 2 * {x}",),
-    "squared_norm": ("g * 2 * {x}",),
+    "squared_norm": ("g * 2 * {y} * {x}",),
     "subtract": ("g", "-g"),
     "tan": ("g * (1 + {out}**2)",),
     "tanh": ("g * (1 - {out}**2)",),
@@ -51,6 +51,11 @@ MATRICES = ("g @ {y}.T", "{x}.T @ g")
 """What the operands of a product of two matrices get."""
 
 WORDS: dict[str, tuple[str, ...]] = {
+    "affine": (
+        "the product of g and {y}, transposed",
+        "the product of {x}, transposed, and g",
+        "g, summed over its rows",
+    ),
     "astype": ("g, as {x}'s dtype",),
     "avg_pool": ("g, shared equally by the elements of each window",),
     "broadcast_to": ("g, summed over the copies",),
