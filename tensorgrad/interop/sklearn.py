@@ -232,13 +232,16 @@ class _Estimator(base.BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{type(self).__name__}: {name} must be {expected}, got {value!r}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[np.ndarray, Any, np.ndarray | None]:
-        """Arrays, or scikit-learn's errors; weights that are all alike are None."""
+        """Arrays of them, or an error of scikit-learn's."""
         X, y = _validated(self, X, y=y, reset=reset, **self._checks_of_targets)
         if sample_weight is None:
             return X, y, None
-        weights = validation._check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weights.any():
-            raise ValueError(f"{type(self).__name__}: sample_weight is zero for all examples; one must be positive")
+        weights = validation._check_sample_weight(sample_weight, X, dtype=np.float64)
+        if weights.min() < 0 or not weights.any():
+            raise ValueError(
+                f"{type(self).__name__}: sample_weight must not be negative, and not zero for all examples, got "
+                f"{weights.min():g} to {weights.max():g}"
+            )
         return X, y, weights
 
     def _network(self, inputs: int, dtype: Any) -> Module:
