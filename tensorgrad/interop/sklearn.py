@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import Any, Callable
 
@@ -11,17 +12,26 @@ import numpy as np
 
 from .. import nn, optim
 from .._optional import require
+from ..compiler.function import without_kernels
+from ..core import Tensor
 from ..nn import Dense, Dropout, Module, Sequential
+from ..nn.module import total
 from ..ops.activations import log_softmax
+from ..ops.norms import squared_norm
 from ..optim import Optimiser
+from ..optim.schedules import Rate
 from ..training import Epoch, RandomStreams, fit, predict
+from ..training.objective import LossFunction
 
-_NEEDED_BY = "tensorgrad.interop.sklearn"
-base = require("sklearn.base", _NEEDED_BY)
-class_weights = require("sklearn.utils.class_weight", _NEEDED_BY)
-multiclass = require("sklearn.utils.multiclass", _NEEDED_BY)
-selection = require("sklearn.model_selection", _NEEDED_BY)
-validation = require("sklearn.utils.validation", _NEEDED_BY)
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin, is_classifier
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import validation
+    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.multiclass import check_classification_targets, unique_labels
+except ImportError:
+    require("sklearn", "tensorgrad.interop.sklearn")
+    raise
 
 ACTIVATIONS: Mapping[str, Callable[[], Module]] = {
     "elu": nn.ELU,
@@ -51,8 +61,14 @@ OPTIMISERS: Mapping[str, Callable[..., Optimiser]] = {
 LARGEST_BATCH = 200
 """Examples in a step, where ``batch_size`` is ``"auto"``."""
 
-FEW_STEPS = 20
+OUTPUT_SCALE = 0.3
+"""Factor of the initial weights of the last layer: at first all outputs are almost alike."""
+
+FEW_STEPS = 30
 """So many take longer compiled than not, with the time for compiling."""
+
+LITTLE_WORK = 5e8
+"""Steps times numbers that each computes, up to which numba would take longer to import than it saves."""
 
 
 def _is_integer(value: object, least: int = 1) -> bool:
@@ -63,18 +79,19 @@ def _is_number(value: Any, below: float = np.inf) -> bool:
     return isinstance(value, Real) and 0 <= float(value) < below
 
 
-def _known_or_callable(names: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: callable(value) or value in names, f"a function, or one of {', '.join(map(repr, names))}"
+def _named(names: Mapping[str, Any], function: str) -> tuple[Callable[[Any], bool], str]:
+    known = f"one of {', '.join(map(repr, names))}, or {function}"
+    return lambda value: value in names if isinstance(value, str) else callable(value), known
 
 
 _INTEGER = "an integer of at least 1"
 _SETTINGS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "hidden_layer_sizes": (lambda value: all(map(_is_integer, _sizes(value))), "positive integers, such as (100,)"),
-    "activation": _known_or_callable(ACTIVATIONS),
+    "activation": _named(ACTIVATIONS, "a function of Tensors, such as numpy.tanh"),
     "dropout": (lambda value: _is_number(value, 1), "a number in 0 <= dropout < 1"),
     "l1": (_is_number, "a number that is not negative"),
     "l2": (_is_number, "a number that is not negative"),
-    "optimiser": _known_or_callable(OPTIMISERS),
+    "optimiser": _named(OPTIMISERS, "a function of parameters that makes one, such as tensorgrad.optim.SGD"),
     "epochs": (_is_integer, _INTEGER),
     "batch_size": (lambda value: value == "auto" or _is_integer(value), f"'auto' or {_INTEGER}"),
     "tol": (_is_number, "a number that is not negative"),
@@ -96,33 +113,57 @@ def _validated(estimator: Any, X: Any, **given: Any) -> Any:
     return estimator._validate_data(X, **given)  # scikit-learn before 1.6
 
 
-class _Estimator(base.BaseEstimator):  # type: ignore[misc]
+class _Perceptron(Sequential):
+    """Layers, with penalties on the weights of the dense ones.
+
+    The strengths are Tensors, so that no compiled step depends on them: a search over them compiles once.
+    """
+
+    def __init__(self, *layers: Callable[[Any], Any]) -> None:
+        super().__init__(*layers)
+        self.weights = [layer.weight for layer in layers if isinstance(layer, Dense)]
+        self.l1, self.l2 = (Tensor(np.zeros((), self.weights[0].dtype)) for _ in range(2))
+
+    def penalise(self, l1: float, l2: float) -> None:
+        """Set the factors of the sums of absolute values and of squares."""
+        for tensor, strength in ((self.l1, l1), (self.l2, l2)):
+            tensor.data = np.asarray(strength, tensor.dtype)
+
+    def penalty(self) -> Tensor:
+        """What is added to the loss."""
+        squares = total([squared_norm(weight) for weight in self.weights])
+        return self.l2 * squares + self.l1 * total([abs(weight).sum() for weight in self.weights])
+
+
+class _Estimator(BaseEstimator):  # type: ignore[misc]
     """What classifier and regressor share; each says what its targets are."""
 
+    _loss: str
     _metric: str
-    classes_: np.ndarray
+    _checks_of_targets: Mapping[str, bool]
 
     def __init__(
         self,
-        hidden_layer_sizes: Any,
-        activation: Any,
-        dropout: float,
-        l1: float,
-        l2: float,
-        module: Any,
-        loss: Any,
-        optimiser: Any,
-        learning_rate: Any,
-        optimiser_settings: Mapping[str, Any] | None,
-        epochs: int,
-        batch_size: Any,
-        tol: float,
-        n_iter_no_change: int | None,
-        early_stopping: bool,
-        validation_fraction: float,
-        warm_start: bool,
-        random_state: Any,
-        verbose: bool,
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str | Callable[[Any], Any] = "relu",
+        *,
+        dropout: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 1.0,
+        module: Module | Callable[..., Module] | None = None,
+        loss: str | LossFunction | None = None,
+        optimiser: str | Callable[..., Optimiser] = "adam",
+        learning_rate: Rate = 5e-3,
+        optimiser_settings: Mapping[str, Any] | None = None,
+        epochs: int = 80,
+        batch_size: int | str = "auto",
+        tol: float = 1e-4,
+        n_iter_no_change: int | None = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -146,7 +187,7 @@ class _Estimator(base.BaseEstimator):  # type: ignore[misc]
 
     # What the two differ in
 
-    def _learn(self, y: np.ndarray, weights: np.ndarray | None, classes: Any = None) -> None:
+    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
         """Take note of what kind of targets there are."""
         raise NotImplementedError
 
@@ -154,7 +195,7 @@ class _Estimator(base.BaseEstimator):  # type: ignore[misc]
         """Targets as the loss takes them."""
         raise NotImplementedError
 
-    def _weighted(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+    def _weighted(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """The weights of examples with these targets."""
         return weights
 
@@ -213,15 +254,19 @@ class _Estimator(base.BaseEstimator):  # type: ignore[misc]
         if not goes_on:
             self._learn(y, weights, classes)
         targets = self._encoded(y, X.dtype)
-        if weights is not None and not weights.all():
+        if not weights.all():
             X, y, targets, weights = (array[weights > 0] for array in (X, y, targets, weights))
         if not goes_on:
             seed = validation.check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             self._streams = RandomStreams.from_seed(seed)
             self.module_ = self._network(X.shape[1], X.dtype)
             self.history_: list[Epoch] = []
+            self._seen = 0.0
         if not (goes_on and is_partial):
             self.optimiser_ = self._new_optimiser()
+        self._seen = float(weights.sum()) + (self._seen if is_partial else 0.0)
+        if isinstance(self.module_, _Perceptron):
+            self.module_.penalise(self.l1 / self._seen, self.l2 / (2 * self._seen))
         self._train(X, targets, self._weighted(y, weights), is_partial)
         return self
 
@@ -231,11 +276,11 @@ class _Estimator(base.BaseEstimator):  # type: ignore[misc]
             if not is_fine(value):
                 raise ValueError(f"{type(self).__name__}: {name} must be {expected}, got {value!r}")
 
-    def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[np.ndarray, Any, np.ndarray | None]:
+    def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[np.ndarray, Any, np.ndarray]:
         """Arrays of them, or an error of scikit-learn's."""
         X, y = _validated(self, X, y=y, reset=reset, **self._checks_of_targets)
         if sample_weight is None:
-            return X, y, None
+            return X, y, np.ones(len(X))  # not None: no compiled step depends then on the number of examples
         weights = validation._check_sample_weight(sample_weight, X, dtype=np.float64)
         if weights.min() < 0 or not weights.any():
             raise ValueError(
@@ -259,13 +304,12 @@ class _Estimator(base.BaseEstimator):  # type: ignore[misc]
             return made
         layers: list[Any] = []
         for size in _sizes(self.hidden_layer_sizes):
-            layers += [self._dense(inputs, size, dtype), self._activation()]
+            layers += [Dense(inputs, size, streams.weights, dtype=dtype), self._activation()]
             layers += [Dropout(self.dropout, streams.dropout)] if self.dropout else []
             inputs = size
-        return Sequential(*layers, self._dense(inputs, self._outputs, dtype))
-
-    def _dense(self, inputs: int, outputs: int, dtype: Any) -> Dense:
-        return Dense(inputs, outputs, self._streams.weights, weight_l1=self.l1, weight_l2=self.l2, dtype=dtype)
+        last = Dense(inputs, self._outputs, streams.weights, dtype=dtype)
+        last.weight.data *= OUTPUT_SCALE
+        return _Perceptron(*layers, last)
 
     def _activation(self) -> Any:
         if isinstance(self.activation, str):
@@ -277,47 +321,49 @@ class _Estimator(base.BaseEstimator):  # type: ignore[misc]
         if isinstance(self.optimiser, str):
             settings = {"lr": self.learning_rate, **(self.optimiser_settings or {})}
             return OPTIMISERS[self.optimiser](parameters, **settings)
-        made = self.optimiser(parameters, **(self.optimiser_settings or {}))
-        if not isinstance(made, Optimiser):
-            raise TypeError(
-                f"{type(self).__name__}: optimiser must be a name, or a function of parameters that makes a "
-                f"tensorgrad.optim.Optimiser, such as functools.partial(tensorgrad.optim.SGD, lr=0.1), got {made!r}"
-            )
-        return made
+        return self.optimiser(parameters, **(self.optimiser_settings or {}))
 
-    def _train(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, is_partial: bool) -> None:
+    def _train(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray, is_partial: bool) -> None:
         inputs = X.astype(self._dtype, copy=False)
         train, held_out = (inputs, targets, weights), None
         if self.early_stopping and not is_partial:
             train, held_out = self._split(train)
-        epochs = 1 if is_partial else int(self.epochs)
         size = min(LARGEST_BATCH if self.batch_size == "auto" else int(self.batch_size), len(train[0]))
-        self.history_ += fit(
-            self.module_,
-            train,
-            held_out,
-            self.optimiser_,
-            loss=self.loss,
-            metrics=[] if held_out is None else [self._metric],
-            epochs=epochs,
-            batch_size=size,
-            rng=self._streams,
-            monitor="loss" if held_out is None else "validation_loss",
-            min_delta=float(self.tol),
-            patience=None if self.n_iter_no_change is None else int(self.n_iter_no_change),
-            quiet=not self.verbose,
-            compiled=epochs * -(-len(train[0]) // size) > FEW_STEPS,
-        )
+        epochs = 1 if is_partial else int(self.epochs)
+        steps = epochs * -(-len(train[0]) // size)
+        with nullcontext() if steps * self._numbers(size) > LITTLE_WORK else without_kernels():
+            self.history_ += fit(
+                self.module_,
+                train,
+                held_out,
+                self.optimiser_,
+                loss=self._loss if self.loss is None else self.loss,
+                metrics=[] if held_out is None else [self._metric],
+                epochs=epochs,
+                batch_size=size,
+                rng=self._streams,
+                monitor="loss" if held_out is None else "validation_loss",
+                min_delta=float(self.tol),
+                patience=None if self.n_iter_no_change is None else int(self.n_iter_no_change),
+                quiet=not self.verbose,
+                compiled=steps > FEW_STEPS,
+            )
+
+    def _numbers(self, batch_size: int) -> int:
+        """About how many numbers a step computes: parameters, and outputs of layers."""
+        parameters = self.module_.parameters()
+        return sum(parameter.size + batch_size * parameter.shape[-1] for parameter in parameters if parameter.ndim > 1)
 
     def _split(self, examples: Any) -> tuple[Any, Any]:
         """Those to train with, and those to validate with."""
-        inputs, targets, _ = examples
-        stratify = targets if base.is_classifier(self) else None
+        inputs, targets = examples[:2]
+        stratify = targets if is_classifier(self) else None
         seed = int(self._streams.split.integers(np.iinfo(np.int32).max))
-        parts = selection.train_test_split(
+        parts = train_test_split(
             np.arange(len(inputs)), test_size=self.validation_fraction, stratify=stratify, random_state=seed
         )
-        return tuple(tuple(None if array is None else array[part] for array in examples) for part in parts)
+        train, held_out = (tuple(array[part] for array in examples) for part in parts)
+        return train, held_out
 
     @property
     def _dtype(self) -> Any:
@@ -332,39 +378,108 @@ class _Estimator(base.BaseEstimator):  # type: ignore[misc]
         return outputs
 
 
-class TensorgradClassifier(base.ClassifierMixin, _Estimator):  # type: ignore[misc]
-    """A network that tells classes apart."""
+class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
+    """A network that tells classes apart, for scikit-learn.
 
-    _metric = "accuracy"
+    It takes labels of any kind, gives probabilities, and works in pipelines, searches and cross-validation. Features
+    should be of about the same scale, as :class:`sklearn.preprocessing.StandardScaler` makes them.
+
+    Parameters
+    ----------
+    hidden_layer_sizes
+        Units of each hidden layer; ``()`` for none.
+    activation
+        After each hidden layer: ``"relu"``, ``"tanh"``, ``"logistic"``, ``"gelu"`` or another of ``ACTIVATIONS``, or a
+        function of Tensors.
+    dropout
+        Share of the units of each hidden layer that a training step leaves out.
+    l1, l2
+        Strengths of the penalties ``l1 * sum(abs(w))`` and ``l2 / 2 * sum(w^2)`` of the weights, added to the sum of
+        the losses of all examples (by their weights), as is ``alpha`` of :class:`sklearn.neural_network.MLPClassifier`.
+    module
+        Instead of the six above: a network, of which each fit trains a copy, or ``module(inputs, outputs, rng)``, which
+        makes one, given the numbers of features and of outputs and a random generator. It computes in its own dtype.
+    loss
+        As for :func:`tensorgrad.training.fit`; a function of your own gives a loss for each example. None:
+        cross-entropy of logits.
+    optimiser
+        ``"adam"``, ``"adamw"``, ``"sgd"`` or another of ``OPTIMISERS``, or a function of parameters that makes one,
+        which chooses the learning rate itself.
+    learning_rate
+        A number, or a schedule of :mod:`tensorgrad.optim`.
+    optimiser_settings
+        What else the optimiser is given, such as ``{"momentum": 0.9}``.
+    epochs
+        Passes over the training data, at most.
+    batch_size
+        Examples in a step; ``"auto"``: 200, or all where there are fewer.
+    tol, n_iter_no_change
+        The training stops after ``n_iter_no_change`` epochs in which the loss did not get lower by more than ``tol``;
+        None: all epochs. The weights are those of the epoch with the lowest loss.
+    early_stopping
+        Whether that is the loss of validation examples instead, which are set aside.
+    validation_fraction
+        How many of the examples those are.
+    class_weight
+        A factor for the examples of each class, ``{class: weight}``; ``"balanced"``: each class counts alike.
+    warm_start
+        Whether :meth:`fit` goes on from the weights of an earlier call.
+    random_state
+        Seed of initial weights, order, dropout and validation split.
+    verbose
+        Whether there is a progress bar.
+
+    Attributes
+    ----------
+    classes_
+        The labels, in the order of the columns of :meth:`predict_proba`.
+    module_, optimiser_
+        What was trained, and by what.
+    history_
+        The epochs, as :class:`tensorgrad.training.Epoch`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> points = np.random.default_rng(0).standard_normal((200, 2))
+    >>> sides = np.where(points[:, 0] > points[:, 1], "right", "left")
+    >>> classifier = TensorgradClassifier(hidden_layer_sizes=(16,), random_state=0).fit(points, sides)
+    >>> classifier.predict([[2.0, 0.0], [0.0, 2.0]])
+    array(['right', 'left'], dtype='<U5')
+    >>> classifier.score(points, sides) > 0.95
+    True
+    """
+
+    _loss, _metric = "softmax_cross_entropy", "accuracy"
     _checks_of_targets: Mapping[str, bool] = {}
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str | Callable[[Any], Any] = "relu",
         *,
         dropout: float = 0.0,
         l1: float = 0.0,
-        l2: float = 1e-4,
-        module: Any = None,
-        loss: Any = "softmax_cross_entropy",
-        optimiser: Any = "adam",
-        learning_rate: Any = 5e-3,
+        l2: float = 1.0,
+        module: Module | Callable[..., Module] | None = None,
+        loss: str | LossFunction | None = None,
+        optimiser: str | Callable[..., Optimiser] = "adam",
+        learning_rate: Rate = 5e-3,
         optimiser_settings: Mapping[str, Any] | None = None,
-        epochs: int = 100,
-        batch_size: Any = "auto",
+        epochs: int = 80,
+        batch_size: int | str = "auto",
         tol: float = 1e-4,
         n_iter_no_change: int | None = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        class_weight: Any = None,
+        class_weight: Mapping[Any, float] | str | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
         super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
+            hidden_layer_sizes,
+            activation,
             dropout=dropout,
             l1=l1,
             l2=l2,
@@ -411,7 +526,7 @@ class TensorgradClassifier(base.ClassifierMixin, _Estimator):  # type: ignore[mi
         if classes is None and not hasattr(self, "module_"):
             raise ValueError("TensorgradClassifier: classes must be passed to the first call of partial_fit")
         if classes is not None and hasattr(self, "module_"):
-            found = multiclass.unique_labels(classes)
+            found = unique_labels(classes)
             if not np.array_equal(found, self.classes_):
                 raise ValueError(
                     f"TensorgradClassifier: classes must stay those of the first call of partial_fit, {self.classes_}, "
@@ -419,9 +534,9 @@ class TensorgradClassifier(base.ClassifierMixin, _Estimator):  # type: ignore[mi
                 )
         return self._fit(X, y, sample_weight, is_partial=True, classes=classes)
 
-    def _learn(self, y: np.ndarray, weights: np.ndarray | None, classes: Any = None) -> None:
-        multiclass.check_classification_targets(y)
-        self.classes_ = multiclass.unique_labels(y if classes is None else classes)
+    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
+        check_classification_targets(y)
+        self.classes_ = unique_labels(y if classes is None else classes)
 
     def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         found = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
@@ -433,80 +548,62 @@ class TensorgradClassifier(base.ClassifierMixin, _Estimator):  # type: ignore[mi
             )
         return found
 
-    def _weighted(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+    def _weighted(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if self.class_weight is None:
             return weights
-        of_classes: np.ndarray = class_weights.compute_sample_weight(self.class_weight, y)
-        return of_classes if weights is None else weights * of_classes
+        of_classes: np.ndarray = compute_sample_weight(self.class_weight, y)
+        return weights * of_classes
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each example."""
         best = self._predicted(X).argmax(axis=1)
-        return self.classes_[best]
+        predicted: np.ndarray = self.classes_[best]
+        return predicted
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of ``classes_``: an array of shape (examples, classes)."""
-        return np.exp(self.predict_log_proba(X))
+        probabilities: np.ndarray = np.exp(self.predict_log_proba(X))
+        return probabilities
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithm of the probability of each class."""
         return np.asarray(log_softmax(self._predicted(X)))
 
 
-class TensorgradRegressor(base.MultiOutputMixin, base.RegressorMixin, _Estimator):  # type: ignore[misc]
-    """A network that predicts numbers."""
+class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):  # type: ignore[misc]
+    """A network that predicts numbers, one or several for each example, for scikit-learn.
 
-    _metric = "r2"
+    Targets are standardised inside, so that their scale does not matter; ``loss_curve_`` is that of standardised ones.
+
+    Parameters
+    ----------
+    loss
+        As for :func:`tensorgrad.training.fit`; a function of your own gives a loss for each example. None: squared
+        error; ``"mae"`` and ``"huber"`` are less sensitive to outliers.
+    others
+        As for :class:`TensorgradClassifier`, but for ``class_weight``, which there is not.
+
+    Attributes
+    ----------
+    module_, optimiser_, history_
+        As for :class:`TensorgradClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> points = np.random.default_rng(0).standard_normal((200, 2))
+    >>> heights = 1000 + 50 * points[:, 0] ** 2
+    >>> regressor = TensorgradRegressor(random_state=0).fit(points, heights)
+    >>> regressor.score(points, heights) > 0.95
+    True
+    """
+
+    _loss, _metric = "mse", "r2"
     _checks_of_targets: Mapping[str, bool] = {"multi_output": True, "y_numeric": True}
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        dropout: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 1e-4,
-        module: Any = None,
-        loss: Any = "mse",
-        optimiser: Any = "adam",
-        learning_rate: Any = 5e-3,
-        optimiser_settings: Mapping[str, Any] | None = None,
-        epochs: int = 100,
-        batch_size: Any = "auto",
-        tol: float = 1e-4,
-        n_iter_no_change: int | None = 10,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        warm_start: bool = False,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            dropout=dropout,
-            l1=l1,
-            l2=l2,
-            module=module,
-            loss=loss,
-            optimiser=optimiser,
-            learning_rate=learning_rate,
-            optimiser_settings=optimiser_settings,
-            epochs=epochs,
-            batch_size=batch_size,
-            tol=tol,
-            n_iter_no_change=n_iter_no_change,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-        )
 
     @property
     def _outputs(self) -> int:
-        return self._mean.size
+        return int(self._mean.size)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Go on training, for one epoch of these examples.
@@ -524,7 +621,7 @@ class TensorgradRegressor(base.MultiOutputMixin, base.RegressorMixin, _Estimator
         """
         return self._fit(X, y, sample_weight, is_partial=True)
 
-    def _learn(self, y: np.ndarray, weights: np.ndarray | None, classes: Any = None) -> None:
+    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
         self._mean = np.average(y, axis=0, weights=weights)
         spread = np.sqrt(np.average((y - self._mean) ** 2, axis=0, weights=weights))
         self._scale = np.where(spread > 0, spread, 1.0)
@@ -537,4 +634,5 @@ class TensorgradRegressor(base.MultiOutputMixin, base.RegressorMixin, _Estimator
     def predict(self, X: Any) -> np.ndarray:
         """Predicted numbers, of shape (examples,), or (examples, outputs) as the targets."""
         outputs = self._predicted(X)
-        return outputs.reshape(len(outputs), *self._mean.shape) * self._scale + self._mean
+        predicted: np.ndarray = outputs.reshape(len(outputs), *self._mean.shape) * self._scale + self._mean
+        return predicted
