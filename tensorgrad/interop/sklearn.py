@@ -113,6 +113,14 @@ def _validated(estimator: Any, X: Any, **given: Any) -> Any:
     return estimator._validate_data(X, **given)  # scikit-learn before 1.6
 
 
+def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means, and standard deviations, or 1 for what is constant but for rounding."""
+    mean = np.average(values, axis=0, weights=weights)
+    scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
+    rounding = len(values) * np.finfo(np.float64).eps * np.abs(mean)
+    return mean, np.where(scale > rounding, scale, 1.0)
+
+
 class _Perceptron(Sequential):
     """Layers, with penalties on the weights of the dense ones.
 
@@ -150,6 +158,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         dropout: float = 0.0,
         l1: float = 0.0,
         l2: float = 1.0,
+        standardise: bool = True,
         module: Module | Callable[..., Module] | None = None,
         loss: str | LossFunction | None = None,
         optimiser: str | Callable[..., Optimiser] = "adam",
@@ -170,6 +179,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.dropout = dropout
         self.l1 = l1
         self.l2 = l2
+        self.standardise = standardise
         self.module = module
         self.loss = loss
         self.optimiser = optimiser
@@ -260,6 +270,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             seed = validation.check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             self._streams = RandomStreams.from_seed(seed)
             self.module_ = self._network(X.shape[1], X.dtype)
+            self._scaling = _moments(X, weights) if self.standardise and self.module is None else None
             self.history_: list[Epoch] = []
             self._seen = 0.0
         if not (goes_on and is_partial):
@@ -324,8 +335,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         return self.optimiser(parameters, **(self.optimiser_settings or {}))
 
     def _train(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray, is_partial: bool) -> None:
-        inputs = X.astype(self._dtype, copy=False)
-        train, held_out = (inputs, targets, weights), None
+        train, held_out = (self._inputs(X), targets, weights), None
         if self.early_stopping and not is_partial:
             train, held_out = self._split(train)
         size = min(LARGEST_BATCH if self.batch_size == "auto" else int(self.batch_size), len(train[0]))
@@ -365,24 +375,26 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         train, held_out = (tuple(array[part] for array in examples) for part in parts)
         return train, held_out
 
-    @property
-    def _dtype(self) -> Any:
-        """That in which the network computes."""
-        return next((parameter.dtype for parameter in self.module_.parameters()), np.dtype(np.float64))
+    def _inputs(self, X: np.ndarray) -> np.ndarray:
+        """What the network is given, in the dtype in which it computes."""
+        dtype = next((parameter.dtype for parameter in self.module_.parameters()), X.dtype)
+        if self._scaling is not None:
+            mean, scale = self._scaling
+            X = (X - mean) / scale
+        return X.astype(dtype, copy=False)
 
     def _predicted(self, X: Any) -> np.ndarray:
         """The outputs of the network."""
         validation.check_is_fitted(self)
         X = _validated(self, X, reset=False)
-        outputs: np.ndarray = predict(self.module_, X.astype(self._dtype, copy=False))
+        outputs: np.ndarray = predict(self.module_, self._inputs(X))
         return outputs
 
 
 class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     """A network that tells classes apart, for scikit-learn.
 
-    It takes labels of any kind, gives probabilities, and works in pipelines, searches and cross-validation. Features
-    should be of about the same scale, as :class:`sklearn.preprocessing.StandardScaler` makes them.
+    It takes labels of any kind, gives probabilities, and works in pipelines, searches and cross-validation.
 
     Parameters
     ----------
@@ -396,9 +408,13 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     l1, l2
         Strengths of the penalties ``l1 * sum(abs(w))`` and ``l2 / 2 * sum(w^2)`` of the weights, added to the sum of
         the losses of all examples (by their weights), as is ``alpha`` of :class:`sklearn.neural_network.MLPClassifier`.
+    standardise
+        Whether the network is given features of mean 0 and variance 1, by those of the examples it was first trained
+        with. After a :class:`sklearn.preprocessing.StandardScaler` that changes nothing.
     module
-        Instead of the six above: a network, of which each fit trains a copy, or ``module(inputs, outputs, rng)``, which
-        makes one, given the numbers of features and of outputs and a random generator. It computes in its own dtype.
+        Instead of all above: a network, of which each fit trains a copy, or ``module(inputs, outputs, rng)``, which
+        makes one, given the numbers of features and of outputs and a random generator. It gets the features as they are
+        and computes in its own dtype.
     loss
         As for :func:`tensorgrad.training.fit`; a function of your own gives a loss for each example. None:
         cross-entropy of logits.
@@ -461,6 +477,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         dropout: float = 0.0,
         l1: float = 0.0,
         l2: float = 1.0,
+        standardise: bool = True,
         module: Module | Callable[..., Module] | None = None,
         loss: str | LossFunction | None = None,
         optimiser: str | Callable[..., Optimiser] = "adam",
@@ -483,6 +500,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             dropout=dropout,
             l1=l1,
             l2=l2,
+            standardise=standardise,
             module=module,
             loss=loss,
             optimiser=optimiser,
@@ -622,9 +640,7 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):  # type
         return self._fit(X, y, sample_weight, is_partial=True)
 
     def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
-        self._mean = np.average(y, axis=0, weights=weights)
-        spread = np.sqrt(np.average((y - self._mean) ** 2, axis=0, weights=weights))
-        self._scale = np.where(spread > 0, spread, 1.0)
+        self._mean, self._scale = _moments(y, weights)
 
     def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         if y.shape[1:] != self._mean.shape:
