@@ -18,7 +18,7 @@ from ..nn import Dense, Dropout, Module, Sequential
 from ..nn.module import total
 from ..ops.activations import log_softmax
 from ..ops.norms import squared_norm
-from ..optim import Optimiser
+from ..optim import Optimiser, inverse_time_decay
 from ..optim.schedules import Rate
 from ..training import Epoch, RandomStreams, fit, predict
 from ..training.objective import LossFunction
@@ -91,6 +91,7 @@ _SETTINGS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "dropout": (lambda value: _is_number(value, 1), "a number in 0 <= dropout < 1"),
     "l1": (_is_number, "a number that is not negative"),
     "l2": (_is_number, "a number that is not negative"),
+    "learning_rate_decay": (_is_number, "a number that is not negative"),
     "optimiser": _named(OPTIMISERS, "a function of parameters that makes one, such as tensorgrad.optim.SGD"),
     "epochs": (_is_integer, _INTEGER),
     "batch_size": (lambda value: value == "auto" or _is_integer(value), f"'auto' or {_INTEGER}"),
@@ -162,7 +163,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         module: Module | Callable[..., Module] | None = None,
         loss: str | LossFunction | None = None,
         optimiser: str | Callable[..., Optimiser] = "adam",
-        learning_rate: Rate = 5e-3,
+        learning_rate: Rate = 1e-2,
+        learning_rate_decay: float = 5e-3,
         optimiser_settings: Mapping[str, Any] | None = None,
         epochs: int = 80,
         batch_size: int | str = "auto",
@@ -184,6 +186,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.loss = loss
         self.optimiser = optimiser
         self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
         self.optimiser_settings = optimiser_settings
         self.epochs = epochs
         self.batch_size = batch_size
@@ -277,7 +280,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             self.optimiser_ = self._new_optimiser()
         self._seen = float(weights.sum()) + (self._seen if is_partial else 0.0)
         if isinstance(self.module_, _Perceptron):
-            self.module_.penalise(self.l1 / self._seen, self.l2 / (2 * self._seen))
+            self.module_.penalise(self.l1 / self._seen, self.l2 / self._seen)
         self._train(X, targets, self._weighted(y, weights), is_partial)
         return self
 
@@ -330,8 +333,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def _new_optimiser(self) -> Optimiser:
         parameters = self.module_.parameters()
         if isinstance(self.optimiser, str):
-            settings = {"lr": self.learning_rate, **(self.optimiser_settings or {})}
-            return OPTIMISERS[self.optimiser](parameters, **settings)
+            rate = self.learning_rate
+            lr = rate if callable(rate) else inverse_time_decay(rate, self.learning_rate_decay)
+            return OPTIMISERS[self.optimiser](parameters, lr=lr, **(self.optimiser_settings or {}))
         return self.optimiser(parameters, **(self.optimiser_settings or {}))
 
     def _train(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray, is_partial: bool) -> None:
@@ -406,8 +410,9 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     dropout
         Share of the units of each hidden layer that a training step leaves out.
     l1, l2
-        Strengths of the penalties ``l1 * sum(abs(w))`` and ``l2 / 2 * sum(w^2)`` of the weights, added to the sum of
-        the losses of all examples (by their weights), as is ``alpha`` of :class:`sklearn.neural_network.MLPClassifier`.
+        Strengths of the penalties ``l1 * sum(abs(w))`` and ``l2 * sum(w^2)`` of the weights, added to the sum of the
+        losses of all examples (by their weights): the more there are, the less they count. ``alpha`` of
+        :class:`sklearn.neural_network.MLPClassifier` is twice ``l2``.
     standardise
         Whether the network is given features of mean 0 and variance 1, by those of the examples it was first trained
         with. After a :class:`sklearn.preprocessing.StandardScaler` that changes nothing.
@@ -421,8 +426,9 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     optimiser
         ``"adam"``, ``"adamw"``, ``"sgd"`` or another of ``OPTIMISERS``, or a function of parameters that makes one,
         which chooses the learning rate itself.
-    learning_rate
-        A number, or a schedule of :mod:`tensorgrad.optim`.
+    learning_rate, learning_rate_decay
+        The rate of a step is ``learning_rate / (1 + learning_rate_decay * step)``, or where ``learning_rate`` is a
+        schedule of :mod:`tensorgrad.optim`, ``learning_rate(step)``.
     optimiser_settings
         What else the optimiser is given, such as ``{"momentum": 0.9}``.
     epochs
@@ -481,7 +487,8 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         module: Module | Callable[..., Module] | None = None,
         loss: str | LossFunction | None = None,
         optimiser: str | Callable[..., Optimiser] = "adam",
-        learning_rate: Rate = 5e-3,
+        learning_rate: Rate = 1e-2,
+        learning_rate_decay: float = 5e-3,
         optimiser_settings: Mapping[str, Any] | None = None,
         epochs: int = 80,
         batch_size: int | str = "auto",
@@ -505,6 +512,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             loss=loss,
             optimiser=optimiser,
             learning_rate=learning_rate,
+            learning_rate_decay=learning_rate_decay,
             optimiser_settings=optimiser_settings,
             epochs=epochs,
             batch_size=batch_size,
