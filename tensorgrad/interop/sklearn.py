@@ -389,7 +389,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _predicted(self, X: Any) -> np.ndarray:
         """The outputs of the network."""
-        validation.check_is_fitted(self)
+        validation.check_is_fitted(self, "module_")
         X = _validated(self, X, reset=False)
         outputs: np.ndarray = predict(self.module_, self._inputs(X))
         return outputs
@@ -411,8 +411,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         Share of the units of each hidden layer that a training step leaves out.
     l1, l2
         Strengths of the penalties ``l1 * sum(abs(w))`` and ``l2 * sum(w^2)`` of the weights, added to the sum of the
-        losses of all examples (by their weights): the more there are, the less they count. ``alpha`` of
-        :class:`sklearn.neural_network.MLPClassifier` is twice ``l2``.
+        losses of all examples (by their weights): the more there are, the less they count.
     standardise
         Whether the network is given features of mean 0 and variance 1, by those of the examples it was first trained
         with. After a :class:`sklearn.preprocessing.StandardScaler` that changes nothing.
@@ -565,11 +564,11 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         self.classes_ = unique_labels(y if classes is None else classes)
 
     def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
-        found = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        found: np.ndarray = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         unknown = self.classes_[found] != y
         if unknown.any():
             raise ValueError(
-                f"TensorgradClassifier: y has the class {y[unknown][0]!r}, which is none of {self.classes_.tolist()}; "
+                f"TensorgradClassifier: y has the class {y[unknown].tolist()[0]!r}, which is none of {self.classes_.tolist()}; "
                 "name all classes in the first call of partial_fit, or fit a new estimator"
             )
         return found
@@ -652,8 +651,13 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):  # type
 
     def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         if y.shape[1:] != self._mean.shape:
-            raise ValueError(f"TensorgradRegressor: y must have the shape (examples, {self._outputs})")
-        return ((y - self._mean) / self._scale).astype(dtype)
+            expected = ", ".join(["examples", *map(str, self._mean.shape)])
+            raise ValueError(
+                f"TensorgradRegressor: y must have the shape ({expected}), as in the first call, got {y.shape}; make a "
+                "new estimator for other outputs"
+            )
+        standardised: np.ndarray = ((y - self._mean) / self._scale).astype(dtype)
+        return standardised
 
     def predict(self, X: Any) -> np.ndarray:
         """Predicted numbers, of shape (examples,), or (examples, outputs) as the targets."""
