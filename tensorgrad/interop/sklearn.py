@@ -568,16 +568,16 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         unknown = self.classes_[found] != y
         if unknown.any():
             raise ValueError(
-                f"TensorgradClassifier: y has the class {y[unknown].tolist()[0]!r}, which is none of {self.classes_.tolist()}; "
-                "name all classes in the first call of partial_fit, or fit a new estimator"
+                f"TensorgradClassifier: y has the class {y[unknown].tolist()[0]!r}, which is none of "
+                f"{self.classes_.tolist()}; name all classes in the first call of partial_fit, or fit a new estimator"
             )
         return found
 
     def _weighted(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if self.class_weight is None:
             return weights
-        of_classes: np.ndarray = compute_sample_weight(self.class_weight, y)
-        return weights * of_classes
+        weighted: np.ndarray = weights * compute_sample_weight(self.class_weight, y)
+        return weighted
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each example."""
