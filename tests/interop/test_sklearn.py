@@ -124,11 +124,15 @@ def test_frames(library):
     columns = {"a": X[:, 0], "b": X[:, 1], "c": np.arange(120)}
     frame, labels = frames.DataFrame(columns), frames.Series(TEXT.tolist())
     fitted = classifier().fit(frame, labels)
-    assert fitted.feature_names_in_.tolist() == ["a", "b", "c"] and fitted.score(frame, labels) > 0.95
+    assert fitted.score(frame, labels) > 0.95
+    if not hasattr(StandardScaler().fit(frame), "feature_names_in_"):
+        pytest.skip("this scikit-learn does not see the names of these frames")
+    assert fitted.feature_names_in_.tolist() == ["a", "b", "c"]
     with pytest.raises(ValueError, match="feature names should match"):
         fitted.predict(frame[["b", "a", "c"]])
 
 
+@pytest.mark.slow
 def test_partial_fit_with_classes_that_are_missing_in_some_calls():
     order = np.argsort(TEXT, kind="stable")  # whole calls of one class
     fitted = classifier()
