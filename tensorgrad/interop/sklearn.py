@@ -122,26 +122,26 @@ def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     return mean, np.where(scale > rounding, scale, 1.0)
 
 
-class _Perceptron(Sequential):
-    """Layers, with penalties on the weights of the dense ones.
+class _Penalised(Module):
+    """A network with penalties on the weights of its dense layers.
 
     The strengths are Tensors, so that no compiled step depends on them: a search over them compiles once.
     """
 
-    def __init__(self, *layers: Callable[[Any], Any]) -> None:
-        super().__init__(*layers)
-        self.weights = [layer.weight for layer in layers if isinstance(layer, Dense)]
-        self.l1, self.l2 = (Tensor(np.zeros((), self.weights[0].dtype)) for _ in range(2))
+    def __init__(self, network: Module, l1: float, l2: float) -> None:
+        self.network = network
+        dtype = network.parameters()[0].dtype
+        self.l1, self.l2 = (Tensor(np.asarray(strength, dtype)) if strength else None for strength in (l1, l2))
 
-    def penalise(self, l1: float, l2: float) -> None:
-        """Set the factors of the sums of absolute values and of squares."""
-        for tensor, strength in ((self.l1, l1), (self.l2, l2)):
-            tensor.data = np.asarray(strength, tensor.dtype)
+    def forward(self, x: Any) -> Tensor:
+        """What the network gives."""
+        return self.network(x)
 
-    def penalty(self) -> Tensor:
+    def penalty(self) -> Tensor | float:
         """What is added to the loss."""
-        squares = total([squared_norm(weight) for weight in self.weights])
-        return self.l2 * squares + self.l1 * total([abs(weight).sum() for weight in self.weights])
+        weights = [layer.weight for layer in self.network.modules() if isinstance(layer, Dense)]
+        terms = [] if self.l1 is None else [self.l1 * total([abs(weight).sum() for weight in weights])]
+        return total(terms + ([] if self.l2 is None else [self.l2 * total([squared_norm(w) for w in weights])]))
 
 
 class _Estimator(BaseEstimator):  # type: ignore[misc]
@@ -273,14 +273,13 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             seed = validation.check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             self._streams = RandomStreams.from_seed(seed)
             self.module_ = self._network(X.shape[1], X.dtype)
-            self._scaling = _moments(X, weights) if self.standardise and self.module is None else None
+            self._is_own = self.module is None
+            self._scaling = _moments(X, weights) if self.standardise and self._is_own else None
             self.history_: list[Epoch] = []
             self._seen = 0.0
         if not (goes_on and is_partial):
             self.optimiser_ = self._new_optimiser()
         self._seen = float(weights.sum()) + (self._seen if is_partial else 0.0)
-        if isinstance(self.module_, _Perceptron):
-            self.module_.penalise(self.l1 / self._seen, self.l2 / self._seen)
         self._train(X, targets, self._weighted(y, weights), is_partial)
         return self
 
@@ -323,7 +322,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             inputs = size
         last = Dense(inputs, self._outputs, streams.weights, dtype=dtype)
         last.weight.data *= OUTPUT_SCALE
-        return _Perceptron(*layers, last)
+        return Sequential(*layers, last)
 
     def _activation(self) -> Any:
         if isinstance(self.activation, str):
@@ -347,7 +346,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         steps = epochs * -(-len(train[0]) // size)
         with nullcontext() if steps * self._numbers(size) > LITTLE_WORK else without_kernels():
             self.history_ += fit(
-                self.module_,
+                self._penalised(),
                 train,
                 held_out,
                 self.optimiser_,
@@ -362,6 +361,12 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 quiet=not self.verbose,
                 compiled=steps > FEW_STEPS,
             )
+
+    def _penalised(self) -> Module:
+        """What is trained; a network of the user's has penalties of its own."""
+        if not self._is_own:
+            return self.module_
+        return _Penalised(self.module_, self.l1 / self._seen, self.l2 / self._seen)
 
     def _numbers(self, batch_size: int) -> int:
         """About how many numbers a step computes: parameters, and outputs of layers."""
