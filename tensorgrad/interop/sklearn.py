@@ -67,7 +67,7 @@ OUTPUT_SCALE = 0.3
 FEW_STEPS = 30
 """So many take longer compiled than not, with the time for compiling."""
 
-LITTLE_WORK = 5e8
+LITTLE_WORK = 2e8
 """Steps times numbers that each computes, up to which numba would take longer to import than it saves."""
 
 
@@ -274,7 +274,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             self._streams = RandomStreams.from_seed(seed)
             self.module_ = self._network(X.shape[1], X.dtype)
             self._is_own = self.module is None
-            self._scaling = _moments(X, weights) if self.standardise and self._is_own else None
+            self.feature_scaling_ = _moments(X, weights) if self.standardise and self._is_own else None
             self.history_: list[Epoch] = []
             self._seen = 0.0
         if not (goes_on and is_partial):
@@ -387,8 +387,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def _inputs(self, X: np.ndarray) -> np.ndarray:
         """What the network is given, in the dtype in which it computes."""
         dtype = next((parameter.dtype for parameter in self.module_.parameters()), X.dtype)
-        if self._scaling is not None:
-            mean, scale = self._scaling
+        if self.feature_scaling_ is not None:
+            mean, scale = self.feature_scaling_
             X = (X - mean) / scale
         return X.astype(dtype, copy=False)
 
@@ -461,6 +461,8 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         The labels, in the order of the columns of :meth:`predict_proba`.
     module_, optimiser_
         What was trained, and by what.
+    feature_scaling_
+        The means and standard deviations by which ``module_`` wants features standardised; None: as they are.
     history_
         The epochs, as :class:`tensorgrad.training.Epoch`.
 
@@ -615,8 +617,10 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):  # type
 
     Attributes
     ----------
-    module_, optimiser_, history_
+    module_, optimiser_, feature_scaling_, history_
         As for :class:`TensorgradClassifier`.
+    target_scaling_
+        The means and standard deviations by which the outputs of ``module_`` are standardised.
 
     Examples
     --------
@@ -633,7 +637,7 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):  # type
 
     @property
     def _outputs(self) -> int:
-        return int(self._mean.size)
+        return int(self.target_scaling_[0].size)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Go on training, for one epoch of these examples.
@@ -652,20 +656,22 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):  # type
         return self._fit(X, y, sample_weight, is_partial=True)
 
     def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
-        self._mean, self._scale = _moments(y, weights)
+        self.target_scaling_ = _moments(y, weights)
 
     def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
-        if y.shape[1:] != self._mean.shape:
-            expected = ", ".join(["examples", *map(str, self._mean.shape)])
+        mean, scale = self.target_scaling_
+        if y.shape[1:] != mean.shape:
+            expected = ", ".join(["examples", *map(str, mean.shape)])
             raise ValueError(
                 f"TensorgradRegressor: y must have the shape ({expected}), as in the first call, got {y.shape}; make a "
                 "new estimator for other outputs"
             )
-        standardised: np.ndarray = ((y - self._mean) / self._scale).astype(dtype)
+        standardised: np.ndarray = ((y - mean) / scale).astype(dtype)
         return standardised
 
     def predict(self, X: Any) -> np.ndarray:
         """Predicted numbers, of shape (examples,), or (examples, outputs) as the targets."""
         outputs = self._predicted(X)
-        predicted: np.ndarray = outputs.reshape(len(outputs), *self._mean.shape) * self._scale + self._mean
+        mean, scale = self.target_scaling_
+        predicted: np.ndarray = outputs.reshape(len(outputs), *mean.shape) * scale + mean
         return predicted

@@ -236,6 +236,15 @@ def test_settings(settings):
     assert classifier(**settings).fit(X, TEXT).score(X, TEXT) > 0.75
 
 
+def test_the_network_can_be_taken_elsewhere():
+    fitted = regressor().fit(X * 10 + 3, SEVERAL)
+    mean, scale = fitted.feature_scaling_
+    outputs = tg.training.predict(fitted.module_, (X * 10 + 3 - mean) / scale)
+    mean, scale = fitted.target_scaling_
+    np.testing.assert_allclose(outputs * scale + mean, fitted.predict(X * 10 + 3))
+    assert list(fitted.module_.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
 def test_penalties_make_weights_smaller():
     sizes = []
     for strength in ({"l2": 0.0}, {"l2": 10.0}, {"l2": 0.0, "l1": 10.0}):
