@@ -200,6 +200,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     # What the two differ in
 
+    @property
+    def _outputs(self) -> int:
+        """How many the network has."""
+        raise NotImplementedError
+
     def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
         """Take note of what kind of targets there are."""
         raise NotImplementedError
@@ -270,18 +275,22 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         if not weights.all():
             X, y, targets, weights = (array[weights > 0] for array in (X, y, targets, weights))
         if not goes_on:
-            seed = validation.check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-            self._streams = RandomStreams.from_seed(seed)
-            self.module_ = self._network(X.shape[1], X.dtype)
-            self._is_own = self.module is None
-            self.feature_scaling_ = _moments(X, weights) if self.standardise and self._is_own else None
-            self.history_: list[Epoch] = []
-            self._seen = 0.0
+            self._begin(X, weights)
         if not (goes_on and is_partial):
             self.optimiser_ = self._new_optimiser()
         self._seen = float(weights.sum()) + (self._seen if is_partial else 0.0)
         self._train(X, targets, self._weighted(y, weights), is_partial)
         return self
+
+    def _begin(self, X: np.ndarray, weights: np.ndarray) -> None:
+        """Forget what was learned before, and make a new network."""
+        seed = validation.check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        self._streams = RandomStreams.from_seed(seed)
+        self.module_ = self._network(X.shape[1], X.dtype)
+        self._is_own = self.module is None
+        self.feature_scaling_ = _moments(X, weights) if self.standardise and self._is_own else None
+        self.history_: list[Epoch] = []
+        self._seen = 0.0
 
     def _check_settings(self) -> None:
         for name, (is_fine, expected) in _SETTINGS.items():
@@ -332,7 +341,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def _new_optimiser(self) -> Optimiser:
         parameters = self.module_.parameters()
         if isinstance(self.optimiser, str):
-            rate = self.learning_rate
+            rate = copy.deepcopy(self.learning_rate)  # schedules may remember
             lr = rate if callable(rate) else inverse_time_decay(rate, self.learning_rate_decay)
             return OPTIMISERS[self.optimiser](parameters, lr=lr, **(self.optimiser_settings or {}))
         return self.optimiser(parameters, **(self.optimiser_settings or {}))
