@@ -290,7 +290,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self._is_own = self.module is None
         self.feature_scaling_ = _moments(X, weights) if self.standardise and self._is_own else None
         self.history_: list[Epoch] = []
-        self._seen = 0.0
+        self._seen: float = 0.0
 
     def _check_settings(self) -> None:
         for name, (is_fine, expected) in _SETTINGS.items():
