@@ -150,6 +150,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     _loss: str
     _metric: str
     _checks_of_targets: Mapping[str, bool]
+    _seen: float  # for how many examples those that there have been count
 
     def __init__(
         self,
@@ -290,7 +291,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self._is_own = self.module is None
         self.feature_scaling_ = _moments(X, weights) if self.standardise and self._is_own else None
         self.history_: list[Epoch] = []
-        self._seen: float = 0.0
+        self._seen = 0.0
 
     def _check_settings(self) -> None:
         for name, (is_fine, expected) in _SETTINGS.items():
@@ -397,7 +398,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         """What the network is given, in the dtype in which it computes."""
         dtype = next((parameter.dtype for parameter in self.module_.parameters()), X.dtype)
         if self.feature_scaling_ is not None:
-            mean, scale = self.feature_scaling_
+            mean, scale = (moment.astype(X.dtype) for moment in self.feature_scaling_)
             X = (X - mean) / scale
         return X.astype(dtype, copy=False)
 
