@@ -144,7 +144,7 @@ class _Penalised(Module):
         return total(terms + ([] if self.l2 is None else [self.l2 * total([squared_norm(w) for w in weights])]))
 
 
-class _Estimator(BaseEstimator):  # type: ignore[misc]
+class _Estimator(BaseEstimator):
     """What classifier and regressor share; each says what its targets are."""
 
     _loss: str
@@ -410,7 +410,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         return outputs
 
 
-class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
+class TensorgradClassifier(ClassifierMixin, _Estimator):
     """A network that tells classes apart, for scikit-learn.
 
     It takes labels of any kind, gives probabilities, and works in pipelines, searches and cross-validation.
@@ -612,7 +612,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         return np.asarray(log_softmax(self._predicted(X)))
 
 
-class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):  # type: ignore[misc]
+class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):
     """A network that predicts numbers, one or several for each example, for scikit-learn.
 
     Targets are standardised inside, so that their scale does not matter; ``loss_curve_`` is that of standardised ones.
