@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
@@ -91,6 +92,10 @@ _SETTINGS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "dropout": (lambda value: _is_number(value, 1), "a number in 0 <= dropout < 1"),
     "l1": (_is_number, "a number that is not negative"),
     "l2": (_is_number, "a number that is not negative"),
+    "learning_rate": (
+        lambda value: callable(value) or _is_number(value),
+        "a number that is not negative, or a schedule",
+    ),
     "learning_rate_decay": (_is_number, "a number that is not negative"),
     "optimiser": _named(OPTIMISERS, "a function of parameters that makes one, such as tensorgrad.optim.SGD"),
     "epochs": (_is_integer, _INTEGER),
@@ -345,7 +350,13 @@ class _Estimator(BaseEstimator):
             rate = copy.deepcopy(self.learning_rate)  # schedules may remember
             lr = rate if callable(rate) else inverse_time_decay(rate, self.learning_rate_decay)
             return OPTIMISERS[self.optimiser](parameters, lr=lr, **(self.optimiser_settings or {}))
-        return self.optimiser(parameters, **(self.optimiser_settings or {}))
+        made = self.optimiser(parameters, **(self.optimiser_settings or {}))
+        if not isinstance(made, Optimiser):
+            raise TypeError(
+                f"{type(self).__name__}: optimiser must make a tensorgrad.optim.Optimiser of parameters, got {made!r}; "
+                "pass a class, such as tensorgrad.optim.SGD, or a functools.partial of one"
+            )
+        return made
 
     def _train(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray, is_partial: bool) -> None:
         train, held_out = (self._inputs(X), targets, weights), None
@@ -385,12 +396,14 @@ class _Estimator(BaseEstimator):
 
     def _split(self, examples: Any) -> tuple[Any, Any]:
         """Those to train with, and those to validate with."""
-        inputs, targets = examples[:2]
-        stratify = targets if is_classifier(self) else None
+        targets, count = examples[1], len(examples[1])
+        held = min(math.ceil(count * self.validation_fraction), count - 1)
+        stratify = None
+        if is_classifier(self):
+            sizes = np.unique(targets, return_counts=True)[1]
+            stratify = targets if sizes.min() > 1 and min(held, count - held) >= len(sizes) else None
         seed = int(self._streams.split.integers(np.iinfo(np.int32).max))
-        parts = train_test_split(
-            np.arange(len(inputs)), test_size=self.validation_fraction, stratify=stratify, random_state=seed
-        )
+        parts = train_test_split(np.arange(count), test_size=held, stratify=stratify, random_state=seed)
         train, held_out = (tuple(array[part] for array in examples) for part in parts)
         return train, held_out
 

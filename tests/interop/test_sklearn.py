@@ -198,6 +198,9 @@ def test_examples_are_set_aside_for_early_stopping():
     assert stopped.n_iter_ < 500 and len(stopped.validation_scores_) == stopped.n_iter_
     assert regressor(early_stopping=True).fit(X, NUMBERS).validation_scores_[-1] > 0.8
     assert classifier().fit(X, TEXT).validation_scores_ is None
+    rare = np.where(np.arange(120) == 5, "once", TEXT)  # cannot be on both sides
+    for labels, share in ((rare, 0.1), (TEXT, 0.01), (TEXT, 0.99)):
+        classifier(early_stopping=True, validation_fraction=share, epochs=2).fit(X, labels)
 
 
 def test_a_network_of_ones_own():
@@ -214,6 +217,8 @@ def test_a_network_of_ones_own():
     assert TensorgradRegressor(module=build, optimiser=momentum).fit(X, SEVERAL).score(X, SEVERAL) > 0.9
     with pytest.raises(TypeError, match=r"module must be a .*Module, or a function of the numbers"):
         TensorgradRegressor(module=lambda inputs, outputs, rng: None).fit(X, SEVERAL)
+    with pytest.raises(TypeError, match=r"optimiser must make a tensorgrad.optim.Optimiser of parameters, got None"):
+        classifier(optimiser=lambda parameters: None).fit(X, TEXT)
 
 
 @pytest.mark.parametrize(
@@ -294,6 +299,7 @@ def test_kernels_depend_neither_on_the_number_of_examples_nor_on_the_strength_of
         ({"tol": -1.0}, {"tol": 0.0}),
         ({"n_iter_no_change": 0}, {"n_iter_no_change": None}),
         ({"validation_fraction": 1}, {"validation_fraction": 0.2, "early_stopping": True}),
+        ({"learning_rate": "fast"}, {"learning_rate": 0.1}),
         ({"learning_rate_decay": -1}, {"learning_rate_decay": 0}),
     ],
     ids=repr,
