@@ -6,23 +6,19 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from numbers import Integral, Real
 from typing import Any, Callable
 
 import numpy as np
 
-from .. import nn, optim
 from .._optional import require
 from ..compiler.function import without_kernels
-from ..core import Tensor
-from ..nn import Dense, Dropout, Module, Sequential
-from ..nn.module import total
+from ..nn import Module
 from ..ops.activations import log_softmax
-from ..ops.norms import squared_norm
 from ..optim import Optimiser, inverse_time_decay
 from ..optim.schedules import Rate
 from ..training import Epoch, RandomStreams, fit, predict
 from ..training.objective import LossFunction
+from .perceptron import OPTIMISERS, SETTINGS, Penalised, moments, perceptron
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin, is_classifier
@@ -34,36 +30,8 @@ except ImportError:
     require("sklearn", "tensorgrad.interop.sklearn")
     raise
 
-ACTIVATIONS: Mapping[str, Callable[[], Module]] = {
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "identity": Sequential,
-    "leaky_relu": nn.LeakyReLU,
-    "logistic": nn.Sigmoid,
-    "relu": nn.ReLU,
-    "selu": nn.SELU,
-    "sigmoid": nn.Sigmoid,
-    "silu": nn.SiLU,
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
-}
-"""By name; ``"logistic"`` and ``"identity"`` as in scikit-learn."""
-
-OPTIMISERS: Mapping[str, Callable[..., Optimiser]] = {
-    "adagrad": optim.Adagrad,
-    "adam": optim.Adam,
-    "adamax": optim.Adamax,
-    "adamw": optim.AdamW,
-    "lion": optim.Lion,
-    "rmsprop": optim.RMSprop,
-    "sgd": optim.SGD,
-}
-
 LARGEST_BATCH = 200
 """Examples in a step, where ``batch_size`` is ``"auto"``."""
-
-OUTPUT_SCALE = 0.3
-"""Factor of the initial weights of the last layer: at first all outputs are almost alike."""
 
 FEW_STEPS = 30
 """So many take longer compiled than not, with the time for compiling."""
@@ -72,81 +40,12 @@ LITTLE_WORK = 2e8
 """Steps times numbers that each computes, up to which numba would take longer to import than it saves."""
 
 
-def _is_integer(value: object, least: int = 1) -> bool:
-    return isinstance(value, Integral) and int(value) >= least
-
-
-def _is_number(value: Any, below: float = np.inf) -> bool:
-    return isinstance(value, Real) and 0 <= float(value) < below
-
-
-def _named(names: Mapping[str, Any], function: str) -> tuple[Callable[[Any], bool], str]:
-    known = f"one of {', '.join(map(repr, names))}, or {function}"
-    return lambda value: value in names if isinstance(value, str) else callable(value), known
-
-
-_INTEGER = "an integer of at least 1"
-_SETTINGS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "hidden_layer_sizes": (lambda value: all(map(_is_integer, _sizes(value))), "positive integers, such as (100,)"),
-    "activation": _named(ACTIVATIONS, "a function of Tensors, such as numpy.tanh"),
-    "dropout": (lambda value: _is_number(value, 1), "a number in 0 <= dropout < 1"),
-    "l1": (_is_number, "a number that is not negative"),
-    "l2": (_is_number, "a number that is not negative"),
-    "learning_rate": (
-        lambda value: callable(value) or _is_number(value),
-        "a number that is not negative, or a schedule",
-    ),
-    "learning_rate_decay": (_is_number, "a number that is not negative"),
-    "optimiser": _named(OPTIMISERS, "a function of parameters that makes one, such as tensorgrad.optim.SGD"),
-    "epochs": (_is_integer, _INTEGER),
-    "batch_size": (lambda value: value == "auto" or _is_integer(value), f"'auto' or {_INTEGER}"),
-    "tol": (_is_number, "a number that is not negative"),
-    "n_iter_no_change": (lambda value: value is None or _is_integer(value), f"None or {_INTEGER}"),
-    "validation_fraction": (lambda value: _is_number(value, 1) and value > 0, "a number between 0 and 1"),
-}
-"""What each may be, and that in words."""
-
-
-def _sizes(hidden_layer_sizes: Any) -> tuple[Any, ...]:
-    return tuple(hidden_layer_sizes) if np.iterable(hidden_layer_sizes) else (hidden_layer_sizes,)
-
-
 def _validated(estimator: Any, X: Any, **given: Any) -> Any:
     """What scikit-learn makes of X, and of y where that is given."""
     given["dtype"] = [np.float64, np.float32]
     if hasattr(validation, "validate_data"):
         return validation.validate_data(estimator, X, **given)
     return estimator._validate_data(X, **given)  # scikit-learn before 1.6
-
-
-def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means, and standard deviations, or 1 for what is constant but for rounding."""
-    mean = np.average(values, axis=0, weights=weights)
-    scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
-    rounding = len(values) * np.finfo(np.float64).eps * np.abs(mean)
-    return mean, np.where(scale > rounding, scale, 1.0)
-
-
-class _Penalised(Module):
-    """A network with penalties on the weights of its dense layers.
-
-    The strengths are Tensors, so that no compiled step depends on them: a search over them compiles once.
-    """
-
-    def __init__(self, network: Module, l1: float, l2: float) -> None:
-        self.network = network
-        dtype = network.parameters()[0].dtype
-        self.l1, self.l2 = (Tensor(np.asarray(strength, dtype)) if strength else None for strength in (l1, l2))
-
-    def forward(self, x: Any) -> Tensor:
-        """What the network gives."""
-        return self.network(x)
-
-    def penalty(self) -> Tensor | float:
-        """What is added to the loss."""
-        weights = [layer.weight for layer in self.network.modules() if isinstance(layer, Dense)]
-        terms = [] if self.l1 is None else [self.l1 * total([abs(weight).sum() for weight in weights])]
-        return total(terms + ([] if self.l2 is None else [self.l2 * total([squared_norm(w) for w in weights])]))
 
 
 class _Estimator(BaseEstimator):
@@ -294,12 +193,12 @@ class _Estimator(BaseEstimator):
         self._streams = RandomStreams.from_seed(seed)
         self.module_ = self._network(X.shape[1], X.dtype)
         self._is_own = self.module is None
-        self.feature_scaling_ = _moments(X, weights) if self.standardise and self._is_own else None
+        self.feature_scaling_ = moments(X, weights) if self.standardise and self._is_own else None
         self.history_: list[Epoch] = []
         self._seen = 0.0
 
     def _check_settings(self) -> None:
-        for name, (is_fine, expected) in _SETTINGS.items():
+        for name, (is_fine, expected) in SETTINGS.items():
             value = getattr(self, name)
             if not is_fine(value):
                 raise ValueError(f"{type(self).__name__}: {name} must be {expected}, got {value!r}")
@@ -330,19 +229,7 @@ class _Estimator(BaseEstimator):
                     f"inputs and outputs and a random generator that makes one, got {made!r}"
                 )
             return made
-        layers: list[Any] = []
-        for size in _sizes(self.hidden_layer_sizes):
-            layers += [Dense(inputs, size, streams.weights, dtype=dtype), self._activation()]
-            layers += [Dropout(self.dropout, streams.dropout)] if self.dropout else []
-            inputs = size
-        last = Dense(inputs, self._outputs, streams.weights, dtype=dtype)
-        last.weight.data *= OUTPUT_SCALE
-        return Sequential(*layers, last)
-
-    def _activation(self) -> Any:
-        if isinstance(self.activation, str):
-            return ACTIVATIONS[self.activation]()
-        return self.activation() if isinstance(self.activation, type) else copy.deepcopy(self.activation)
+        return perceptron(self, inputs, self._outputs, streams, dtype)
 
     def _new_optimiser(self) -> Optimiser:
         parameters = self.module_.parameters()
@@ -387,7 +274,7 @@ class _Estimator(BaseEstimator):
         """What is trained; a network of the user's has penalties of its own."""
         if not self._is_own:
             return self.module_
-        return _Penalised(self.module_, self.l1 / self._seen, self.l2 / self._seen)
+        return Penalised(self.module_, self.l1 / self._seen, self.l2 / self._seen)
 
     def _numbers(self, batch_size: int) -> int:
         """About how many numbers a step computes: parameters, and outputs of layers."""
@@ -679,7 +566,7 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):
         return self._fit(X, y, sample_weight, is_partial=True)
 
     def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
-        self.target_scaling_ = _moments(y, weights)
+        self.target_scaling_ = moments(y, weights)
 
     def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         mean, scale = self.target_scaling_
