@@ -18,7 +18,7 @@ from ..optim import Optimiser, inverse_time_decay
 from ..optim.schedules import Rate
 from ..training import Epoch, RandomStreams, fit, predict
 from ..training.objective import LossFunction
-from .perceptron import OPTIMISERS, SETTINGS, Penalised, moments, perceptron
+from .perceptron import ACTIVATIONS, OPTIMISERS, SETTINGS, Penalised, moments, perceptron
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin, is_classifier
@@ -29,6 +29,8 @@ try:
 except ImportError:
     require("sklearn", "tensorgrad.interop.sklearn")
     raise
+
+__all__ = ["ACTIVATIONS", "OPTIMISERS", "TensorgradClassifier", "TensorgradRegressor"]
 
 LARGEST_BATCH = 200
 """Examples in a step, where ``batch_size`` is ``"auto"``."""
