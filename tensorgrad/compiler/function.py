@@ -8,7 +8,9 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial, update_wrapper
 from typing import Any, Callable, overload
 
@@ -49,6 +51,8 @@ MOST_OF_OWN = 8
 """Programs that an optimiser keeps: as a rule the same parameters have gradients in each step."""
 
 SWITCH = "TENSORGRAD_FAST"
+
+_kernels: ContextVar[bool] = ContextVar("kernels", default=True)
 
 _QUIET = frozenset(("ignore", "warn"))
 """What floating-point errors lead to, see ``np.errstate``, where a function is compiled."""
@@ -124,6 +128,16 @@ def compile(function: Callable[..., Any] | None = None, *, fast: bool | None = N
     if not callable(function):
         raise TypeError(f"compile: takes a function, got {type(function).__name__}")
     return (Pure if pure else Compiled)(function, fast)
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Inside, programs are made without numba: for small ones, to import it takes longer than it saves."""
+    token = _kernels.set(False)
+    try:
+        yield
+    finally:
+        _kernels.reset(token)
 
 
 def own(function: Callable[..., Any], state: Callable[[], Any]) -> Pure:
@@ -260,7 +274,7 @@ class Compiled:
         if self.fast and numba() is None:
             raise MissingExtra("fast kernels need numba: pip install 'tensorgrad-numpy[fast]', or leave out fast=True")
         if self.fast is None:
-            return os.environ.get(SWITCH) != "0" and numba() is not None
+            return _kernels.get() and os.environ.get(SWITCH) != "0" and numba() is not None
         return self.fast
 
 

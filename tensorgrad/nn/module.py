@@ -254,7 +254,7 @@ class Module:
     def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
         """The arrays of all tensors, by dotted name; copies, unless they are only looked at and ``copy`` is False."""
         named = list(self.named_tensors())
-        state = {name: tensor.data.copy() if copy else tensor.data for name, tensor in named}
+        state = {name: (tensor.detach() if copy else tensor).data for name, tensor in named}
         if len(state) != len(named):
             raise ValueError("state_dict: two tensors have the same dotted name; keys of dicts must differ as text")
         return state

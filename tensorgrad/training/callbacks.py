@@ -129,9 +129,15 @@ class EarlyStopping(Callback):
         if isinstance(monitor, str):
             monitor = Monitor(monitor, min_delta, mode or mode_of(monitor, METRICS))
         self.monitor, self.patience = monitor, patience
+        self._latest = 0
 
     def on_train_begin(self, run: Run) -> bool:
-        return self.monitor.stalled(run.history) >= self.patience
+        self._latest = 0
+        return self._is_over(run)
+
+    def _is_over(self, run: Run) -> bool:
+        self._latest = self.monitor.improved(run.history, self._latest)  # earlier epochs are not looked at again
+        return self.monitor.stalled(run.history, self._latest) >= self.patience
 
     def on_epoch_end(self, run: Run, row: Epoch) -> bool:
         if self.monitor.measure not in row.measures:
@@ -139,7 +145,7 @@ class EarlyStopping(Callback):
                 f"EarlyStopping: monitor must be one of {', '.join(map(repr, row.measures))}, got "
                 f"{self.monitor.measure!r}"
             )
-        return self.on_train_begin(run)
+        return self._is_over(run)
 
 
 class CSVHistory(Callback):

@@ -51,14 +51,20 @@ class Monitor:
         """The best epoch by the measure; of equal ones that of the lowest validation loss, then the first."""
         return max(history, key=self.rank)
 
-    def stalled(self, history: Sequence[Epoch]) -> int:
+    def improved(self, history: Sequence[Epoch], since: int = 0) -> int:
+        """The position of the epoch in which the measure last got better; ``since`` is what it was before."""
+        if not history:
+            return since
+        latest, best = since, self.rank(history[since])[0]
+        for position in range(since + 1, len(history)):
+            value = self.rank(history[position])[0]
+            if value > best + self.min_delta:
+                latest, best = position, value
+        return latest
+
+    def stalled(self, history: Sequence[Epoch], since: int = 0) -> int:
         """How many epochs there have been since the measure last got better; the same once more is no better."""
-        values = [self.rank(row)[0] for row in history]
-        latest = 0
-        for i, value in enumerate(values):
-            if value > values[latest] + self.min_delta:
-                latest = i
-        return len(values) - 1 - latest if values else 0
+        return max(len(history) - 1 - self.improved(history, since), 0)
 
 
 def monitor_of(

@@ -49,7 +49,7 @@ class Progress:
     @property
     def best(self) -> Epoch | None:
         """The epoch whose weights are kept as the best."""
-        return next((row for row in self.history if row.epoch == self.best_epoch), None)
+        return next((row for row in reversed(self.history) if row.epoch == self.best_epoch), None)
 
     def measure(self, totals: Mapping[str, tuple[float, int]]) -> None:
         """Add to each metric of the epoch its sum over a batch, and of how many."""

@@ -580,6 +580,10 @@ def test_the_best_epoch_and_patience(rows, measure, min_delta):
     monitor = Monitor(measure, min_delta)
     best, waited = scan(history, measure, min_delta)
     assert monitor.best(history) is best and monitor.stalled(history) == waited
+    latest = 0  # looked at one epoch after the other, as patience does
+    for length in range(1, len(history) + 1):
+        latest = monitor.improved(history[:length], latest)
+    assert monitor.stalled(history, latest) == waited
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -594,6 +598,17 @@ def test_the_weights_are_those_of_the_best_epoch_by_what_is_watched(measure, tmp
         np.testing.assert_array_equal(array, kept[best.epoch - 1][name])
     assert waited == 4 or len(history) == 40
     assert load_checkpoint(tmp_path / "best.npz")[1]["best"]["epoch"] == best.epoch
+
+
+def test_to_keep_the_best_weights_moves_no_array_of_a_compiled_step():
+    model, places = network(), []
+
+    class Places(tg.training.Callback):
+        def on_epoch_end(self, run, row):
+            places.append([parameter._array.ctypes.data for parameter in model.parameters()])
+
+    fitted(model, epochs=5, callbacks=[Places()])
+    assert places[1:] == places[:1] * 4
 
 
 def test_a_least_improvement_ends_it_earlier():
