@@ -2,11 +2,13 @@
 
 from .callbacks import Callback, CSVHistory, EarlyStopping, Run
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .ema import EMA
 from .epochs import TrainingError
 from .evaluation import evaluate, predict
 from .history import Epoch, save_history
 from .interruption import Interrupted
 from .loop import DivergenceWarning, fit
+from .monitor import Monitor
 from .rates import RateSearch, find_learning_rate
 from .session import BEST, LAST, load_weights
 from .step import training_step
@@ -14,6 +16,7 @@ from .streams import RandomStreams
 
 __all__ = [
     "BEST",
+    "EMA",
     "LAST",
     "CSVHistory",
     "Callback",
@@ -22,6 +25,7 @@ __all__ = [
     "EarlyStopping",
     "Epoch",
     "Interrupted",
+    "Monitor",
     "RandomStreams",
     "RateSearch",
     "Run",

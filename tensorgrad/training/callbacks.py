@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -59,7 +61,8 @@ class Run:
 class Callback:
     """Something to do at certain moments of a training; override what is needed.
 
-    All but ``on_train_end`` may return True to stop the training; all callbacks are still called, in the order given.
+    ``on_train_begin``, ``on_step_end`` and ``on_epoch_end`` may return True to stop the training; all callbacks are
+    still called, in the order given.
     What a callback remembers from step to step belongs into ``state_dict``, which checkpoints hold: then a training
     that is resumed goes on exactly.
 
@@ -87,6 +90,12 @@ class Callback:
     def on_step_end(self, run: Run, loss: float) -> Any:
         """After a step; ``loss`` is that of its batch, before the step."""
 
+    def on_evaluation_begin(self, run: Run) -> None:
+        """After the steps of an epoch, before the model is validated, and its weights are kept if they are the best."""
+
+    def on_evaluation_end(self, run: Run) -> None:
+        """After that; here what :meth:`on_evaluation_begin` has changed about the model is to be taken back."""
+
     def on_epoch_end(self, run: Run, row: Epoch) -> Any:
         """After an epoch and its validation; ``row`` is the last of ``run.history``."""
 
@@ -107,13 +116,10 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor
-        A name in :attr:`Epoch.measures`, such as ``"validation_loss"``.
+        A name in :attr:`Epoch.measures`, such as ``"validation_loss"``, or a :class:`Monitor` of it, which also says
+        whether more is better, where the metric is your own, and by how much.
     patience
         At least 1.
-    min_delta
-        The measure must get better by more than this.
-    mode
-        ``"min"`` or ``"max"``; None: as is known of losses and of metrics that have names.
 
     Examples
     --------
@@ -121,14 +127,12 @@ class EarlyStopping(Callback):
     'min'
     """
 
-    def __init__(
-        self, monitor: str | Monitor, patience: int, *, min_delta: float = 0.0, mode: str | None = None
-    ) -> None:
+    def __init__(self, monitor: str | Monitor, patience: int) -> None:
         if not isinstance(patience, (int, np.integer)) or patience < 1:
             raise ValueError(f"EarlyStopping: patience must be an integer of at least 1, got {patience!r}")
-        if isinstance(monitor, str):
-            monitor = Monitor(monitor, min_delta, mode or mode_of(monitor, METRICS))
-        self.monitor, self.patience = monitor, patience
+        asked = Monitor(monitor) if isinstance(monitor, str) else monitor
+        self.monitor = replace(asked, mode=asked.mode or mode_of(asked.measure, METRICS))
+        self.patience = patience
 
     def on_train_begin(self, run: Run) -> bool:
         return self.monitor.stalled(run.history) >= self.patience
@@ -160,14 +164,12 @@ class ScheduleObserver(Callback):
 
 
 class Checkpoint(Callback):
-    """Keeps the best weights, and saves the whole state where there is a folder; after what changes the state."""
+    """Saves the whole state where there is a folder; after what changes the state."""
 
     def on_step_end(self, run: Run, loss: float) -> None:
         run.session.save_if_due(SECONDS_BETWEEN_SAVES)
 
     def on_epoch_end(self, run: Run, row: Epoch) -> None:
-        if run.best is row:
-            run.session.keep_best()
         run.session.save_if_due()
 
     def on_train_end(self, run: Run) -> None:
@@ -198,6 +200,17 @@ class Callbacks:
     def step_ends(self, loss: float) -> bool:
         """Tell all; whether one of them stops the training."""
         return _any([each.on_step_end(self._run, loss) for each in self._of_steps])
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Around what is done with the weights of an epoch besides training them."""
+        try:
+            for each in self._all:
+                each.on_evaluation_begin(self._run)
+            yield
+        finally:
+            for each in reversed(self._all):
+                each.on_evaluation_end(self._run)
 
     def epoch_ends(self, row: Epoch) -> bool:
         """Tell all; whether one of them stops the training."""

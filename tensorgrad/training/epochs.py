@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..core import Tensor
 from ..data import index_batches
 from ..optim import GradientsNotFinite, Optimiser
 from .callbacks import Callbacks
@@ -22,8 +23,9 @@ from .examples import Examples, check_count, check_numbers
 from .history import Epoch
 from .interruption import Interrupted, Interruption
 from .monitor import Monitor
-from .objective import Objective
+from .objective import Task
 from .session import LAST, Progress, Session
+from .several import amount_of, parts_of, whole_of
 from .step import FirstStep, LossNotFinite, Step, warning_of_unused
 
 DIVERGED = 2.0
@@ -34,16 +36,48 @@ class TrainingError(RuntimeError):
     """Training that cannot go on; the message says where and what to change."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some examples; one of several that make a step, or its only one.
+
+    Attributes
+    ----------
+    indices
+        Which examples they are.
+    inputs
+        As the network takes them.
+    shares
+        What the loss of each example is multiplied by; None where they are averaged alike.
+    total
+        What all examples of the step count for.
+    part
+        What the batch contributes to the loss of the step; None where it is all of it.
+    begins, ends
+        Whether it is the first and the last one of the step.
+    """
+
+    examples: Examples
+    indices: np.ndarray
+    inputs: Any
+    shares: Any
+    total: Any
+    part: Any
+    begins: bool
+    ends: bool
+
+
 @dataclass
 class Batches:
-    """The training examples, and how batches are made of them."""
+    """The training examples, and how batches are made of them, ``accumulated`` for each step."""
 
     examples: Examples
     size: int
+    accumulated: int
     drop_last: bool
     streams: Mapping[str, np.random.Generator]
     prepare: Callable[[Any], Any]
     augment: Callable[[Any, np.random.Generator], Any] | None
+    task: Task
 
     @property
     def count(self) -> int:
@@ -51,21 +85,37 @@ class Batches:
         count = self.examples.count
         return count - count % self.size if self.drop_last else count
 
-    def left(self, progress: Progress) -> Iterator[tuple[np.ndarray, Any, Examples]]:
-        """Indices, prepared inputs and examples still to be done in the current epoch; ``progress`` moves along."""
+    def left(self, progress: Progress) -> Iterator[Batch]:
+        """The batches still to be done in the current epoch; ``progress`` moves along."""
         if progress.order is None:
             progress.order = self.streams["order"].permutation(self.examples.count)
-        for indices in index_batches(progress.order[: self.count], self.size, progress.position):
-            batch = self.examples.chosen(indices)
-            chosen = batch.inputs
-            if self.augment is not None:
-                chosen = self.augment(chosen, self.streams["augmentation"])
-                check_count("fit", "augment", chosen, len(indices))
-            prepared = self.prepare(chosen)
-            check_count("fit", "prepare", prepared, len(indices))
-            check_numbers("fit", prepared)
+        for indices in index_batches(progress.order[: self.count], self.size * self.accumulated, progress.position):
+            yield from self._of_step(progress, list(index_batches(indices, self.size)))
+
+    def _of_step(self, progress: Progress, groups: list[np.ndarray]) -> Iterator[Batch]:
+        """The batches of one step, of these examples."""
+        found = [self._counts(indices) for indices in groups]
+        parts = parts_of([total for _, total in found]) if len(groups) > 1 else [None]
+        whole = whole_of([total for _, total in found])
+        for i, (indices, (shares, _), part) in enumerate(zip(groups, found, parts)):
+            examples = self.examples.chosen(indices)
             progress.position += len(indices)
-            yield indices, prepared, batch
+            prepared = self._prepared(examples.inputs, len(indices))
+            yield Batch(examples, indices, prepared, shares, whole, part, i == 0, i == len(groups) - 1)
+
+    def _counts(self, indices: np.ndarray) -> tuple[Any, Any]:
+        """The shares of these examples, and what all count for."""
+        targets, weights = self.examples.targets_of(indices)
+        return self.task.shares(targets, weights, len(indices))
+
+    def _prepared(self, inputs: Any, count: int) -> Any:
+        if self.augment is not None:
+            inputs = self.augment(inputs, self.streams["augmentation"])
+            check_count("fit", "augment", inputs, count)
+        prepared = self.prepare(inputs)
+        check_count("fit", "prepare", prepared, count)
+        check_numbers("fit", prepared)
+        return prepared
 
 
 @dataclass
@@ -77,7 +127,7 @@ class Training:
     first: FirstStep
     batches: Batches
     validation: Examples | None
-    objective: Objective
+    task: Task
     monitor: Monitor
     epochs: int
     callbacks: Callbacks
@@ -94,8 +144,10 @@ class Training:
             if is_first and (sentence := warning_of_unused(session.model, session.optimiser)):
                 warnings.warn(sentence, UserWarning, stacklevel=3)
             is_first = False
-            row = self._row(started)
-            progress.finish_epoch(row, self.monitor)
+            with self.callbacks.evaluation():
+                row = self._row(started)
+                if progress.finish_epoch(row, self.monitor):
+                    session.keep_best()
             is_over = self.callbacks.epoch_ends(row)
             if progress.epoch <= self.epochs and not is_over:
                 self._stop_if_interrupted(interruption)
@@ -105,49 +157,54 @@ class Training:
         """The steps that are left of the current epoch; whether a callback stops the training before its end."""
         session, progress = self.session, self.session.progress
         session.model.train()
+        value = 0.0
         with _progress_bar(progress, self.epochs, self.batches.count, self.quiet) as bar:
-            for indices, inputs, batch in self.batches.left(progress):
-                targets = batch.targets
-                shares, total = self.objective.shares(targets, batch.weights, len(indices))
-                given = (inputs, targets) if shares is None else (inputs, targets, shares)
-                try:
-                    loss, outputs = self.step(*given)
-                except LossNotFinite as error:
-                    happened = f"the loss became {error.loss} in step {session.optimiser.steps + 1}"
-                    raise self._not_finite(happened, self._diagnosis(indices, inputs)) from None
-                except GradientsNotFinite as error:
-                    where = f"step {session.optimiser.steps + 1} (epoch {progress.epoch})"
-                    raise TrainingError(f"{where}: {error}") from None
+            for batch in self.batches.left(progress):
+                loss, outputs = self._step(batch)
                 if self.first.warning:
                     self._warn_of_parameters()
-                value = loss.item()
-                self._count(value, total, outputs, targets, len(indices))
+                value = loss.item() if batch.begins else value + loss.item()
+                self._measure(batch, outputs)
+                if batch.ends:
+                    progress.count(value, amount_of(batch.total))
                 progress.seconds = time.perf_counter() - started
-                _show(bar, progress, len(indices))
-                if self.callbacks.step_ends(value) and progress.position < self.batches.count:
-                    return True
-                self._stop_if_interrupted(interruption)
+                _show(bar, progress, len(batch.indices))
+                if batch.ends:
+                    if self.callbacks.step_ends(value) and progress.position < self.batches.count:
+                        return True
+                    self._stop_if_interrupted(interruption)
         return False
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Any]:
+        """The loss of a batch, and the outputs; the last of a step updates the parameters."""
+        given = (batch.inputs, batch.examples.targets)
+        try:
+            if batch.part is not None:
+                return self.step(*given, batch.shares, batch.part, begins=batch.begins, ends=batch.ends)
+            return self.step(*given) if batch.shares is None else self.step(*given, batch.shares)
+        except LossNotFinite as error:
+            happened = f"the loss became {error.loss} in step {self.session.optimiser.steps + 1}"
+            raise self._not_finite(happened, self._diagnosis(batch)) from None
+        except GradientsNotFinite as error:
+            where = f"step {self.session.optimiser.steps + 1} (epoch {self.session.progress.epoch})"
+            raise TrainingError(f"{where}: {error}") from None
 
     def _warn_of_parameters(self) -> None:
         sentence, self.first.warning = self.first.warning, ""
         warnings.warn(sentence, UserWarning, stacklevel=5)
 
-    def _count(self, loss: float, total: float, outputs: Any, targets: Any, count: int) -> None:
-        progress = self.session.progress
-        if progress.initial_loss is None:
-            progress.initial_loss = loss
-        progress.loss_sum += loss * total
-        progress.loss_weight += total
-        if self.objective.metrics:
-            progress.measure(self.objective.totals(values_of(outputs), targets, count))
+    def _measure(self, batch: Batch, outputs: Any) -> None:
+        if self.task.metrics:
+            examples = batch.examples
+            totals = self.task.totals(values_of(outputs), examples.targets, examples.weights, len(batch.indices))
+            self.session.progress.measure(totals)
 
     def _row(self, started: float) -> Epoch:
         """The epoch whose steps have been done."""
         session, progress = self.session, self.session.progress
         measures = progress.means()
         if self.validation is not None:
-            found = scores("fit", session.model, self.validation, self.batches.prepare, self.objective)._asdict()
+            found = scores("fit", session.model, self.validation, self.batches.prepare, self.task)._asdict()
             if not math.isfinite(found["loss"]):
                 happened = f"the validation loss became {found['loss']} after step {session.optimiser.steps}"
                 diagnosis = diagnose_validation(session.model, self.validation.inputs, self.batches.prepare)
@@ -173,9 +230,9 @@ class Training:
             session.load_best()
         raise Interrupted(interruption.signal, session.progress.history)
 
-    def _diagnosis(self, indices: np.ndarray, prepared: Any) -> str:
-        found = not_finite_inputs("training", self.batches.examples.inputs, indices, prepared)
-        return found or diagnose(self.session.model, prepared)
+    def _diagnosis(self, batch: Batch) -> str:
+        found = not_finite_inputs("training", self.batches.examples.inputs, batch.indices, batch.inputs)
+        return found or diagnose(self.session.model, batch.inputs)
 
     def _not_finite(self, happened: str, diagnosis: str) -> TrainingError:
         progress, folder = self.session.progress, self.session.folder
@@ -187,10 +244,11 @@ class Training:
 
     def divergence(self) -> str:
         """In a sentence, that the losses of the last epoch are far above those that it began with; or nothing."""
-        progress, guess = self.session.progress, self.objective.guess
-        if progress.initial_loss is None or not progress.history or guess is None:
+        progress = self.session.progress
+        guessing = self.task.guessing(self.batches.examples.targets)
+        if progress.initial_loss is None or not progress.history or guessing is None:
             return ""
-        last, guessing = progress.history[-1], guess(self.objective.counted(self.batches.examples.targets))
+        last = progress.history[-1]
         if min(last.loss, last.measures.get("validation_loss", last.loss)) <= DIVERGED * max(
             progress.initial_loss, guessing
         ):
@@ -220,7 +278,7 @@ def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> A
         total=count,
         initial=progress.position,
         desc=f"epoch {progress.epoch}/{epochs}",
-        unit="img",
+        unit=" examples",
         leave=False,
     )
 

@@ -13,7 +13,7 @@ from ..core import Tensor
 from ..core.context import no_grad
 from ..nn import Module
 from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
-from .objective import LossFunction, Objective, check_loss, objective
+from .objective import Loss, Task, check_loss, objective
 
 EVALUATION_BATCH = 1000
 
@@ -71,7 +71,7 @@ def evaluate(
     examples: tuple[Any, ...],
     prepare: Callable[[Any], Any] = as_arrays,
     *,
-    loss: str | LossFunction = "softmax_cross_entropy",
+    loss: Loss = "softmax_cross_entropy",
     metrics: Any = None,
 ) -> Any:
     """The loss of examples, without penalties, and its metrics, in evaluation mode.
@@ -97,15 +97,15 @@ def evaluate(
 
 
 @no_grad()
-def scores(function: str, model: Module, examples: Examples, prepare: Callable[[Any], Any], chosen: Objective) -> Any:
+def scores(function: str, model: Module, examples: Examples, prepare: Callable[[Any], Any], chosen: Task) -> Any:
     """Loss and metrics of examples that have been checked."""
     outputs = predict(model, examples.inputs, prepare)
     chosen.check_fit(function, "examples", outputs, examples.targets)
     shares, _ = chosen.shares(examples.targets, examples.weights, examples.count)
     loss = chosen(tree_map(Tensor, outputs), examples.targets, shares)
     check_loss(function, loss)
-    totals = chosen.totals(outputs, examples.targets, examples.count)
-    return _scores_of(tuple(totals))(loss.item(), *(total / size for total, size in totals.values()))
+    totals = chosen.totals(outputs, examples.targets, examples.weights, examples.count)
+    return _scores_of(tuple(totals))(loss.item(), *(total / (size or 1.0) for total, size in totals.values()))
 
 
 @lru_cache(maxsize=64)

@@ -27,9 +27,12 @@ class Examples:
 
     def chosen(self, indices: Any) -> Examples:
         """Copies of some of them."""
-        pick = itemgetter(indices)
+        return Examples(mapped(itemgetter(indices), self.inputs), *self.targets_of(indices))
+
+    def targets_of(self, indices: Any) -> tuple[Any, np.ndarray | None]:
+        """Copies of the targets and the weights of some of them."""
         weights = None if self.weights is None else self.weights[indices]
-        return Examples(mapped(pick, self.inputs), mapped(pick, self.targets), weights)
+        return mapped(itemgetter(indices), self.targets), weights
 
 
 def leaves_of(tree: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from .examples import as_arrays
 from .history import Epoch
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
-from .objective import LossFunction, objective
+from .objective import Loss, objective
 from .session import LAST, Session, folders_like
 from .step import FirstStep, is_from_library, takes_no_single_example, training_step
 from .streams import RandomStreams
@@ -47,19 +47,18 @@ def fit(
     validation: tuple[Any, ...] | None = None,
     optimiser: Optimiser | None = None,
     *,
-    loss: str | LossFunction = "softmax_cross_entropy",
+    loss: Loss = "softmax_cross_entropy",
     metrics: Any = None,
     epochs: int,
     batch_size: int,
+    accumulate: int = 1,
     rng: np.random.Generator | RandomStreams,
     prepare: Callable[[Any], Any] = as_arrays,
     augment: Callable[[Any, np.random.Generator], Any] | None = None,
     drop_last: bool | None = None,
     max_norm: float | None = None,
     max_value: float | None = None,
-    monitor: str | None = None,
-    mode: str | None = None,
-    min_delta: float = 0.0,
+    monitor: str | Monitor | None = None,
     patience: int | None = None,
     folder: str | Path | None = None,
     resume: bool | str = False,
@@ -102,7 +101,10 @@ def fit(
         targets, as arrays, which give one number, or one for each example; in a dict, by names of your own. None: the
         accuracy, where there are classes.
     epochs, batch_size
-        Passes over the training data, and examples in a step.
+        Passes over the training data, and examples in a batch.
+    accumulate
+        Batches in a step: their gradients are added up, so that the step is that of one batch of all their examples,
+        in the memory of one of them. (Batch normalisation still sees the smaller ones.)
     rng
         A generator, of which two are spawned, for the order of the examples and for the augmentation: neither shifts
         the other, and nothing is drawn from ``rng`` itself, which layers may share. Or :class:`RandomStreams`, whose
@@ -120,12 +122,8 @@ def fit(
         The measure by which the best epoch is chosen (of equal ones that of the lowest validation loss) and for which
         ``patience`` waits: ``"validation_accuracy"``, ``"validation_loss"``, or of the training ``"accuracy"`` or
         ``"loss"``, and the same of other metrics. None: the accuracy if there is one, else the loss; of validation if
-        there is one.
-    mode
-        ``"max"`` if more of the measure is better, ``"min"`` if less. None: as is known of losses and of the metrics
-        that have names.
-    min_delta
-        Improvements of the measure up to this do not count for ``patience``.
+        there is one. A :class:`Monitor` also says whether more is better, which is known of losses and of metrics that
+        have names, and the least improvement that counts for ``patience``.
     patience
         Stops after that many epochs in which the measure was no better than before. None: all epochs.
     folder
@@ -191,13 +189,18 @@ def fit(
     >>> history[-1].metrics["r2"] > 0.99
     True
     """
-    _check_numbers(epochs=epochs, batch_size=batch_size, **({} if patience is None else {"patience": patience}))
+    _check_numbers(
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        **({} if patience is None else {"patience": patience}),
+    )
     _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
     check_limit("fit", "max_norm", max_norm)
     check_limit("fit", "max_value", max_value)
     callbacks = _checked_callbacks(callbacks)
     chosen = objective("fit", loss, metrics)
-    watched = monitor_of(monitor, min_delta, mode, chosen, validation is not None)
+    watched = monitor_of(monitor, chosen, validation is not None)
     examples = {"train": chosen.checked("fit", "train", train)}
     if validation is not None:
         examples["validation"] = chosen.checked("fit", "validation", validation)
@@ -210,19 +213,25 @@ def fit(
     step = training_step(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
     if compiled is None or compiled:
         step = _compiled(step, chosen.is_pure and is_from_library(model, optimiser))
-    batches = Batches(examples["train"], batch_size, drop_last, session.streams, prepare, augment)
+    batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.streams, prepare, augment, chosen)
     evaluated = examples.get("validation")
     heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
     training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet)
-    try:
-        with Interruption(saves=folder is not None) as interruption:
-            training.run(interruption)
-        session.load_best()
-    finally:
-        model.eval()
+    _run(training)
     if sentence := training.divergence():
         warnings.warn(DivergenceWarning(sentence, session.progress.history), stacklevel=2)
     return session.progress.history
+
+
+def _run(training: Training) -> None:
+    """All epochs that are left; then the model has its best weights."""
+    session = training.session
+    try:
+        with Interruption(saves=session.folder is not None) as interruption:
+            training.run(interruption)
+        session.load_best()
+    finally:
+        session.model.eval()
 
 
 def _compiled(step: Any, is_known: bool) -> Any:

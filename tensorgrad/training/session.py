@@ -40,7 +40,7 @@ class Progress:
     position: int = 0
     loss_sum: float = 0.0
     loss_weight: float = 0.0
-    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
+    measured: dict[str, tuple[float, float]] = field(default_factory=dict)
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
@@ -51,7 +51,13 @@ class Progress:
         """The epoch whose weights are kept as the best."""
         return next((row for row in self.history if row.epoch == self.best_epoch), None)
 
-    def measure(self, totals: Mapping[str, tuple[float, int]]) -> None:
+    def count(self, loss: float, amount: float) -> None:
+        """Add the loss of a step, whose examples count for so much."""
+        self.initial_loss = loss if self.initial_loss is None else self.initial_loss
+        self.loss_sum += loss * amount
+        self.loss_weight += amount
+
+    def measure(self, totals: Mapping[str, tuple[float, float]]) -> None:
         """Add to each metric of the epoch its sum over a batch, and of how many."""
         measured = self.measured
         for name, (value, size) in totals.items():
@@ -60,23 +66,24 @@ class Progress:
 
     def means(self) -> dict[str, float]:
         """Loss and metrics of the epoch so far."""
-        metrics = {name: value / size for name, (value, size) in self.measured.items()}
+        metrics = {name: value / (size or 1.0) for name, (value, size) in self.measured.items()}
         return {"loss": self.loss_sum / (self.loss_weight or 1.0), **metrics}
 
-    def finish_epoch(self, row: Epoch, monitor: Monitor) -> None:
-        """Add a finished epoch, which may be the best, and move on to the next."""
+    def finish_epoch(self, row: Epoch, monitor: Monitor) -> bool:
+        """Add a finished epoch, and move on to the next; whether it is the best."""
         best = self.best
         self.history.append(row)
-        if best is None or monitor.rank(row) > monitor.rank(best):
-            self.best_epoch = row.epoch
+        is_best = best is None or monitor.rank(row) > monitor.rank(best)
+        self.best_epoch = row.epoch if is_best else self.best_epoch
         self.epoch, self.order, self.position = row.epoch + 1, None, 0
         self.loss_sum, self.loss_weight, self.measured, self.seconds = 0.0, 0.0, {}, 0.0
+        return is_best
 
     def check(self) -> None:
         """A ValueError or TypeError for what no training can have saved."""
         integers = [self.epoch, self.position, self.best_epoch, *(row.epoch for row in self.history)]
-        integers += [size for _, size in self.measured.values()]
         numbers = [self.loss_sum, self.loss_weight, self.seconds]
+        numbers += [number for pair in self.measured.values() for number in pair]
         numbers += [row.measures[name] for row in self.history for name in COLUMNS if name in row.measures]
         numbers += [] if self.initial_loss is None else [self.initial_loss]
         if not all(type(number) is int and number >= 0 for number in integers) or not all(map(math.isfinite, numbers)):

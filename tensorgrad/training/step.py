@@ -13,7 +13,8 @@ from ..core import Op, Tensor
 from ..core.context import runtime_check
 from ..nn import BatchNorm1d, Module
 from ..optim import Optimiser, clip_gradient_values, clip_gradients
-from .objective import LossFunction, Objective, check_loss, objective
+from .objective import Loss, Objective, Task, check_loss, objective
+from .several import Several
 
 Step = Callable[..., "tuple[Tensor, Any]"]
 """A function of inputs and targets, and shares, that updates parameters and returns the loss and the outputs."""
@@ -35,34 +36,40 @@ def training_step(
     max_norm: float | None = None,
     first: FirstStep | None = None,
     *,
-    loss: str | LossFunction = "softmax_cross_entropy",
+    loss: Loss | Task = "softmax_cross_entropy",
     max_value: float | None = None,
 ) -> Step:
     """The function that does one update and returns the loss of the batch, without penalties, and the outputs.
 
     It can be compiled: ``tensorgrad.compile(training_step(model, optimiser))``. ``first`` is shown what the first call
     computes, before anything is updated. ``loss`` is as for :func:`fit`. The function also takes ``shares``, which the
-    losses of the examples are multiplied by before they are added up; without, they are averaged.
+    losses of the examples are multiplied by before they are added up; without, they are averaged. For an update from
+    several batches, it takes the ``part`` that each has in the loss of all, and whether it ``begins`` or ``ends`` them.
 
     Raises
     ------
     LossNotFinite
         By the function, before anything is updated.
     """
-    chosen = loss if isinstance(loss, Objective) else objective("training_step", loss)
+    chosen = loss if isinstance(loss, (Objective, Several)) else objective("training_step", loss)
 
-    def step(inputs: Any, targets: Any, shares: Any = None) -> tuple[Tensor, Any]:
-        optimiser.zero_grad()
+    def step(
+        inputs: Any, targets: Any, shares: Any = None, part: Any = None, *, begins: bool = True, ends: bool = True
+    ) -> tuple[Tensor, Any]:
+        if begins:
+            optimiser.zero_grad()
         outputs = model(inputs)
         if first is not None:
             first.see_outputs(outputs)
-        loss: Tensor = chosen(outputs, targets, shares)
+        loss: Tensor = chosen(outputs, targets, shares, part)
         check_loss("fit", loss)
         runtime_check(_check_finite, loss, now=False)
-        total = loss + model.penalty()
+        total = loss + model.penalty() if begins else loss
         if first is not None:
             first.see_loss(total)
         total.backward()
+        if not ends:
+            return loss, outputs
         if max_value is not None:
             clip_gradient_values(optimiser.parameters, max_value)
         if max_norm is not None:
@@ -87,7 +94,7 @@ class FirstStep:
         What is wrong with the parameters, in a sentence; empty where nothing is.
     """
 
-    def __init__(self, model: Module, optimiser: Optimiser, objective: Objective, targets: Mapping[str, Any]) -> None:
+    def __init__(self, model: Module, optimiser: Optimiser, objective: Task, targets: Mapping[str, Any]) -> None:
         self.warning = ""
         self._model, self._optimiser, self._objective, self._targets = model, optimiser, objective, targets
         self._done = False

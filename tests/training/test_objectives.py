@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.report import save_curves
-from tensorgrad.training import Interrupted, TrainingError, evaluate, fit, loop, predict, save_history
+from tensorgrad.training import Interrupted, Monitor, TrainingError, evaluate, fit, loop, predict, save_history
 from tensorgrad.training.objective import LOSSES, objective
 from tests.support import CLASSES, HEIGHTS, INPUTS, ROWS, SEVERAL, StopAt, alike, network, same
 
@@ -162,7 +162,7 @@ def largest_error(outputs, targets):
 
 def test_metrics_are_names_or_functions_and_stand_in_the_history(tmp_path):
     metrics = {"error": "mae", "worst": largest_error}
-    model, history = fitted(1, HEIGHTS, loss="mse", metrics=metrics, monitor="validation_worst", mode="min")
+    model, history = fitted(1, HEIGHTS, loss="mse", metrics=metrics, monitor=Monitor("validation_worst", mode="min"))
     best = min(history, key=lambda row: row.metrics["validation_worst"])
     found = evaluate(model, (INPUTS, HEIGHTS), loss="mse", metrics=metrics)
     assert found == (best.validation_loss, best.metrics["validation_error"], best.metrics["validation_worst"])
@@ -200,9 +200,9 @@ def test_r2_is_that_of_scikit_learn():
         ({"metrics": {"loss": "mae"}}, "names that are their own, got 'loss'"),
         ({"metrics": [lambda y, t: "much"]}, "metrics need names"),
         ({"metrics": {"a": lambda y, t: "much"}}, "metrics: a must give real numbers"),
-        ({"metrics": {"worst": largest_error}, "monitor": "worst"}, "mode='max' or mode='min'"),
+        ({"metrics": {"worst": largest_error}, "monitor": "worst"}, r"monitor=Monitor\('worst', mode='max'\)"),
         ({"monitor": "accuracy"}, "monitor must be one of 'validation_loss', 'loss', got 'accuracy'"),
-        ({"mode": "least"}, "mode must be 'min' or 'max'"),
+        (lambda: {"monitor": Monitor("loss", mode="least")}, "mode must be 'min' or 'max'"),
         ({"loss": "MSE"}, "loss must be one of 'softmax_cross_entropy', .*'mse', .*got 'MSE'"),
         ({"loss": None}, "loss must be a name or a function"),
         ({"loss": lambda y, t: 0.0}, "loss must be a Tensor, computed from the outputs, got float"),
@@ -211,7 +211,7 @@ def test_r2_is_that_of_scikit_learn():
 )
 def test_losses_and_metrics_that_do_not_fit_are_refused(options, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        fitted(1, HEIGHTS, **{"loss": "mse", "epochs": 1, **options})
+        fitted(1, HEIGHTS, **{"loss": "mse", "epochs": 1, **(options() if callable(options) else options)})
 
 
 def test_an_accuracy_of_numbers_is_none_that_anybody_means():
