@@ -142,7 +142,7 @@ class Training:
             if self._train_epoch(started, interruption):
                 break
             if is_first and (sentence := warning_of_unused(session.model, session.optimiser)):
-                warnings.warn(sentence, UserWarning, stacklevel=3)
+                warnings.warn(sentence, UserWarning, stacklevel=4)
             is_first = False
             with self.callbacks.evaluation():
                 row = self._row(started)
@@ -191,7 +191,7 @@ class Training:
 
     def _warn_of_parameters(self) -> None:
         sentence, self.first.warning = self.first.warning, ""
-        warnings.warn(sentence, UserWarning, stacklevel=5)
+        warnings.warn(sentence, UserWarning, stacklevel=6)
 
     def _measure(self, batch: Batch, outputs: Any) -> None:
         if self.task.metrics:

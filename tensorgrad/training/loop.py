@@ -9,8 +9,6 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..compiler import compile, own
-from ..core.context import Replacements
 from ..nn import Module
 from ..optim import Adam, Optimiser
 from ..optim.clipping import check_limit
@@ -23,7 +21,7 @@ from .interruption import Interruption
 from .monitor import Monitor, monitor_of
 from .objective import Loss, objective
 from .session import LAST, Session, folders_like
-from .step import FirstStep, is_from_library, takes_no_single_example, training_step
+from .step import FirstStep, compiled_step, takes_no_single_example, training_step
 from .streams import RandomStreams
 
 
@@ -80,8 +78,8 @@ def fit(
     train, validation
         ``(inputs, targets)``, arrays with an entry for each example along the first axis, or containers of such arrays:
         then the model is called with a container like that of the inputs, and a loss of your own with one like that of
-        the targets. ``(inputs, targets, weights)``: the loss is then the mean by these weights of the examples; metrics
-        count each example alike. Without validation, the best epoch is chosen by what is measured in training.
+        the targets. ``(inputs, targets, weights)``: the loss and the metrics are then means by these weights of the
+        examples. Without validation, the best epoch is chosen by what is measured in training.
     optimiser
         Over the model's parameters. None: ``Adam(model.parameters())``.
     loss
@@ -96,10 +94,14 @@ def fit(
 
         Where the outputs have a last axis of length 1, the labels need none. For examples with weights, a function of
         your own gives a loss for each example.
+
+        Of several outputs in a dict, tuple or list, such a container of losses, which are added up, each alone or as a
+        pair with its weight: ``{"height": (0.5, "mse"), "class": "softmax_cross_entropy"}``.
     metrics
         What is measured besides: names (``"accuracy"``, ``"mae"``, ``"mse"``, ``"r2"``) or functions of outputs and
-        targets, as arrays, which give one number, or one for each example; in a dict, by names of your own. None: the
-        accuracy, where there are classes.
+        targets, as arrays, which give one number, or one for each example, so that weights count; in a dict, by names
+        of your own. Where several outputs have losses, also those of each, in such a dict or tuple. None: the accuracy,
+        where there are classes.
     epochs, batch_size
         Passes over the training data, and examples in a batch.
     accumulate
@@ -210,9 +212,8 @@ def fit(
     session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
     _begin(session, resume, count)
     first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
-    step = training_step(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
-    if compiled is None or compiled:
-        step = _compiled(step, chosen.is_pure and is_from_library(model, optimiser))
+    make = training_step if compiled is False else compiled_step
+    step = make(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
     batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.streams, prepare, augment, chosen)
     evaluated = examples.get("validation")
     heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
@@ -232,15 +233,6 @@ def _run(training: Training) -> None:
         session.load_best()
     finally:
         session.model.eval()
-
-
-def _compiled(step: Any, is_known: bool) -> Any:
-    """The step, replayed if it is known to depend on its model and optimiser alone; else Python runs in each call."""
-    if is_known:
-        return own(step, lambda: Replacements.count)
-    compiled = compile(step)
-    compiled.sums_as_numpy = True  # so that what is resumed, in a first call, goes on to the last bit
-    return compiled
 
 
 def _all_callbacks(

@@ -30,6 +30,7 @@ class Metric:
         values = np.asarray(self.function(*given))
         if values.dtype.kind not in "biuf":
             raise TypeError(f"metrics: {self.name} must give real numbers, got {values.dtype}; let it return floats")
+        self._check_size(values, outputs, targets)
         if values.ndim == 0:
             size = count if weights is None else float(weights.sum())
             return float(values) * size, size
@@ -38,6 +39,15 @@ class Metric:
         if values.dtype.kind == "b":
             return int(np.count_nonzero(values)), values.size
         return float(values.sum(dtype=np.float64)), values.size
+
+    def _check_size(self, values: np.ndarray, outputs: Any, targets: Any) -> None:
+        """Raise if each example was compared with each other one."""
+        are_arrays = isinstance(outputs, np.ndarray) and isinstance(targets, np.ndarray)
+        if are_arrays and values.ndim > 1 and values.size > max(outputs.size, targets.size):
+            raise ValueError(
+                f"metrics: {self.name} gives shape {values.shape} of outputs of shape {outputs.shape} and targets of "
+                f"shape {targets.shape}; let it bring both into one shape, as outputs.reshape(targets.shape) does"
+            )
 
     def _weighted(self, values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
         if len(values) != len(weights):

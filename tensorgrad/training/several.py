@@ -14,7 +14,7 @@ from .._pytree import tree_map
 from ..core import Tensor
 from ..core.context import no_grad
 from .examples import Examples, checked_examples
-from .metrics import Metric, chosen_metrics
+from .metrics import METRICS, Metric, chosen_metrics
 
 if TYPE_CHECKING:
     from .objective import Task
@@ -68,6 +68,12 @@ class Several:
         pairs = {key: _weighted(function, loss) for key, loss in items.items()}
         parts = {key: make(function, loss, of_each[key]) for key, (_, loss) in pairs.items()}
         own = {} if metrics is None or is_of_each else chosen_metrics(function, metrics, {})
+        if named := [name for name, metric in own.items() if metric in METRICS.values()]:
+            like = f"{{{next(iter(items))!r}: {named}}}" if kind is dict else f"({named}, {'[], ' * (len(items) - 1)})"
+            raise ValueError(
+                f"{function}: metrics by name are of one output, here {named[0]!r}; give each output its own, as in "
+                f"metrics={like.replace(', )', ')') if len(items) > 1 else like}"
+            )
         return Several(kind, parts, {key: factor for key, (factor, _) in pairs.items()}, own)
 
     def __call__(self, outputs: Any, targets: Any, shares: Any = None, part: Any = None) -> Any:

@@ -9,8 +9,9 @@ from typing import Any, Callable
 import numpy as np
 
 from .._pytree import tree_leaves
+from ..compiler import compile, own
 from ..core import Op, Tensor
-from ..core.context import runtime_check
+from ..core.context import Replacements, runtime_check
 from ..nn import BatchNorm1d, Module
 from ..optim import Optimiser, clip_gradient_values, clip_gradients
 from .objective import Loss, Objective, Task, check_loss, objective
@@ -78,6 +79,19 @@ def training_step(
         return loss, outputs
 
     return step
+
+
+def compiled_step(model: Module, optimiser: Optimiser, *args: Any, loss: Task, max_value: float | None = None) -> Step:
+    """:func:`training_step`, compiled: replayed if it is known to depend on its model and optimiser alone.
+
+    Else Python runs in each call.
+    """
+    step = training_step(model, optimiser, *args, loss=loss, max_value=max_value)
+    if loss.is_pure and is_from_library(model, optimiser):
+        return own(step, lambda: Replacements.count)
+    compiled = compile(step)
+    compiled.sums_as_numpy = True  # so that what is resumed, in a first call, goes on to the last bit
+    return compiled
 
 
 def _check_finite(loss: np.ndarray) -> None:

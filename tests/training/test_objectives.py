@@ -200,6 +200,10 @@ def test_r2_is_that_of_scikit_learn():
         ({"metrics": {"loss": "mae"}}, "names that are their own, got 'loss'"),
         ({"metrics": [lambda y, t: "much"]}, "metrics need names"),
         ({"metrics": {"a": lambda y, t: "much"}}, "metrics: a must give real numbers"),
+        (
+            {"metrics": {"a": lambda y, t: y[:, 0] - t}},
+            r"a gives shape \(20, 20\) of outputs .*\(20, 1\) and targets .*\(20, 1\); .*reshape\(targets\.shape\)",
+        ),
         ({"metrics": {"worst": largest_error}, "monitor": "worst"}, r"monitor=Monitor\('worst', mode='max'\)"),
         ({"monitor": "accuracy"}, "monitor must be one of 'validation_loss', 'loss', got 'accuracy'"),
         (lambda: {"monitor": Monitor("loss", mode="least")}, "mode must be 'min' or 'max'"),
