@@ -10,9 +10,10 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .._optional import require
 from ..nn import Module
 from ..optim import Optimiser
-from .history import Epoch, save_history
+from .history import VALIDATION, Epoch, save_history
 from .metrics import METRICS
 from .monitor import Monitor, mode_of
 from .session import Session
@@ -154,6 +155,55 @@ class CSVHistory(Callback):
 
     def on_epoch_end(self, run: Run, row: Epoch) -> None:
         save_history(run.history, self.path)
+
+
+class TensorBoard(Callback):
+    """Writes the measures of each epoch for TensorBoard: ``pip install tensorboardX``, ``tensorboard --logdir FOLDER``.
+
+    Training and validation are two curves of one picture, such as ``loss/training`` and ``loss/validation``. A training
+    that is resumed goes on in the same curves.
+
+    Parameters
+    ----------
+    folder
+        For the events of this training, a new one for each: TensorBoard shows those of all folders in one above them.
+
+    Attributes
+    ----------
+    writer
+        The ``SummaryWriter`` of tensorboardX during a training, for what a callback of your own has to add.
+
+    Raises
+    ------
+    MissingExtra
+        If tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = folder
+        self._library = require("tensorboardX", "the TensorBoard callback")
+        self.writer: Any = None
+
+    def on_train_begin(self, run: Run) -> None:
+        first = run.history[-1].epoch + 1 if run.history else 1
+        suffix = f".{first}"  # files of one second would have one name
+        self.writer = self._library.SummaryWriter(str(self.folder), purge_step=first, filename_suffix=suffix)
+
+    def on_epoch_end(self, run: Run, row: Epoch) -> None:
+        for name, value in row.measures.items():
+            if name.startswith(VALIDATION):
+                tag = f"{name[len(VALIDATION) :]}/validation"
+            else:
+                tag = name if name in _OF_THE_EPOCH else f"{name}/training"
+            if name != "epoch":
+                self.writer.add_scalar(tag, value, row.epoch)
+        self.writer.flush()
+
+    def on_train_end(self, run: Run) -> None:
+        self.writer.close()
+
+
+_OF_THE_EPOCH = ("learning_rate", "seconds")
 
 
 class ScheduleObserver(Callback):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -24,6 +22,7 @@ from .history import Epoch
 from .interruption import Interrupted, Interruption
 from .monitor import Monitor
 from .objective import Task
+from .progress import log, progress_bar
 from .session import LAST, Progress, Session
 from .several import amount_of, parts_of, whole_of
 from .step import FirstStep, LossNotFinite, Step, warning_of_unused
@@ -148,6 +147,7 @@ class Training:
                 row = self._row(started)
                 if progress.finish_epoch(row, self.monitor):
                     session.keep_best()
+            log("%s", row)
             is_over = self.callbacks.epoch_ends(row)
             if progress.epoch <= self.epochs and not is_over:
                 self._stop_if_interrupted(interruption)
@@ -158,7 +158,8 @@ class Training:
         session, progress = self.session, self.session.progress
         session.model.train()
         value = 0.0
-        with _progress_bar(progress, self.epochs, self.batches.count, self.quiet) as bar:
+        title = f"epoch {progress.epoch}/{self.epochs}"
+        with progress_bar(title, self.batches.count, progress.position, self.quiet) as bar:
             for batch in self.batches.left(progress):
                 loss, outputs = self._step(batch)
                 if self.first.warning:
@@ -264,23 +265,6 @@ def _latest_rate(optimiser: Optimiser) -> float:
     """The learning rate that the latest step took."""
     rate = optimiser.lr
     return float(rate(max(optimiser.steps - 1, 0)) if callable(rate) else rate)
-
-
-def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> Any:
-    """A bar of examples with loss and accuracy; nothing where the output is no terminal, or without tqdm."""
-    if quiet or not sys.stderr.isatty():
-        return nullcontext()
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return nullcontext()
-    return tqdm(
-        total=count,
-        initial=progress.position,
-        desc=f"epoch {progress.epoch}/{epochs}",
-        unit=" examples",
-        leave=False,
-    )
 
 
 def _show(bar: Any, progress: Progress, count: int) -> None:

@@ -16,7 +16,7 @@ from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, 
 from .checkpoint import CheckpointError
 from .epochs import Batches, Training
 from .examples import as_arrays
-from .history import Epoch
+from .history import Epoch, History
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
 from .objective import Loss, objective
@@ -36,7 +36,7 @@ class DivergenceWarning(UserWarning):
 
     def __init__(self, message: str, history: Sequence[Epoch] = ()) -> None:
         super().__init__(message)
-        self.history = list(history)
+        self.history = History(history)
 
 
 def fit(
@@ -65,7 +65,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     compiled: bool | None = None,
-) -> list[Epoch]:
+) -> History:
     """Train a network by minimising a loss, by default softmax cross-entropy, plus the model's penalties.
 
     In the end the model has the weights of its best epoch, and is in evaluation mode, also after an interruption or an
@@ -143,15 +143,17 @@ def fit(
         Objects of classes derived from :class:`Callback`, called after each step and epoch, before the state is saved.
         Their own state is saved and resumed with the rest.
     quiet
-        No progress bar; otherwise there is one where a person is watching.
+        No progress bar; otherwise there is one where a person is watching, in a terminal or a notebook. Each epoch is
+        also a line, at level INFO, of the logger ``tensorgrad.training``.
     compiled
         Whether the step is compiled (see ``tensorgrad.compile``): faster, with the same results; a ``forward`` of your
         own runs as Python in each step. Not compiled, Python's debugger sees the values of every operation.
 
     Returns
     -------
-    list of Epoch
-        Losses and metrics; those of training are means over the batches of the epoch, dropout active.
+    History
+        A list of :class:`Epoch` that shows itself as a table: losses and metrics; those of training are means over the
+        batches of the epoch, dropout active.
 
     Raises
     ------

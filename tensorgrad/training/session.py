@@ -21,7 +21,7 @@ from .._pytree import tree_map
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from .history import COLUMNS, Epoch
+from .history import COLUMNS, Epoch, History
 from .monitor import Monitor
 from .streams import RandomStreams, streams_of
 
@@ -44,7 +44,7 @@ class Progress:
     loss_weight: float = 0.0
     measured: dict[str, tuple[float, float]] = field(default_factory=dict)
     seconds: float = 0.0
-    history: list[Epoch] = field(default_factory=list)
+    history: History = field(default_factory=History)
     best_epoch: int = 0
     initial_loss: float | None = None
 
@@ -238,7 +238,7 @@ class Session:
         """Take over what a checkpoint holds; how to take that back is noted."""
         self._check_settings(path, description.get("settings", {}))
         progress = dict(description["progress"])
-        progress["history"] = [Epoch(**row) for row in progress["history"]]
+        progress["history"] = History(Epoch(**row) for row in progress["history"])
         restored, best = Progress(**progress, order=arrays.get("order")), _without_prefix("best/", arrays)
         restored.check()
         if examples is not None and restored.order is not None and len(restored.order) != examples:
