@@ -180,6 +180,25 @@ def test_a_state_continues_exactly_and_narrow_parameters_keep_their_dtype(varian
 
 
 @variants
+@pytest.mark.parametrize("exponent", [-7, -2, 4])
+def test_a_step_in_float16_is_that_in_float32_rounded(variant, exponent):
+    rng = np.random.default_rng(0)
+    half = tg.Tensor(np.concatenate([rng.standard_normal(50), np.zeros(5)]).astype(np.float16), requires_grad=True)
+    single = tg.Tensor(half.data.astype(np.float32), requires_grad=True)
+    of_half, of_single = made(variant, [half]), made(variant, [single])
+    for step in range(15):
+        gradient = (rng.standard_normal(55) * 10.0**exponent).astype(np.float16) * np.float16(step % 4 != 3)
+        half.grad, single.grad = gradient, gradient.astype(np.float32)
+        single.data = half.data.astype(np.float32)
+        of_half.step()
+        of_single.step()
+        assert half.dtype == np.float16
+        np.testing.assert_array_equal(half.data, single.data.astype(np.float16))
+    for name, array in of_single.state_dict().items():
+        np.testing.assert_array_equal(of_half.state_dict()[name], array)
+
+
+@variants
 def test_all_of_them_train(variant):
     x, y = blobs()
     rng = np.random.default_rng(0)
