@@ -48,6 +48,14 @@ def not_negative(text: str) -> float:
     return value
 
 
+def below_one(text: str) -> float:
+    """The type of an argument: a number from 0 on, less than 1."""
+    value = not_negative(text)
+    if not value < 1:
+        raise argparse.ArgumentTypeError(f"must be less than 1, got {text}")
+    return value
+
+
 def _number(text: str) -> float:
     try:
         return float(text)

@@ -17,7 +17,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, Union
 
-from experiments.runner.arguments import Parser, path, positive, share, whole
+from experiments.runner.arguments import Parser, below_one, not_negative, path, positive, share, whole
 from experiments.runner.config import read_config
 from experiments.runner.errors import UsageError
 from experiments.runner.experiment import Experiment
@@ -111,8 +111,19 @@ class Options:
         metavar="N",
     )
     batch_size: int = _value("images in a step (default: 128)", default=128, type=whole(1), metavar="N")
+    optimiser: str = _value(
+        "what makes the steps (default: adam)",
+        default="adam",
+        choices=["adam", "adamw", "adamax", "sgd", "rmsprop", "adagrad", "lion"],
+    )
+    momentum: float | None = _value("share of the earlier steps, for sgd and rmsprop", type=below_one, metavar="X")
+    weight_decay: float | None = _value(
+        "of adamw and lion times the rate off the weights, else added to the gradients times the weights",
+        type=not_negative,
+        metavar="X",
+    )
     lr: float = _value(
-        lambda experiment: f"learning rate (default: {experiment.lr:g})",
+        lambda experiment: f"learning rate (default: {experiment.lr:g}, which suits adam)",
         default=lambda experiment: experiment.lr,
         type=positive,
         metavar="X",
@@ -128,8 +139,13 @@ class Options:
     clip: float | None = _value(
         "largest norm of all gradients together (default: no limit)", type=positive, metavar="X"
     )
+    monitor: str = _value(
+        "what chooses the best epoch (default: validation_accuracy)",
+        default="validation_accuracy",
+        choices=["validation_accuracy", "validation_loss"],
+    )
     patience: int | None = _value(
-        "stop after N epochs without a better validation accuracy", Role.LENGTH, type=whole(1), metavar="N"
+        "stop after N epochs in which what is monitored got no better", Role.LENGTH, type=whole(1), metavar="N"
     )
     augment: bool = _switch(
         lambda experiment: (

@@ -8,16 +8,41 @@ from typing import Any
 import numpy as np
 
 from experiments.runner.console import warn
+from experiments.runner.errors import UsageError
 from experiments.runner.experiment import Experiment
 from experiments.runner.options import LEAST_STEPS, Options, Role
 from experiments.runner.outliers import usual_ranges
 from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from tensorgrad.nn import Module
-from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
+from tensorgrad.optim import (
+    SGD,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    Optimiser,
+    Plateau,
+    RMSprop,
+    cosine_decay,
+    inverse_time_decay,
+    step_decay,
+    warm_up,
+)
 from tensorgrad.training import RandomStreams
 
 FAST_PER_CLASS = 8
 """Images of each class in a ``--fast-dev-run``."""
+
+OPTIMISERS: dict[str, Any] = {
+    "adam": Adam,
+    "adamw": AdamW,
+    "adamax": Adamax,
+    "sgd": SGD,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "lion": Lion,
+}
 
 Examples = tuple[np.ndarray, np.ndarray]
 
@@ -38,7 +63,7 @@ class Prepared:
     standardisation: Standardisation
     augmentation: Augmentation
     model: Module
-    optimiser: Adam
+    optimiser: Optimiser
     streams: RandomStreams
     settings: dict[str, Any]
 
@@ -50,6 +75,7 @@ class Prepared:
 
 def prepare(experiment: Experiment, options: Options) -> Prepared:
     """Load the data and build the network."""
+    optimiser_settings(options)  # now, rather than after the data has been read
     dataset = _loaded(experiment, options)
     streams = RandomStreams.from_seed(options.seed)
     kept, held_out = stratified_split(dataset.train_labels, options.validation, streams.split)
@@ -59,6 +85,7 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
     steps_per_epoch = -(-len(kept) // options.batch_size)
     usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
     options = replace(options, epochs=options.epochs or usual)
+    lr = learning_rate(options, options.epochs * steps_per_epoch)
     return Prepared(
         experiment=experiment,
         options=options,
@@ -68,7 +95,7 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
         standardisation=standardisation,
         augmentation=experiment.augmentation or Augmentation(flip=True),
         model=model,
-        optimiser=Adam(model.parameters(), lr=learning_rate(options, options.epochs * steps_per_epoch)),
+        optimiser=OPTIMISERS[options.optimiser](model.parameters(), lr, **optimiser_settings(options)),
         streams=streams,
         settings={
             **options.of_role(Role.RESULT, Role.LENGTH),
@@ -95,6 +122,25 @@ def _loaded(experiment: Experiment, options: Options) -> Dataset:
             f"{dataset.name}: {len(dataset.classes)} classes, the network tells {experiment.classes}; pass as many"
         )
     return dataset.shortened(FAST_PER_CLASS) if options.fast_dev_run else dataset
+
+
+def optimiser_settings(options: Options) -> dict[str, float]:
+    """The settings of the optimiser that were asked for.
+
+    Raises
+    ------
+    UsageError
+        If it has none of that name.
+    """
+    asked = {name: getattr(options, name) for name in ("momentum", "weight_decay")}
+    found = {name: value for name, value in asked.items() if value is not None}
+    for name in found:
+        if not hasattr(OPTIMISERS[options.optimiser], name):
+            able = " or ".join(kind for kind, made in OPTIMISERS.items() if hasattr(made, name))
+            raise UsageError(
+                f"--{name.replace('_', '-')}: {options.optimiser} has none; leave it out, or take --optimiser {able}"
+            )
+    return found
 
 
 def learning_rate(options: Options, steps: int) -> Any:

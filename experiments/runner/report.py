@@ -54,7 +54,8 @@ def write_report(result: Result, seconds: dict[str, float]) -> None:
         ("parameters", f"{metrics['parameters']:,}"),
         ("training", f"{metrics['seconds']:.1f} s"),
     ]
-    note = f"{metrics['stopped']} before its end; " if metrics["stopped"] else ""
+    note = "the training diverged, its losses are far above those that it began with; " if metrics["diverged"] else ""
+    note += f"{metrics['stopped']} before its end; " if metrics["stopped"] else ""
     subtitle = f"{note}data: {dataset.name}; the best epoch on validation images is the one tested"
     sections = [*_findings(result, matrix), *_circumstances(result, seconds)]
     save_page(out / "report.html", f"tensorgrad: {name}", subtitle, tiles, sections)
@@ -64,7 +65,9 @@ def _draw(result: Result, matrix: np.ndarray) -> None:
     """All pictures of a run."""
     prepared = result.prepared
     out, dataset, names = prepared.options.out, prepared.dataset, prepared.dataset.classes
-    save_curves(result.history, out / "curves.png", f"{prepared.experiment.name}: {dataset.name}")
+    save_curves(
+        result.history, out / "curves.png", f"{prepared.experiment.name}: {dataset.name}", prepared.options.monitor
+    )
     save_confusion(matrix, names, out / "confusion.png")
     save_mistakes(dataset.test_images, dataset.test_labels, result.probabilities, names, out / "mistakes.png")
     first = next(module for module in prepared.model.modules() if isinstance(module, Dense))

@@ -158,7 +158,8 @@ def _finish(prepared: Prepared, trained: Trained, clock: Clock) -> Result:
     if len(result.history) < options.epochs and trained.stopped is None:
         _tell(
             options,
-            f"no better validation accuracy for {options.patience} epochs: ended before epoch {options.epochs}",
+            f"no better {options.monitor.replace('_', ' ')} for {options.patience} epochs: ended before epoch "
+            f"{options.epochs}",
         )
     _tell(options, f"results in {options.out}: report.html, metrics.json, history.csv, pictures, checkpoints")
     say(f"test accuracy {result.metrics['test_accuracy']:.4f}")

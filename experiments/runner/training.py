@@ -9,8 +9,7 @@ from typing import Any
 
 import tensorgrad as tg
 from experiments.runner.options import Role
-from experiments.runner.preparation import Prepared
-from tensorgrad.optim import Adam
+from experiments.runner.preparation import OPTIMISERS, Prepared, optimiser_settings
 from tensorgrad.training import (
     DivergenceWarning,
     Epoch,
@@ -59,6 +58,7 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
         prepare=prepared.standardisation,
         augment=prepared.augmentation if options.augment else None,
         max_norm=options.clip,
+        monitor=options.monitor,
         patience=options.patience,
         folder=options.out,
         resume="auto" if options.resume else False,
@@ -83,7 +83,8 @@ def overfit(prepared: Prepared) -> str:
     chosen = prepared.streams.order.permutation(len(prepared.train[1]))[: options.batch_size]
     images, labels = (part[chosen] for part in prepared.train)
     inputs = prepared.standardisation(images)
-    update = training_step(model, Adam(model.parameters(), lr=options.lr))
+    optimiser = OPTIMISERS[options.optimiser](model.parameters(), options.lr, **optimiser_settings(options))
+    update = training_step(model, optimiser)
     if options.compile:
         update = tg.compile(update)
     for step in range(1, OVERFIT_STEPS + 1):

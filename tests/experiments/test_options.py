@@ -15,7 +15,7 @@ from experiments.runner.comparison import compare
 from experiments.runner.errors import UsageError
 from experiments.runner.folder import check_resumable, opened
 from experiments.runner.options import Options, Role, parse
-from experiments.runner.preparation import prepare
+from experiments.runner.preparation import OPTIMISERS, prepare
 from experiments.runner.run import run
 from experiments.runner.training import Trained
 from tests.support import write_mnist
@@ -101,6 +101,23 @@ def test_an_experiment_that_cannot_be_is_refused(changes, message):
     with pytest.raises(UsageError, match=message):
         replace(EXPERIMENT, **changes)
     assert replace(EXPERIMENT, model=models.mnist).model is models.mnist
+
+
+@pytest.mark.parametrize("kind", OPTIMISERS)
+def test_every_optimiser_takes_the_settings_that_it_has_and_refuses_others(tmp_path, kind):
+    data, out = write_mnist(tmp_path / "data", count=60), tmp_path / "out"
+    common = ["--data-dir", str(data), "--out", str(out), "--optimiser", kind]
+    made = prepare(EXPERIMENT, parse(EXPERIMENT, [*common, "--weight-decay", "0.25"]))
+    assert type(made.optimiser) is OPTIMISERS[kind] and made.optimiser.weight_decay == 0.25
+    with_momentum = parse(EXPERIMENT, [*common, "--momentum", "0.5"])
+    if kind in ("sgd", "rmsprop"):
+        assert prepare(EXPERIMENT, with_momentum).optimiser.momentum == 0.5
+    else:
+        with pytest.raises(UsageError, match=f"--momentum: {kind} has none; .* --optimiser sgd or rmsprop"):
+            prepare(EXPERIMENT, with_momentum)
+    for option, wrong in (("--momentum", "1"), ("--weight-decay", "-1")):
+        with pytest.raises(SystemExit):
+            parse(EXPERIMENT, [*common, option, wrong])
 
 
 def test_functions_used_in_a_wrong_way_raise_one_sentence(tmp_path):
