@@ -75,14 +75,12 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
         If they are no inputs and targets of one length, in arrays; with a remedy that fits.
     """
     is_given = isinstance(examples, (tuple, list)) and len(examples) in (2, 3)
-    parts: Any = tuple(examples[:2]) if is_given else (None, None)
+    parts: Any = tuple(mapped(_of_table, part) for part in examples[:2]) if is_given else (None, None)
     leaves = [leaves_of(part) for part in parts]
     if not all(found and all(isinstance(x, np.ndarray) and x.ndim for x in found) for found in leaves):
         came = type(examples).__name__ if parts[0] is None else " and ".join(type(part).__name__ for part in parts)
-        raise TypeError(
-            f"{function}: {name} must be two arrays, (inputs, labels), got {came}; np.asarray makes them of tables "
-            "and lists"
-        )
+        remedy = "np.asarray makes them of lists" if is_given else "pass them as a pair"
+        raise TypeError(f"{function}: {name} must be two arrays, (inputs, labels), got {came}; {remedy}")
     for kind, found in zip(("inputs", "labels"), leaves):
         if any(isinstance(array, np.ma.MaskedArray) for array in found):
             raise TypeError(
@@ -92,6 +90,12 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     _check_lengths(function, name, *leaves)
     weights = _checked_weights(function, name, examples[2], len(leaves[0][0])) if len(examples) == 3 else None
     return Examples(parts[0], mapped(_in_own_byte_order, parts[1]), weights)
+
+
+def _of_table(leaf: Any) -> Any:
+    """A frame or series as an array."""
+    is_table = hasattr(leaf, "__array__") and not isinstance(leaf, (np.ndarray, np.generic, Tensor))
+    return np.asarray(leaf) if is_table else leaf
 
 
 def _checked_weights(function: str, name: str, weights: Any, count: int) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -208,7 +208,7 @@ def fit(
     examples = {"train": chosen.checked("fit", "train", train)}
     if validation is not None:
         examples["validation"] = chosen.checked("fit", "validation", validation)
-    optimiser = _checked_optimiser(model, optimiser)
+    optimiser = checked_optimiser("fit", model, optimiser)
     count = examples["train"].count
     drop_last = _drops_last(model, count, batch_size, drop_last)
     session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
@@ -263,40 +263,41 @@ def _check_functions(**functions: tuple[Any, bool]) -> None:
 
 
 def _checked_callbacks(callbacks: Any) -> list[Callback]:
-    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     for each in found:
         if not isinstance(each, Callback):
             raise TypeError(
-                f"fit: callbacks must be objects of classes derived from tensorgrad.training.Callback, got {each!r}; a "
-                "function of each epoch is for on_epoch="
+                f"fit: callbacks must be objects of classes derived from tensorgrad.training.Callback, got {each!r}; "
+                f"{'make one of the class' if isinstance(each, type) else 'a function of each epoch is for on_epoch='}"
             )
     return found
 
 
-def _checked_optimiser(model: Module, optimiser: Optimiser | None) -> Optimiser:
+def checked_optimiser(function: str, model: Module, optimiser: Optimiser | None) -> Optimiser:
     """The optimiser, or Adam where none is given."""
     if not isinstance(model, Module):
         raise TypeError(
-            f"fit: model must be a Module, got {type(model).__name__}; a function becomes one in Sequential(function)"
+            f"{function}: model must be a Module, got {type(model).__name__}; a function becomes one in "
+            "Sequential(function)"
         )
     if optimiser is None:
         return Adam(model.parameters())
     if not isinstance(optimiser, Optimiser):
         raise TypeError(
-            "fit: optimiser must be an Optimiser, such as tensorgrad.optim.Adam(model.parameters()), got "
+            f"{function}: optimiser must be an Optimiser, such as tensorgrad.optim.Adam(model.parameters()), got "
             f"{type(optimiser).__name__}"
         )
     own = {id(tensor) for _, tensor in model.named_tensors()}  # frozen ones as well
     foreign = [parameter for parameter in optimiser.parameters if id(parameter) not in own]
     if foreign:
         raise ValueError(
-            f"fit: {len(foreign)} of the optimiser's {len(optimiser.parameters)} parameters are not the model's; make "
-            "it of model.parameters()"
+            f"{function}: {len(foreign)} of the optimiser's {len(optimiser.parameters)} parameters are not the "
+            "model's; make it of model.parameters()"
         )
     if not any(parameter.requires_grad for parameter in optimiser.parameters):
         raise ValueError(
-            "fit: all parameters of the optimiser are frozen, so there is nothing to train; set requires_grad = True "
-            "for those that are to be trained"
+            f"{function}: all parameters of the optimiser are frozen, so there is nothing to train; set "
+            "requires_grad = True for those that are to be trained"
         )
     return optimiser
 

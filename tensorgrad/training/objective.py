@@ -105,7 +105,11 @@ class Objective:
         if (ignored is None and weight is None) or labels.dtype.kind not in "iu":
             return None
         kept = np.ones(labels.shape, bool) if ignored is None else labels != ignored
-        return kept * (1.0 if weight is None else np.asarray(weight)[np.where(kept, labels, 0)])
+        if weight is None:
+            return kept * 1.0
+        given, classes = np.asarray(weight), np.where(kept, labels, 0)
+        does_fit = given.ndim == 1 and given.dtype.kind in "iuf" and classes.max() < len(given)
+        return kept * given[classes] if does_fit else None  # the loss says what is wrong
 
     def checked(self, function: str, name: str, examples: Any) -> Examples:
         """What a user gives as examples, with targets as the loss takes them."""
@@ -258,6 +262,9 @@ def objective(function: str, loss: Loss, metrics: Any = None) -> Task:
     found = chosen_metrics(function, metrics, made.metrics)
     if made.is_own and not made.metrics and METRICS["accuracy"] in found.values():
         raise ValueError(f"{function}: 'accuracy' is for losses of classes; of numbers, measure 'mae', 'mse' or 'r2'")
+    for name in ("mae", "mse", "r2") if made.metrics else ():
+        if METRICS[name] in found.values():
+            raise ValueError(f"{function}: {name!r} is for losses of numbers; of classes, measure 'accuracy'")
     return replace(made, metrics=found)
 
 

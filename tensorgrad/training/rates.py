@@ -14,6 +14,7 @@ from ..data import index_batches
 from ..nn import Module
 from ..optim import Optimiser
 from .examples import Examples, as_arrays
+from .loop import checked_optimiser
 from .objective import Loss, Task, objective
 from .step import FirstStep, LossNotFinite, Step, compiled_step
 
@@ -58,7 +59,7 @@ class RateSearch:
 def find_learning_rate(
     model: Module,
     train: tuple[Any, ...],
-    optimiser: Optimiser,
+    optimiser: Optimiser | None = None,
     *,
     loss: Loss = "softmax_cross_entropy",
     lowest: float = 1e-6,
@@ -105,6 +106,7 @@ def find_learning_rate(
     _check(lowest, highest, steps, batch_size)
     task = objective("find_learning_rate", loss)
     examples = task.checked("find_learning_rate", "train", train)
+    optimiser = checked_optimiser("find_learning_rate", model, optimiser)
     twin, of_twin = copy.deepcopy((model, optimiser))
     twin.train()
     first_step = FirstStep(twin, of_twin, task, {"train": examples.targets})

@@ -367,3 +367,82 @@ def test_resumed_equals_never_interrupted_with_every_loss(tmp_path_factory, loss
             patch.setattr(loop, "Interruption", StopAt(stop))
             fitted(outputs, targets, folder=folder, resume="auto", **options)
     same(fitted(outputs, targets, folder=folder, resume="auto", **options), straight)
+
+
+# What a first training with data of one's own meets
+
+
+def test_frames_and_series_are_taken_as_arrays():
+    pandas = pytest.importorskip("pandas")
+    frame, series = pandas.DataFrame(INPUTS), pandas.Series(HEIGHTS)
+    options = {"loss": "mse", "epochs": 2, "validation": False}
+    one = fitted(1, HEIGHTS, **options)
+    model = network(1)
+    adam = tg.optim.Adam(model.parameters(), lr=0.02)
+    settings = {"epochs": 2, "batch_size": 20, "rng": np.random.default_rng(1), "quiet": True}
+    weights = pandas.Series(np.ones(90))
+    history = fit(model, (frame, series, weights), None, adam, loss="mse", **settings)
+    alike((model, history), one)
+    assert evaluate(model, (frame, series), loss="mse") == evaluate(model, (INPUTS, HEIGHTS), loss="mse")
+    np.testing.assert_array_equal(predict(model, frame), predict(model, INPUTS))
+
+
+@pytest.mark.parametrize("compiled", [None, False])
+def test_a_loss_that_compares_all_with_all_is_warned_of(compiled):
+    def wrong(outputs, targets):
+        return np.square(outputs - targets).mean()
+
+    def right(outputs, targets):
+        pairs = outputs[:, 0] - outputs  # each with each other, which is meant
+        return np.square(outputs[:, 0] - targets).mean() + 1e-3 * np.square(pairs).mean()
+
+    fitted(1, HEIGHTS, loss=right, epochs=1, compiled=compiled)
+    with pytest.warns(UserWarning, match=r"each output with each target.* \(20, 1\) .*\(20,\); take outputs\[:, 0\]"):
+        fitted(1, HEIGHTS, loss=wrong, epochs=1, compiled=compiled)
+
+
+@pytest.mark.parametrize(
+    "loss, layer, outputs, targets",
+    [
+        ("softmax_cross_entropy", nn.Softmax(), 3, CLASSES),
+        (partial(tg.softmax_cross_entropy, label_smoothing=0.1), nn.Softmax(), 3, CLASSES),
+        ("binary_cross_entropy_with_logits", nn.Sigmoid(), 2, SEVERAL),
+    ],
+)
+def test_probabilities_for_a_loss_of_logits_are_warned_of(loss, layer, outputs, targets):
+    model = network(outputs, layer)
+    options = {"epochs": 1, "batch_size": 20, "rng": np.random.default_rng(1), "quiet": True}
+    with pytest.warns(UserWarning, match=f"ends with {type(layer).__name__}.*takes logits.*; leave that layer out"):
+        fit(model, (INPUTS, targets), loss=loss, **options)
+    fit(network(outputs), (INPUTS, targets), loss=loss, **options)
+
+
+@pytest.mark.parametrize(
+    "weight, message",
+    [
+        ([1.0, 2.0], "weight must be 3 numbers, one for each class, not negative, got float64 of shape"),
+        ({0: 1.0, 1: 2.0, 2: 1.0}, r"one for each class in their order, got {0: .*take \[weight\[label\] for label in"),
+        ([[1.0, 2.0, 1.0]], "weight must be 3 numbers"),
+    ],
+)
+def test_weights_of_classes_that_do_not_fit_are_refused(weight, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        fitted(3, CLASSES, loss=partial(tg.softmax_cross_entropy, weight=weight), epochs=1)
+
+
+@pytest.mark.parametrize("metric", ["mae", "mse", "r2"])
+def test_metrics_of_numbers_are_refused_for_classes(metric):
+    with pytest.raises(ValueError, match=f"'{metric}' is for losses of numbers; of classes, measure 'accuracy'"):
+        fitted(3, CLASSES, metrics=[metric], epochs=1)
+
+
+def test_whole_floats_over_a_long_range_are_rather_numbers():
+    with pytest.raises(TypeError, match=r"to predict numbers, take loss='mse'; or convert them, labels\.astype\(int\)"):
+        fitted(3, np.round(HEIGHTS * 50), epochs=1)
+    with pytest.raises(TypeError, match=r"float64 of shape \(90,\); convert them, labels\.astype\(int\)"):
+        fitted(3, CLASSES * 1.0, epochs=1)
+
+
+def test_examples_that_are_no_pair_say_so():
+    with pytest.raises(TypeError, match=r"two arrays, \(inputs, labels\), got ndarray; pass them as a pair"):
+        fit(network(3), INPUTS, CLASSES, epochs=1, batch_size=20, rng=np.random.default_rng(0))

@@ -25,11 +25,11 @@ from tensorgrad.training import (
     evaluate,
     fit,
     load_checkpoint,
-    loop,
     predict,
     save_history,
     training_step,
 )
+from tensorgrad.training import step as step_module
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
 from tests.support import blobs, examples
@@ -300,8 +300,8 @@ def test_what_an_optimiser_does_in_python_is_not_frozen():
 def compiles(monkeypatch, model, **options):
     """How the step is compiled: as a whole, following what Python does, or not at all."""
     found = []
-    monkeypatch.setattr(loop, "compile", lambda step: found.append("followed") or step)
-    monkeypatch.setattr(loop, "own", lambda step, state: found.append("whole") or step)
+    monkeypatch.setattr(step_module, "compile", lambda step: found.append("followed") or step)
+    monkeypatch.setattr(step_module, "own", lambda step, state: found.append("whole") or step)
     inputs = np.zeros((4, model.parameters()[0].shape[0]), np.float32)
     fitted(model, (inputs, np.arange(4) % 2), (inputs, np.arange(4) % 2), epochs=1, **options)
     return found
