@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data import index_batches
 from ..nn import Module
+from ..nn.initialisers import generator
 from ..optim import Optimiser
 from .examples import Examples, as_arrays
 from .loop import checked_optimiser
@@ -67,7 +68,7 @@ def find_learning_rate(
     steps: int = 100,
     batch_size: int = 32,
     prepare: Callable[[Any], Any] = as_arrays,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
 ) -> RateSearch:
     """The losses of a short training whose rate grows from ``lowest`` to ``highest`` (Smith 2017, section 3.3).
 
@@ -85,7 +86,7 @@ def find_learning_rate(
     batch_size
         Examples in a batch.
     rng
-        Draws the order of the examples. None: always the same.
+        Generator, or an integer to seed one, that draws the order of the examples. None: always the same.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def find_learning_rate(
     twin.train()
     first_step = FirstStep(twin, of_twin, task, {"train": examples.targets})
     step = compiled_step(twin, of_twin, None, first_step, loss=task)
-    source = _endless(task, examples, batch_size, prepare, np.random.default_rng(0) if rng is None else rng)
+    source = _endless(task, examples, batch_size, prepare, generator(0 if rng is None else rng))
     first, tried = of_twin.learning_rates, np.geomspace(lowest, highest, steps)
     losses: list[float] = []
     smoothed: list[float] = []
