@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 import numpy as np
@@ -35,7 +35,7 @@ class TrainingError(RuntimeError):
     """Training that cannot go on; the message says where and what to change."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """Some examples; one of several that make a step, or its only one.
 
@@ -60,9 +60,9 @@ class Batch:
     inputs: Any
     shares: Any
     total: Any
-    part: Any
-    begins: bool
-    ends: bool
+    part: Any = None
+    begins: bool = True
+    ends: bool = True
 
 
 @dataclass
@@ -89,23 +89,25 @@ class Batches:
         if progress.order is None:
             progress.order = self.streams["order"].permutation(self.examples.count)
         for indices in index_batches(progress.order[: self.count], self.size * self.accumulated, progress.position):
-            yield from self._of_step(progress, list(index_batches(indices, self.size)))
+            if len(indices) <= self.size:
+                yield self._batch(progress, indices)
+            else:
+                yield from self._of_step(progress, list(index_batches(indices, self.size)))
 
     def _of_step(self, progress: Progress, groups: list[np.ndarray]) -> Iterator[Batch]:
         """The batches of one step, of these examples."""
-        found = [self._counts(indices) for indices in groups]
-        parts = parts_of([total for _, total in found]) if len(groups) > 1 else [None]
-        whole = whole_of([total for _, total in found])
-        for i, (indices, (shares, _), part) in enumerate(zip(groups, found, parts)):
-            examples = self.examples.chosen(indices)
-            progress.position += len(indices)
-            prepared = self._prepared(examples.inputs, len(indices))
-            yield Batch(examples, indices, prepared, shares, whole, part, i == 0, i == len(groups) - 1)
+        totals = [self.task.shares(*self.examples.targets_of(indices), len(indices))[1] for indices in groups]
+        parts, whole = parts_of(totals), whole_of(totals)
+        for i, (indices, part) in enumerate(zip(groups, parts)):
+            batch = self._batch(progress, indices)
+            yield replace(batch, total=whole, part=part, begins=i == 0, ends=i == len(groups) - 1)
 
-    def _counts(self, indices: np.ndarray) -> tuple[Any, Any]:
-        """The shares of these examples, and what all count for."""
-        targets, weights = self.examples.targets_of(indices)
-        return self.task.shares(targets, weights, len(indices))
+    def _batch(self, progress: Progress, indices: np.ndarray) -> Batch:
+        """These examples, as a step of their own."""
+        examples, count = self.examples.chosen(indices), len(indices)
+        shares, total = self.task.shares(examples.targets, examples.weights, count)
+        progress.position += count
+        return Batch(examples, indices, self._prepared(examples.inputs, count), shares, total)
 
     def _prepared(self, inputs: Any, count: int) -> Any:
         if self.augment is not None:
