@@ -88,30 +88,36 @@ class Batches:
         """The batches still to be done in the current epoch; ``progress`` moves along."""
         if progress.order is None:
             progress.order = self.streams["order"].permutation(self.examples.count)
-        for indices in index_batches(progress.order[: self.count], self.size * self.accumulated, progress.position):
-            if len(indices) <= self.size:
-                yield self._batch(progress, indices)
-            else:
-                yield from self._of_step(progress, list(index_batches(indices, self.size)))
+        steps = index_batches(progress.order[: self.count], self.size * self.accumulated, progress.position)
+        for batch in self._made(steps, self.streams["augmentation"]):
+            progress.position += len(batch.indices)
+            yield batch
 
-    def _of_step(self, progress: Progress, groups: list[np.ndarray]) -> Iterator[Batch]:
-        """The batches of one step, of these examples."""
+    def _made(self, steps: Iterator[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches of steps of these examples."""
+        for indices in steps:
+            if len(indices) <= self.size:
+                yield self._batch(indices, rng)
+            else:
+                yield from self._of_step(list(index_batches(indices, self.size)), rng)
+
+    def _of_step(self, groups: list[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches of one step."""
         totals = [self.task.shares(*self.examples.targets_of(indices), len(indices))[1] for indices in groups]
         parts, whole = parts_of(totals), whole_of(totals)
         for i, (indices, part) in enumerate(zip(groups, parts)):
-            batch = self._batch(progress, indices)
+            batch = self._batch(indices, rng)
             yield replace(batch, total=whole, part=part, begins=i == 0, ends=i == len(groups) - 1)
 
-    def _batch(self, progress: Progress, indices: np.ndarray) -> Batch:
+    def _batch(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
         """These examples, as a step of their own."""
         examples, count = self.examples.chosen(indices), len(indices)
         shares, total = self.task.shares(examples.targets, examples.weights, count)
-        progress.position += count
-        return Batch(examples, indices, self._prepared(examples.inputs, count), shares, total)
+        return Batch(examples, indices, self._prepared(examples.inputs, count, rng), shares, total)
 
-    def _prepared(self, inputs: Any, count: int) -> Any:
+    def _prepared(self, inputs: Any, count: int, rng: np.random.Generator) -> Any:
         if self.augment is not None:
-            inputs = self.augment(inputs, self.streams["augmentation"])
+            inputs = self.augment(inputs, rng)
             check_count("fit", "augment", inputs, count)
         prepared = self.prepare(inputs)
         check_count("fit", "prepare", prepared, count)
