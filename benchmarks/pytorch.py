@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from experiments.registry import EXPERIMENTS
-from experiments.runner.arguments import Parser
-from experiments.runner.errors import UsageError
-from experiments.runner.options import parse
-from experiments.runner.preparation import Prepared, prepare
 from tensorgrad.nn import Dense, Dropout, Flatten
+from tensorgrad.runner.arguments import Parser
+from tensorgrad.runner.errors import UsageError
+from tensorgrad.runner.options import parse
+from tensorgrad.runner.preparation import Prepared, prepare
 
 
 def parser(program: str, description: str) -> Parser:

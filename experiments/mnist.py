@@ -1,9 +1,9 @@
 """Train a network on handwritten digits: python -m experiments.mnist [--data-dir DIR]."""
 
 import models
-from experiments.runner.command import main
-from experiments.runner.experiment import Experiment
 from tensorgrad.data import Augmentation, load_mnist
+from tensorgrad.runner.command import main
+from tensorgrad.runner.experiment import Experiment
 
 EXPERIMENT = Experiment(
     name="mnist",

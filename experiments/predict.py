@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.registry import EXPERIMENTS
-from experiments.runner.arguments import Parser
-from experiments.runner.console import say, warn
-from experiments.runner.errors import reported_errors
-from experiments.runner.prediction import classify
+from tensorgrad.runner.arguments import Parser
+from tensorgrad.runner.console import say, warn
+from tensorgrad.runner.errors import reported_errors
+from tensorgrad.runner.prediction import classify
 
 SHOWN = 3
 PROGRAM = "experiments.predict"

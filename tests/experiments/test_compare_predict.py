@@ -16,11 +16,11 @@ from PIL import Image
 from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
-from experiments.runner.command import main
-from experiments.runner.console import say
-from experiments.runner.folder import HISTORY, METRICS, SETTINGS
-from experiments.runner.outliers import outliers, usual_ranges
-from experiments.runner.records import LARGEST_FILE
+from tensorgrad.runner.command import main
+from tensorgrad.runner.console import say
+from tensorgrad.runner.folder import HISTORY, METRICS, SETTINGS
+from tensorgrad.runner.outliers import outliers, usual_ranges
+from tensorgrad.runner.records import LARGEST_FILE
 from tensorgrad.training import BEST, load_checkpoint, save_checkpoint
 from tests.support import write_mnist
 
@@ -114,9 +114,7 @@ def test_a_comparison_says_what_runs_differ_in(trained, tmp_path, capsys):
 
 def test_the_legend_says_so_too(run, capsys, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(
-        "experiments.runner.comparison.save_comparison", lambda histories, path: drawn.update(histories)
-    )
+    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, path: drawn.update(histories))
     change_json(run / METRICS, stopped="stopped by SIGTERM", settings__epochs=9, date="2026-01-02 03:04")
     assert compared(run, capsys)[0] == 0
     (legend,) = drawn
@@ -317,7 +315,7 @@ def spoilt(content, random):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_spoilt_folder_is_read_or_named(run, capsys, seed, monkeypatch):
-    monkeypatch.setattr("experiments.runner.comparison.save_comparison", lambda histories, path: None)
+    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, path: None)
     chance = random.Random(seed)
     good = {name: (run / name).read_bytes() for name in (METRICS, HISTORY, BEST, SETTINGS)}
     for _ in range(40):

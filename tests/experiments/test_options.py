@@ -9,15 +9,15 @@ import pytest
 import models
 from experiments.mnist import EXPERIMENT
 from experiments.registry import EXPERIMENTS
-from experiments.runner import options as module
-from experiments.runner.command import main
-from experiments.runner.comparison import compare
-from experiments.runner.errors import UsageError
-from experiments.runner.folder import check_resumable, opened
-from experiments.runner.options import Options, Role, parse
-from experiments.runner.preparation import prepare
-from experiments.runner.run import run
-from experiments.runner.training import Trained
+from tensorgrad.runner import options as module
+from tensorgrad.runner.command import main
+from tensorgrad.runner.comparison import compare
+from tensorgrad.runner.errors import UsageError
+from tensorgrad.runner.folder import check_resumable, opened
+from tensorgrad.runner.options import Options, Role, parse
+from tensorgrad.runner.preparation import prepare
+from tensorgrad.runner.run import run
+from tensorgrad.runner.training import Trained
 from tests.support import write_mnist
 
 

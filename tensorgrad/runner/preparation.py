@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from experiments.runner.console import warn
-from experiments.runner.experiment import Experiment
-from experiments.runner.options import LEAST_STEPS, Options, Role
-from experiments.runner.outliers import usual_ranges
-from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
-from tensorgrad.nn import Module
-from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
-from tensorgrad.training import RandomStreams
+from ..data import Augmentation, DataError, Dataset, Standardisation, stratified_split
+from ..nn import Module
+from ..optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
+from ..training import RandomStreams
+from .console import warn
+from .experiment import Experiment
+from .options import LEAST_STEPS, Options, Role
+from .outliers import usual_ranges
 
 FAST_PER_CLASS = 8
 """Images of each class in a ``--fast-dev-run``."""
@@ -43,6 +43,11 @@ class Prepared:
     settings: dict[str, Any]
 
     @property
+    def epochs(self) -> int:
+        """How many there will be."""
+        return cast(int, self.options.epochs)
+
+    @property
     def parameters(self) -> int:
         """How many numbers are trained."""
         return sum(parameter.size for parameter in self.model.parameters())
@@ -58,7 +63,8 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
     model = experiment.model(streams.weights, streams.dropout)
     steps_per_epoch = -(-len(kept) // options.batch_size)
     usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
-    options = replace(options, epochs=options.epochs or usual)
+    epochs = options.epochs or usual
+    options = replace(options, epochs=epochs)
     return Prepared(
         experiment=experiment,
         options=options,
@@ -68,7 +74,7 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
         standardisation=standardisation,
         augmentation=experiment.augmentation or Augmentation(flip=True),
         model=model,
-        optimiser=Adam(model.parameters(), lr=learning_rate(options, options.epochs * steps_per_epoch)),
+        optimiser=Adam(model.parameters(), lr=learning_rate(options, epochs * steps_per_epoch)),
         streams=streams,
         settings={
             **options.of_role(Role.RESULT, Role.LENGTH),

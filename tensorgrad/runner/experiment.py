@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experiments.runner.errors import UsageError
-from tensorgrad.data import Augmentation, Dataset
-from tensorgrad.nn import Module
+from ..data import Augmentation, Dataset
+from ..nn import Module
+from .errors import UsageError
 
 if TYPE_CHECKING:
-    from experiments.runner.options import Options
+    from .options import Options
 
 
 @dataclass(frozen=True)

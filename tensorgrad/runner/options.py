@@ -17,11 +17,11 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, Union
 
-from experiments.runner.arguments import Parser, path, positive, share, whole
-from experiments.runner.config import read_config
-from experiments.runner.errors import UsageError
-from experiments.runner.experiment import Experiment
-from experiments.runner.folder import SETTINGS
+from .arguments import Parser, path, positive, share, whole
+from .config import read_config
+from .errors import UsageError
+from .experiment import Experiment
+from .folder import SETTINGS
 
 LEAST_STEPS = 600
 """By default a small set is passed over more often: that many steps are needed to learn anything."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 
-from experiments.runner.errors import UsageError, reported_errors
-from experiments.runner.experiment import Experiment
-from experiments.runner.options import parse
-from experiments.runner.run import run
-from tensorgrad.training import Interrupted
+from ..training import Interrupted
+from .errors import UsageError, reported_errors
+from .experiment import Experiment
+from .options import parse
+from .run import run
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> int:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 import tensorgrad as tg
-from experiments.runner.experiment import Experiment
-from experiments.runner.outliers import MARGINS, outliers
-from experiments.runner.records import Fields
-from tensorgrad.data import DataError, Standardisation, read_image
-from tensorgrad.nn import Module
-from tensorgrad.training import BEST, CheckpointError, load_checkpoint, load_weights, predict
+
+from ..data import DataError, Standardisation, read_image
+from ..nn import Module
+from ..training import BEST, CheckpointError, load_checkpoint, load_weights, predict
+from .experiment import Experiment
+from .outliers import MARGINS, outliers
+from .records import Fields
 
 REMEDY = "choose the folder of another run, or train again"
 
@@ -77,6 +78,7 @@ class _Network:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Of each class for each image."""
+        found: np.ndarray | None
         try:
             with np.errstate(all="ignore"):
                 found = tg.softmax(predict(self.model, images, self.standardisation))

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
-from experiments.runner.preparation import Prepared
-from experiments.runner.results import Result
-from tensorgrad.nn import Dense
-from tensorgrad.report import (
+
+from ..nn import Dense
+from ..report import (
     class_scores,
     confusion_matrix,
     note,
@@ -30,6 +29,8 @@ from tensorgrad.report import (
     side_by_side,
     table,
 )
+from .preparation import Prepared
+from .results import Result
 
 VARIANTS = 5
 NOT_REPEATED = ("config", "resume", "quiet")
