@@ -8,7 +8,7 @@ from .augment import Augmentation
 from .batches import batches, index_batches
 from .cartoons import draw_faces
 from .dataset import DataError, Dataset, Standardisation, stratified_split
-from .folders import load_image_folders
+from .folders import ImageFolder, load_image_folders
 from .idx import read_idx, write_idx
 from .images import read_image
 from .mnist import load_mnist
@@ -18,6 +18,7 @@ __all__ = [
     "Augmentation",
     "DataError",
     "Dataset",
+    "ImageFolder",
     "Standardisation",
     "batches",
     "draw_faces",
