@@ -28,10 +28,10 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
         raise UsageError(f"main: arguments must be a list of text, such as ['--epochs', '5'], got {arguments!r}")
     options = parse(experiment, arguments)
     try:
-        with reported_errors(f"experiments.{experiment.name}"):
+        with reported_errors(experiment.module):
             run(experiment, options)
     except Interrupted as stopped:
-        command = ["python", "-m", f"experiments.{experiment.name}", "--out", str(options.out), "--resume"]
+        command = ["python", "-m", experiment.module, "--out", str(options.out), "--resume"]
         print(f"{stopped}; go on with: {shlex.join(command)}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, Union
 
-from .arguments import Parser, path, positive, share, whole
+from .arguments import Parser, not_negative, path, positive, rate, share, whole, widths
 from .config import read_config
 from .errors import UsageError
 from .experiment import Experiment
@@ -93,7 +93,7 @@ class Options:
     data_dir: Path | None = _value(lambda experiment: experiment.data_help, Role.MANNER, type=path, metavar="DIR")
     out: Path = _value(
         lambda experiment: (
-            f"folder for the results, an earlier run there gets another name (default: runs/{experiment.name})"
+            f"folder for the results, an earlier run there gets another name (default: runs/{experiment.run_name})"
         ),
         Role.CALL,
         type=path,
@@ -102,9 +102,35 @@ class Options:
     config: Path | None = _value(
         "JSON file of options, such as settings.json of an earlier run", Role.CALL, type=path, metavar="FILE"
     )
+    model: str = _value(
+        "the network: hidden layers (dense), or blocks of convolution, normalisation, ReLU and pooling (cnn) "
+        "(default: dense)",
+        default=lambda experiment: experiment.model,
+        choices=["dense", "cnn"],
+    )
+    hidden: str = _value(
+        lambda experiment: (
+            f"widths of the hidden layers, or channels of the blocks (default: {experiment.default('hidden')})"
+        ),
+        default=lambda experiment: ",".join(map(str, experiment.recipe.hidden)),
+        type=widths,
+        metavar="N,...",
+    )
+    dropout: float = _value(
+        lambda experiment: f"rate of dropout (default: {experiment.default('dropout')})",
+        default=lambda experiment: experiment.recipe.dropout,
+        type=rate,
+        metavar="X",
+    )
+    l2: float = _value(
+        lambda experiment: f"strength of the L2 penalty of weights (default: {experiment.default('l2')})",
+        default=lambda experiment: experiment.recipe.l2,
+        type=not_negative,
+        metavar="X",
+    )
     epochs: int | None = _value(
         lambda experiment: (
-            f"passes over the data (default: {experiment.epochs}, or as many as make {LEAST_STEPS} steps)"
+            f"passes over the data (default: {experiment.default('epochs')}, or as many as make {LEAST_STEPS} steps)"
         ),
         Role.LENGTH,
         type=whole(1),
@@ -112,8 +138,8 @@ class Options:
     )
     batch_size: int = _value("images in a step (default: 128)", default=128, type=whole(1), metavar="N")
     lr: float = _value(
-        lambda experiment: f"learning rate (default: {experiment.lr:g})",
-        default=lambda experiment: experiment.lr,
+        lambda experiment: f"learning rate (default: {experiment.default('lr')})",
+        default=lambda experiment: experiment.recipe.lr,
         type=positive,
         metavar="X",
     )
@@ -132,10 +158,8 @@ class Options:
         "stop after N epochs without a better validation accuracy", Role.LENGTH, type=whole(1), metavar="N"
     )
     augment: bool = _switch(
-        lambda experiment: (
-            f"change training images at random (default: {'with' if experiment.augmentation else 'without'})"
-        ),
-        default=lambda experiment: experiment.augmentation is not None,
+        lambda experiment: f"change training images at random (default: {experiment.default('augmentation')})",
+        default=lambda experiment: experiment.recipe.augmentation is not None,
     )
     validation: float = _value(
         "share of the training images held out to choose the best epoch (default: 0.1)",
@@ -167,7 +191,7 @@ class Options:
     overfit_batch: bool = _flag("check: train on one batch until it is right; no files")
 
     def __post_init__(self) -> None:
-        for name, declaration in _declarations().items():
+        for name, declaration in declarations(type(self)).items():
             try:
                 declaration.checked(getattr(self, name))
             except argparse.ArgumentTypeError as error:
@@ -175,7 +199,7 @@ class Options:
 
     def of_role(self, *roles: Role) -> dict[str, Any]:
         """The options of these roles and their values, in the order of their declaration."""
-        return {name: getattr(self, name) for name, each in _declarations().items() if each.role in roles}
+        return {name: getattr(self, name) for name, each in declarations(type(self)).items() if each.role in roles}
 
     def saved(self) -> dict[str, Any]:
         """The options as JSON holds them: those that repeat the run, wherever its folder is."""
@@ -185,7 +209,7 @@ class Options:
     def as_arguments(self, *left_out: str) -> list[str]:
         """The command line that gives these options, each in full; paths absolute, so that it holds anywhere."""
         arguments = []
-        for name, declaration in _declarations().items():
+        for name, declaration in declarations(type(self)).items():
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             if value is None or name in left_out:
                 continue
@@ -199,8 +223,14 @@ class Options:
         return arguments
 
 
-def _declarations() -> dict[str, Declaration]:
-    return {each.name: each.metadata["declaration"] for each in fields(Options)}
+def declarations(kind: type[Options]) -> dict[str, Declaration]:
+    """Of each option, by its name."""
+    return {each.name: each.metadata["declaration"] for each in fields(kind)}
+
+
+def options_of(experiment: Experiment) -> type[Options]:
+    """The class of its options."""
+    return experiment.options or Options
 
 
 def parse(experiment: Experiment, arguments: list[str] | None = None) -> Options:
@@ -208,27 +238,35 @@ def parse(experiment: Experiment, arguments: list[str] | None = None) -> Options
 
     Whatever is wrong ends the script with code 2 and one sentence.
     """
-    parser = Parser(prog=f"python -m experiments.{experiment.name}", description=experiment.purpose)
-    for name, declaration in _declarations().items():
-        declaration.add_to(parser, name, experiment)
     try:
-        config = _from_file(experiment, parser.parse_args(arguments).config)
-        parser.set_defaults(**config)
-        options = _with_folder(experiment, parser.parse_args(arguments))
+        config = _from_file(experiment, _parsed(experiment, arguments, {}).config)
+        options = _parsed(experiment, arguments, config)
         settings = options.out / SETTINGS
         if options.resume and settings.exists():
-            parser.set_defaults(**{**_from_file(experiment, settings), **config})
-            options = _with_folder(experiment, parser.parse_args(arguments))
-        return Options(**vars(options))
+            options = _parsed(experiment, arguments, {**_from_file(experiment, settings), **config})
+        return options_of(experiment)(**vars(options))
     except UsageError as error:
-        parser.error(str(error))
+        _parser(experiment).error(str(error))
     except OSError as error:  # such as a name that is too long
-        parser.error(f"{error.filename}: {error.strerror}")
+        _parser(experiment).error(f"{error.filename}: {error.strerror}")
 
 
-def _with_folder(experiment: Experiment, options: argparse.Namespace) -> argparse.Namespace:
+def _parser(experiment: Experiment) -> Parser:
+    parser = Parser(prog=f"python -m {experiment.module}", description=experiment.purpose)
+    for name, declaration in declarations(options_of(experiment)).items():
+        declaration.add_to(parser, name, experiment)
+    return parser
+
+
+def _parsed(experiment: Experiment, arguments: list[str] | None, values: dict[str, Any]) -> argparse.Namespace:
+    """The options on the command line, else those ``values``, else the defaults of the network that is chosen so."""
+    parser = _parser(experiment)
+    parser.set_defaults(**values)
+    options = parser.parse_args(arguments)
+    if options.model != experiment.model:
+        return _parsed(experiment.with_model(options.model), arguments, values)
     if options.out is None:
-        options.out = Path("runs") / f"{experiment.name}{'-fast-dev-run' if options.fast_dev_run else ''}"
+        options.out = Path("runs") / f"{experiment.run_name}{'-fast-dev-run' if options.fast_dev_run else ''}"
     return options
 
 
@@ -237,7 +275,7 @@ def _from_file(experiment: Experiment, file: Path | None) -> dict[str, Any]:
     content = {} if file is None else read_config(file)
     if content.pop("experiment", experiment.name) != experiment.name:
         raise UsageError(f"{file}: these are the settings of another experiment")
-    known = {name: declaration for name, declaration in _declarations().items() if name != "config"}
+    known = {name: each for name, each in declarations(options_of(experiment)).items() if name != "config"}
     values: dict[str, Any] = {}
     for key, value in content.items():
         name = key.replace("-", "_")

@@ -11,6 +11,7 @@ from ..data import Augmentation, DataError, Dataset, Standardisation, stratified
 from ..nn import Module
 from ..optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
 from ..training import RandomStreams
+from .arguments import as_widths
 from .console import warn
 from .experiment import Experiment
 from .options import LEAST_STEPS, Options, Role
@@ -55,14 +56,23 @@ class Prepared:
 
 def prepare(experiment: Experiment, options: Options) -> Prepared:
     """Load the data and build the network."""
+    experiment = experiment.with_model(options.model)
     dataset = _loaded(experiment, options)
     streams = RandomStreams.from_seed(options.seed)
     kept, held_out = stratified_split(dataset.train_labels, options.validation, streams.split)
     train, validation = ((dataset.train_images[part], dataset.train_labels[part]) for part in (kept, held_out))
     standardisation = Standardisation.of(train[0])
-    model = experiment.model(streams.weights, streams.dropout)
+    model = experiment.network(
+        streams.weights,
+        streams.dropout,
+        dataset.image_shape,
+        len(dataset.classes),
+        hidden=as_widths(options.hidden),
+        dropout=options.dropout,
+        l2=options.l2,
+    )
     steps_per_epoch = -(-len(kept) // options.batch_size)
-    usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
+    usual = 1 if options.fast_dev_run else max(experiment.recipe.epochs, -(-LEAST_STEPS // steps_per_epoch))
     epochs = options.epochs or usual
     options = replace(options, epochs=epochs)
     return Prepared(
@@ -72,7 +82,7 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
         train=train,
         validation=validation,
         standardisation=standardisation,
-        augmentation=experiment.augmentation or Augmentation(flip=True),
+        augmentation=experiment.recipe.augmentation or Augmentation(flip=True),
         model=model,
         optimiser=Adam(model.parameters(), lr=learning_rate(options, epochs * steps_per_epoch)),
         streams=streams,
@@ -91,12 +101,12 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
 
 def _loaded(experiment: Experiment, options: Options) -> Dataset:
     dataset = experiment.load(options, warn)
-    if dataset.image_shape != experiment.image_shape:
+    if experiment.image_shape not in (None, dataset.image_shape):
         raise DataError(
             f"{dataset.name}: images of shape {dataset.image_shape}, "
             f"the network takes {experiment.image_shape}; resize them"
         )
-    if len(dataset.classes) != experiment.classes:
+    if experiment.classes not in (None, len(dataset.classes)):
         raise DataError(
             f"{dataset.name}: {len(dataset.classes)} classes, the network tells {experiment.classes}; pass as many"
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 import tensorgrad as tg
 
-from ..nn import Dense
+from ..nn import Conv2d, Dense
 from ..report import (
     class_scores,
     confusion_matrix,
@@ -68,11 +68,19 @@ def _draw(result: Result, matrix: np.ndarray) -> None:
     save_curves(result.history, out / "curves.png", f"{prepared.experiment.name}: {dataset.name}")
     save_confusion(matrix, names, out / "confusion.png")
     save_mistakes(dataset.test_images, dataset.test_labels, result.probabilities, names, out / "mistakes.png")
-    first = next(module for module in prepared.model.modules() if isinstance(module, Dense))
-    save_weights(first.weight.numpy(), dataset.image_shape, out / "weights.png")
+    save_weights(*_first_weights(prepared), out / "weights.png")
     _draw_network(prepared, out / "network.png")
     if prepared.options.augment:
         _draw_augmentation(prepared, out / "augmentation.png")
+
+
+def _first_weights(prepared: Prepared) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The weights of the first layer that has any, a column for each unit, and of what shape the image is of a unit."""
+    first: Any = next(module for module in prepared.model.modules() if isinstance(module, (Dense, Conv2d)))
+    weight = first.weight.numpy()
+    if isinstance(first, Dense):
+        return weight, prepared.dataset.image_shape
+    return weight.reshape(len(weight), -1).T, weight.shape[1:]
 
 
 def _findings(result: Result, matrix: np.ndarray) -> list[tuple[str, str]]:
@@ -130,7 +138,7 @@ def _shown(value: Any) -> str:
 def _command(prepared: Prepared) -> str:
     """The command that repeats the run, into a folder beside its own: how it was started and what it printed aside."""
     again = replace(prepared.options, out=Path(f"{os.path.abspath(prepared.options.out)}-again"))
-    parts = ["python", "-m", f"experiments.{prepared.experiment.name}"]
+    parts = ["python", "-m", prepared.experiment.module]
     return " ".join(map(_quoted, [*parts, *again.as_arguments(*NOT_REPEATED)]))
 
 

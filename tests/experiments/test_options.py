@@ -90,8 +90,10 @@ def test_options_that_cannot_be_are_refused(changes, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"model": "mnist"}, "model must be a function, such as models.mnist, got 'mnist'"),
+        ({"network": "mnist"}, "network must be a function, such as models.mnist, got 'mnist'"),
         ({"load": None}, "load must be a function"),
+        ({"model": "transformer"}, "model must be one of dense, cnn, got 'transformer'"),
+        ({"classes": 0}, "classes must be positive, got 0"),
         ({"epochs": 0}, "epochs must be positive, got 0"),
         ({"lr": -1.0}, "lr must be positive"),
         ({"augmentation": {"flip": True}}, r"such as Augmentation\(flip=True\), or None, got \{"),
@@ -99,8 +101,8 @@ def test_options_that_cannot_be_are_refused(changes, message):
 )
 def test_an_experiment_that_cannot_be_is_refused(changes, message):
     with pytest.raises(UsageError, match=message):
-        replace(EXPERIMENT, **changes)
-    assert replace(EXPERIMENT, model=models.mnist).model is models.mnist
+        replace(EXPERIMENT if changes.keys() <= vars(EXPERIMENT).keys() else EXPERIMENT.recipe, **changes)
+    assert replace(EXPERIMENT.recipe, network=models.mnist).network is models.mnist
 
 
 def test_functions_used_in_a_wrong_way_raise_one_sentence(tmp_path):
