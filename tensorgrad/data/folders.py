@@ -176,7 +176,8 @@ def load_image_folders(
     check_shape("load_image_folders", 1 if channels is None else channels, 1 if size is None else size, resize)
     require("PIL.Image", "reading images")
     folder = Path(folder)
-    files = {part: _files_by_class(root, say) for part, root in _roots(folder, test is not None).items()}
+    roots = _roots(folder, test is not None)
+    files = {part: _files_by_class(root, say) for part, root in roots.items()}
     if "test" in files:
         _check_classes(folder, files["train"], files["test"])
     classes = tuple(files["train"])
@@ -188,7 +189,7 @@ def load_image_folders(
     if cached is not None:
         arrays, skipped = cached
     else:
-        arrays, skipped, final = _decode(folder, files, shape, resize)
+        arrays, skipped, final = _decode(roots, files, shape, resize)
         if final:
             _write_cache(target, arrays, skipped)
     if skipped:
@@ -339,7 +340,7 @@ def _tell_empty_classes(
 
 
 def _decode(
-    folder: Path, files: Files, shape: tuple[int, int, int], resize: str
+    roots: dict[str, Path], files: Files, shape: tuple[int, int, int], resize: str
 ) -> tuple[dict[str, np.ndarray], list[tuple[str, str]], bool]:
     """The arrays of a Dataset, which files were skipped and why, and whether it would be so another time."""
     total = sum(len(paths) for by_class in files.values() for paths in by_class.values())
@@ -349,7 +350,7 @@ def _decode(
     with require("tqdm", "the progress bar").tqdm(total=total, desc="decoding", disable=None, leave=False) as bar:
         for part, by_class in files.items():
             labels: list[int] = []
-            images = _room_for(folder / part, sum(map(len, by_class.values())), shape)
+            images = _room_for(roots[part], sum(map(len, by_class.values())), shape)
             labelled = [(path, label) for label, paths in enumerate(by_class.values()) for path in paths]
             for (path, label), found in zip(labelled, _read_all((path for path, _ in labelled), shape, resize)):
                 bar.update()
@@ -362,7 +363,7 @@ def _decode(
                     labels.append(label)
             if not labels:
                 first = f"; the first of {len(skipped)} unusable ones: {': '.join(skipped[0])}" if skipped else ""
-                raise DataError(f"{printable(folder / part)}: no usable image in the folders of the classes{first}")
+                raise DataError(f"{printable(roots[part])}: no usable image in the folders of the classes{first}")
             arrays[f"{part}_images"] = images[: len(labels)]
             arrays[f"{part}_labels"] = np.array(labels, dtype=np.int64)
     return arrays, skipped, final

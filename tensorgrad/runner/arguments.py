@@ -60,6 +60,20 @@ def widths(text: str) -> str:
     return ",".join(str(whole(1)(part)) for part in str(text).split(","))
 
 
+def size(text: str) -> str:
+    """The type of an argument: height and width of images, such as ``48x64``, as text for JSON; 64 is both."""
+    sides = str(text).lower().split("x")
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"must be a height and a width, such as 48x64, or one number, got {text}")
+    return "x".join(str(whole(1)(side)) for side in sides)
+
+
+def as_size(text: str) -> tuple[int, int]:
+    """Height and width in what :func:`size` gives."""
+    sides = list(map(int, text.split("x")))
+    return sides[0], sides[-1]
+
+
 def as_widths(text: str) -> tuple[int, ...]:
     """The numbers in what :func:`widths` gives."""
     return tuple(map(int, text.split(",")))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import Augmentation, Dataset
@@ -57,6 +59,11 @@ class Recipe:
                 f"got {self.augmentation!r}"
             )
 
+    @property
+    def flip(self) -> bool:
+        """Whether images are mirrored."""
+        return self.augmentation is not None and self.augmentation.flip
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -65,7 +72,7 @@ class Experiment:
     Attributes
     ----------
     name
-        Of its runs: the first is in ``runs/NAME``.
+        Of its runs.
     module
         That is its script: ``python -m MODULE``.
     purpose, data_help
@@ -113,9 +120,14 @@ class Experiment:
         return self.recipes[self.model]
 
     @property
-    def run_name(self) -> str:
-        """The folder of a run, in ``runs/``."""
-        return self.name if self.model == next(iter(self.recipes)) else f"{self.name}-{self.model}"
+    def takes_any(self) -> bool:
+        """Whether its networks take images of any shape."""
+        return self.image_shape is None
+
+    def folder(self, data_dir: Path | None) -> Path:
+        """Where a run is kept unless the user names another place, in ``runs/``."""
+        name = Path(os.path.abspath(data_dir)).name if self.takes_any and data_dir is not None else self.name
+        return Path("runs") / (name if self.model == next(iter(self.recipes)) else f"{name}-{self.model}")
 
     def with_model(self, model: str) -> Experiment:
         """The same with another of its networks."""
@@ -150,7 +162,7 @@ class Experiment:
         UsageError
             If it cannot be built so.
         """
-        given = {} if self.image_shape is not None else {"image_shape": image_shape, "classes": classes}
+        given: dict[str, Any] = {"image_shape": image_shape, "classes": classes} if self.takes_any else {}
         try:
             return self.recipe.network(weights, masks, hidden=hidden, dropout=dropout, l2=l2, **given)
         except ValueError as error:
@@ -160,4 +172,6 @@ class Experiment:
 def _in_words(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    return ("without" if value is None else "with") if not isinstance(value, (int, float)) else f"{value:g}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:g}"
+    return "with" if value else "without"

@@ -23,6 +23,9 @@ from .errors import UsageError
 from .experiment import Experiment
 from .folder import SETTINGS
 
+FOLDER = "folder"
+"""``--data-dir`` where it is given without that."""
+
 LEAST_STEPS = 600
 """By default a small set is passed over more often: that many steps are needed to learn anything."""
 
@@ -74,41 +77,42 @@ class Declaration:
         parser.add_argument(f"--{name.replace('_', '-')}", help=help, default=default, **self.keywords)
 
 
-def _value(help: PerExperiment, role: Role = Role.RESULT, default: PerExperiment = None, **keywords: Any) -> Any:
+def value(help: PerExperiment, role: Role = Role.RESULT, default: PerExperiment = None, **keywords: Any) -> Any:
+    """Declare an option that has a value."""
     return field(metadata={"declaration": Declaration(help, role, default, keywords)})
 
 
 def _flag(help: str, role: Role = Role.RESULT) -> Any:
-    return _value(help, role, False, action="store_true")
+    return value(help, role, False, action="store_true")
 
 
 def _switch(help: PerExperiment, role: Role = Role.RESULT, default: PerExperiment = False) -> Any:
-    return _value(help, role, default, action=argparse.BooleanOptionalAction)
+    return value(help, role, default, action=argparse.BooleanOptionalAction)
 
 
 @dataclass(frozen=True)
 class Options:
     """What a user chose, or the defaults of the experiment."""
 
-    data_dir: Path | None = _value(lambda experiment: experiment.data_help, Role.MANNER, type=path, metavar="DIR")
-    out: Path = _value(
+    data_dir: Path | None = value(lambda experiment: experiment.data_help, Role.MANNER, type=path, metavar="DIR")
+    out: Path = value(
         lambda experiment: (
-            f"folder for the results, an earlier run there gets another name (default: runs/{experiment.run_name})"
+            f"folder for the results, an earlier run there gets another name (default: {experiment.folder(None)})"
         ),
         Role.CALL,
         type=path,
         metavar="DIR",
     )
-    config: Path | None = _value(
+    config: Path | None = value(
         "JSON file of options, such as settings.json of an earlier run", Role.CALL, type=path, metavar="FILE"
     )
-    model: str = _value(
+    model: str = value(
         "the network: hidden layers (dense), or blocks of convolution, normalisation, ReLU and pooling (cnn) "
         "(default: dense)",
         default=lambda experiment: experiment.model,
         choices=["dense", "cnn"],
     )
-    hidden: str = _value(
+    hidden: str = value(
         lambda experiment: (
             f"widths of the hidden layers, or channels of the blocks (default: {experiment.default('hidden')})"
         ),
@@ -116,19 +120,19 @@ class Options:
         type=widths,
         metavar="N,...",
     )
-    dropout: float = _value(
+    dropout: float = value(
         lambda experiment: f"rate of dropout (default: {experiment.default('dropout')})",
         default=lambda experiment: experiment.recipe.dropout,
         type=rate,
         metavar="X",
     )
-    l2: float = _value(
+    l2: float = value(
         lambda experiment: f"strength of the L2 penalty of weights (default: {experiment.default('l2')})",
         default=lambda experiment: experiment.recipe.l2,
         type=not_negative,
         metavar="X",
     )
-    epochs: int | None = _value(
+    epochs: int | None = value(
         lambda experiment: (
             f"passes over the data (default: {experiment.default('epochs')}, or as many as make {LEAST_STEPS} steps)"
         ),
@@ -136,44 +140,46 @@ class Options:
         type=whole(1),
         metavar="N",
     )
-    batch_size: int = _value("images in a step (default: 128)", default=128, type=whole(1), metavar="N")
-    lr: float = _value(
+    batch_size: int = value("images in a step (default: 128)", default=128, type=whole(1), metavar="N")
+    lr: float = value(
         lambda experiment: f"learning rate (default: {experiment.default('lr')})",
         default=lambda experiment: experiment.recipe.lr,
         type=positive,
         metavar="X",
     )
-    schedule: str = _value(
+    schedule: str = value(
         "of the learning rate: to 0 along a cosine (default), lr / (1 + decay t), a tenth after each third, "
         "halved when validation stalls, or as it is",
         default="cosine",
         choices=["cosine", "inverse", "step", "plateau", "constant"],
     )
-    decay: float = _value("of the inverse schedule (default: 0.001)", default=1e-3, type=positive, metavar="X")
-    warm_up: int = _value("steps in which the rate rises from 0 (default: 0)", default=0, type=whole(0), metavar="N")
-    clip: float | None = _value(
-        "largest norm of all gradients together (default: no limit)", type=positive, metavar="X"
-    )
-    patience: int | None = _value(
+    decay: float = value("of the inverse schedule (default: 0.001)", default=1e-3, type=positive, metavar="X")
+    warm_up: int = value("steps in which the rate rises from 0 (default: 0)", default=0, type=whole(0), metavar="N")
+    clip: float | None = value("largest norm of all gradients together (default: no limit)", type=positive, metavar="X")
+    patience: int | None = value(
         "stop after N epochs without a better validation accuracy", Role.LENGTH, type=whole(1), metavar="N"
     )
     augment: bool = _switch(
         lambda experiment: f"change training images at random (default: {experiment.default('augmentation')})",
         default=lambda experiment: experiment.recipe.augmentation is not None,
     )
-    validation: float = _value(
+    flip: bool = _switch(
+        lambda experiment: f"mirror half of them left and right (default: {experiment.default('flip')})",
+        default=lambda experiment: experiment.recipe.flip,
+    )
+    validation: float = value(
         "share of the training images held out to choose the best epoch (default: 0.1)",
         default=0.1,
         type=share,
         metavar="X",
     )
-    seed: int = _value(
+    seed: int = value(
         "of split, weights, dropout, order and augmentation, each a stream of its own (default: 0)",
         default=0,
         type=whole(0),
         metavar="N",
     )
-    resume: bool | str = _value(
+    resume: bool | str = value(
         "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
         "'--resume auto' starts a run where the folder holds none",
         Role.CALL,
@@ -253,6 +259,8 @@ def parse(experiment: Experiment, arguments: list[str] | None = None) -> Options
 
 def _parser(experiment: Experiment) -> Parser:
     parser = Parser(prog=f"python -m {experiment.module}", description=experiment.purpose)
+    if experiment.takes_any:
+        parser.add_argument(FOLDER, nargs="?", type=path, metavar="DIR", help=experiment.data_help)
     for name, declaration in declarations(options_of(experiment)).items():
         declaration.add_to(parser, name, experiment)
     return parser
@@ -265,8 +273,11 @@ def _parsed(experiment: Experiment, arguments: list[str] | None, values: dict[st
     options = parser.parse_args(arguments)
     if options.model != experiment.model:
         return _parsed(experiment.with_model(options.model), arguments, values)
+    if (folder := vars(options).pop(FOLDER, None)) is not None:
+        options.data_dir = folder
     if options.out is None:
-        options.out = Path("runs") / f"{experiment.run_name}{'-fast-dev-run' if options.fast_dev_run else ''}"
+        folder = experiment.folder(options.data_dir)
+        options.out = folder.with_name(f"{folder.name}-fast-dev-run") if options.fast_dev_run else folder
     return options
 
 

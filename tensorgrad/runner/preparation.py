@@ -82,7 +82,7 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
         train=train,
         validation=validation,
         standardisation=standardisation,
-        augmentation=experiment.recipe.augmentation or Augmentation(flip=True),
+        augmentation=replace(experiment.recipe.augmentation or Augmentation(), flip=options.flip),
         model=model,
         optimiser=Adam(model.parameters(), lr=learning_rate(options, epochs * steps_per_epoch)),
         streams=streams,

@@ -67,7 +67,7 @@ def _draw(result: Result, matrix: np.ndarray) -> None:
     out, dataset, names = prepared.options.out, prepared.dataset, prepared.dataset.classes
     save_curves(result.history, out / "curves.png", f"{prepared.experiment.name}: {dataset.name}")
     save_confusion(matrix, names, out / "confusion.png")
-    save_mistakes(dataset.test_images, dataset.test_labels, result.probabilities, names, out / "mistakes.png")
+    save_mistakes(_visible(dataset.test_images), dataset.test_labels, result.probabilities, names, out / "mistakes.png")
     save_weights(*_first_weights(prepared), out / "weights.png")
     _draw_network(prepared, out / "network.png")
     if prepared.options.augment:
@@ -78,9 +78,17 @@ def _first_weights(prepared: Prepared) -> tuple[np.ndarray, tuple[int, ...]]:
     """The weights of the first layer that has any, a column for each unit, and of what shape the image is of a unit."""
     first: Any = next(module for module in prepared.model.modules() if isinstance(module, (Dense, Conv2d)))
     weight = first.weight.numpy()
-    if isinstance(first, Dense):
-        return weight, prepared.dataset.image_shape
-    return weight.reshape(len(weight), -1).T, weight.shape[1:]
+    shape = prepared.dataset.image_shape
+    images = _visible(weight if isinstance(first, Conv2d) else weight.T.reshape(-1, *shape))
+    return images.reshape(len(images), -1).T, images.shape[1:]
+
+
+def _visible(images: np.ndarray) -> np.ndarray:
+    """Images with one channel or three: without opacity, and of other channels the mean."""
+    channels = images.shape[1]
+    if channels in (1, 3):
+        return images
+    return images[:, : channels - 1] if channels in (2, 4) else images.mean(axis=1, keepdims=True)
 
 
 def _findings(result: Result, matrix: np.ndarray) -> list[tuple[str, str]]:
@@ -171,4 +179,5 @@ def _draw_network(prepared: Prepared, path: Path) -> None:
 def _draw_augmentation(prepared: Prepared, path: Path) -> None:
     images: Any = prepared.train[0][np.linspace(0, len(prepared.train[0]) - 1, 12, dtype=int)]
     rng = np.random.default_rng(prepared.options.seed)
-    save_augmentation(images, [prepared.augmentation(images, rng) for _ in range(VARIANTS)], path)
+    variants = [_visible(prepared.augmentation(images, rng)) for _ in range(VARIANTS)]
+    save_augmentation(_visible(images), variants, path)
