@@ -11,6 +11,7 @@ from .dataset import DataError, Dataset, Standardisation, stratified_split
 from .folders import ImageFolder, load_image_folders
 from .idx import read_idx, write_idx
 from .images import read_image
+from .loader import Loader, Source
 from .mnist import load_mnist
 from .simpsons import load_simpsons
 
@@ -19,6 +20,8 @@ __all__ = [
     "DataError",
     "Dataset",
     "ImageFolder",
+    "Loader",
+    "Source",
     "Standardisation",
     "batches",
     "draw_faces",

@@ -191,6 +191,13 @@ class Options:
     compile: bool = _switch(
         "compile the training step (default), or run it op by op, with the same results", Role.MANNER, default=True
     )
+    workers: int = value(
+        "threads that change the training images ahead of the step; with the same results (default: 0, between steps)",
+        Role.MANNER,
+        default=0,
+        type=whole(0),
+        metavar="N",
+    )
     strict: bool = _flag("fail on an image that cannot be used instead of skipping it", Role.MANNER)
     quiet: bool = _flag("print the final line only", Role.MANNER)
     fast_dev_run: bool = _flag("everything once, on a few images, to see that it works")

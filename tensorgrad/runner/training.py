@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorgrad as tg
 
+from ..data import Loader
 from ..optim import Adam
 from ..training import (
     DivergenceWarning,
@@ -51,7 +52,7 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
     length = options.of_role(Role.LENGTH)
     return fit(
         prepared.model,
-        prepared.train,
+        Loader(*prepared.train, workers=options.workers) if options.workers else prepared.train,
         prepared.validation,
         prepared.optimiser,
         epochs=prepared.epochs,

@@ -53,7 +53,7 @@ def test_one_declaration_is_a_new_option_everywhere(tmp_path, monkeypatch, capsy
 def test_the_command_line_of_options_gives_them_again(tmp_path):
     for arguments in (
         [],
-        ["--resume", "auto", "--no-augment", "--no-compile", "--strict", "--quiet", "--fast-dev-run"],
+        ["--resume", "auto", "--no-augment", "--no-compile", "--workers", "2", "--strict", "--quiet", "--fast-dev-run"],
         ["--resume", "--data-dir", "-a b", "--lr", "1e-07", "--clip", "0.1", "--patience", "3", "--seed", "9"],
     ):
         arguments = [f"--data-dir={x}" if x == "-a b" else x for x in arguments if x != "--data-dir"]
