@@ -136,7 +136,7 @@ def test_loaders_that_cannot_be_are_refused():
     uneven = Loader([(np.zeros(2), 0), (np.zeros(3), 1)])
     with pytest.raises(ValueError, match=r"inputs must be of one shape, got \(2,\) and \(3,\); resize them"):
         uneven[[0, 1]]
-    with pytest.raises(TypeError, match="tensorgrad.data.Loader takes examples that are made one by one"):
+    with pytest.raises(TypeError, match=r"tensorgrad\.data\.Loader takes examples that are made one by one"):
         trained(Made())
     trained(Loader(Made()), epochs=1)
 

@@ -25,7 +25,7 @@ from tests.support import write_mnist
 class More(Options):
     """One option more, as somebody would add it."""
 
-    colour: str = module._value("of the chart", default="red", choices=["red", "blue"])
+    colour: str = module.value("of the chart", default="red", choices=["red", "blue"])
 
 
 def test_one_declaration_is_a_new_option_everywhere(tmp_path, monkeypatch, capsys):
