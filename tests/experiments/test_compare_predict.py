@@ -370,6 +370,12 @@ def test_a_picture_unlike_the_training_images_is_told_and_its_negative_offered(t
         assert "the network can tell those only" in predicted(run, capsys, *more)[2]
 
 
+def test_runs_that_do_not_say_which_network_they_are_of_are_of_the_first(run, capsys):
+    expected = predicted(run, capsys)
+    reseal(run, model="absent", hidden="absent", dropout="absent", l2="absent")
+    assert predicted(run, capsys) == expected
+
+
 def test_a_run_that_knows_nothing_of_its_images_says_so(run, capsys):
     reseal(run, image_ranges="absent")
     code, _, errors = predicted(run, capsys)

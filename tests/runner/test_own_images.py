@@ -11,8 +11,12 @@ from PIL import Image
 
 from experiments.predict import main as predict_of_experiments
 from tensorgrad.predict import main as predict_main
+from tensorgrad.runner.options import parse
 from tensorgrad.runner.own_images import OWN_IMAGES
+from tensorgrad.runner.preparation import prepare
+from tensorgrad.runner.training import train
 from tensorgrad.train import main
+from tensorgrad.training import load_checkpoint, save_checkpoint
 
 CLASSES = {"cat": (200, 40, 40), "dog": (40, 200, 40), "old owl": (40, 40, 200)}
 PICTURES = ["augmentation.png", "confusion.png", "curves.png", "mistakes.png", "network.png", "weights.png"]
@@ -69,7 +73,7 @@ def test_a_folder_is_trained_on_resumed_and_predicted(tmp_path, capsys, model, h
     assert answers[0] == answers[1] and answers[0].startswith("zoo/old owl/1.jpg: old owl ")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_images_of_many_channels_are_arrays(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for name, level in (("field", 60), ("forest", 180)):
@@ -103,7 +107,7 @@ def test_folders_that_cannot_be_trained_on_are_refused(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
     os.rename("parts/val", "parts/test")
     assert f"pass {tmp_path / 'parts'}" in refused(capsys, tmp_path)
-    assert main(["parts", "--fast-dev-run", "--quiet", "--no-compile"]) == 0
+    assert main(["parts", "--overfit-batch", "--no-compile"]) == 0
 
 
 def test_blocks_that_leave_nothing_of_the_images_are_refused(tmp_path, capsys):
@@ -123,10 +127,9 @@ def test_a_missing_library_is_named(tmp_path, capsys, monkeypatch, module, name)
 
 @pytest.mark.slow
 def test_settings_that_are_not_of_the_weights_are_refused(tmp_path, capsys):
-    from tensorgrad.training import load_checkpoint, save_checkpoint
-
     photographs(tmp_path / "zoo", count=3)
-    assert main(["zoo", "--hidden", "8", "--epochs", "1", "--quiet", "--no-compile", "--out", "run"]) == 0
+    options = ["zoo", "--hidden", "8", "--epochs", "1", "--quiet", "--no-compile", "--out", "run"]
+    train(prepare(OWN_IMAGES, parse(OWN_IMAGES, options)), print)
     arrays, description = load_checkpoint("run/best.npz")
     for changes, words in [
         ({"hidden": "100000000,100000000"}, "of another network than its settings say"),
