@@ -19,9 +19,9 @@ from benchmarks.cases import CASES, SCALING, STEPS, Case
 from benchmarks.frameworks import FRAMEWORKS, JAX, NETWORKS, OURS, REFERENCE
 from benchmarks.tables import Results, against, draw, draw_scaling, table, table_of_recordings, table_of_starts
 from benchmarks.workers import Worker, in_a_fresh_process, in_fresh_processes
-from experiments.runner.arguments import Parser, not_negative, path, whole
-from experiments.runner.errors import reported_errors
 from tensorgrad._atomic import replacing
+from tensorgrad.runner.arguments import Parser, not_negative, path, whole
+from tensorgrad.runner.errors import reported_errors
 
 
 def compare(cases: Iterable[Case], names: Iterable[str], rounds: int, seconds: float) -> Results:

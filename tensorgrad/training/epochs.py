@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 import warnings
@@ -12,7 +13,8 @@ from typing import Any, Callable
 import numpy as np
 
 from ..core import Tensor
-from ..data import index_batches
+from ..data import Loader, index_batches
+from ..data.loader import ahead
 from ..optim import GradientsNotFinite, Optimiser
 from .callbacks import Callbacks
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
@@ -89,7 +91,10 @@ class Batches:
         if progress.order is None:
             progress.order = self.streams["order"].permutation(self.examples.count)
         steps = index_batches(progress.order[: self.count], self.size * self.accumulated, progress.position)
-        for batch in self._made(steps, self.streams["augmentation"]):
+        inputs = self.examples.inputs
+        is_ahead = isinstance(inputs, Loader) and inputs.workers
+        made = self._ahead(steps, inputs.prefetch) if is_ahead else self._made(steps, self.streams["augmentation"])
+        for batch in made:
             progress.position += len(batch.indices)
             yield batch
 
@@ -123,6 +128,15 @@ class Batches:
         check_count("fit", "prepare", prepared, count)
         check_numbers("fit", prepared)
         return prepared
+
+    def _ahead(self, steps: Iterator[np.ndarray], count: int) -> Iterator[Batch]:
+        """The same, made ahead with a copy of the generator, which itself has the state after the batch at hand."""
+        rng = self.streams["augmentation"]
+        drawn = copy.deepcopy(rng)
+        made = ((batch, drawn.bit_generator.state) for batch in self._made(steps, drawn))
+        for batch, state in ahead(made, count):
+            rng.bit_generator.state = state
+            yield batch
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..data import Loader
 from ..nn import Module
 from ..optim import Adam, Optimiser
 from ..optim.clipping import check_limit
@@ -41,8 +42,8 @@ class DivergenceWarning(UserWarning):
 
 def fit(
     model: Module,
-    train: tuple[Any, ...],
-    validation: tuple[Any, ...] | None = None,
+    train: tuple[Any, ...] | Loader,
+    validation: tuple[Any, ...] | Loader | None = None,
     optimiser: Optimiser | None = None,
     *,
     loss: Loss = "softmax_cross_entropy",
@@ -79,7 +80,8 @@ def fit(
         ``(inputs, targets)``, arrays with an entry for each example along the first axis, or containers of such arrays:
         then the model is called with a container like that of the inputs, and a loss of your own with one like that of
         the targets. ``(inputs, targets, weights)``: the loss and the metrics are then means by these weights of the
-        examples. Without validation, the best epoch is chosen by what is measured in training.
+        examples. A :class:`tensorgrad.data.Loader` makes inputs when they are needed, in threads; it may also stand in
+        place of the array of inputs. Without validation, the best epoch is chosen by what is measured in training.
     optimiser
         Over the model's parameters. None: ``Adam(model.parameters())``.
     loss

@@ -8,6 +8,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
+from tensorgrad.data import Loader
 from tensorgrad.training import Callback, Interrupted, fit, loop, step
 from tests.support import CLASSES, HEIGHTS, INPUTS, StopAt, same
 
@@ -90,6 +91,15 @@ def test_it_is_resumed_to_the_last_bit(compiled, tmp_path):
             patch.setattr(loop, "Interruption", StopAt(stop))
             fitted(1, (INPUTS, HEIGHTS), "mse", folder=tmp_path, resume="auto", **options)
     same(fitted(1, (INPUTS, HEIGHTS), "mse", folder=tmp_path, resume=True, **options)[:2], straight[:2])
+
+
+def test_batches_of_a_loader_are_added_up_as_those_of_an_array():
+    options = {"augment": lambda x, rng: x + rng.normal(0, 0.1, x.shape).astype(np.float32), "epochs": 2}
+    model, history, losses, _ = fitted(1, (INPUTS, HEIGHTS), "mse", **options)
+    loader = Loader(INPUTS, HEIGHTS, workers=2)
+    other, again, found, _ = fitted(1, loader, "mse", **options)
+    same((model, history), (other, again))
+    assert losses == found
 
 
 def test_few_programs_are_made(monkeypatch):

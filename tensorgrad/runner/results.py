@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
-from experiments.runner.preparation import Prepared
-from experiments.runner.training import Trained
-from tensorgrad.training import Epoch, Monitor, predict
+
+from ..training import Epoch, Monitor, predict
+from .preparation import Prepared
+from .training import Trained
 
 
 @dataclass(frozen=True)
