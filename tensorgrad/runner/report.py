@@ -55,7 +55,8 @@ def write_report(result: Result, seconds: dict[str, float]) -> None:
         ("parameters", f"{metrics['parameters']:,}"),
         ("training", f"{metrics['seconds']:.1f} s"),
     ]
-    note = "the training diverged, its losses are far above those that it began with; " if metrics["diverged"] else ""
+    diverged = "the training diverged, its losses are far above those that it began with; "
+    note = diverged if metrics.get("diverged") else ""
     note += f"{metrics['stopped']} before its end; " if metrics["stopped"] else ""
     subtitle = f"{note}data: {dataset.name}; the best epoch on validation images is the one tested"
     sections = [*_findings(result, matrix), *_circumstances(result, seconds)]
