@@ -197,6 +197,8 @@ class Op:
     def _checked(self, operands: tuple[object, ...], settings: dict[str, object]) -> dict[str, Any]:
         if self.arity is not None and len(operands) != self.arity:
             raise TypeError(f"{self.name} takes {self.arity} operand(s), got {len(operands)}")
+        if not settings and not self.required:
+            return self.settings.copy()
         for name, value in settings.items():
             if name not in self.settings:
                 known = ", ".join(self.settings) or "no settings"
