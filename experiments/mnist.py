@@ -16,9 +16,9 @@ EXPERIMENT = Experiment(
         "cnn": Recipe(
             models.cnn,
             (32, 64),
-            0.5,
+            0.3,
             0.0,
-            epochs=20,
+            epochs=30,
             lr=2e-3,
             augmentation=Augmentation(shift=2, rotation=10, zoom=0.1),
         ),

@@ -16,11 +16,11 @@ EXPERIMENT = Experiment(
         "cnn": Recipe(
             models.cnn,
             (64, 128),
-            0.5,
+            0.3,
             1e-4,
             epochs=60,
             lr=2e-3,
-            augmentation=Augmentation(flip=True, shift=2, rotation=10, zoom=0.1),
+            augmentation=Augmentation(flip=True, shift=3),
         ),
     },
     image_shape=(1, 28, 28),

@@ -26,11 +26,11 @@ EXPERIMENT = Experiment(
         "cnn": Recipe(
             partial(models.cnn, in_channels=3),
             (64, 128),
-            0.5,
+            0.3,
             1e-4,
             epochs=60,
             lr=2e-3,
-            augmentation=Augmentation(flip=True, shift=2, rotation=10, zoom=0.1),
+            augmentation=Augmentation(flip=True, shift=3),
         ),
     },
     image_shape=(3, 28, 28),

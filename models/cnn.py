@@ -18,7 +18,7 @@ def cnn(
     *,
     in_channels: int = 1,
     hidden: Sequence[int] = (32, 64),
-    dropout: float = 0.5,
+    dropout: float = 0.3,
     l2: float = 0.0,
 ) -> Sequential:
     """Logits of 10 classes from images of shape (N, in_channels, 28, 28).
@@ -49,7 +49,7 @@ def cnn(
       (6): ReLU()
       (7): MaxPool2d(2x2)
       (8): Flatten()
-      (9): Dropout(0.5)
+      (9): Dropout(0.3)
       (10): Dense(3136 -> 10)
     )
     """

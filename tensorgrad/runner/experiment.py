@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class Recipe:
     epochs, lr
         Passes over the data, and learning rate.
     augmentation
-        How training images are changed; None: not, unless the user asks for it.
+        How training images are changed; as it is by default: not at all.
 
     Raises
     ------
@@ -45,7 +46,7 @@ class Recipe:
     l2: float
     epochs: int
     lr: float
-    augmentation: Augmentation | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         if not callable(self.network):
@@ -53,16 +54,11 @@ class Recipe:
         for name in ("epochs", "lr"):
             if not (value := getattr(self, name)) > 0:
                 raise UsageError(f"Recipe: {name} must be positive, got {value!r}")
-        if not isinstance(self.augmentation, (Augmentation, type(None))):
+        if not isinstance(self.augmentation, Augmentation):
             raise UsageError(
-                f"Recipe: augmentation must be an Augmentation, such as Augmentation(flip=True), or None, "
-                f"got {self.augmentation!r}"
+                "Recipe: augmentation must be an Augmentation, such as Augmentation(flip=True), got "
+                f"{self.augmentation!r}"
             )
-
-    @property
-    def flip(self) -> bool:
-        """Whether images are mirrored."""
-        return self.augmentation is not None and self.augmentation.flip
 
 
 @dataclass(frozen=True)
@@ -120,6 +116,11 @@ class Experiment:
         return self.recipes[self.model]
 
     @property
+    def augments(self) -> bool:
+        """Whether training images are changed."""
+        return self.recipe.augmentation != Augmentation()
+
+    @property
     def takes_any(self) -> bool:
         """Whether its networks take images of any shape."""
         return self.image_shape is None
@@ -141,7 +142,8 @@ class Experiment:
         >>> Experiment("x", "x", "", "", print, recipes, "a").default("epochs")
         '20, for b 9'
         """
-        first, *others = ((model, _in_words(getattr(recipe, name))) for model, recipe in self.recipes.items())
+        value = attrgetter(name)
+        first, *others = ((model, _in_words(value(recipe))) for model, recipe in self.recipes.items())
         return ", ".join([first[1], *(f"for {model} {words}" for model, words in others if words != first[1])])
 
     def network(

@@ -90,6 +90,16 @@ def _switch(help: PerExperiment, role: Role = Role.RESULT, default: PerExperimen
     return value(help, role, default, action=argparse.BooleanOptionalAction)
 
 
+def _change(what: str, name: str, **keywords: Any) -> Any:
+    """How far training images are changed at most."""
+    return value(
+        lambda experiment: f"largest {what} (default: {experiment.default(f'augmentation.{name}')})",
+        default=lambda experiment: getattr(experiment.recipe.augmentation, name),
+        metavar="X",
+        **keywords,
+    )
+
+
 @dataclass(frozen=True)
 class Options:
     """What a user chose, or the defaults of the experiment."""
@@ -176,13 +186,19 @@ class Options:
         "stop after N epochs in which what is monitored got no better", Role.LENGTH, type=whole(1), metavar="N"
     )
     augment: bool = _switch(
-        lambda experiment: f"change training images at random (default: {experiment.default('augmentation')})",
-        default=lambda experiment: experiment.recipe.augmentation is not None,
+        lambda experiment: (
+            f"change training images at random (default: {'with' if experiment.augments else 'without'})"
+        ),
+        default=lambda experiment: experiment.augments,
     )
     flip: bool = _switch(
-        lambda experiment: f"mirror half of them left and right (default: {experiment.default('flip')})",
-        default=lambda experiment: experiment.recipe.flip,
+        lambda experiment: f"mirror half of them left and right (default: {experiment.default('augmentation.flip')})",
+        default=lambda experiment: experiment.recipe.augmentation.flip,
     )
+    shift: float = _change("shift, in pixels", "shift", type=not_negative)
+    rotation: float = _change("rotation, in degrees", "rotation", type=not_negative)
+    zoom: float = _change("relative change of size", "zoom", type=rate)
+    cutout: int = _change("side of a square that is cut out, in pixels", "cutout", type=whole(0))
     validation: float = value(
         "share of the training images held out to choose the best epoch (default: 0.1)",
         default=0.1,

@@ -96,7 +96,7 @@ def test_options_that_cannot_be_are_refused(changes, message):
         ({"classes": 0}, "classes must be positive, got 0"),
         ({"epochs": 0}, "epochs must be positive, got 0"),
         ({"lr": -1.0}, "lr must be positive"),
-        ({"augmentation": {"flip": True}}, r"such as Augmentation\(flip=True\), or None, got \{"),
+        ({"augmentation": {"flip": True}}, r"such as Augmentation\(flip=True\), got \{"),
     ],
 )
 def test_an_experiment_that_cannot_be_is_refused(changes, message):

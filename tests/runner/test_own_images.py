@@ -148,4 +148,4 @@ def test_settings_that_are_not_of_the_weights_are_refused(tmp_path, capsys):
 
 def test_both_networks_have_a_recipe_and_letters_are_not_mirrored():
     assert list(OWN_IMAGES.recipes) == ["dense", "cnn"]
-    assert not any(recipe.flip for recipe in OWN_IMAGES.recipes.values())
+    assert not any(recipe.augmentation.flip for recipe in OWN_IMAGES.recipes.values())
