@@ -8,6 +8,8 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .targets import aligned
+
 MetricFunction = Callable[[Any, Any], Any]
 """Of outputs and targets, as arrays: a number for each example (or each of its labels), or one number."""
 
@@ -68,6 +70,7 @@ def accuracy(outputs: Any, targets: Any) -> Any:
     >>> accuracy(np.array([-3.0, 2.0]), np.array([0, 1]))
     array([ True,  True])
     """
+    targets = aligned(outputs, targets)
     if outputs.ndim == targets.ndim + 1:
         return outputs.argmax(axis=-1) == targets
     return (outputs > 0) == (targets > 0.5)
@@ -81,12 +84,12 @@ def accuracy_of_rows(outputs: Any, targets: Any) -> Any:
 
 def mae(outputs: Any, targets: Any) -> Any:
     """Absolute errors."""
-    return np.abs(outputs - targets)
+    return np.abs(outputs - aligned(outputs, targets))
 
 
 def mse(outputs: Any, targets: Any) -> Any:
     """Squared errors."""
-    return np.square(outputs - targets)
+    return np.square(outputs - aligned(outputs, targets))
 
 
 def r2(outputs: Any, targets: Any, weights: np.ndarray | None = None) -> float:
@@ -96,7 +99,7 @@ def r2(outputs: Any, targets: Any, weights: np.ndarray | None = None) -> float:
     >>> r2(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])), r2(np.full(2, 2.0), np.array([1.0, 3.0]))
     (1.0, 0.0)
     """
-    targets = np.asarray(targets, np.float64)
+    targets = np.asarray(aligned(outputs, targets), np.float64)
     errors = np.square(outputs - targets)
     if weights is not None:
         kept = weights > 0

@@ -123,6 +123,7 @@ def scalars(folder):
     return found, purged
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_the_measures_of_each_epoch(tmp_path):
     pytest.importorskip("tensorboardX")
     _, history = fitted(TensorBoard(tmp_path))

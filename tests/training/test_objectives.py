@@ -446,3 +446,22 @@ def test_whole_floats_over_a_long_range_are_rather_numbers():
 def test_examples_that_are_no_pair_say_so():
     with pytest.raises(TypeError, match=r"two arrays, \(inputs, labels\), got ndarray; pass them as a pair"):
         fit(network(3), INPUTS, CLASSES, epochs=1, batch_size=20, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("metric", ["mae", "mse", "r2"])
+def test_metrics_by_name_are_the_same_with_a_loss_of_ones_own(metric):
+    def own(outputs, targets):
+        return np.square(outputs[:, 0] - targets).mean()
+
+    model = network(1)
+    expected = evaluate(model, (INPUTS, HEIGHTS), loss="mse", metrics={"found": metric}).found
+    assert evaluate(model, (INPUTS, HEIGHTS), loss=own, metrics={"found": metric}).found == expected
+
+
+def test_the_accuracy_of_one_output_is_the_same_with_a_loss_of_ones_own():
+    def own(outputs, targets):
+        return nn.binary_cross_entropy_with_logits(outputs[:, 0], targets)
+
+    model, examples = network(1), (INPUTS, SEVERAL[:, 0])
+    expected = evaluate(model, examples, loss="binary_cross_entropy_with_logits").accuracy
+    assert evaluate(model, examples, loss=own, metrics=["accuracy"]).accuracy == expected
