@@ -20,7 +20,7 @@ def simpsons(
     """Logits of 10 characters from gray images of shape (N, 1, 28, 28).
 
     ``rng`` draws the initial weights, ``dropout_rng`` the masks of dropout; None: ``rng`` draws them too. ``hidden``
-    are the widths of the hidden layers, which have dropout and the penalty ``l2``.
+    are the widths of the hidden layers, which have dropout, ``l2`` is the penalty of the first one's weights.
 
     >>> simpsons(np.random.default_rng(0))
     Sequential(

@@ -20,7 +20,7 @@ def simpsons_rgb(
     """Logits of 10 characters from colour images of shape (N, 3, 28, 28).
 
     ``rng`` draws the initial weights, ``dropout_rng`` the masks of dropout; None: ``rng`` draws them too. ``hidden``
-    are the widths of the hidden layers, which have dropout and the penalty ``l2``.
+    are the widths of the hidden layers, which have dropout, ``l2`` is the penalty of the first one's weights.
 
     >>> simpsons_rgb(np.random.default_rng(0))
     Sequential(
@@ -28,7 +28,7 @@ def simpsons_rgb(
       (1): Dense(2352 -> 2048, weight_l2=0.0005)
       (2): ReLU()
       (3): Dropout(0.1)
-      (4): Dense(2048 -> 512, weight_l2=0.0005)
+      (4): Dense(2048 -> 512)
       (5): ReLU()
       (6): Dropout(0.1)
       (7): Dense(512 -> 10)

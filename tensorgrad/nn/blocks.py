@@ -40,7 +40,7 @@ def dense_blocks(
     dropout_rng
         Draws its masks. None: ``rng`` draws them too.
     weight_l2
-        Strength of the L2 penalty of the weights.
+        Strength of the L2 penalty of the first layer's weights, which are most of them where inputs are long.
     dtype
         Of the parameters.
 
@@ -60,7 +60,8 @@ def dense_blocks(
     drawn = generator(rng)
     layers: list[Module] = []
     for features, width in zip([in_features, *widths], widths):
-        layers += [Dense(features, width, drawn, weight_l2=weight_l2, dtype=dtype), ReLU()]
+        strength = 0.0 if layers else weight_l2
+        layers += [Dense(features, width, drawn, weight_l2=strength, dtype=dtype), ReLU()]
         layers.append(Dropout(dropout, drawn if dropout_rng is None else dropout_rng))
     return layers
 

@@ -137,7 +137,10 @@ class Options:
         metavar="X",
     )
     l2: float = value(
-        lambda experiment: f"strength of the L2 penalty of weights (default: {experiment.default('l2')})",
+        lambda experiment: (
+            "strength of the L2 penalty of weights, with hidden layers of those of the first "
+            f"(default: {experiment.default('l2')})"
+        ),
         default=lambda experiment: experiment.recipe.l2,
         type=not_negative,
         metavar="X",

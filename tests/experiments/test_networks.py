@@ -35,12 +35,11 @@ def test_each_experiment_has_both_networks_with_what_is_asked_for(name, model):
     network = experiment.network(rng, rng, shape, 10, hidden=(6, 5), dropout=0.25, l2=0.5)
     assert network(rng.random((2, *shape), np.float32)).shape == (2, 10)
     layers = list(network.modules())
-    widths = [
-        layer.weight.shape[1 if model == "dense" else 0] for layer in layers if isinstance(layer, (Dense, Conv2d))
-    ]
-    assert widths[:2] == [6, 5]
+    first, second = [layer for layer in layers if isinstance(layer, (Dense, Conv2d))][:2]
+    outputs = 1 if model == "dense" else 0
+    assert (first.weight.shape[outputs], second.weight.shape[outputs]) == (6, 5)
+    assert (first.weight_l2, second.weight_l2) == (0.5, 0.5 if model == "cnn" else 0.0)
     assert {layer.rate for layer in layers if isinstance(layer, Dropout)} == {0.25}
-    assert [layer.weight_l2 for layer in layers if isinstance(layer, (Dense, Conv2d))][:2] == [0.5, 0.5]
     assert sum(isinstance(layer, BatchNorm2d) for layer in layers) == (2 if model == "cnn" else 0)
 
 
