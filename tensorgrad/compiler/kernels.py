@@ -386,8 +386,11 @@ def _warn_of(path: Any, error: Exception) -> None:
 @cache
 def _announce() -> None:
     """Say why the first start takes seconds, where a person is watching."""
-    if sys.stderr.isatty():
-        print(f"tensorgrad: compiling kernels, once; they are kept in {_folder()}", file=sys.stderr, flush=True)
+    import logging  # which NumPy does not import
+
+    level = logging.WARNING if sys.stderr.isatty() else logging.INFO  # a warning is seen where nothing is configured
+    message = "tensorgrad: compiling kernels, once; they are kept in %s"
+    logging.getLogger("tensorgrad.compiler").log(level, message, _folder())
 
 
 def _folder() -> Path:

@@ -16,7 +16,7 @@ from ..nn import Module
 from ..ops.activations import log_softmax
 from ..optim import Optimiser, inverse_time_decay
 from ..optim.schedules import Rate
-from ..training import Epoch, RandomStreams, fit, predict
+from ..training import Epoch, Monitor, RandomStreams, fit, predict
 from ..training.objective import LossFunction
 from .perceptron import ACTIVATIONS, OPTIMISERS, SETTINGS, Penalised, moments, perceptron
 
@@ -265,8 +265,7 @@ class _Estimator(BaseEstimator):
                 epochs=epochs,
                 batch_size=size,
                 rng=self._streams,
-                monitor="loss" if held_out is None else "validation_loss",
-                min_delta=float(self.tol),
+                monitor=Monitor("loss" if held_out is None else "validation_loss", float(self.tol)),
                 patience=None if self.n_iter_no_change is None else int(self.n_iter_no_change),
                 quiet=not self.verbose,
                 compiled=steps > FEW_STEPS,

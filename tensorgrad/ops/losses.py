@@ -228,7 +228,13 @@ def _reduced_cross_entropy(
 
 
 def _class_weight(weight: Any, classes: int) -> np.ndarray:
-    weights: np.ndarray = np.array(weight, np.float64)
+    try:
+        weights: np.ndarray = np.array(weight, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"softmax_cross_entropy: weight must be {classes} numbers, one for each class in their order, got "
+            f"{weight!r}; of a dict take [weight[label] for label in range({classes})]"
+        ) from None
     if weights.shape != (classes,) or not (weights >= 0).all() or not np.isfinite(weights).all():
         raise ValueError(
             f"softmax_cross_entropy: weight must be {classes} numbers, one for each class, not negative, got "

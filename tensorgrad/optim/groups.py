@@ -47,22 +47,27 @@ class ParameterGroup(Mapping[str, Any]):
 
     def __init__(self, optimiser: Optimiser, given: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> None:
         self._optimiser = optimiser
-        self.given = {name: value if name == "lr" else plain(value) for name, value in given.items()}
+        self.given = _in_own_types(given)
         self._values = self.given if values is None else dict(values)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
     def __setitem__(self, name: str, value: object) -> None:
+        self.update({name: value})
+
+    def update(self, settings: Mapping[str, Any]) -> None:
+        """Set several settings at once; all of them or, if together they make no sense, none."""
         kind = type(self._optimiser).__name__
-        if name == "params":
-            raise KeyError(f"{kind}: the parameters of a group stay; make a new optimiser for others")
-        if name not in self._values:
-            raise KeyError(f"{kind}: a group has no {name!r}; it has {', '.join(self._values)}")
-        changed = {**self._values, name: value if name == "lr" else plain(value)}
+        for name in settings:
+            if name == "params":
+                raise KeyError(f"{kind}: the parameters of a group stay; make a new optimiser for others")
+            if name not in self._values:
+                raise KeyError(f"{kind}: a group has no {name!r}; it has {', '.join(self._values)}")
+        changed = {**self._values, **_in_own_types(settings)}
         self._optimiser._check_group(changed)
         self._values = changed
-        if name != "lr":
+        if settings.keys() - {"lr"}:
             self._optimiser._read_settings()
 
     def __iter__(self) -> Iterator[str]:
@@ -87,6 +92,10 @@ class ParameterGroup(Mapping[str, Any]):
             for name, value in self._values.items()
             if name != "params" and isinstance(value, (int, float, tuple)) and value != self.given[name]
         }
+
+
+def _in_own_types(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value if name == "lr" else plain(value) for name, value in settings.items()}
 
 
 def plain(setting: object) -> Any:

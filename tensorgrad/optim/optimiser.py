@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from math import inf
 from typing import Any, Union
@@ -320,11 +321,14 @@ class Optimiser(ABC):
                 f"load_state_dict: the state is of groups of {sizes} parameters, the optimiser's have {now}"
             )
         steps, settings = int(state["steps"]), self._settings_in(state)
-        for prefix, schedule in self._schedules().items():
-            schedule.load_state_dict({name: _number(state[prefix + name]) for name in schedule.state_dict()})
+        with ExitStack() as undo:
+            for prefix, schedule in self._schedules().items():
+                before = schedule.state_dict()
+                undo.callback(schedule.load_state_dict, before)
+                schedule.load_state_dict({name: _number(state[prefix + name]) for name in before})
+            undo.pop_all()
         for group, values in zip(self.param_groups, settings):
-            for name, value in values.items():
-                group[name] = value
+            group.update(values)
         self.steps, self.updates = steps, arrays["updates"].tolist()
         for slot in self.slots:
             for i, tensor in enumerate(self.state[slot]):

@@ -95,7 +95,19 @@ class SGD(Optimiser):
         return value - rate * (gradient + momentum * velocity if nesterov else velocity), velocity
 
 
-class Adam(Optimiser):
+class _WithMoments(Optimiser):
+    """What Adam and Adamax share: their settings."""
+
+    betas, eps, weight_decay = Setting(), Setting(), Setting()
+
+    def _check(self, betas: Betas, eps: float, weight_decay: float) -> None:
+        kind = type(self).__name__
+        _check_betas(kind, betas)
+        _check_positive(kind, eps=eps)
+        _check_not_negative(kind, weight_decay=weight_decay)
+
+
+class Adam(_WithMoments):
     """Adam (Kingma & Ba 2015, algorithm 1).
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
@@ -127,7 +139,6 @@ class Adam(Optimiser):
     """
 
     slots = ("first_moment", "second_moment")
-    betas, eps, weight_decay = Setting(), Setting(), Setting()
 
     def __init__(
         self,
@@ -138,11 +149,6 @@ class Adam(Optimiser):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-    def _check(self, betas: Betas, eps: float, weight_decay: float) -> None:
-        _check_betas(type(self).__name__, betas)
-        _check_positive(type(self).__name__, eps=eps)
-        _check_not_negative(type(self).__name__, weight_decay=weight_decay)
 
     def _scalars(self, rate: float, count: int, betas: Betas, eps: float, weight_decay: float) -> tuple[float, ...]:
         correction = (1 - betas[1] ** count) ** 0.5  # both bias corrections are numbers: applied to the rate and to eps
@@ -366,7 +372,7 @@ class Adagrad(Optimiser):
         return value - numbers[0, ...] * (gradient / (np.sqrt(total) + numbers[1, ...])), total
 
 
-class Adamax(Optimiser):
+class Adamax(_WithMoments):
     """Adamax: Adam with the largest gradient in place of the mean square (Kingma & Ba 2015, algorithm 2).
 
     m = beta1 m + (1 - beta1) g; u = max(beta2 u, abs(g) + eps); parameter -= lr / (1 - beta1^t) * m / u
@@ -397,7 +403,6 @@ class Adamax(Optimiser):
     """
 
     slots = ("first_moment", "largest")
-    betas, eps, weight_decay = Setting(), Setting(), Setting()
 
     def __init__(
         self,
@@ -408,11 +413,6 @@ class Adamax(Optimiser):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-    def _check(self, betas: Betas, eps: float, weight_decay: float) -> None:
-        _check_betas("Adamax", betas)
-        _check_positive("Adamax", eps=eps)
-        _check_not_negative("Adamax", weight_decay=weight_decay)
 
     def _scalars(self, rate: float, count: int, betas: Betas, eps: float, **settings: Any) -> tuple[float, ...]:
         return rate / (1 - betas[0] ** count), max(eps, self._least_root**2)

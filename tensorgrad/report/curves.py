@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..training import Epoch
+from ..training import Epoch, Monitor
 from ..training.history import usual
 from .figure import saved_figure
 from .text import printable
@@ -14,13 +14,17 @@ from .text import printable
 TRAINING, VALIDATION = "#4477aa", "#ee6677"
 
 
-def save_curves(history: Sequence[Epoch], path: str | Path, title: str = "") -> None:
+def save_curves(
+    history: Sequence[Epoch], path: str | Path, title: str = "", monitor: Monitor | str | None = None
+) -> None:
     """Draw training and validation loss, and the accuracy or else the first metric, into a PNG file.
 
-    The best epoch is marked: that of the best accuracy, or else loss, of validation where there is one.
+    The best epoch is marked: that which ``monitor`` chose, as in ``fit``; None: that of the best accuracy, or else
+    loss, of validation where there is one.
     """
     measures = history[0].measures
-    measure, best = usual(measures), max(history, key=Epoch.rank)
+    watched = monitor if isinstance(monitor, Monitor) else Monitor(monitor or usual(measures))
+    measure, best = watched.measure, watched.best(history)
     names = ["loss", *(name for name in ("accuracy", *history[0].metrics) if name in measures)][:2]
     with saved_figure(path, 5 * len(names), 4) as figure:
         panels = figure.subplots(1, len(names), squeeze=False)[0]

@@ -1,12 +1,14 @@
 """Training: the loop, its history, checkpoints, evaluation."""
 
-from .callbacks import Callback, CSVHistory, EarlyStopping, Run
+from .callbacks import Callback, CSVHistory, EarlyStopping, Run, TensorBoard
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .ema import EMA
 from .epochs import TrainingError
 from .evaluation import evaluate, predict
-from .history import Epoch, save_history
+from .history import Epoch, History, save_history
 from .interruption import Interrupted
 from .loop import DivergenceWarning, fit
+from .monitor import Monitor
 from .rates import RateSearch, find_learning_rate
 from .session import BEST, LAST, load_weights
 from .step import training_step
@@ -14,6 +16,7 @@ from .streams import RandomStreams
 
 __all__ = [
     "BEST",
+    "EMA",
     "LAST",
     "CSVHistory",
     "Callback",
@@ -21,10 +24,13 @@ __all__ = [
     "DivergenceWarning",
     "EarlyStopping",
     "Epoch",
+    "History",
     "Interrupted",
+    "Monitor",
     "RandomStreams",
     "RateSearch",
     "Run",
+    "TensorBoard",
     "TrainingError",
     "evaluate",
     "find_learning_rate",

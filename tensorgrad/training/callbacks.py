@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 
+from .._optional import require
 from ..nn import Module
 from ..optim import Optimiser
-from .history import Epoch, save_history
+from .history import VALIDATION, Epoch, save_history
 from .metrics import METRICS
 from .monitor import Monitor, mode_of
 from .session import Session
@@ -59,7 +62,8 @@ class Run:
 class Callback:
     """Something to do at certain moments of a training; override what is needed.
 
-    All but ``on_train_end`` may return True to stop the training; all callbacks are still called, in the order given.
+    ``on_train_begin``, ``on_step_end`` and ``on_epoch_end`` may return True to stop the training; all callbacks are
+    still called, in the order given.
     What a callback remembers from step to step belongs into ``state_dict``, which checkpoints hold: then a training
     that is resumed goes on exactly.
 
@@ -87,6 +91,12 @@ class Callback:
     def on_step_end(self, run: Run, loss: float) -> Any:
         """After a step; ``loss`` is that of its batch, before the step."""
 
+    def on_evaluation_begin(self, run: Run) -> None:
+        """After the steps of an epoch, before the model is validated, and its weights are kept if they are the best."""
+
+    def on_evaluation_end(self, run: Run) -> None:
+        """After that; here what :meth:`on_evaluation_begin` has changed about the model is to be taken back."""
+
     def on_epoch_end(self, run: Run, row: Epoch) -> Any:
         """After an epoch and its validation; ``row`` is the last of ``run.history``."""
 
@@ -107,13 +117,10 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor
-        A name in :attr:`Epoch.measures`, such as ``"validation_loss"``.
+        A name in :attr:`Epoch.measures`, such as ``"validation_loss"``, or a :class:`Monitor` of it, which also says
+        whether more is better, where the metric is your own, and by how much.
     patience
         At least 1.
-    min_delta
-        The measure must get better by more than this.
-    mode
-        ``"min"`` or ``"max"``; None: as is known of losses and of metrics that have names.
 
     Examples
     --------
@@ -121,14 +128,12 @@ class EarlyStopping(Callback):
     'min'
     """
 
-    def __init__(
-        self, monitor: str | Monitor, patience: int, *, min_delta: float = 0.0, mode: str | None = None
-    ) -> None:
+    def __init__(self, monitor: str | Monitor, patience: int) -> None:
         if not isinstance(patience, (int, np.integer)) or patience < 1:
             raise ValueError(f"EarlyStopping: patience must be an integer of at least 1, got {patience!r}")
-        if isinstance(monitor, str):
-            monitor = Monitor(monitor, min_delta, mode or mode_of(monitor, METRICS))
-        self.monitor, self.patience = monitor, patience
+        asked = Monitor(monitor) if isinstance(monitor, str) else monitor
+        self.monitor = replace(asked, mode=asked.mode or mode_of(asked.measure, METRICS))
+        self.patience = patience
         self._latest = 0
 
     def on_train_begin(self, run: Run) -> bool:
@@ -158,6 +163,55 @@ class CSVHistory(Callback):
         save_history(run.history, self.path)
 
 
+class TensorBoard(Callback):
+    """Writes the measures of each epoch for TensorBoard: ``pip install tensorboardX``, ``tensorboard --logdir FOLDER``.
+
+    Training and validation are two curves of one picture, such as ``loss/training`` and ``loss/validation``. A training
+    that is resumed goes on in the same curves.
+
+    Parameters
+    ----------
+    folder
+        For the events of this training, a new one for each: TensorBoard shows those of all folders in one above them.
+
+    Attributes
+    ----------
+    writer
+        The ``SummaryWriter`` of tensorboardX during a training, for what a callback of your own has to add.
+
+    Raises
+    ------
+    MissingExtra
+        If tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = folder
+        self._library = require("tensorboardX", "the TensorBoard callback")
+        self.writer: Any = None
+
+    def on_train_begin(self, run: Run) -> None:
+        first = run.history[-1].epoch + 1 if run.history else 1
+        suffix = f".{first}"  # files of one second would have one name
+        self.writer = self._library.SummaryWriter(str(self.folder), purge_step=first, filename_suffix=suffix)
+
+    def on_epoch_end(self, run: Run, row: Epoch) -> None:
+        for name, value in row.measures.items():
+            if name.startswith(VALIDATION):
+                tag = f"{name[len(VALIDATION) :]}/validation"
+            else:
+                tag = name if name in _OF_THE_EPOCH else f"{name}/training"
+            if name != "epoch":
+                self.writer.add_scalar(tag, value, row.epoch)
+        self.writer.flush()
+
+    def on_train_end(self, run: Run) -> None:
+        self.writer.close()
+
+
+_OF_THE_EPOCH = ("learning_rate", "seconds")
+
+
 class ScheduleObserver(Callback):
     """Tells the schedule of the optimiser the validation loss of each epoch, or the loss where there is none."""
 
@@ -166,14 +220,12 @@ class ScheduleObserver(Callback):
 
 
 class Checkpoint(Callback):
-    """Keeps the best weights, and saves the whole state where there is a folder; after what changes the state."""
+    """Saves the whole state where there is a folder; after what changes the state."""
 
     def on_step_end(self, run: Run, loss: float) -> None:
         run.session.save_if_due(SECONDS_BETWEEN_SAVES)
 
     def on_epoch_end(self, run: Run, row: Epoch) -> None:
-        if run.best is row:
-            run.session.keep_best()
         run.session.save_if_due()
 
     def on_train_end(self, run: Run) -> None:
@@ -204,6 +256,17 @@ class Callbacks:
     def step_ends(self, loss: float) -> bool:
         """Tell all; whether one of them stops the training."""
         return _any([each.on_step_end(self._run, loss) for each in self._of_steps])
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Around what is done with the weights of an epoch besides training them."""
+        try:
+            for each in self._all:
+                each.on_evaluation_begin(self._run)
+            yield
+        finally:
+            for each in reversed(self._all):
+                each.on_evaluation_end(self._run)
 
     def epoch_ends(self, row: Epoch) -> bool:
         """Tell all; whether one of them stops the training."""

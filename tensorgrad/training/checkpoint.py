@@ -54,9 +54,10 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], descript
     """
     members, aliases = _named_for_zip(arrays)
     header = {"kind": _KIND, "version": _VERSION, "names": aliases, "description": dict(description)}
+    text = json.dumps(header, default=_as_number)
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
-            write_arrays(file, {DESCRIPTION: np.array(json.dumps(header)), **members})
+            write_arrays(file, {DESCRIPTION: np.array(text), **members})
             _seal(file)
     except TypeError as error:
         raise TypeError(f"save_checkpoint: {error}") from None
@@ -96,6 +97,16 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     except (OSError, ValueError) as error:  # a ValueError for a path with a null character
         raise CheckpointError(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     return _described(where, arrays)
+
+
+def _as_number(value: object) -> Any:
+    """NumPy's numbers as Python's; anything else cannot be saved."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"save_checkpoint: a description, such as the state of a callback, must be what JSON can hold, got {value!r}; "
+        "make it of numbers, text, lists and dicts, or of arrays by name"
+    )
 
 
 def _named_for_zip(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 import numpy as np
 
-from ..data import index_batches
+from ..core import Tensor
+from ..data import Loader, index_batches
+from ..data.loader import ahead
 from ..optim import GradientsNotFinite, Optimiser
 from .callbacks import Callbacks
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
@@ -22,8 +23,10 @@ from .examples import Examples, check_count, check_numbers
 from .history import Epoch
 from .interruption import Interrupted, Interruption
 from .monitor import Monitor
-from .objective import Objective
+from .objective import Task
+from .progress import log, progress_bar
 from .session import LAST, Progress, Session
+from .several import amount_of, parts_of, whole_of
 from .step import FirstStep, LossNotFinite, Step, warning_of_unused
 
 DIVERGED = 2.0
@@ -35,15 +38,47 @@ class TrainingError(RuntimeError):
 
 
 @dataclass
+class Batch:
+    """Some examples; one of several that make a step, or its only one.
+
+    Attributes
+    ----------
+    indices
+        Which examples they are.
+    inputs
+        As the network takes them.
+    shares
+        What the loss of each example is multiplied by; None where they are averaged alike.
+    total
+        What all examples of the step count for.
+    part
+        What the batch contributes to the loss of the step; None where it is all of it.
+    begins, ends
+        Whether it is the first and the last one of the step.
+    """
+
+    examples: Examples
+    indices: np.ndarray
+    inputs: Any
+    shares: Any
+    total: Any
+    part: Any = None
+    begins: bool = True
+    ends: bool = True
+
+
+@dataclass
 class Batches:
-    """The training examples, and how batches are made of them."""
+    """The training examples, and how batches are made of them, ``accumulated`` for each step."""
 
     examples: Examples
     size: int
+    accumulated: int
     drop_last: bool
     streams: Mapping[str, np.random.Generator]
     prepare: Callable[[Any], Any]
     augment: Callable[[Any, np.random.Generator], Any] | None
+    task: Task
 
     @property
     def count(self) -> int:
@@ -51,21 +86,57 @@ class Batches:
         count = self.examples.count
         return count - count % self.size if self.drop_last else count
 
-    def left(self, progress: Progress) -> Iterator[tuple[np.ndarray, Any, Examples]]:
-        """Indices, prepared inputs and examples still to be done in the current epoch; ``progress`` moves along."""
+    def left(self, progress: Progress) -> Iterator[Batch]:
+        """The batches still to be done in the current epoch; ``progress`` moves along."""
         if progress.order is None:
             progress.order = self.streams["order"].permutation(self.examples.count)
-        for indices in index_batches(progress.order[: self.count], self.size, progress.position):
-            batch = self.examples.chosen(indices)
-            chosen = batch.inputs
-            if self.augment is not None:
-                chosen = self.augment(chosen, self.streams["augmentation"])
-                check_count("fit", "augment", chosen, len(indices))
-            prepared = self.prepare(chosen)
-            check_count("fit", "prepare", prepared, len(indices))
-            check_numbers("fit", prepared)
-            progress.position += len(indices)
-            yield indices, prepared, batch
+        steps = index_batches(progress.order[: self.count], self.size * self.accumulated, progress.position)
+        inputs = self.examples.inputs
+        is_ahead = isinstance(inputs, Loader) and inputs.workers
+        made = self._ahead(steps, inputs.prefetch) if is_ahead else self._made(steps, self.streams["augmentation"])
+        for batch in made:
+            progress.position += len(batch.indices)
+            yield batch
+
+    def _made(self, steps: Iterator[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches of steps of these examples."""
+        for indices in steps:
+            if len(indices) <= self.size:
+                yield self._batch(indices, rng)
+            else:
+                yield from self._of_step(list(index_batches(indices, self.size)), rng)
+
+    def _of_step(self, groups: list[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches of one step."""
+        totals = [self.task.shares(*self.examples.targets_of(indices), len(indices))[1] for indices in groups]
+        parts, whole = parts_of(totals), whole_of(totals)
+        for i, (indices, part) in enumerate(zip(groups, parts)):
+            batch = self._batch(indices, rng)
+            yield replace(batch, total=whole, part=part, begins=i == 0, ends=i == len(groups) - 1)
+
+    def _batch(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
+        """These examples, as a step of their own."""
+        examples, count = self.examples.chosen(indices), len(indices)
+        shares, total = self.task.shares(examples.targets, examples.weights, count)
+        return Batch(examples, indices, self._prepared(examples.inputs, count, rng), shares, total)
+
+    def _prepared(self, inputs: Any, count: int, rng: np.random.Generator) -> Any:
+        if self.augment is not None:
+            inputs = self.augment(inputs, rng)
+            check_count("fit", "augment", inputs, count)
+        prepared = self.prepare(inputs)
+        check_count("fit", "prepare", prepared, count)
+        check_numbers("fit", prepared)
+        return prepared
+
+    def _ahead(self, steps: Iterator[np.ndarray], count: int) -> Iterator[Batch]:
+        """The same, made ahead with a copy of the generator, which itself has the state after the batch at hand."""
+        rng = self.streams["augmentation"]
+        drawn = copy.deepcopy(rng)
+        made = ((batch, drawn.bit_generator.state) for batch in self._made(steps, drawn))
+        for batch, state in ahead(made, count):
+            rng.bit_generator.state = state
+            yield batch
 
 
 @dataclass
@@ -77,7 +148,7 @@ class Training:
     first: FirstStep
     batches: Batches
     validation: Examples | None
-    objective: Objective
+    task: Task
     monitor: Monitor
     epochs: int
     callbacks: Callbacks
@@ -92,10 +163,13 @@ class Training:
             if self._train_epoch(started, interruption):
                 break
             if is_first and (sentence := warning_of_unused(session.model, session.optimiser)):
-                warnings.warn(sentence, UserWarning, stacklevel=3)
+                warnings.warn(sentence, UserWarning, stacklevel=4)
             is_first = False
-            row = self._row(started)
-            progress.finish_epoch(row, self.monitor)
+            with self.callbacks.evaluation():
+                row = self._row(started)
+                if progress.finish_epoch(row, self.monitor):
+                    session.keep_best()
+            log("%s", row)
             is_over = self.callbacks.epoch_ends(row)
             if progress.epoch <= self.epochs and not is_over:
                 self._stop_if_interrupted(interruption)
@@ -105,49 +179,55 @@ class Training:
         """The steps that are left of the current epoch; whether a callback stops the training before its end."""
         session, progress = self.session, self.session.progress
         session.model.train()
-        with _progress_bar(progress, self.epochs, self.batches.count, self.quiet) as bar:
-            for indices, inputs, batch in self.batches.left(progress):
-                targets = batch.targets
-                shares, total = self.objective.shares(targets, batch.weights, len(indices))
-                given = (inputs, targets) if shares is None else (inputs, targets, shares)
-                try:
-                    loss, outputs = self.step(*given)
-                except LossNotFinite as error:
-                    happened = f"the loss became {error.loss} in step {session.optimiser.steps + 1}"
-                    raise self._not_finite(happened, self._diagnosis(indices, inputs)) from None
-                except GradientsNotFinite as error:
-                    where = f"step {session.optimiser.steps + 1} (epoch {progress.epoch})"
-                    raise TrainingError(f"{where}: {error}") from None
+        value = 0.0
+        title = f"epoch {progress.epoch}/{self.epochs}"
+        with progress_bar(title, self.batches.count, progress.position, self.quiet) as bar:
+            for batch in self.batches.left(progress):
+                loss, outputs = self._step(batch)
                 if self.first.warning:
                     self._warn_of_parameters()
-                value = loss.item()
-                self._count(value, total, outputs, targets, len(indices))
+                value = loss.item() if batch.begins else value + loss.item()
+                self._measure(batch, outputs)
+                if batch.ends:
+                    progress.count(value, amount_of(batch.total))
                 progress.seconds = time.perf_counter() - started
-                _show(bar, progress, len(indices))
-                if self.callbacks.step_ends(value) and progress.position < self.batches.count:
-                    return True
-                self._stop_if_interrupted(interruption)
+                _show(bar, progress, len(batch.indices))
+                if batch.ends:
+                    if self.callbacks.step_ends(value) and progress.position < self.batches.count:
+                        return True
+                    self._stop_if_interrupted(interruption)
         return False
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Any]:
+        """The loss of a batch, and the outputs; the last of a step updates the parameters."""
+        given = (batch.inputs, batch.examples.targets)
+        try:
+            if batch.part is not None:
+                return self.step(*given, batch.shares, batch.part, begins=batch.begins, ends=batch.ends)
+            return self.step(*given) if batch.shares is None else self.step(*given, batch.shares)
+        except LossNotFinite as error:
+            happened = f"the loss became {error.loss} in step {self.session.optimiser.steps + 1}"
+            raise self._not_finite(happened, self._diagnosis(batch)) from None
+        except GradientsNotFinite as error:
+            where = f"step {self.session.optimiser.steps + 1} (epoch {self.session.progress.epoch})"
+            raise TrainingError(f"{where}: {error}") from None
 
     def _warn_of_parameters(self) -> None:
         sentence, self.first.warning = self.first.warning, ""
-        warnings.warn(sentence, UserWarning, stacklevel=5)
+        warnings.warn(sentence, UserWarning, stacklevel=6)
 
-    def _count(self, loss: float, total: float, outputs: Any, targets: Any, count: int) -> None:
-        progress = self.session.progress
-        if progress.initial_loss is None:
-            progress.initial_loss = loss
-        progress.loss_sum += loss * total
-        progress.loss_weight += total
-        if self.objective.metrics:
-            progress.measure(self.objective.totals(values_of(outputs), targets, count))
+    def _measure(self, batch: Batch, outputs: Any) -> None:
+        if self.task.metrics:
+            examples = batch.examples
+            totals = self.task.totals(values_of(outputs), examples.targets, examples.weights, len(batch.indices))
+            self.session.progress.measure(totals)
 
     def _row(self, started: float) -> Epoch:
         """The epoch whose steps have been done."""
         session, progress = self.session, self.session.progress
         measures = progress.means()
         if self.validation is not None:
-            found = scores("fit", session.model, self.validation, self.batches.prepare, self.objective)._asdict()
+            found = scores("fit", session.model, self.validation, self.batches.prepare, self.task)._asdict()
             if not math.isfinite(found["loss"]):
                 happened = f"the validation loss became {found['loss']} after step {session.optimiser.steps}"
                 diagnosis = diagnose_validation(session.model, self.validation.inputs, self.batches.prepare)
@@ -173,9 +253,9 @@ class Training:
             session.load_best()
         raise Interrupted(interruption.signal, session.progress.history)
 
-    def _diagnosis(self, indices: np.ndarray, prepared: Any) -> str:
-        found = not_finite_inputs("training", self.batches.examples.inputs, indices, prepared)
-        return found or diagnose(self.session.model, prepared)
+    def _diagnosis(self, batch: Batch) -> str:
+        found = not_finite_inputs("training", self.batches.examples.inputs, batch.indices, batch.inputs)
+        return found or diagnose(self.session.model, batch.inputs)
 
     def _not_finite(self, happened: str, diagnosis: str) -> TrainingError:
         progress, folder = self.session.progress, self.session.folder
@@ -187,10 +267,11 @@ class Training:
 
     def divergence(self) -> str:
         """In a sentence, that the losses of the last epoch are far above those that it began with; or nothing."""
-        progress, guess = self.session.progress, self.objective.guess
-        if progress.initial_loss is None or not progress.history or guess is None:
+        progress = self.session.progress
+        guessing = self.task.guessing(self.batches.examples.targets)
+        if progress.initial_loss is None or not progress.history or guessing is None:
             return ""
-        last, guessing = progress.history[-1], guess(self.objective.counted(self.batches.examples.targets))
+        last = progress.history[-1]
         if min(last.loss, last.measures.get("validation_loss", last.loss)) <= DIVERGED * max(
             progress.initial_loss, guessing
         ):
@@ -206,23 +287,6 @@ def _latest_rate(optimiser: Optimiser) -> float:
     """The learning rate that the latest step took."""
     rate = optimiser.lr
     return float(rate(max(optimiser.steps - 1, 0)) if callable(rate) else rate)
-
-
-def _progress_bar(progress: Progress, epochs: int, count: int, quiet: bool) -> Any:
-    """A bar of examples with loss and accuracy; nothing where the output is no terminal, or without tqdm."""
-    if quiet or not sys.stderr.isatty():
-        return nullcontext()
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return nullcontext()
-    return tqdm(
-        total=count,
-        initial=progress.position,
-        desc=f"epoch {progress.epoch}/{epochs}",
-        unit="img",
-        leave=False,
-    )
 
 
 def _show(bar: Any, progress: Progress, count: int) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from .._pytree import tree_map
 from ..core import Tensor
 from ..core.context import no_grad
+from ..data import Loader
 from ..nn import Module
 from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
-from .objective import LossFunction, Objective, check_loss, objective
+from .objective import Loss, Task, check_loss, objective
 
 EVALUATION_BATCH = 1000
 
@@ -68,10 +69,10 @@ def values_of(outputs: Any) -> Any:
 
 def evaluate(
     model: Module,
-    examples: tuple[Any, ...],
+    examples: tuple[Any, ...] | Loader,
     prepare: Callable[[Any], Any] = as_arrays,
     *,
-    loss: str | LossFunction = "softmax_cross_entropy",
+    loss: Loss = "softmax_cross_entropy",
     metrics: Any = None,
 ) -> Any:
     """The loss of examples, without penalties, and its metrics, in evaluation mode.
@@ -97,15 +98,15 @@ def evaluate(
 
 
 @no_grad()
-def scores(function: str, model: Module, examples: Examples, prepare: Callable[[Any], Any], chosen: Objective) -> Any:
+def scores(function: str, model: Module, examples: Examples, prepare: Callable[[Any], Any], chosen: Task) -> Any:
     """Loss and metrics of examples that have been checked."""
     outputs = predict(model, examples.inputs, prepare)
     chosen.check_fit(function, "examples", outputs, examples.targets)
     shares, _ = chosen.shares(examples.targets, examples.weights, examples.count)
     loss = chosen(tree_map(Tensor, outputs), examples.targets, shares)
     check_loss(function, loss)
-    totals = chosen.totals(outputs, examples.targets, examples.count)
-    return _scores_of(tuple(totals))(loss.item(), *(total / size for total, size in totals.values()))
+    totals = chosen.totals(outputs, examples.targets, examples.weights, examples.count)
+    return _scores_of(tuple(totals))(loss.item(), *(total / (size or 1.0) for total, size in totals.values()))
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from .history import Epoch
+from .history import Epoch, History
 
 
 class Interrupted(KeyboardInterrupt):
@@ -27,7 +27,7 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int, history: Sequence[Epoch]) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.exit_code = 128 + number
-        self.history = list(history)
+        self.history = History(history)
 
 
 class Interruption:

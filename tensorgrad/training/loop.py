@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 
-from ..compiler import compile, own
-from ..core.context import Replacements
+from ..data import Loader
 from ..nn import Module
 from ..optim import Adam, Optimiser
 from ..optim.clipping import check_limit
@@ -18,12 +17,12 @@ from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, 
 from .checkpoint import CheckpointError
 from .epochs import Batches, Training
 from .examples import as_arrays
-from .history import Epoch
+from .history import Epoch, History
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
-from .objective import LossFunction, objective
+from .objective import Loss, objective
 from .session import LAST, Session, folders_like
-from .step import FirstStep, is_from_library, takes_no_single_example, training_step
+from .step import FirstStep, compiled_step, takes_no_single_example, training_step
 from .streams import RandomStreams
 
 
@@ -38,28 +37,27 @@ class DivergenceWarning(UserWarning):
 
     def __init__(self, message: str, history: Sequence[Epoch] = ()) -> None:
         super().__init__(message)
-        self.history = list(history)
+        self.history = History(history)
 
 
 def fit(
     model: Module,
-    train: tuple[Any, ...],
-    validation: tuple[Any, ...] | None = None,
+    train: tuple[Any, ...] | Loader,
+    validation: tuple[Any, ...] | Loader | None = None,
     optimiser: Optimiser | None = None,
     *,
-    loss: str | LossFunction = "softmax_cross_entropy",
+    loss: Loss = "softmax_cross_entropy",
     metrics: Any = None,
     epochs: int,
     batch_size: int,
+    accumulate: int = 1,
     rng: np.random.Generator | RandomStreams | int,
     prepare: Callable[[Any], Any] = as_arrays,
     augment: Callable[[Any, np.random.Generator], Any] | None = None,
     drop_last: bool | None = None,
     max_norm: float | None = None,
     max_value: float | None = None,
-    monitor: str | None = None,
-    mode: str | None = None,
-    min_delta: float = 0.0,
+    monitor: str | Monitor | None = None,
     patience: int | None = None,
     folder: str | Path | None = None,
     resume: bool | str = False,
@@ -68,7 +66,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     compiled: bool | None = None,
-) -> list[Epoch]:
+) -> History:
     """Train a network by minimising a loss, by default softmax cross-entropy, plus the model's penalties.
 
     In the end the model has the weights of its best epoch, and is in evaluation mode, also after an interruption or an
@@ -81,8 +79,9 @@ def fit(
     train, validation
         ``(inputs, targets)``, arrays with an entry for each example along the first axis, or containers of such arrays:
         then the model is called with a container like that of the inputs, and a loss of your own with one like that of
-        the targets. ``(inputs, targets, weights)``: the loss is then the mean by these weights of the examples; metrics
-        count each example alike. Without validation, the best epoch is chosen by what is measured in training.
+        the targets. ``(inputs, targets, weights)``: the loss and the metrics are then means by these weights of the
+        examples. A :class:`tensorgrad.data.Loader` makes inputs when they are needed, in threads; it may also stand in
+        place of the array of inputs. Without validation, the best epoch is chosen by what is measured in training.
     optimiser
         Over the model's parameters. None: ``Adam(model.parameters())``.
     loss
@@ -97,12 +96,19 @@ def fit(
 
         Where the outputs have a last axis of length 1, the labels need none. For examples with weights, a function of
         your own gives a loss for each example.
+
+        Of several outputs in a dict, tuple or list, such a container of losses, which are added up, each alone or as a
+        pair with its weight: ``{"height": (0.5, "mse"), "class": "softmax_cross_entropy"}``.
     metrics
         What is measured besides: names (``"accuracy"``, ``"mae"``, ``"mse"``, ``"r2"``) or functions of outputs and
-        targets, as arrays, which give one number, or one for each example; in a dict, by names of your own. None: the
-        accuracy, where there are classes.
+        targets, as arrays, which give one number, or one for each example, so that weights count; in a dict, by names
+        of your own. Where several outputs have losses, also those of each, in such a dict or tuple. None: the accuracy,
+        where there are classes.
     epochs, batch_size
-        Passes over the training data, and examples in a step.
+        Passes over the training data, and examples in a batch.
+    accumulate
+        Batches in a step: their gradients are added up, so that the step is that of one batch of all their examples,
+        in the memory of one of them. (Batch normalisation still sees the smaller ones.)
     rng
         A generator, or an integer to seed one, of which two are spawned, for the order of the examples and for the
         augmentation: neither shifts the other, and nothing is drawn from ``rng`` itself, which layers may share. Or
@@ -120,12 +126,8 @@ def fit(
         The measure by which the best epoch is chosen (of equal ones that of the lowest validation loss) and for which
         ``patience`` waits: ``"validation_accuracy"``, ``"validation_loss"``, or of the training ``"accuracy"`` or
         ``"loss"``, and the same of other metrics. None: the accuracy if there is one, else the loss; of validation if
-        there is one.
-    mode
-        ``"max"`` if more of the measure is better, ``"min"`` if less. None: as is known of losses and of the metrics
-        that have names.
-    min_delta
-        Improvements of the measure up to this do not count for ``patience``.
+        there is one. A :class:`Monitor` also says whether more is better, which is known of losses and of metrics that
+        have names, and the least improvement that counts for ``patience``.
     patience
         Stops after that many epochs in which the measure was no better than before. None: all epochs.
     folder
@@ -143,15 +145,17 @@ def fit(
         Objects of classes derived from :class:`Callback`, called after each step and epoch, before the state is saved.
         Their own state is saved and resumed with the rest.
     quiet
-        No progress bar; otherwise there is one where a person is watching.
+        No progress bar; otherwise there is one where a person is watching, in a terminal or a notebook. Each epoch is
+        also a line, at level INFO, of the logger ``tensorgrad.training``.
     compiled
         Whether the step is compiled (see ``tensorgrad.compile``): faster, with the same results; a ``forward`` of your
         own runs as Python in each step. Not compiled, Python's debugger sees the values of every operation.
 
     Returns
     -------
-    list of Epoch
-        Losses and metrics; those of training are means over the batches of the epoch, dropout active.
+    History
+        A list of :class:`Epoch` that shows itself as a table: losses and metrics; those of training are means over the
+        batches of the epoch, dropout active.
 
     Raises
     ------
@@ -191,47 +195,48 @@ def fit(
     >>> history[-1].metrics["r2"] > 0.99
     True
     """
-    _check_numbers(epochs=epochs, batch_size=batch_size, **({} if patience is None else {"patience": patience}))
+    _check_numbers(
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        **({} if patience is None else {"patience": patience}),
+    )
     _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
     check_limit("fit", "max_norm", max_norm)
     check_limit("fit", "max_value", max_value)
     callbacks = _checked_callbacks(callbacks)
     chosen = objective("fit", loss, metrics)
-    watched = monitor_of(monitor, min_delta, mode, chosen, validation is not None)
+    watched = monitor_of(monitor, chosen, validation is not None)
     examples = {"train": chosen.checked("fit", "train", train)}
     if validation is not None:
         examples["validation"] = chosen.checked("fit", "validation", validation)
-    optimiser = _checked_optimiser(model, optimiser)
+    optimiser = checked_optimiser("fit", model, optimiser)
     count = examples["train"].count
     drop_last = _drops_last(model, count, batch_size, drop_last)
     session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
     _begin(session, resume, count)
     first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
-    step = training_step(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
-    if compiled is None or compiled:
-        step = _compiled(step, chosen.is_pure and is_from_library(model, optimiser))
-    batches = Batches(examples["train"], batch_size, drop_last, session.streams, prepare, augment)
+    make = training_step if compiled is False else compiled_step
+    step = make(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
+    batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.streams, prepare, augment, chosen)
     evaluated = examples.get("validation")
     heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
     training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet)
-    try:
-        with Interruption(saves=folder is not None) as interruption:
-            training.run(interruption)
-        session.load_best()
-    finally:
-        model.eval()
+    _run(training)
     if sentence := training.divergence():
         warnings.warn(DivergenceWarning(sentence, session.progress.history), stacklevel=2)
     return session.progress.history
 
 
-def _compiled(step: Any, is_known: bool) -> Any:
-    """The step, replayed if it is known to depend on its model and optimiser alone; else Python runs in each call."""
-    if is_known:
-        return own(step, lambda: Replacements.count)
-    compiled = compile(step)
-    compiled.sums_as_numpy = True  # so that what is resumed, in a first call, goes on to the last bit
-    return compiled
+def _run(training: Training) -> None:
+    """All epochs that are left; then the model has its best weights."""
+    session = training.session
+    try:
+        with Interruption(saves=session.folder is not None) as interruption:
+            training.run(interruption)
+        session.load_best()
+    finally:
+        session.model.eval()
 
 
 def _all_callbacks(
@@ -260,40 +265,41 @@ def _check_functions(**functions: tuple[Any, bool]) -> None:
 
 
 def _checked_callbacks(callbacks: Any) -> list[Callback]:
-    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     for each in found:
         if not isinstance(each, Callback):
             raise TypeError(
-                f"fit: callbacks must be objects of classes derived from tensorgrad.training.Callback, got {each!r}; a "
-                "function of each epoch is for on_epoch="
+                f"fit: callbacks must be objects of classes derived from tensorgrad.training.Callback, got {each!r}; "
+                f"{'make one of the class' if isinstance(each, type) else 'a function of each epoch is for on_epoch='}"
             )
     return found
 
 
-def _checked_optimiser(model: Module, optimiser: Optimiser | None) -> Optimiser:
+def checked_optimiser(function: str, model: Module, optimiser: Optimiser | None) -> Optimiser:
     """The optimiser, or Adam where none is given."""
     if not isinstance(model, Module):
         raise TypeError(
-            f"fit: model must be a Module, got {type(model).__name__}; a function becomes one in Sequential(function)"
+            f"{function}: model must be a Module, got {type(model).__name__}; a function becomes one in "
+            "Sequential(function)"
         )
     if optimiser is None:
         return Adam(model.parameters())
     if not isinstance(optimiser, Optimiser):
         raise TypeError(
-            "fit: optimiser must be an Optimiser, such as tensorgrad.optim.Adam(model.parameters()), got "
+            f"{function}: optimiser must be an Optimiser, such as tensorgrad.optim.Adam(model.parameters()), got "
             f"{type(optimiser).__name__}"
         )
     own = {id(tensor) for _, tensor in model.named_tensors()}  # frozen ones as well
     foreign = [parameter for parameter in optimiser.parameters if id(parameter) not in own]
     if foreign:
         raise ValueError(
-            f"fit: {len(foreign)} of the optimiser's {len(optimiser.parameters)} parameters are not the model's; make "
-            "it of model.parameters()"
+            f"{function}: {len(foreign)} of the optimiser's {len(optimiser.parameters)} parameters are not the "
+            "model's; make it of model.parameters()"
         )
     if not any(parameter.requires_grad for parameter in optimiser.parameters):
         raise ValueError(
-            "fit: all parameters of the optimiser are frozen, so there is nothing to train; set requires_grad = True "
-            "for those that are to be trained"
+            f"{function}: all parameters of the optimiser are frozen, so there is nothing to train; set "
+            "requires_grad = True for those that are to be trained"
         )
     return optimiser
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 from .history import VALIDATION, Epoch, usual
 from .metrics import Metric
-from .objective import Objective
+from .objective import Task
 
 _MODES = ("min", "max")
 
@@ -39,9 +39,11 @@ class Monitor:
 
     def __post_init__(self) -> None:
         if not isinstance(self.min_delta, Real) or not 0 <= self.min_delta < float("inf"):
-            raise ValueError(f"fit: min_delta must be a finite number that is not negative, got {self.min_delta!r}")
+            raise ValueError(f"Monitor: min_delta must be a finite number that is not negative, got {self.min_delta!r}")
         if self.mode not in (None, *_MODES):
-            raise ValueError(f"fit: mode must be 'min' or 'max', or None for that of the measure, got {self.mode!r}")
+            raise ValueError(
+                f"Monitor: mode must be 'min' or 'max', or None for that of the measure, got {self.mode!r}"
+            )
 
     def rank(self, row: Epoch) -> tuple[float, float]:
         """Larger is better: the measure first, then a lower validation loss, or loss."""
@@ -67,9 +69,7 @@ class Monitor:
         return max(len(history) - 1 - self.improved(history, since), 0)
 
 
-def monitor_of(
-    measure: str | None, min_delta: float, mode: str | None, objective: Objective, has_validation: bool
-) -> Monitor:
+def monitor_of(given: str | Monitor | None, task: Task, has_validation: bool) -> Monitor:
     """What :func:`fit` watches: the accuracy where there is one, else the loss; of validation where there is one.
 
     Raises
@@ -78,14 +78,13 @@ def monitor_of(
         If there is no such measure, or nobody knows in which direction it gets better.
     """
     prefix = VALIDATION if has_validation else ""
-    names = (*objective.metrics, "loss")
+    names = (*task.metrics, "loss")
     known = [before + name for before in dict.fromkeys((prefix, "")) for name in names]
-    if measure is None:
-        measure = usual(known)
-    if measure not in known:
+    asked = given if isinstance(given, Monitor) else Monitor(usual(known) if given is None else given)
+    if asked.measure not in known:
         without = "" if has_validation else "; there are validation_ measures with validation= only"
-        raise ValueError(f"fit: monitor must be one of {', '.join(map(repr, known))}, got {measure!r}{without}")
-    return Monitor(measure, min_delta, mode or mode_of(measure, objective.metrics))
+        raise ValueError(f"fit: monitor must be one of {', '.join(map(repr, known))}, got {asked.measure!r}{without}")
+    return replace(asked, mode=asked.mode or mode_of(asked.measure, task.metrics))
 
 
 def mode_of(measure: str, metrics: Mapping[str, Metric]) -> str:
@@ -102,7 +101,7 @@ def mode_of(measure: str, metrics: Mapping[str, Metric]) -> str:
     metric = metrics.get(name)
     if metric is None or metric.is_better_higher is None:
         raise ValueError(
-            f"fit: monitor={measure!r} is a function of your own; say whether it is better the higher or the lower, "
-            "mode='max' or mode='min'"
+            f"monitor={measure!r}: nobody knows whether that is better the higher or the lower; say it, "
+            f"monitor=Monitor({measure!r}, mode='max') or Monitor({measure!r}, mode='min')"
         )
     return "max" if metric.is_better_higher else "min"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 import numpy as np
 
@@ -14,9 +14,13 @@ from ..core import Tensor
 from . import targets
 from .examples import Examples, checked_examples
 from .metrics import METRICS, Metric, accuracy_of_rows, chosen_metrics
+from .several import Several
 
 LossFunction = Callable[..., Any]
 """Of outputs and targets: a 0-d Tensor."""
+
+Loss = Union[str, LossFunction, Mapping[str, Any], Sequence[Any]]
+"""A name or a function; of several outputs a container like theirs, with one for each or a pair of weight and loss."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,15 @@ class Objective:
     is_own: bool = False
     is_pure: bool = False
 
-    def __call__(self, outputs: Any, labels: Any, shares: Any = None) -> Any:
-        """The loss; with ``shares``, as of :meth:`shares`, the sum of the losses of examples times these."""
+    def __call__(self, outputs: Any, labels: Any, shares: Any = None, part: Any = None) -> Any:
+        """The loss; with ``shares``, as of :meth:`shares`, the sum of the losses of examples times these.
+
+        ``part``, a 0-d array, is what this is to contribute to the loss of several batches.
+        """
+        if part is not None:
+            loss = self(outputs, labels, shares)
+            check_loss("fit", loss)
+            return loss * part.astype(loss.dtype)
         if shares is None:
             return self.function(outputs, self.align(outputs, labels))
         if not self.is_own:
@@ -94,22 +105,31 @@ class Objective:
         if (ignored is None and weight is None) or labels.dtype.kind not in "iu":
             return None
         kept = np.ones(labels.shape, bool) if ignored is None else labels != ignored
-        return kept * (1.0 if weight is None else np.asarray(weight)[np.where(kept, labels, 0)])
+        if weight is None:
+            return kept * 1.0
+        given, classes = np.asarray(weight), np.where(kept, labels, 0)
+        does_fit = given.ndim == 1 and given.dtype.kind in "iuf" and classes.max() < len(given)
+        return kept * given[classes] if does_fit else None  # the loss says what is wrong
 
     def checked(self, function: str, name: str, examples: Any) -> Examples:
         """What a user gives as examples, with targets as the loss takes them."""
         found = checked_examples(function, name, examples)
-        if self.is_own and not isinstance(found.targets, np.ndarray):
+        return replace(found, targets=self.checked_targets(function, name, found.targets))
+
+    def checked_targets(self, function: str, name: str, labels: Any) -> Any:
+        """Targets as the loss takes them."""
+        if self.is_own and not isinstance(labels, np.ndarray):
             raise TypeError(
-                f"{function}: {name} must have one array of labels for this loss, got {type(found.targets).__name__}; "
-                "pass a loss= of your own, a function of outputs and labels, that adds up those of several"
+                f"{function}: {name} must have one array of labels for this loss, got {type(labels).__name__}; give "
+                "each output its loss in such a container, loss={'a': 'mse', 'b': 'mae'}, or pass a function of "
+                "outputs and labels"
             )
         if self._ignored is None:
-            return replace(found, targets=self.takes(function, name, found.targets))
-        if not (counted := self.counted(found.targets)).size:
+            return self.takes(function, name, labels)
+        if not (counted := self.counted(labels)).size:
             raise ValueError(f"{function}: {name} must have a label that is not ignored, got {self._ignored} alone")
         self.takes(function, name, counted)
-        return found
+        return labels
 
     def counted(self, labels: Any) -> Any:
         """The labels that are not ignored."""
@@ -120,7 +140,13 @@ class Objective:
         labels = labels if self._ignored is None else np.where(labels == self._ignored, 0, labels)
         self.check(function, name, outputs, labels)
 
-    def totals(self, outputs: Any, labels: Any, count: int) -> dict[str, tuple[float, int]]:
+    def guessing(self, labels: Any) -> float | None:
+        """The loss of always guessing the same; None where it is not known."""
+        return None if self.guess is None else self.guess(self.counted(labels))
+
+    def totals(
+        self, outputs: Any, labels: Any, weights: np.ndarray | None, count: int
+    ) -> dict[str, tuple[float, float]]:
         """Of each metric the sum and of how many, for outputs and targets as arrays."""
         if not self.metrics:
             return {}
@@ -128,9 +154,11 @@ class Objective:
         if self._ignored is not None:
             kept = labels != self._ignored
             outputs, labels, count = outputs[kept], labels[kept], int(kept.sum())
+            if weights is not None:
+                weights = np.broadcast_to(weights.reshape(-1, *(1,) * (kept.ndim - 1)), kept.shape)[kept]
             if not count:
                 return {}
-        return {name: metric.total(outputs, labels, count) for name, metric in self.metrics.items()}
+        return {name: metric.total(outputs, labels, weights, count) for name, metric in self.metrics.items()}
 
 
 # The library's losses
@@ -202,8 +230,12 @@ LOSSES = {
 """By name; the network gives logits, but for ``categorical_cross_entropy``, which takes probabilities."""
 
 
-def objective(function: str, loss: str | LossFunction, metrics: Any = None) -> Objective:
-    """The loss by name, or of a function; with its own metrics, or with those asked for.
+Task = Union[Objective, Several]
+"""What is minimised, of one output or of several."""
+
+
+def objective(function: str, loss: Loss, metrics: Any = None) -> Task:
+    """The loss by name, or of a function, or of several in a container; with its own metrics, or with those asked for.
 
     A function of the library's counts as its name, also in a ``functools.partial`` that chooses its settings.
 
@@ -212,6 +244,8 @@ def objective(function: str, loss: str | LossFunction, metrics: Any = None) -> O
     TypeError, ValueError
         If the loss or a metric is neither a name that is known nor a function.
     """
+    if isinstance(loss, (Mapping, tuple, list)):
+        return Several.of(function, loss, metrics, objective)
     if isinstance(loss, str):
         if loss not in LOSSES:
             raise ValueError(
@@ -228,6 +262,9 @@ def objective(function: str, loss: str | LossFunction, metrics: Any = None) -> O
     found = chosen_metrics(function, metrics, made.metrics)
     if made.is_own and not made.metrics and METRICS["accuracy"] in found.values():
         raise ValueError(f"{function}: 'accuracy' is for losses of classes; of numbers, measure 'mae', 'mse' or 'r2'")
+    for name in ("mae", "mse", "r2") if made.metrics else ():
+        if METRICS[name] in found.values():
+            raise ValueError(f"{function}: {name!r} is for losses of numbers; of classes, measure 'accuracy'")
     return replace(made, metrics=found)
 
 

@@ -10,11 +10,14 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..core import Tensor
-from ..data.batches import batches
-from ..nn import Module, softmax_cross_entropy
+from ..data import index_batches
+from ..nn import Module
 from ..nn.initialisers import generator
 from ..optim import Optimiser
+from .examples import Examples, as_arrays
+from .loop import checked_optimiser
+from .objective import Loss, Task, objective
+from .step import FirstStep, LossNotFinite, Step, compiled_step
 
 SMOOTHING = 0.9
 """Share of the mean loss that is kept from step to step."""
@@ -56,14 +59,15 @@ class RateSearch:
 
 def find_learning_rate(
     model: Module,
-    train: tuple[np.ndarray, np.ndarray],
-    optimiser: Optimiser,
+    train: tuple[Any, ...],
+    optimiser: Optimiser | None = None,
     *,
-    loss: Callable[[Any, Any], Tensor] = softmax_cross_entropy,
+    loss: Loss = "softmax_cross_entropy",
     lowest: float = 1e-6,
     highest: float = 10.0,
     steps: int = 100,
     batch_size: int = 32,
+    prepare: Callable[[Any], Any] = as_arrays,
     rng: np.random.Generator | int | None = None,
 ) -> RateSearch:
     """The losses of a short training whose rate grows from ``lowest`` to ``highest`` (Smith 2017, section 3.3).
@@ -73,10 +77,8 @@ def find_learning_rate(
 
     Parameters
     ----------
-    model, train, optimiser
-        As for ``fit``; inputs as the network takes them.
-    loss
-        Of outputs and targets, a mean over the batch; the model's penalty is added.
+    model, train, optimiser, loss, prepare
+        As for :func:`fit`.
     lowest, highest
         The first and the last rate.
     steps
@@ -102,53 +104,62 @@ def find_learning_rate(
     >>> 1e-3 < found.suggestion < 3
     True
     """
-    _check(train, lowest, highest, steps)
+    _check(lowest, highest, steps, batch_size)
+    task = objective("find_learning_rate", loss)
+    examples = task.checked("find_learning_rate", "train", train)
+    optimiser = checked_optimiser("find_learning_rate", model, optimiser)
     twin, of_twin = copy.deepcopy((model, optimiser))
     twin.train()
-    source = _endless(train, batch_size, generator(0 if rng is None else rng))
+    first_step = FirstStep(twin, of_twin, task, {"train": examples.targets})
+    step = compiled_step(twin, of_twin, None, first_step, loss=task)
+    source = _endless(task, examples, batch_size, prepare, generator(0 if rng is None else rng))
     first, tried = of_twin.learning_rates, np.geomspace(lowest, highest, steps)
-    losses = [_backward(twin, of_twin, loss, *next(source))]
-    if not math.isfinite(losses[0]):
-        raise ValueError(f"find_learning_rate: the loss is {losses[0]} before the first step; check inputs and targets")
+    losses: list[float] = []
     smoothed: list[float] = []
-    for rate in tried:
+    for rate in (*tried, highest):  # each step gives the loss after the one before
         for group, own in zip(of_twin.param_groups, first):
             group["lr"] = float(rate * own / first[0]) if first[0] else float(rate)
-        of_twin.step()
-        losses.append(_backward(twin, of_twin, loss, *next(source)))
-        smoothed.append(_mean(losses[1:]))
-        if not smoothed[-1] <= min(smoothed) + DIVERGED * abs(losses[0]):
-            break
+        losses.append(_loss_of(step, next(source)))
+        if not math.isfinite(losses[0]):
+            raise ValueError(
+                f"find_learning_rate: the loss is {losses[0]} before the first step; check inputs and targets"
+            )
+        if len(losses) > 1:
+            smoothed.append(_mean(losses[1:]))
+            if not smoothed[-1] <= min(smoothed) + DIVERGED * abs(losses[0]):
+                break
     count = sum(map(math.isfinite, smoothed))
     return RateSearch(tried[:count], np.array(losses[1 : count + 1]), np.array(smoothed[:count]))
 
 
-def _check(train: Any, lowest: float, highest: float, steps: int) -> None:
-    if not isinstance(train, (tuple, list)) or len(train) != 2 or not len(train[1]):
-        raise ValueError("find_learning_rate: train must be two arrays, (inputs, targets), with one example at least")
+def _check(lowest: float, highest: float, steps: int, batch_size: int) -> None:
     if not 0 < lowest < highest < math.inf:
         raise ValueError(f"find_learning_rate: needs 0 < lowest < highest, got lowest={lowest}, highest={highest}")
-    if not isinstance(steps, (int, np.integer)) or steps < 2:
-        raise ValueError(f"find_learning_rate: steps must be an integer of at least 2, got {steps!r}")
+    for name, number, least in (("steps", steps, 2), ("batch_size", batch_size, 1)):
+        if not isinstance(number, (int, np.integer)) or number < least:
+            raise ValueError(f"find_learning_rate: {name} must be an integer of at least {least}, got {number!r}")
 
 
 def _endless(
-    train: tuple[np.ndarray, np.ndarray], size: int, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches in random order, one pass over the examples after the other, all of one size."""
+    task: Task, examples: Examples, size: int, prepare: Callable[[Any], Any], rng: np.random.Generator
+) -> Iterator[tuple[Any, ...]]:
+    """What steps are called with: batches in random order, all of one size, pass after pass over the examples."""
+    size = min(size, examples.count)
     while True:
-        for inputs, targets in batches(*train, size, rng):
-            if len(targets) == min(size, len(train[1])):
-                yield inputs, targets
+        for indices in index_batches(rng.permutation(examples.count), size):
+            if len(indices) == size:
+                batch = examples.chosen(indices)
+                shares, _ = task.shares(batch.targets, batch.weights, size)
+                yield (prepare(batch.inputs), batch.targets, *([] if shares is None else [shares]))
 
 
-def _backward(model: Module, optimiser: Optimiser, loss: Callable[[Any, Any], Tensor], x: object, y: object) -> float:
-    """The loss of a batch; its gradients are left in the parameters."""
-    optimiser.zero_grad()
-    with np.errstate(over="ignore", invalid="ignore"):  # as rates grow the training is meant to diverge
-        value = loss(model(x), y)
-        (value + model.penalty()).backward()
-    return float(value.item())
+def _loss_of(step: Step, given: tuple[Any, ...]) -> float:
+    """The loss before a step."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # as rates grow the training is meant to diverge
+            return float(step(*given)[0].item())
+    except LossNotFinite as error:
+        return error.loss
 
 
 def _mean(losses: list[float]) -> float:

@@ -7,6 +7,8 @@ import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -19,7 +21,7 @@ from .._pytree import tree_map
 from ..nn import Module
 from ..optim import Optimiser
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from .history import COLUMNS, Epoch
+from .history import COLUMNS, Epoch, History
 from .monitor import Monitor
 from .streams import RandomStreams, streams_of
 
@@ -40,9 +42,9 @@ class Progress:
     position: int = 0
     loss_sum: float = 0.0
     loss_weight: float = 0.0
-    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
+    measured: dict[str, tuple[float, float]] = field(default_factory=dict)
     seconds: float = 0.0
-    history: list[Epoch] = field(default_factory=list)
+    history: History = field(default_factory=History)
     best_epoch: int = 0
     initial_loss: float | None = None
 
@@ -51,7 +53,13 @@ class Progress:
         """The epoch whose weights are kept as the best."""
         return next((row for row in reversed(self.history) if row.epoch == self.best_epoch), None)
 
-    def measure(self, totals: Mapping[str, tuple[float, int]]) -> None:
+    def count(self, loss: float, amount: float) -> None:
+        """Add the loss of a step, whose examples count for so much."""
+        self.initial_loss = loss if self.initial_loss is None else self.initial_loss
+        self.loss_sum += loss * amount
+        self.loss_weight += amount
+
+    def measure(self, totals: Mapping[str, tuple[float, float]]) -> None:
         """Add to each metric of the epoch its sum over a batch, and of how many."""
         measured = self.measured
         for name, (value, size) in totals.items():
@@ -60,23 +68,25 @@ class Progress:
 
     def means(self) -> dict[str, float]:
         """Loss and metrics of the epoch so far."""
-        metrics = {name: value / size for name, (value, size) in self.measured.items()}
+        metrics = {name: value / (size or 1.0) for name, (value, size) in self.measured.items()}
         return {"loss": self.loss_sum / (self.loss_weight or 1.0), **metrics}
 
-    def finish_epoch(self, row: Epoch, monitor: Monitor) -> None:
-        """Add a finished epoch, which may be the best, and move on to the next."""
+    def finish_epoch(self, row: Epoch, monitor: Monitor) -> bool:
+        """Add a finished epoch, and move on to the next; whether it is the best."""
         best = self.best
         self.history.append(row)
-        if best is None or monitor.rank(row) > monitor.rank(best):
-            self.best_epoch = row.epoch
+        is_best = best is None or monitor.rank(row) > monitor.rank(best)
+        self.best_epoch = row.epoch if is_best else self.best_epoch
         self.epoch, self.order, self.position = row.epoch + 1, None, 0
         self.loss_sum, self.loss_weight, self.measured, self.seconds = 0.0, 0.0, {}, 0.0
+        return is_best
 
     def check(self) -> None:
         """A ValueError or TypeError for what no training can have saved."""
         integers = [self.epoch, self.position, self.best_epoch, *(row.epoch for row in self.history)]
-        integers += [size for _, size in self.measured.values()]
         numbers = [self.loss_sum, self.loss_weight, self.seconds]
+        numbers += [number for pair in self.measured.values() for number in pair]
+        numbers += [number for row in self.history for number in (row.loss, row.learning_rate, row.seconds)]
         numbers += [row.measures[name] for row in self.history for name in COLUMNS if name in row.measures]
         numbers += [] if self.initial_loss is None else [self.initial_loss]
         if not all(type(number) is int and number >= 0 for number in integers) or not all(map(math.isfinite, numbers)):
@@ -213,36 +223,44 @@ class Session:
             return False
         path = self.folder / LAST
         arrays, description = load_checkpoint(path)
-        model, optimiser = _without_prefix("model/", arrays), _without_prefix("optimiser/", arrays)
-        best = _without_prefix("best/", arrays)
-        before, optimiser_before = self.model.state_dict(), self.optimiser.state_dict()
         try:
-            self._check_settings(path, description.get("settings", {}))
-            progress = dict(description["progress"])
-            progress["history"] = [Epoch(**row) for row in progress["history"]]
-            states = self._states_of_generators(description["generators"])
-            if best:
-                self.model.load_state_dict(best)  # to be checked as well
-            self.model.load_state_dict(model)
-            self.optimiser.load_state_dict(optimiser)
-            for name, rng in self.generators.items():
-                rng.bit_generator.state = _from_json(states[name])
-            restored = Progress(**progress, order=arrays.get("order"))
-            restored.check()
-            states = dict(description.get("callbacks", {}))
-            if examples is not None and restored.order is not None and len(restored.order) != examples:
-                raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {examples}")
+            with ExitStack() as undo:  # so that one that does not fit changes nothing
+                self._restore(path, arrays, description, examples, undo)
+                undo.pop_all()
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-            self.model.load_state_dict(before)
-            self.optimiser.load_state_dict(optimiser_before)
             raise CheckpointError(f"{path}: does not fit this training ({_shortened(error)})") from None
-        for name, state in states.items():
-            if name in self._callbacks:
-                saved = _without_prefix(f"callbacks/{name}/", arrays)
-                self._callbacks[name].load_state_dict({**state, **saved})
-        self.progress, self._best_weights = restored, best
         self._owns_files = True
         return True
+
+    def _restore(
+        self, path: Path, arrays: dict[str, np.ndarray], description: Any, examples: int | None, undo: ExitStack
+    ) -> None:
+        """Take over what a checkpoint holds; how to take that back is noted."""
+        self._check_settings(path, description.get("settings", {}))
+        progress = dict(description["progress"])
+        progress["history"] = History(Epoch(**row) for row in progress["history"])
+        restored, best = Progress(**progress, order=arrays.get("order")), _without_prefix("best/", arrays)
+        restored.check()
+        if examples is not None and restored.order is not None and len(restored.order) != examples:
+            raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {examples}")
+        generators = self._states_of_generators(description["generators"])
+        undo.callback(self.model.load_state_dict, self.model.state_dict())
+        if best:
+            self.model.load_state_dict(best)  # to be checked as well
+        self.model.load_state_dict(_without_prefix("model/", arrays))
+        for group in self.optimiser.param_groups:
+            undo.callback(group.update, {**group.settings, "lr": group["lr"]})
+        undo.callback(self.optimiser.load_state_dict, self.optimiser.state_dict())
+        self.optimiser.load_state_dict(_without_prefix("optimiser/", arrays))
+        for name, rng in self.generators.items():
+            undo.callback(setattr, rng.bit_generator, "state", rng.bit_generator.state)
+            rng.bit_generator.state = _from_json(generators[name])
+        for name, state in dict(description.get("callbacks", {})).items():
+            if name in self._callbacks:
+                each = self._callbacks[name]
+                undo.callback(each.load_state_dict, deepcopy(each.state_dict()))
+                each.load_state_dict({**state, **_without_prefix(f"callbacks/{name}/", arrays)})
+        self.progress, self._best_weights = restored, best
 
     def _states_of_generators(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         missing = [name for name in self.generators if name not in saved]

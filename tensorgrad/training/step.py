@@ -9,11 +9,13 @@ from typing import Any, Callable
 import numpy as np
 
 from .._pytree import tree_leaves
+from ..compiler import compile, own
 from ..core import Op, Tensor
-from ..core.context import runtime_check
-from ..nn import BatchNorm1d, Module
+from ..core.context import Replacements, runtime_check
+from ..nn import BatchNorm1d, Module, Sequential, Sigmoid, Softmax
 from ..optim import Optimiser, clip_gradient_values, clip_gradients
-from .objective import LossFunction, Objective, check_loss, objective
+from .objective import Loss, Objective, Task, check_loss, objective
+from .several import Several
 
 Step = Callable[..., "tuple[Tensor, Any]"]
 """A function of inputs and targets, and shares, that updates parameters and returns the loss and the outputs."""
@@ -35,34 +37,40 @@ def training_step(
     max_norm: float | None = None,
     first: FirstStep | None = None,
     *,
-    loss: str | LossFunction = "softmax_cross_entropy",
+    loss: Loss | Task = "softmax_cross_entropy",
     max_value: float | None = None,
 ) -> Step:
     """The function that does one update and returns the loss of the batch, without penalties, and the outputs.
 
     It can be compiled: ``tensorgrad.compile(training_step(model, optimiser))``. ``first`` is shown what the first call
     computes, before anything is updated. ``loss`` is as for :func:`fit`. The function also takes ``shares``, which the
-    losses of the examples are multiplied by before they are added up; without, they are averaged.
+    losses of the examples are multiplied by before they are added up; without, they are averaged. For an update from
+    several batches, it takes the ``part`` that each has in the loss of all, and whether it ``begins`` or ``ends`` them.
 
     Raises
     ------
     LossNotFinite
         By the function, before anything is updated.
     """
-    chosen = loss if isinstance(loss, Objective) else objective("training_step", loss)
+    chosen = loss if isinstance(loss, (Objective, Several)) else objective("training_step", loss)
 
-    def step(inputs: Any, targets: Any, shares: Any = None) -> tuple[Tensor, Any]:
-        optimiser.zero_grad()
+    def step(
+        inputs: Any, targets: Any, shares: Any = None, part: Any = None, *, begins: bool = True, ends: bool = True
+    ) -> tuple[Tensor, Any]:
+        if begins:
+            optimiser.zero_grad()
         outputs = model(inputs)
         if first is not None:
             first.see_outputs(outputs)
-        loss: Tensor = chosen(outputs, targets, shares)
+        loss: Tensor = chosen(outputs, targets, shares, part)
         check_loss("fit", loss)
         runtime_check(_check_finite, loss, now=False)
-        total = loss + model.penalty()
+        total = loss + model.penalty() if begins else loss
         if first is not None:
             first.see_loss(total)
         total.backward()
+        if not ends:
+            return loss, outputs
         if max_value is not None:
             clip_gradient_values(optimiser.parameters, max_value)
         if max_norm is not None:
@@ -71,6 +79,19 @@ def training_step(
         return loss, outputs
 
     return step
+
+
+def compiled_step(model: Module, optimiser: Optimiser, *args: Any, loss: Task, max_value: float | None = None) -> Step:
+    """:func:`training_step`, compiled: replayed if it is known to depend on its model and optimiser alone.
+
+    Else Python runs in each call.
+    """
+    step = training_step(model, optimiser, *args, loss=loss, max_value=max_value)
+    if loss.is_pure and is_from_library(model, optimiser):
+        return own(step, lambda: Replacements.count)
+    compiled = compile(step)
+    compiled.sums_as_numpy = True  # so that what is resumed, in a first call, goes on to the last bit
+    return compiled
 
 
 def _check_finite(loss: np.ndarray) -> None:
@@ -87,9 +108,10 @@ class FirstStep:
         What is wrong with the parameters, in a sentence; empty where nothing is.
     """
 
-    def __init__(self, model: Module, optimiser: Optimiser, objective: Objective, targets: Mapping[str, Any]) -> None:
+    def __init__(self, model: Module, optimiser: Optimiser, objective: Task, targets: Mapping[str, Any]) -> None:
         self.warning = ""
         self._model, self._optimiser, self._objective, self._targets = model, optimiser, objective, targets
+        self._outputs: Any = None
         self._done = False
 
     def see_outputs(self, outputs: Any) -> None:
@@ -103,13 +125,15 @@ class FirstStep:
             )
         for name, targets in self._targets.items():
             self._objective.check_fit("fit", name, outputs, targets)
+        self._outputs = outputs
 
     def see_loss(self, loss: Tensor) -> None:
         """Raise if no parameter takes part in it; note those that are not optimised."""
         if self._done:
             return
         self._done = True
-        used = _leaves(loss)
+        met = _history(loss)
+        used = [tensor for tensor in met if tensor.creator is None]
         optimised = {id(parameter) for parameter in self._optimiser.parameters}
         if not any(id(leaf) in optimised for leaf in used):
             raise ValueError(
@@ -117,11 +141,13 @@ class FirstStep:
                 "the output of the network with them, as Tensors"
             )
         left_out = [leaf for leaf in used if id(leaf) not in optimised]
-        self.warning = _of_left_out(self._model, left_out) if left_out else ""
+        warnings = [_of_left_out(self._model, left_out) if left_out else "", _of_all_pairs(met, self._outputs)]
+        self.warning = "; ".join(filter(None, [*warnings, _of_probabilities(self._model, self._objective)]))
+        self._outputs = None
 
 
-def _leaves(loss: Tensor) -> list[Tensor]:
-    """The Tensors that gradients of a loss are collected for."""
+def _history(loss: Tensor) -> list[Tensor]:
+    """The Tensors with gradients that a loss was computed from, itself included."""
     met: dict[int, Tensor] = {}  # keeps them, so that no identity is taken twice
     stack = [loss]
     while stack:
@@ -130,7 +156,38 @@ def _leaves(loss: Tensor) -> list[Tensor]:
             met[id(tensor)] = tensor
             operands = tensor.creator[1] if tensor.creator is not None else ()
             stack.extend(operand for operand in operands if isinstance(operand, Tensor))
-    return [tensor for tensor in met.values() if tensor.creator is None]
+    return list(met.values())
+
+
+def _of_all_pairs(met: Iterable[Tensor], outputs: Any) -> str:
+    """In a sentence, that outputs of shape (n, 1) and n targets were broadcast against each other; or nothing."""
+    count = outputs.shape[0] if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] == 1 else 0
+    for tensor in met if count > 1 else ():
+        if tensor.shape != (count, count) or tensor.creator is None:
+            continue
+        kinds = {(operand.shape, getattr(operand, "requires_grad", False)) for operand in tensor.creator[1]}
+        if {((count, 1), True), ((count,), False)} <= kinds:
+            return (
+                f"fit: the loss compares each output with each target, as outputs are of shape {outputs.shape} and "
+                f"targets of shape ({count},); take outputs[:, 0] in the function"
+            )
+    return ""
+
+
+_OF_LOGITS = {"softmax_cross_entropy": Softmax, "binary_cross_entropy_with_logits": Sigmoid}
+
+
+def _of_probabilities(model: Module, task: Task) -> str:
+    """In a sentence, that a loss of logits is given probabilities; or nothing."""
+    layers = model.layers if isinstance(model, Sequential) else [None]
+    function = getattr(task, "function", None)
+    name = getattr(getattr(function, "func", function), "__name__", "")
+    if not task.is_own or not isinstance(layers[-1], _OF_LOGITS.get(name, ())):
+        return ""
+    return (
+        f"fit: the network ends with {layers[-1]!r}, but {name} takes logits and computes the probabilities itself; "
+        "leave that layer out"
+    )
 
 
 def _of_left_out(model: Module, parameters: list[Tensor]) -> str:

@@ -11,6 +11,9 @@ from ..core import Tensor, describe
 _NUMBERED = "classes, labels = np.unique(labels, return_inverse=True)"
 _BEFORE = "(before the examples are split)"
 _REGRESSION = "this loss is for classes: to predict numbers, take loss='mse'"
+_FEW_CLASSES = 20
+"""Whole floats over a longer range are rather numbers than classes."""
+
 _ROWS = 1e-2
 """How far the sum of probabilities may be from 1."""
 
@@ -199,9 +202,10 @@ def _as_integers(labels: np.ndarray) -> str:
             return f"some are NaN: leave those examples out, {_keep('~np.isnan(labels)', 'any', labels)}"
         if labels.ndim > 1 and labels.shape[-1] > 1 and (np.abs(labels.sum(axis=-1) - 1) < _ROWS).all():
             return "of rows with a one for the class, or probabilities, take labels.argmax(axis=-1)"
-        if (labels == np.floor(labels)).all() and np.isfinite(labels).all():
-            return "convert them, labels.astype(int)"
-        return _REGRESSION
+        if not ((labels == np.floor(labels)).all() and np.isfinite(labels).all()):
+            return _REGRESSION
+        several = kind == "f" and labels.max() - labels.min() >= _FEW_CLASSES
+        return f"{_REGRESSION}; or convert them, labels.astype(int)" if several else "convert them, labels.astype(int)"
     return _REGRESSION if kind == "c" else _number_classes(labels)
 
 

@@ -17,10 +17,10 @@ from PIL import Image
 from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
-from experiments.runner.command import main
-from experiments.runner.folder import opened
-from experiments.runner.options import parse
-from experiments.runner.preparation import learning_rate
+from tensorgrad.runner.command import main
+from tensorgrad.runner.folder import opened
+from tensorgrad.runner.options import parse
+from tensorgrad.runner.preparation import learning_rate
 from tests.support import ROOT, heed_signals, write_mnist
 
 PICTURES = ["augmentation.png", "confusion.png", "curves.png", "mistakes.png", "network.png", "weights.png"]
@@ -326,8 +326,17 @@ def test_a_training_that_diverged_ends_with_2_and_a_report(tmp_path, capsys):
     said = exits_with_2(capsys, "--data-dir", data, "--lr", "1e6", "--epochs", 2, "--out", out)
     assert "the training diverged: its loss is" in said and "lower the learning rate" in said and str(out) in said
     assert metrics_of(out)["diverged"] is True and sorted(os.listdir(out)) == sorted(FILES)
-    assert run_in(tmp_path, "--epochs", 2, "--out", tmp_path / "lower") == 0
-    assert metrics_of(tmp_path / "lower")["diverged"] is False
+    assert "the training diverged" in (out / "report.html").read_text()
+    options = ["--optimiser", "sgd", "--momentum", 0.9, "--lr", 0.05, "--monitor", "validation_loss"]
+    assert run_in(tmp_path, "--epochs", 2, "--out", tmp_path / "lower", *options) == 0
+    found = metrics_of(tmp_path / "lower")
+    assert found["diverged"] is False and found["settings"]["optimiser"] == "sgd"
+    rows = list(csv.DictReader((tmp_path / "lower" / "history.csv").read_text().splitlines()))
+    assert found["best_epoch"] == 1 + np.argmin([float(row["validation_loss"]) for row in rows])
+    assert "the training diverged" not in (tmp_path / "lower" / "report.html").read_text()
+    assert compare_main([str(out), str(tmp_path / "lower"), "--out", str(tmp_path / "both.png")]) == 0
+    states = [line.split("|")[-3].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert sorted(states[1:]) == ["diverged", "finished"]
 
 
 @pytest.mark.slow

@@ -180,6 +180,25 @@ def test_a_state_continues_exactly_and_narrow_parameters_keep_their_dtype(varian
 
 
 @variants
+@pytest.mark.parametrize("exponent", [-7, -2, 4])
+def test_a_step_in_float16_is_that_in_float32_rounded(variant, exponent):
+    rng = np.random.default_rng(0)
+    half = tg.Tensor(np.concatenate([rng.standard_normal(50), np.zeros(5)]).astype(np.float16), requires_grad=True)
+    single = tg.Tensor(half.data.astype(np.float32), requires_grad=True)
+    of_half, of_single = made(variant, [half]), made(variant, [single])
+    for step in range(15):
+        gradient = (rng.standard_normal(55) * 10.0**exponent).astype(np.float16) * np.float16(step % 4 != 3)
+        half.grad, single.grad = gradient, gradient.astype(np.float32)
+        single.data = half.data.astype(np.float32)
+        of_half.step()
+        of_single.step()
+        assert half.dtype == np.float16
+        np.testing.assert_array_equal(half.data, single.data.astype(np.float16))
+    for name, array in of_single.state_dict().items():
+        np.testing.assert_array_equal(of_half.state_dict()[name], array)
+
+
+@variants
 def test_all_of_them_train(variant):
     x, y = blobs()
     rng = np.random.default_rng(0)
@@ -503,3 +522,29 @@ def test_fit_compiles_groups_with_rates_that_are_functions_of_a_users():
         results.append(model.state_dict())
     for name in before:
         np.testing.assert_array_equal(results[0][name], results[1][name])
+
+
+def test_several_settings_are_set_at_once_or_not_at_all():
+    sgd = optim.SGD([tg.Tensor([1.0], requires_grad=True)], momentum=0.9, nesterov=True)
+    (group,) = sgd.param_groups
+    group.update({"nesterov": False, "momentum": 0.0, "lr": 0.5})
+    assert (sgd.nesterov, sgd.momentum, sgd.lr) == (False, 0.0, 0.5)
+    group.update({"momentum": 0.9, "nesterov": True})
+    for wrong in ({"lr": 0.1, "momentum": 0.0}, {"lr": 0.1, "betas": 3}, {"lr": 0.1, "params": []}):
+        with pytest.raises((ValueError, KeyError)):
+            group.update(wrong)
+        assert (sgd.nesterov, sgd.momentum, sgd.lr) == (True, 0.9, 0.5)
+    other = optim.SGD([tg.Tensor([1.0], requires_grad=True)], momentum=0.9, nesterov=True)
+    group.update({"nesterov": False, "momentum": 0.0})
+    other.load_state_dict(sgd.state_dict())
+    assert (other.nesterov, other.momentum, other.lr) == (False, 0.0, 0.5)
+
+
+def test_a_state_whose_schedule_does_not_fit_changes_nothing():
+    tensors = [tg.Tensor([1.0], requires_grad=True) for _ in range(2)]
+    groups = [{"params": tensors[:1], "lr": optim.Plateau(0.1)}, {"params": tensors[1:], "lr": optim.Plateau(0.2)}]
+    adam = optim.Adam(groups)
+    before = adam.state_dict()
+    with pytest.raises(ValueError):
+        adam.load_state_dict({**before, "schedule.lowest": 2.0, "schedule.1.waited": "x"})
+    np.testing.assert_equal(adam.state_dict(), before)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.training import Callback, CSVHistory, EarlyStopping, Interrupted, fit, loop
+from tensorgrad.training import EMA, Callback, CSVHistory, EarlyStopping, Interrupted, fit, loop
 from tests.support import StopAt, blobs, same
 
 
@@ -130,7 +130,7 @@ def test_the_history_is_written_after_each_epoch(tmp_path):
         (lambda: fitted(lambda row: None), r"derived from tensorgrad\.training\.Callback, got <function.*on_epoch="),
         (lambda: fitted(Callback), r"must be objects of classes derived"),
         (lambda: fitted(EarlyStopping("mae", 2)), "monitor must be one of 'epoch', 'loss', 'accuracy'.*got 'mae'"),
-        (lambda: EarlyStopping("worst", 2), "mode='max' or mode='min'"),
+        (lambda: EarlyStopping("worst", 2), r"Monitor\('worst', mode='max'\) or Monitor\('worst', mode='min'\)"),
         (lambda: EarlyStopping("loss", 0), "patience must be an integer of at least 1, got 0"),
     ],
 )
@@ -145,3 +145,31 @@ def test_a_single_callback_needs_no_list():
     model = nn.Dense(2, 3, rng)
     fit(model, blobs(), epochs=3, batch_size=100, rng=rng, callbacks=noting)
     assert noting.seen[-1] == ("end", 3, 9)
+
+
+def test_numbers_of_numpy_are_saved_and_what_json_cannot_hold_is_refused(tmp_path):
+    class Keeping(Callback):
+        def __init__(self, kept):
+            self.kept = kept
+
+        def state_dict(self):
+            return {"kept": self.kept}
+
+        def load_state_dict(self, state):
+            self.kept = state["kept"]
+
+    fitted(Keeping([np.float32(0.1), np.int64(3), np.bool_(True)]), folder=tmp_path)
+    again = Keeping(None)
+    fitted(again, folder=tmp_path, resume=True)
+    assert again.kept == [float(np.float32(0.1)), 3, True]
+    with pytest.raises(TypeError, match=r"must be what JSON can hold, got \{1, 2\}; make it of numbers, text, lists"):
+        fitted(Keeping({1, 2}), folder=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "callbacks, message", [(EMA, "got .*EMA'>; make one of the class"), (print, "is for on_epoch=")]
+)
+def test_a_class_or_a_function_is_no_callback(callbacks, message):
+    for some in (callbacks, [callbacks]):
+        with pytest.raises(TypeError, match=message):
+            fit(nn.Dense(2, 3), blobs(), epochs=1, batch_size=10, rng=np.random.default_rng(0), callbacks=some)

@@ -15,6 +15,7 @@ import time
 import tracemalloc
 import warnings
 import zipfile
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -26,7 +27,9 @@ import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.training import (
     BEST,
+    EMA,
     LAST,
+    Callback,
     CheckpointError,
     Interrupted,
     RandomStreams,
@@ -41,7 +44,7 @@ from tensorgrad.training import (
 from tensorgrad.training import checkpoint as checkpoint_module
 from tensorgrad.training.diagnosis import diagnose
 from tensorgrad.training.monitor import Monitor
-from tensorgrad.training.session import Session
+from tensorgrad.training.session import Progress, Session
 from tests.support import ROOT, StopAt, blobs, damaged, examples, heed_signals
 
 
@@ -584,7 +587,7 @@ def test_version_1_is_read(tmp_path):
     assert list(arrays) == ["model/0.weight", "%0"] and description["epoch"] == 7
 
 
-PROGRESS = {"epoch": 2, "position": 0, "loss_sum": 0.0, "correct": 0, "seconds": 0.0, "history": [], "best_epoch": 0}
+PROGRESS = {name: value for name, value in vars(Progress(epoch=2)).items() if name != "order"}
 
 ROW = {
     "epoch": 1,
@@ -614,10 +617,12 @@ GENERATORS = ["rng", "order", "augmentation", "model/2.rng"]
             {"progress": {**PROGRESS, name: wrong}}
             for name in PROGRESS
             for wrong in (None, "x", {"a": 1}, [3], float("nan"))
+            if (name, wrong) != ("initial_loss", None)
         ),
         {"progress": {**PROGRESS, "position": -1}},
         {"progress": {**PROGRESS, "position": 10**9}},
-        {"progress": {**PROGRESS, "history": [{**ROW, "validation_loss": None}]}},
+        {"progress": {**PROGRESS, "history": [{**ROW, "loss": None}]}},
+        {"progress": {**PROGRESS, "history": [{**ROW, "validation_loss": "1"}]}},
         {"progress": {**PROGRESS, "history": [{**ROW, "epoch": "1"}]}},
         {"generators": 3},
         {"generators": {}},
@@ -635,10 +640,7 @@ def test_a_crafted_session_is_refused(tmp_path, change):
     train(tmp_path, epochs=1)
     arrays, description = load_checkpoint(tmp_path / LAST)
     save_checkpoint(tmp_path / LAST, arrays, {**description, **change})
-    model, optimiser, rng = make()
-    before = model.state_dict()
-    reading(tmp_path / LAST, lambda path: Session(model, optimiser, rng, tmp_path).restore())
-    np.testing.assert_array_equal(model.state_dict()["0.weight"], before["0.weight"])
+    refused_without_a_trace(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -659,10 +661,59 @@ def test_a_session_of_crafted_arrays_is_refused(tmp_path, name, array):
     train(tmp_path, epochs=1)
     arrays, description = load_checkpoint(tmp_path / LAST)
     save_checkpoint(tmp_path / LAST, {**arrays, name: array}, description)
+    refused_without_a_trace(tmp_path)
+
+
+class Last(Callback):
+    """Refuses its state once everything else has been taken over."""
+
+    def __init__(self):
+        self.state = {"a": 0}
+
+    def state_dict(self):
+        return dict(self.state)
+
+    def load_state_dict(self, state):
+        self.state = dict(state)
+        if state["a"] != 0:
+            raise ValueError("not mine")
+
+
+def everything(session):
+    optimiser = session.optimiser
+    return {
+        "model": session.model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "groups": [{**group.settings, "lr": group["lr"]} for group in optimiser.param_groups],
+        "schedule": optimiser.schedule.state_dict(),
+        "generators": {name: deepcopy(rng.bit_generator.state) for name, rng in session.generators.items()},
+        "callbacks": [each.state_dict() for each in session._callbacks.values()],
+        "progress": vars(session.progress).copy(),
+    }
+
+
+def refused_without_a_trace(folder):
+    """Resuming from what is there fails, and changes nothing."""
     model, optimiser, rng = make()
-    before = model.state_dict()
-    reading(tmp_path / LAST, lambda path: Session(model, optimiser, rng, tmp_path).restore())
-    np.testing.assert_array_equal(model.state_dict()["0.weight"], before["0.weight"])
+    ema = EMA(0.5)
+    ema.update(model)
+    session = Session(model, optimiser, rng, folder, callbacks=[ema, Last()])
+    before = everything(session)
+    reading(folder / LAST, lambda path: session.restore())
+    np.testing.assert_equal(everything(session), before)
+
+
+@pytest.mark.parametrize(
+    "callbacks", [{"EMA-0": {"updates": "x"}}, {"Last-1": {"a": 1}}, {"Last-1": {}}, {"Last-1": 3}, 3]
+)
+def test_a_resume_that_fails_late_changes_nothing(tmp_path, callbacks):
+    model, optimiser, rng = make()
+    optimiser.param_groups[0].update({"betas": (0.5, 0.5), "lr": 0.5})
+    optimiser.param_groups[0]["eps"] = 1e-3
+    fit(model, blobs(), blobs(), optimiser, epochs=2, batch_size=100, rng=rng, folder=tmp_path, quiet=True)
+    arrays, description = load_checkpoint(tmp_path / LAST)
+    save_checkpoint(tmp_path / LAST, arrays, {**description, "callbacks": callbacks})
+    refused_without_a_trace(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["settings", "shape", "text", "more", "none"])

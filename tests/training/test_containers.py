@@ -7,7 +7,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.training import Interrupted, TrainingError, evaluate, fit, loop, predict
+from tensorgrad.training import Interrupted, Monitor, TrainingError, evaluate, fit, loop, predict
 from tests.support import CLASSES, HEIGHTS, INPUTS, StopAt, same
 
 IMAGES = np.random.default_rng(3).integers(0, 255, (90, 2, 2), dtype=np.uint8)
@@ -48,13 +48,13 @@ EXAMPLES = {"points": INPUTS, "images": IMAGES}, {"height": HEIGHTS, "kind": CLA
 def fitted(examples=EXAMPLES, **options):
     model = TwoHeaded()
     options = {"epochs": 4, "batch_size": 20, "rng": np.random.default_rng(1), "quiet": True, **options}
-    options = {"prepare": scale, "augment": jitter, "loss": both, "metrics": [kinds], "mode": "max", **options}
+    options = {"prepare": scale, "augment": jitter, "loss": both, "metrics": [kinds], **options}
     adam = tg.optim.Adam(model.parameters(), lr=0.02)
     return model, fit(model, examples, examples, adam, **options)
 
 
 def test_several_inputs_and_outputs_are_learnt():
-    model, history = fitted(epochs=40, monitor="validation_kinds")
+    model, history = fitted(epochs=40, monitor=Monitor("validation_kinds", mode="max"))
     found = evaluate(model, EXAMPLES, scale, loss=both, metrics=[kinds])
     assert found.kinds > 0.85 and found.kinds == max(row.metrics["validation_kinds"] for row in history)
     outputs = predict(model, EXAMPLES[0], scale)
@@ -91,8 +91,11 @@ def test_containers_that_do_not_fit_are_refused(examples, message):
 
 
 def test_losses_of_one_array_say_what_several_need():
-    with pytest.raises(TypeError, match="one array of labels for this loss, got dict; pass a loss= of your own"):
-        fitted(loss="mse", metrics=None, mode=None)
+    with pytest.raises(
+        TypeError,
+        match=r"one array of labels for this loss, got dict; give each output its loss in such a container, loss=\{",
+    ):
+        fitted(loss="mse", metrics=None)
 
 
 def test_what_is_not_finite_is_found_in_them():

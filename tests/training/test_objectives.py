@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.report import save_curves
-from tensorgrad.training import Interrupted, TrainingError, evaluate, fit, loop, predict, save_history
+from tensorgrad.training import Interrupted, Monitor, TrainingError, evaluate, fit, loop, predict, save_history, step
 from tensorgrad.training.objective import LOSSES, objective
 from tests.support import CLASSES, HEIGHTS, INPUTS, ROWS, SEVERAL, StopAt, alike, network, same
 
@@ -79,8 +79,8 @@ def test_a_loss_of_ones_own_runs_as_python(compiled):
 
 def test_own_losses_are_followed_and_the_librarys_replayed(monkeypatch):
     found = []
-    monkeypatch.setattr(loop, "compile", lambda step: found.append("followed") or step)
-    monkeypatch.setattr(loop, "own", lambda step, state: found.append("whole") or step)
+    monkeypatch.setattr(step, "compile", lambda step: found.append("followed") or step)
+    monkeypatch.setattr(step, "own", lambda step, state: found.append("whole") or step)
 
     def own(outputs, targets):
         return nn.mse(outputs[:, 0], targets)
@@ -162,7 +162,7 @@ def largest_error(outputs, targets):
 
 def test_metrics_are_names_or_functions_and_stand_in_the_history(tmp_path):
     metrics = {"error": "mae", "worst": largest_error}
-    model, history = fitted(1, HEIGHTS, loss="mse", metrics=metrics, monitor="validation_worst", mode="min")
+    model, history = fitted(1, HEIGHTS, loss="mse", metrics=metrics, monitor=Monitor("validation_worst", mode="min"))
     best = min(history, key=lambda row: row.metrics["validation_worst"])
     found = evaluate(model, (INPUTS, HEIGHTS), loss="mse", metrics=metrics)
     assert found == (best.validation_loss, best.metrics["validation_error"], best.metrics["validation_worst"])
@@ -200,9 +200,13 @@ def test_r2_is_that_of_scikit_learn():
         ({"metrics": {"loss": "mae"}}, "names that are their own, got 'loss'"),
         ({"metrics": [lambda y, t: "much"]}, "metrics need names"),
         ({"metrics": {"a": lambda y, t: "much"}}, "metrics: a must give real numbers"),
-        ({"metrics": {"worst": largest_error}, "monitor": "worst"}, "mode='max' or mode='min'"),
+        (
+            {"metrics": {"a": lambda y, t: y[:, 0] - t}},
+            r"a gives shape \(20, 20\) of outputs .*\(20, 1\) and targets .*\(20, 1\); .*reshape\(targets\.shape\)",
+        ),
+        ({"metrics": {"worst": largest_error}, "monitor": "worst"}, r"monitor=Monitor\('worst', mode='max'\)"),
         ({"monitor": "accuracy"}, "monitor must be one of 'validation_loss', 'loss', got 'accuracy'"),
-        ({"mode": "least"}, "mode must be 'min' or 'max'"),
+        (lambda: {"monitor": Monitor("loss", mode="least")}, "mode must be 'min' or 'max'"),
         ({"loss": "MSE"}, "loss must be one of 'softmax_cross_entropy', .*'mse', .*got 'MSE'"),
         ({"loss": None}, "loss must be a name or a function"),
         ({"loss": lambda y, t: 0.0}, "loss must be a Tensor, computed from the outputs, got float"),
@@ -211,7 +215,7 @@ def test_r2_is_that_of_scikit_learn():
 )
 def test_losses_and_metrics_that_do_not_fit_are_refused(options, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        fitted(1, HEIGHTS, **{"loss": "mse", "epochs": 1, **options})
+        fitted(1, HEIGHTS, **{"loss": "mse", "epochs": 1, **(options() if callable(options) else options)})
 
 
 def test_an_accuracy_of_numbers_is_none_that_anybody_means():
@@ -363,3 +367,101 @@ def test_resumed_equals_never_interrupted_with_every_loss(tmp_path_factory, loss
             patch.setattr(loop, "Interruption", StopAt(stop))
             fitted(outputs, targets, folder=folder, resume="auto", **options)
     same(fitted(outputs, targets, folder=folder, resume="auto", **options), straight)
+
+
+# What a first training with data of one's own meets
+
+
+def test_frames_and_series_are_taken_as_arrays():
+    pandas = pytest.importorskip("pandas")
+    frame, series = pandas.DataFrame(INPUTS), pandas.Series(HEIGHTS)
+    options = {"loss": "mse", "epochs": 2, "validation": False}
+    one = fitted(1, HEIGHTS, **options)
+    model = network(1)
+    adam = tg.optim.Adam(model.parameters(), lr=0.02)
+    settings = {"epochs": 2, "batch_size": 20, "rng": np.random.default_rng(1), "quiet": True}
+    weights = pandas.Series(np.ones(90))
+    history = fit(model, (frame, series, weights), None, adam, loss="mse", **settings)
+    alike((model, history), one)
+    assert evaluate(model, (frame, series), loss="mse") == evaluate(model, (INPUTS, HEIGHTS), loss="mse")
+    np.testing.assert_array_equal(predict(model, frame), predict(model, INPUTS))
+
+
+@pytest.mark.parametrize("compiled", [None, False])
+def test_a_loss_that_compares_all_with_all_is_warned_of(compiled):
+    def wrong(outputs, targets):
+        return np.square(outputs - targets).mean()
+
+    def right(outputs, targets):
+        pairs = outputs[:, 0] - outputs  # each with each other, which is meant
+        return np.square(outputs[:, 0] - targets).mean() + 1e-3 * np.square(pairs).mean()
+
+    fitted(1, HEIGHTS, loss=right, epochs=1, compiled=compiled)
+    with pytest.warns(UserWarning, match=r"each output with each target.* \(20, 1\) .*\(20,\); take outputs\[:, 0\]"):
+        fitted(1, HEIGHTS, loss=wrong, epochs=1, compiled=compiled)
+
+
+@pytest.mark.parametrize(
+    "loss, layer, outputs, targets",
+    [
+        ("softmax_cross_entropy", nn.Softmax(), 3, CLASSES),
+        (partial(tg.softmax_cross_entropy, label_smoothing=0.1), nn.Softmax(), 3, CLASSES),
+        ("binary_cross_entropy_with_logits", nn.Sigmoid(), 2, SEVERAL),
+    ],
+)
+def test_probabilities_for_a_loss_of_logits_are_warned_of(loss, layer, outputs, targets):
+    model = network(outputs, layer)
+    options = {"epochs": 1, "batch_size": 20, "rng": np.random.default_rng(1), "quiet": True}
+    with pytest.warns(UserWarning, match=f"ends with {type(layer).__name__}.*takes logits.*; leave that layer out"):
+        fit(model, (INPUTS, targets), loss=loss, **options)
+    fit(network(outputs), (INPUTS, targets), loss=loss, **options)
+
+
+@pytest.mark.parametrize(
+    "weight, message",
+    [
+        ([1.0, 2.0], "weight must be 3 numbers, one for each class, not negative, got float64 of shape"),
+        ({0: 1.0, 1: 2.0, 2: 1.0}, r"one for each class in their order, got {0: .*take \[weight\[label\] for label in"),
+        ([[1.0, 2.0, 1.0]], "weight must be 3 numbers"),
+    ],
+)
+def test_weights_of_classes_that_do_not_fit_are_refused(weight, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        fitted(3, CLASSES, loss=partial(tg.softmax_cross_entropy, weight=weight), epochs=1)
+
+
+@pytest.mark.parametrize("metric", ["mae", "mse", "r2"])
+def test_metrics_of_numbers_are_refused_for_classes(metric):
+    with pytest.raises(ValueError, match=f"'{metric}' is for losses of numbers; of classes, measure 'accuracy'"):
+        fitted(3, CLASSES, metrics=[metric], epochs=1)
+
+
+def test_whole_floats_over_a_long_range_are_rather_numbers():
+    with pytest.raises(TypeError, match=r"to predict numbers, take loss='mse'; or convert them, labels\.astype\(int\)"):
+        fitted(3, np.round(HEIGHTS * 50), epochs=1)
+    with pytest.raises(TypeError, match=r"float64 of shape \(90,\); convert them, labels\.astype\(int\)"):
+        fitted(3, CLASSES * 1.0, epochs=1)
+
+
+def test_examples_that_are_no_pair_say_so():
+    with pytest.raises(TypeError, match=r"two arrays, \(inputs, labels\), got ndarray; pass them as a pair"):
+        fit(network(3), INPUTS, CLASSES, epochs=1, batch_size=20, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("metric", ["mae", "mse", "r2"])
+def test_metrics_by_name_are_the_same_with_a_loss_of_ones_own(metric):
+    def own(outputs, targets):
+        return np.square(outputs[:, 0] - targets).mean()
+
+    model = network(1)
+    expected = evaluate(model, (INPUTS, HEIGHTS), loss="mse", metrics={"found": metric}).found
+    assert evaluate(model, (INPUTS, HEIGHTS), loss=own, metrics={"found": metric}).found == expected
+
+
+def test_the_accuracy_of_one_output_is_the_same_with_a_loss_of_ones_own():
+    def own(outputs, targets):
+        return nn.binary_cross_entropy_with_logits(outputs[:, 0], targets)
+
+    model, examples = network(1), (INPUTS, SEVERAL[:, 0])
+    expected = evaluate(model, examples, loss="binary_cross_entropy_with_logits").accuracy
+    assert evaluate(model, examples, loss=own, metrics=["accuracy"]).accuracy == expected

@@ -99,7 +99,7 @@ def test_the_search_ends_where_the_loss_diverges_with_finite_losses():
         ({"lowest": 0.0}, "needs 0 < lowest < highest, got lowest=0.0"),
         ({"lowest": 1.0, "highest": 0.1}, "needs 0 < lowest < highest"),
         ({"steps": 1}, "steps must be an integer of at least 2, got 1"),
-        ({"batch_size": 0}, "size must be an integer and at least 1"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
         ({"loss": lambda a, b: nn.mse(a, a) + np.nan}, "the loss is nan before the first step; check inputs"),
     ],
 )
@@ -112,7 +112,7 @@ def test_what_cannot_be_searched_is_refused(settings, message):
 @pytest.mark.parametrize("train", [blobs()[0], (blobs()[0],), (np.zeros((0, 2)), np.zeros(0, int))])
 def test_what_is_no_pair_of_arrays_is_refused(train):
     model = nn.Dense(2, 3, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"train must be two arrays, \(inputs, targets\), with one example at least"):
+    with pytest.raises((TypeError, ValueError), match=r"train must (be two arrays|have a label for each input, one)"):
         find_learning_rate(model, train, optim.SGD(model.parameters()))
 
 
@@ -135,3 +135,27 @@ def test_the_picture(tmp_path):
     found = find_learning_rate(model, blobs(), optim.Adam(model.parameters()))
     save_rates(found, tmp_path / "rates.png")
     assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_losses_by_name_weights_and_prepare_are_as_in_fit():
+    x, y = blobs(90)
+    weights = np.arange(90) % 3
+    kept = np.repeat(np.arange(90), weights)
+    options = {"loss": "mse", "lowest": 1e-3, "highest": 1e-1, "steps": 5, "batch_size": 90}
+    model = nn.Dense(2, 1, np.random.default_rng(0))
+    optimiser = optim.SGD(model.parameters())
+    found = find_learning_rate(model, (x, y, weights), optimiser, prepare=lambda x: x / 2, **options)
+    expected = find_learning_rate(model, (x[kept] / 2, y[kept, None]), optimiser, **options)
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-5)
+    with pytest.raises(ValueError, match="find_learning_rate: train must have finite labels"):
+        find_learning_rate(model, (x, np.full(90, np.inf)), optimiser, loss="mse")
+
+
+def test_its_steps_are_compiled_once(monkeypatch):
+    from tensorgrad.training import step
+
+    made, plain = [], step.own
+    monkeypatch.setattr(step, "own", lambda function, state: made.append(plain(function, state)) or made[-1])
+    model = nn.Dense(2, 3, np.random.default_rng(0))
+    find_learning_rate(model, blobs(90), optim.Adam(model.parameters()), batch_size=30, steps=20)
+    assert made[0]._made == 1

@@ -25,11 +25,11 @@ from tensorgrad.training import (
     evaluate,
     fit,
     load_checkpoint,
-    loop,
     predict,
     save_history,
     training_step,
 )
+from tensorgrad.training import step as step_module
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
 from tests.support import blobs, examples
@@ -302,8 +302,8 @@ def test_what_an_optimiser_does_in_python_is_not_frozen():
 def compiles(monkeypatch, model, **options):
     """How the step is compiled: as a whole, following what Python does, or not at all."""
     found = []
-    monkeypatch.setattr(loop, "compile", lambda step: found.append("followed") or step)
-    monkeypatch.setattr(loop, "own", lambda step, state: found.append("whole") or step)
+    monkeypatch.setattr(step_module, "compile", lambda step: found.append("followed") or step)
+    monkeypatch.setattr(step_module, "own", lambda step, state: found.append("whole") or step)
     inputs = np.zeros((4, model.parameters()[0].shape[0]), np.float32)
     fitted(model, (inputs, np.arange(4) % 2), (inputs, np.arange(4) % 2), epochs=1, **options)
     return found
@@ -612,7 +612,8 @@ def test_to_keep_the_best_weights_moves_no_array_of_a_compiled_step():
 
 
 def test_a_least_improvement_ends_it_earlier():
-    histories = [fitted(network(), epochs=40, monitor="validation_loss", patience=3, min_delta=d) for d in (0.0, 0.1)]
+    monitors = [Monitor("validation_loss", least) for least in (0.0, 0.1)]
+    histories = [fitted(network(), epochs=40, monitor=monitor, patience=3) for monitor in monitors]
     assert len(histories[1]) < len(histories[0])
 
 
@@ -829,8 +830,7 @@ def test_a_network_that_gives_no_logits_is_refused(output):
         ({"train": (np.ma.masked_array(blobs()[0]), CLASSES)}, r"must have plain inputs.*inputs\.filled\(0\)"),
         ({"train": (blobs()[0], np.ma.masked_array(CLASSES, CLASSES > 1))}, r"must have plain labels.*labels\.data"),
         ({"monitor": "val_loss"}, "monitor must be one of 'validation_accuracy', 'validation_loss'"),
-        ({"min_delta": -1}, "min_delta must be a finite number that is not negative, got -1"),
-        ({"min_delta": float("nan")}, "min_delta must be a finite number"),
+        ({"accumulate": 0}, "accumulate must be an integer of at least 1, got 0"),
         ({"optimiser": "adam"}, "optimiser must be an Optimiser, such as .*, got str"),
         ({"optimiser": tg.optim.Adam}, "optimiser must be an Optimiser, such as .*, got ABCMeta"),
         ({"prepare": None}, "prepare must be a function, got NoneType"),

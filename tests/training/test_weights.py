@@ -49,9 +49,43 @@ def test_a_weight_of_two_is_an_example_twice_and_none_is_an_example_left_out(los
     repeated = fitted(outputs, (INPUTS[REPEATED], targets[REPEATED]), plain, **options)
     alike(weighted, repeated)
     for one, other in zip(weighted[1], repeated[1]):
-        assert (one.loss, one.validation_loss) == pytest.approx((other.loss, other.validation_loss), rel=1e-5)
+        assert one.measures.keys() == other.measures.keys()
+        for name in one.measures.keys() - {"seconds"}:
+            assert one.measures[name] == pytest.approx(other.measures[name], rel=1e-5), name
     found = evaluate(weighted[0], (INPUTS, targets, WEIGHTS), loss=loss)
     assert found.loss == min(row.validation_loss for row in weighted[1])
+
+
+def each(outputs, targets):
+    return np.abs(outputs - targets)[:, 0]
+
+
+def of_outputs(outputs, targets):
+    return np.abs(outputs - targets)
+
+
+def number(outputs, targets):
+    return 7.0
+
+
+@pytest.mark.parametrize("metric", ["mae", "mse", "r2", each, of_outputs])
+def test_metrics_are_means_by_the_weights(metric):
+    model, loss = network(1), {"loss": "mse", "metrics": {"found": metric}}
+    plain = evaluate(model, (INPUTS[REPEATED], HEIGHTS[REPEATED]), **loss)
+    assert evaluate(model, (INPUTS, HEIGHTS, WEIGHTS * 0.3), **loss).found == pytest.approx(plain.found, rel=1e-6)
+    assert evaluate(model, (INPUTS, HEIGHTS, WEIGHTS), **loss).found != evaluate(model, (INPUTS, HEIGHTS), **loss).found
+
+
+def test_a_metric_of_one_number_takes_no_notice_of_weights():
+    options = {"loss": "mse", "metrics": [number]}
+    assert evaluate(network(1), (INPUTS, HEIGHTS, WEIGHTS), **options).number == pytest.approx(7.0)
+    _, (row,) = fitted(1, (INPUTS, HEIGHTS, WEIGHTS), "mse", metrics=[number], epochs=1, batch_size=20)
+    assert row.metrics == pytest.approx({"number": 7.0, "validation_number": 7.0})
+
+
+def test_metrics_of_another_length_cannot_be_weighted():
+    with pytest.raises(ValueError, match=r"by_class must give a number for each of 90 examples, .*got shape \(3,\)"):
+        evaluate(network(3), (INPUTS, CLASSES, WEIGHTS), metrics={"by_class": lambda outputs, targets: np.ones(3)})
 
 
 def mean_of(loss, outputs, targets):

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
-from experiments.runner.preparation import Prepared
-from experiments.runner.training import Trained
-from tensorgrad.training import Epoch, predict
-from tensorgrad.training.monitor import Monitor
+
+from ..training import Epoch, Monitor, predict
+from .preparation import Prepared
+from .training import Trained
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def assess(prepared: Prepared, trained: Trained) -> Result:
     """Test the network of the best epoch."""
     dataset, history = prepared.dataset, trained.history
     logits = predict(prepared.model, dataset.test_images, prepared.standardisation)
-    best = Monitor().best(history)
+    best = Monitor(prepared.options.monitor).best(history)
     metrics = {
         "experiment": prepared.experiment.name,
         "test_accuracy": float((logits.argmax(axis=1) == dataset.test_labels).mean()),

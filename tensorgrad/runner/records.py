@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.runner.folder import HISTORY, METRICS
-from tensorgrad.data import DataError
+from ..data import DataError
+from .folder import HISTORY, METRICS
 
 LARGEST_FILE = 16 * 2**20
 """Bytes beyond which a file is not read: those of a run have a few thousand."""
@@ -40,12 +40,15 @@ class Record:
     validation_accuracy: float | None
     test_accuracy: float
     stopped: str
+    is_diverged: bool
     is_dry: bool
     date: str
 
     @property
     def state(self) -> str:
-        """Whether it went to its end."""
+        """How it ended."""
+        if self.is_diverged:
+            return "diverged"
         if self.stopped:
             return f"interrupted: {self.stopped}"
         is_early = self.epochs is not None and self.planned is not None and self.epochs < self.planned
@@ -86,6 +89,7 @@ def read_record(folder: Path) -> Record:
         validation_accuracy=fields.number("validation_accuracy", 0, 1),
         test_accuracy=accuracy,
         stopped=fields.text("stopped"),
+        is_diverged=fields.content.get("diverged") is True,
         is_dry=settings.content.get("fast_dev_run") is True,
         date=fields.text("date") or datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M"),
     )

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorgrad as tg
-from experiments.runner.options import Role
-from experiments.runner.preparation import Prepared
-from tensorgrad.optim import Adam
-from tensorgrad.training import (
+
+from ..data import Loader
+from ..training import (
     DivergenceWarning,
     Epoch,
     Interrupted,
@@ -20,6 +19,8 @@ from tensorgrad.training import (
     fit,
     training_step,
 )
+from .options import Role
+from .preparation import OPTIMISERS, Prepared, optimiser_settings
 
 OVERFIT_STEPS = 1000
 
@@ -50,15 +51,16 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
     length = options.of_role(Role.LENGTH)
     return fit(
         prepared.model,
-        prepared.train,
+        Loader(*prepared.train, workers=options.workers) if options.workers else prepared.train,
         prepared.validation,
         prepared.optimiser,
-        epochs=options.epochs,
+        epochs=prepared.epochs,
         batch_size=options.batch_size,
         rng=prepared.streams,
         prepare=prepared.standardisation,
         augment=prepared.augmentation if options.augment else None,
         max_norm=options.clip,
+        monitor=options.monitor,
         patience=options.patience,
         folder=options.out,
         resume="auto" if options.resume else False,
@@ -83,7 +85,8 @@ def overfit(prepared: Prepared) -> str:
     chosen = prepared.streams.order.permutation(len(prepared.train[1]))[: options.batch_size]
     images, labels = (part[chosen] for part in prepared.train)
     inputs = prepared.standardisation(images)
-    update = training_step(model, Adam(model.parameters(), lr=options.lr))
+    optimiser = OPTIMISERS[options.optimiser](model.parameters(), options.lr, **optimiser_settings(options))
+    update = training_step(model, optimiser)
     if options.compile:
         update = tg.compile(update)
     for step in range(1, OVERFIT_STEPS + 1):
