@@ -222,6 +222,8 @@ BY_NUMPY = {
     "initial state": (lambda x: np.tanh(np.zeros((len(x), 6), np.float32) @ W + x[:, 0]), ROWS),
     "initial Tensor": (lambda x: x[:, 0] + tg.Tensor(np.ones((x.shape[0], 6), np.float32)), ROWS),
     "detached": (lambda x: x.detach() * 2 + x, ROWS),
+    "rows by position": (lambda x: W[np.argmax(x, axis=1)] + W[np.argmax(x.detach(), axis=1).numpy()], ROWS),
+    "zeros": (lambda x: np.zeros_like(x) + x, ROWS),
 }
 
 
@@ -386,8 +388,10 @@ REFUSED = {
     "the op 'argsort'": lambda x: np.sort(x, axis=1),
     "the op 'linear_recurrence'": lambda x: tg.OPS["linear_recurrence"](x, x),
     "changes a tensor in place \\(assignment": Changing(),
+    "looks at the values of a tensor": lambda x: x if x.sum() > 1e9 else -x,
     "draws random numbers": lambda x: x + tg.random.normal(size=x.shape, rng=np.random.default_rng(0)),
     "an operand of multiply depends": lambda x: x * float(x.mean()),
+    "ONNX has no such operator for these dtypes": lambda x: (x > 0) < (x > 1),
     "an operand of divide depends": lambda x: x.sum(axis=0) / len(x),
     "an operand of add depends": lambda x: x + np.cumsum(x.numpy(), axis=1),
     "does not do the same": lambda x: np.concatenate([row[None] for row in x]),
@@ -412,6 +416,7 @@ def test_what_cannot_be_exported_is_refused_by_name_and_writes_nothing(reason, t
 
 
 REMEDIES = {
+    "looks at the values of a tensor": lambda x: np.where(x.sum() > 1e9, x, -x),
     "an operand of divide depends": lambda x: x.mean(axis=0),
     "an index of several arrays": lambda x: x[:, [0, 1]][:, :, [1, 2]],
     "a slice whose ends depend": lambda x: x[:-1],

@@ -15,6 +15,7 @@ from ...core import Tensor, describe
 from ...nn import Module
 from ...nn.normalisation import BatchNorm
 from ...nn.weighted import in_dtype
+from ...ops.conversion import as_tensor
 from .operators import OPERATORS, Unsupported, as_tensors, dtype_of
 from .writing import DESCRIPTION, UNTRAINED
 
@@ -91,7 +92,7 @@ class Network(Module):
                 arguments = [values[name] for name in node.inputs]
                 results = as_tensors(OPERATORS[node.operator](*arguments, **node.attributes))
             values.update(zip(node.outputs, results))
-        outputs = [values[name] for name in self.output_names]
+        outputs = [as_tensor(values[name]) for name in self.output_names]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def __repr__(self) -> str:

@@ -130,6 +130,7 @@ class _Run:
     steps: list[tuple[Op, list[Any], dict[str, Any]]] = field(default_factory=list)
     arrays: list[np.ndarray] = field(default_factory=list)
     read: list[_Place] = field(default_factory=list)
+    converted: list[_Place] = field(default_factory=list)
     outputs: list[_Place] = field(default_factory=list)
 
     def array(self, place: _Place) -> np.ndarray:
@@ -180,15 +181,22 @@ class _Recorder:
         else:
             for operand in operands:
                 if isinstance(operand, Tensor):
-                    self.reading(operand)
+                    self.stand_in(operand)
         return result
 
-    def reading(self, tensor: Tensor) -> Tensor:
-        """Note that the values of a tensor are looked at."""
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """Note that the array of a tensor is asked for."""
+        with _unrecorded():
+            tensor.numpy()  # which may look at it once more
         self.run.read.append(self.place(tensor))
         return tensor
 
-    stand_in = reading_gradient = reading
+    reading_gradient = stand_in
+
+    def reading(self, tensor: Tensor) -> Tensor:
+        """Note that a tensor is made an array, a number or a truth value."""
+        self.run.converted.append(self.place(tensor))
+        return self.stand_in(tensor)
 
     def original(self, tensor: Tensor) -> Tensor:
         return tensor
@@ -269,6 +277,7 @@ class _Merged:
         for name, tensor in model.named_tensors() if isinstance(model, Module) else ():
             self._named.setdefault(id(tensor), (name, tensor))
         self._leaves: dict[tuple[int, int], Value] = {}
+        self._found: set[_Place] = set()
         pairs = zip(names, first.inputs, second.inputs)
         self.inputs = [
             Value(self._shape(x.shape, y.shape, f"input {name}"), x.dtype, "input", name) for name, x, y in pairs
@@ -284,6 +293,12 @@ class _Merged:
         outputs = [
             self._operand(one, other, "its result") for one, other in zip(self.first.outputs, self.second.outputs)
         ]
+        for place in self.first.converted:
+            if place.kind != "leaf" and place not in self._found:
+                raise ExportError(
+                    "export: forward looks at the values of a tensor, as bool(tensor), tensor.item() and print(tensor) "
+                    "do, on which a file cannot depend; choose by element with np.where, or leave it out"
+                )
         return Program(self.inputs, self.steps, outputs)
 
     def _merge(self, one: Any, other: Any) -> None:
@@ -340,11 +355,16 @@ class _Merged:
 
     def _read(self, one: np.ndarray, other: np.ndarray) -> Value | None:
         """The value that was read of a tensor, if both arrays are what was read there."""
+        found = None
         for a, b in zip(self.first.read, self.second.read):
             is_there = a.kind == b.kind != "leaf" and a.position == b.position
             if is_there and _same(self.first.array(a), one) and _same(self.second.array(b), other):
-                return self.inputs[a.position] if a.kind == "input" else self.steps[a.position].result
-        return None
+                self._found.add(a)
+                if a.kind == "input":
+                    found = self.inputs[a.position]
+                elif a.position < len(self.steps):
+                    found = self.steps[a.position].result
+        return found
 
     def _setting(self, one: Any, other: Any, what: str) -> Any:
         if type(one) is not type(other):

@@ -169,7 +169,13 @@ class _Writer:
                 f"export: the file would have {model.ByteSize() / 2**30:.1f} GiB, and ONNX files hold at most 2; save "
                 "the weights with model.save instead"
             )
-        self.library.checker.check_model(model, full_check=True)
+        try:
+            self.library.checker.check_model(model, full_check=True)
+        except Exception as error:  # of two libraries, in C++
+            reason = " ".join(str(error).split())[:300]
+            raise ExportError(
+                f"export: ONNX has no such operator for these dtypes ({reason}); convert with astype"
+            ) from None
         content: bytes = model.SerializeToString()
         return content
 
