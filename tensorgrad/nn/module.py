@@ -230,46 +230,6 @@ class Module:
         for parameter in self.parameters():
             parameter.zero_grad()
 
-    def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
-        """The arrays of all tensors, by dotted name; copies, unless they are only looked at and ``copy`` is False."""
-        named = list(self.named_tensors())
-        state = {name: tensor.data.copy() if copy else tensor.data for name, tensor in named}
-        if len(state) != len(named):
-            raise ValueError("state_dict: two tensors have the same dotted name; keys of dicts must differ as text")
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set all tensors from ``state``, as returned by :meth:`state_dict`; all or, on an error, none.
-
-        Raises
-        ------
-        TypeError
-            If it is no mapping of names to arrays.
-        KeyError
-            If a name is missing or unknown.
-        ValueError
-            If a shape or the kind of a dtype differs, or what is one tensor here are two in the state.
-        """
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                "load_state_dict: takes a mapping of names to arrays, such as np.load(path), got "
-                f"{type(state).__name__}"
-            )
-        tensors = dict(self.named_tensors())
-        self._check_names(state)
-        arrays = {name: np.asarray(without_history(state[name])) for name in tensors}
-        names: dict[int, str] = {}
-        for name, array in arrays.items():
-            _check_fits(name, array, tensors[name])
-            same = names.setdefault(id(tensors[name]), name)
-            if same != name and not np.array_equal(array, arrays[same], equal_nan=True):
-                raise ValueError(
-                    f"load_state_dict: {same} and {name} are one tensor of this network, but differ in the state, "
-                    "which is of a network that does not share it"
-                )
-        for name, array in arrays.items():
-            tensors[name].data = array.astype(tensors[name].dtype, copy=False)
-
     def save(self, path: str | Path, description: Mapping[str, Any] | None = None) -> None:
         """Write all tensors to a file, which :meth:`load` reads; the old file stays until the new one is on disk.
 
@@ -338,6 +298,14 @@ class Module:
             raise CheckpointError(f"{printable(path)}: of another network ({shortened(error)})") from None
         return description
 
+    def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
+        """The arrays of all tensors, by dotted name; copies, unless they are only looked at and ``copy`` is False."""
+        named = list(self.named_tensors())
+        state = {name: tensor.data.copy() if copy else tensor.data for name, tensor in named}
+        if len(state) != len(named):
+            raise ValueError("state_dict: two tensors have the same dotted name; keys of dicts must differ as text")
+        return state
+
     def _check_names(self, state: Mapping[str, Any]) -> None:
         """Raise unless a state is of tensors with the names of these."""
         names = {name for name, _ in self.named_tensors()}
@@ -347,6 +315,38 @@ class Module:
                 f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
                 f"unknown: {', '.join(unknown) or 'nothing'}"
             )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set all tensors from ``state``, as returned by :meth:`state_dict`; all or, on an error, none.
+
+        Raises
+        ------
+        TypeError
+            If it is no mapping of names to arrays.
+        KeyError
+            If a name is missing or unknown.
+        ValueError
+            If a shape or the kind of a dtype differs, or what is one tensor here are two in the state.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                "load_state_dict: takes a mapping of names to arrays, such as np.load(path), got "
+                f"{type(state).__name__}"
+            )
+        tensors = dict(self.named_tensors())
+        self._check_names(state)
+        arrays = {name: np.asarray(without_history(state[name])) for name in tensors}
+        names: dict[int, str] = {}
+        for name, array in arrays.items():
+            _check_fits(name, array, tensors[name])
+            same = names.setdefault(id(tensors[name]), name)
+            if same != name and not np.array_equal(array, arrays[same], equal_nan=True):
+                raise ValueError(
+                    f"load_state_dict: {same} and {name} are one tensor of this network, but differ in the state, "
+                    "which is of a network that does not share it"
+                )
+        for name, array in arrays.items():
+            tensors[name].data = array.astype(tensors[name].dtype, copy=False)
 
     def _parts(self) -> Iterator[tuple[str, str]]:
         """What :func:`repr` shows inside the brackets, by name."""
