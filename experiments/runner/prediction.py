@@ -13,9 +13,11 @@ from experiments.runner.experiment import Experiment
 from experiments.runner.outliers import MARGINS, outliers
 from experiments.runner.records import Fields
 from tensorgrad.data import DataError, Standardisation, read_image
+from tensorgrad.interop import onnx
 from tensorgrad.nn import Module
 from tensorgrad.training import BEST, CheckpointError, load_checkpoint, load_weights, predict
 
+FILES = (".npz", ".safetensors", ".onnx")
 REMEDY = "choose the folder of another run, or train again"
 
 
@@ -41,14 +43,15 @@ def classify(
 ) -> Answers:
     """What the best network of a run makes of pictures, or of their negatives.
 
-    ``experiments`` are those, by their names, of one of which the run must be.
+    ``run`` is its folder, or a file with its network: see :func:`file_of`. ``experiments`` are those, by their names,
+    of one of which the run must be.
 
     Raises
     ------
     CheckpointError
         If the folder holds no run, or a damaged one.
     """
-    network = _load(run / BEST, experiments)
+    network = load_network(file_of(run), experiments)
     channels, size, _ = network.image_shape
     images, problems = {}, []
     for path in paths:
@@ -65,7 +68,7 @@ def classify(
 
 
 @dataclass(frozen=True)
-class _Network:
+class Network:
     """A trained network, and what its checkpoint says of its training images."""
 
     path: Path
@@ -106,20 +109,28 @@ class _Network:
         return sentences
 
 
-def _load(path: Path, experiments: Mapping[str, Experiment]) -> _Network:
-    """The network in a checkpoint of an experiment, each of the settings checked."""
-    settings = Fields(path, load_checkpoint(path)[1]).inner("settings")
+def file_of(run: Path) -> Path:
+    """The file with the network of a run: ``best.npz`` in its folder, or ``run`` itself if it ends as such files do."""
+    return run if run.suffix.lower() in FILES else run / BEST
+
+
+def load_network(path: Path, experiments: Mapping[str, Experiment]) -> Network:
+    """The network of an experiment in a checkpoint or an ONNX file, each of the settings checked."""
+    read = onnx.load(path) if path.suffix.lower() == ".onnx" else None
+    settings = Fields(path, load_checkpoint(path)[1] if read is None else read.description).inner("settings")
     experiment = experiments.get(settings.text("experiment"))
     if experiment is None:
-        raise CheckpointError(f"{path}: not of one of the experiments ({', '.join(experiments)}); {REMEDY}")
-    model = experiment.model(np.random.default_rng(0))
-    load_weights(model, path)
+        remedy = REMEDY if path.name == BEST else "write it with python -m experiments.export RUN FILE"
+        raise CheckpointError(f"{path}: not of one of the experiments ({', '.join(experiments)}); {remedy}")
+    model: Module = experiment.model(np.random.default_rng(0)) if read is None else read
+    if read is None:
+        load_weights(model, path)
     shape = settings.wholes("image_shape", (3,), 1, 1024)
     channels, height, width = shape
     if height != width or channels not in (1, 3):
         raise CheckpointError(f"{path}: image_shape must be (1, size, size) or (3, size, size), got {shape}; {REMEDY}")
     kept = settings.inner("image_ranges")
-    return _Network(
+    return Network(
         path,
         model,
         settings.texts("classes"),

@@ -47,7 +47,7 @@ def arrays(results):
     return [x.numpy() if isinstance(x, tg.Tensor) else x for x in results]
 
 
-def round_trip(model, path, *examples, tolerance=1e-5, sizes=(1, 2, 5)):
+def round_trip(model, path, *examples, tolerance=1e-5, sizes=(1, 4)):
     """Export, and compare with onnxruntime and with what is read back, for batches of several sizes."""
     onnx.export(model, path, *examples)
     library.checker.check_model(library.load(path), full_check=True)
@@ -571,7 +571,7 @@ def test_a_damaged_file_is_one_sentence_or_a_network(tmp_path):
     path, rng = tmp_path / "a.onnx", np.random.default_rng(0)
     onnx.export(nn.Dense(3, 2, 0), path, np.ones((1, 3)))
     good = path.read_bytes()
-    for _ in range(100):
+    for _ in range(50):
         content = bytearray(good)
         content[rng.integers(len(content))] = rng.integers(256)
         path.write_bytes(content[: rng.integers(len(content)) if rng.random() < 0.3 else None])

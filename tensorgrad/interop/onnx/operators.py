@@ -555,8 +555,3 @@ def _instance_normalization(x: Any, scale: Any, bias: Any, epsilon: float = 1e-5
     shape = (-1,) + (1,) * (x.ndim - 2)
     axes = tuple(range(2, x.ndim))
     return layer_norm(x, scale.reshape(shape), bias.reshape(shape), axis=axes, eps=epsilon)
-
-
-def as_tensors(results: Any) -> list[Any]:
-    """The outputs of an operator as a list."""
-    return results if isinstance(results, list) else [results]

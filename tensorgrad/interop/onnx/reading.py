@@ -16,7 +16,7 @@ from ...nn import Module
 from ...nn.normalisation import BatchNorm
 from ...nn.weighted import in_dtype
 from ...ops.conversion import as_tensor
-from .operators import OPERATORS, Unsupported, as_tensors, dtype_of
+from .operators import OPERATORS, Unsupported, dtype_of
 from .writing import DESCRIPTION, UNTRAINED
 
 OPSETS = range(13, 22)
@@ -86,14 +86,20 @@ class Network(Module):
         for (name, dtype, shape), value in zip(self.inputs, inputs):
             values[name] = _checked(self, name, in_dtype(self, value, dtype), shape)
         for node in self.nodes:
-            if (norm := self.norms.get(node.outputs[0])) is not None:
-                results = [self.weights[norm](values[node.inputs[0]])]
-            else:
-                arguments = [values[name] for name in node.inputs]
-                results = as_tensors(OPERATORS[node.operator](*arguments, **node.attributes))
-            values.update(zip(node.outputs, results))
+            try:
+                values.update(zip(node.outputs, self._results(node, values)))
+            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+                raise ValueError(
+                    f"{self!r}: its operator {node.operator} ({node.outputs[0]}) fails: {error}"
+                ) from error
         outputs = [as_tensor(values[name]) for name in self.output_names]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _results(self, node: Node, values: dict[str, Any]) -> list[Any]:
+        if (norm := self.norms.get(node.outputs[0])) is not None:
+            return [self.weights[norm](values[node.inputs[0]])]
+        results = OPERATORS[node.operator](*(values[name] for name in node.inputs), **node.attributes)
+        return results if isinstance(results, list) else [results]
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{x.name}: {x.dtype}{list(x.shape)}" for x in self.inputs)
