@@ -17,6 +17,7 @@ from .._pytree import are_leaves, parts
 from ..core import Tensor, describe
 from ..core.context import Replacements, _recording, guarded, refuse_while_traced
 from ..ops.conversion import without_history
+from .snapshot import Snapshot
 
 _made = count()
 _first_call: ContextVar[_FirstCall | None] = ContextVar("first_call", default=None)
@@ -103,9 +104,24 @@ class Module:
 
         A layer that is shared counts once. A module with a ``penalty`` of its own answers for what is inside it.
         """
-        found = {id(module): module for _, module in self._tree(lambda module: not _has_penalty(module))}
-        del found[id(self)]
-        return total([module.penalty() for module in found.values() if _has_penalty(module)])
+        known = vars(self).get("_snapshot")
+        if known is None or not known.is_current(self):
+            known = self._penalised()
+        return total([module.penalty() for module in known.found])
+
+    def _penalised(self) -> Snapshot:
+        """The modules inside that answer for penalties; kept, unless what they are in may change without notice."""
+        tree = {id(module): module for _, module in self._tree(lambda module: not _has_penalty(module))}
+        del tree[id(self)]
+        own = vars(self)
+        own.pop("_snapshot", None)
+        snapshot = Snapshot(self, [module for module in tree.values() if _has_penalty(module)])
+        entered = [module for module in tree.values() if not _has_penalty(module)]
+        for module in entered:
+            snapshot.watch(module)
+        if all(_is_noticed(module, snapshot) for module in (self, *entered)):
+            own["_snapshot"] = snapshot
+        return snapshot
 
     # What belongs to it
 
@@ -395,7 +411,7 @@ def _has_penalty(module: Module) -> bool:
     return type(module).penalty is not Module.penalty
 
 
-_NOTHING_INSIDE = frozenset((bool, int, float, complex, str, bytes, type(None), np.ufunc, type))
+_NOTHING_INSIDE = frozenset((bool, int, float, complex, str, bytes, type(None), np.ufunc, type, Snapshot))
 _Found = tuple[str, Any, bool]
 """The name of a tensor, module or generator, itself, and whether it is in plain sight."""
 
@@ -439,18 +455,49 @@ def _in_order(name: str, items: Iterable[Any]) -> list[Any]:
     return [item for _, item in sorted(held, key=lambda pair: getattr(pair[0], "_made", 0))]
 
 
+def _is_noticed(module: Module, snapshot: Snapshot) -> bool:
+    """Whether another tensor or module inside would change what the snapshot shows."""
+    if not _are_noticed(vars(module).values(), snapshot):
+        return False
+    for kind in _own_classes(module):
+        snapshot.hold(vars(kind).values())
+        values = [value for name, value in vars(kind).items() if name[:2] != "__" and type(value) not in _NO_STATE]
+        if not _are_noticed(values, snapshot):
+            return False
+    return True
+
+
+def _are_noticed(values: Iterable[Any], snapshot: Snapshot, around: tuple[int, ...] = ()) -> bool:
+    """Whether what is inside is in lists, tuples and dicts alone; the snapshot takes note of these."""
+    for value in values:
+        kind = type(value)
+        if kind in (list, tuple, dict) and id(value) not in around:
+            inner = value.values() if kind is dict else value
+            snapshot.hold(inner)
+            if not _are_noticed(inner, snapshot, (*around, id(value))):
+                return False
+        elif not (kind in _NOTHING_INSIDE or isinstance(value, _KINDS) or _is_plain_array(value)):
+            return False
+    return True
+
+
+def _is_plain_array(value: object) -> bool:
+    return type(value) is np.ndarray and not value.dtype.hasobject
+
+
+def _own_classes(module: Module) -> list[type]:
+    """The classes that may hold tensors and modules: those of this library hold none."""
+    kind = type(module)
+    return [] if kind.__module__.startswith(_HERE) else [base for base in kind.__mro__ if base not in Module.__mro__]
+
+
 def _of_class(module: Module) -> dict[str, Any]:
     """What is in the slots and class attributes of a module."""
     found: dict[str, Any] = {}
-    if type(module).__module__.startswith(_HERE):  # our own layers keep nothing there
-        return found
-    for kind in type(module).__mro__:
-        if kind not in Module.__mro__:
-            for name, value in vars(kind).items():
-                if name[:2] != "__" and type(value) not in _NO_STATE:
-                    found.setdefault(
-                        name, getattr(module, name, None) if type(value) is MemberDescriptorType else value
-                    )
+    for kind in _own_classes(module):
+        for name, value in vars(kind).items():
+            if name[:2] != "__" and type(value) not in _NO_STATE:
+                found.setdefault(name, getattr(module, name, None) if type(value) is MemberDescriptorType else value)
     return found
 
 
