@@ -33,13 +33,14 @@ from .ops.activations import (
     softplus,
     softsign,
 )
+from .ops.attention import scaled_dot_product_attention
 from .ops.concatenation import array
 from .ops.convolution import conv, conv_transpose
 from .ops.dropout import dropout
 from .ops.embedding import embedding
 from .ops.flatten import flatten
 from .ops.losses import softmax_cross_entropy
-from .ops.normalisation import batch_norm, layer_norm
+from .ops.normalisation import batch_norm, group_norm, layer_norm, rms_norm
 from .ops.pooling import avg_pool, max_pool
 from .ops.reductions import logsumexp
 from .testing import GradientError, gradcheck
@@ -74,6 +75,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradients",
+    "group_norm",
     "hessian",
     "hvp",
     "implements",
@@ -89,7 +91,9 @@ __all__ = [
     "optim",
     "random",
     "relu",
+    "rms_norm",
     "samples",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

@@ -95,9 +95,11 @@ INSTEAD = {
         "SmoothL1Loss": "tg.nn.huber(x, x)",
         "KLDivLoss": "tg.nn.kl_divergence(x, tg.softmax(x))",
         "BatchNorm": "tg.nn.BatchNorm2d(3)",
+        "MultiheadAttention": "tg.nn.MultiHeadAttention(8, 2)",
+        "InstanceNorm2d": "tg.nn.GroupNorm(3, 3)",
         "Conv": "tg.nn.Conv2d(1, 8, 3)",
         "Swish": "tg.nn.SiLU()",
-        "init": "layer.weight.data = array",
+        "init": "tg.nn.Dense(3, 2, weight_init='xavier_uniform')",
         "utils": "tg.optim.clip_gradients(model.parameters(), 1.0)",
     },
     "tensorgrad.optim": {

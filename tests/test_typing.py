@@ -61,7 +61,9 @@ TENSORS = {
         *("tg.flatten(image)", "tg.dropout(t, 0.5, rng)", "tg.embedding([0, 1], w)", "tg.array([t, t])"),
         *("tg.max_pool(image, 2)", "tg.avg_pool(image, (2, 2), stride=1)", "tg.conv(image, image, padding='same')"),
         *("tg.conv(images, image)", "tg.conv_transpose(image, images)", "tg.layer_norm(t)", "tg.layer_norm(array, t)"),
-        *("tg.batch_norm(image)", "tg.random.normal(t, 1.0, rng=rng)", "tg.random.uniform(0.0, t, rng=rng)"),
+        *("tg.batch_norm(image)", "tg.group_norm(image, 1)", "tg.rms_norm(t)"),
+        *("tg.scaled_dot_product_attention(t, t, t)",),
+        *("tg.random.normal(t, 1.0, rng=rng)", "tg.random.uniform(0.0, t, rng=rng)"),
     ),
     "losses": (
         *("loss", "tg.softmax_cross_entropy(t, [1])", "nn.categorical_cross_entropy(tg.softmax(t), labels)"),

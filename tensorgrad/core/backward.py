@@ -35,6 +35,7 @@ def backward_pass(
     wanted: Collection[Node] | None = None,
     retain_graph: bool = False,
     recorded_as: Callable[[Node, Array], Tensor] | None = None,
+    retained: Collection[Node] | None = None,
 ) -> list[tuple[Node, Any]]:
     """Follow the history of ``output`` back, the latest node first, and return the gradients found.
 
@@ -49,26 +50,27 @@ def backward_pass(
     recorded_as
         ``recorded_as(node, array)`` gives a Tensor: the rules are called with Tensors, so that the gradients are
         recorded in turn, where recording is on. Default: they are called with arrays.
+    retained
+        Nodes whose gradients are returned as well, where all sources are asked for.
 
     Returns
     -------
     list of (Node, gradient)
         Gradients are Tensors with ``recorded_as``, else arrays that nobody else holds.
     """
-    relevant = None if wanted is None else _leading_to(output, wanted)
+    relevant, returned = (None, retained) if wanted is None else (_leading_to(output, wanted), wanted)
     found: list[tuple[Node, Any]] = []
-    gradients = {output: seed}
+    gradients = {output: seed}  # those of sources, which lead nowhere, are left for the end
     buffers: set[Node] = set()  # the nodes whose gradient so far nobody else holds, so that it is added to in place
-    # sources lead nowhere, so their gradients are left for the end
     latest_first = [(-output.sequence_nr, output)] if output.op is not None else []
     watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
     in_place = watcher is None and _capture.get() is None
     while latest_first:
         node = heappop(latest_first)[1]
         gradient = gradients.pop(node)
-        if wanted is not None and node in wanted:
+        if returned is not None and node in returned:
             found.append((node, gradient))
-            if node.is_freed or not _leads_on(node, relevant):
+            if wanted is not None and (node.is_freed or not _leads_on(node, relevant)):
                 continue
         op: Any = node.op
         arrays, settings, out = node.arrays, node.settings, node.array
@@ -191,7 +193,7 @@ def sum_to_shape(gradient: AnyArray, shape: tuple[int, ...]) -> AnyArray:
         return sum_to_shape(gradient.astype(np.float32), shape).astype(gradient.dtype)
     added = gradient.ndim - len(shape)
     if gradient.shape[added:] == shape:
-        return gradient.sum(axis=tuple(range(added)))
+        return gradient.sum(axis=0 if added == 1 else tuple(range(added)))
     stretched = tuple(added + axis for axis, length in enumerate(shape) if length == 1 != gradient.shape[added + axis])
     return gradient.sum(axis=tuple(range(added)) + stretched, keepdims=True).reshape(shape)
 

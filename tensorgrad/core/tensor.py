@@ -10,14 +10,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 import numpy as np
 from numpy import ndarray
 
 from .arrays import OWNED, RESULT, SHARED, AnyArray, Array, as_data, describe
 from .backward import backward_pass
-from .context import _capture, is_traced, no_grad
+from .context import _capture, _recording, is_repeated, is_traced, no_grad
 from .conversions import Conversions
 from .inplace import InPlace, View, plain_index
 from .node import LeafNode, Node, sequence_nrs
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _adding_up = threading.Lock()
 _stand_ins: WeakKeyDictionary[Node, ref[Tensor]] = WeakKeyDictionary()
+_retaining: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+"""By identity the results whose gradients are collected, see :meth:`Tensor.retain_grad`."""
 
 
 class Tensor(Operators, InPlace, Conversions):
@@ -181,14 +183,14 @@ class Tensor(Operators, InPlace, Conversions):
     def grad(self) -> Array | Any:  # Any stands for None: after a backward pass there is an array
         """The gradient that :meth:`backward` has collected: an array of the tensor's shape and dtype, or None.
 
-        It is collected for leaves, those made with ``requires_grad=True``.
+        It is collected for leaves, those made with ``requires_grad=True``, and where :meth:`retain_grad` was called.
         """
         if (tracer := _capture.get()) is not None:
             self = tracer.reading_gradient(self)
-        if self._grad is None and not self.is_leaf:
+        if self._grad is None and not self.is_leaf and id(self) not in _retaining:
             warnings.warn(
-                "Tensor.grad: this is a result, and gradients are collected in leaves; tensorgrad.gradients(loss, "
-                "tensor) gives the gradient of a result",
+                "Tensor.grad: this is a result, and gradients are collected in leaves; call tensor.retain_grad() "
+                "before the backward pass, or tensorgrad.gradients(loss, tensor) in its place",
                 stacklevel=2,
             )
         if self._grad is not None and getattr(self, "_grad_is_lent", False):
@@ -309,6 +311,45 @@ class Tensor(Operators, InPlace, Conversions):
         """The array itself, shared with the tensor; nothing done to it is recorded. See :attr:`data`."""
         return self.data
 
+    def retain_grad(self) -> None:
+        """Collect the gradient of this result, too, in ``.grad``, in each later :meth:`backward`; of a leaf it is.
+
+        After a change in place it is the gradient of the new value. Inside ``no_grad``, where nothing is recorded,
+        nothing happens. Functions such as :func:`tensorgrad.gradients`, which return gradients, leave ``.grad`` alone.
+
+        Raises
+        ------
+        RuntimeError
+            If no gradient flows to it, or in the backward pass of :func:`tensorgrad.checkpoint`, which computes it
+            anew.
+
+        Examples
+        --------
+        >>> import numpy as np, tensorgrad as tg
+        >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> hidden = np.exp(x)
+        >>> hidden.retain_grad()
+        >>> (hidden * 3).sum().backward()
+        >>> hidden.grad
+        array([3., 3.])
+        """
+        if is_repeated():
+            raise RuntimeError(
+                "retain_grad: inside tensorgrad.checkpoint this tensor is computed again in the backward pass, and its "
+                "gradient is not kept; call retain_grad on what the function returns, or leave checkpoint out"
+            )
+        if not _recording.get():
+            return
+        if (tracer := _capture.get()) is not None:
+            self = tracer.stand_in(self)
+        if not self._requires_grad:
+            raise RuntimeError(
+                "retain_grad: no gradient flows to this tensor; make an input with requires_grad=True, outside of "
+                "no_grad"
+            )
+        if not self.is_leaf:
+            _retaining[id(self)] = self
+
     def zero_grad(self) -> None:
         """Forget the collected gradient: ``grad`` is None again."""
         self.grad = None
@@ -362,8 +403,9 @@ class Tensor(Operators, InPlace, Conversions):
             return
         start = seed_for(self, gradient)
         seed = start.data if isinstance(start, Tensor) else start
-        for node, collected in backward_pass(history(self), seed, retain_graph=retain_graph):
-            leaf = node.leaf() if node.leaf is not None else None
+        retained = _retained() if _retaining else None
+        for node, collected in backward_pass(history(self), seed, retain_graph=retain_graph, retained=retained):
+            leaf = node.leaf() if node.leaf is not None else None if retained is None else retained.get(node)
             if leaf is not None:
                 with _adding_up:
                     so_far = leaf._grad if capture is None else capture.reading_gradient(leaf)._grad
@@ -409,6 +451,12 @@ def history(tensor: Tensor) -> Node:
             "backward: nothing was recorded for this tensor; make an input with requires_grad=True, outside of no_grad"
         )
     return tensor._node
+
+
+def _retained() -> dict[Node, Tensor]:
+    """The results whose gradients are collected, by their nodes."""
+    tensors = [tensor for each in _retaining.valuerefs() if (tensor := each()) is not None]
+    return {tensor._node: tensor for tensor in tensors if tensor._node is not None}
 
 
 def tensor_of(node: Node, array: Any) -> Tensor:

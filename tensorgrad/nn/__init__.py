@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .activations import ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh
+from .attention import MultiHeadAttention
 from .convolution import (
     AvgPool1d,
     AvgPool2d,
@@ -14,7 +15,8 @@ from .convolution import (
     MaxPool2d,
     MaxPool3d,
 )
-from .layers import Dense, Dropout, Embedding, Flatten, GaussianNoise, Sequential
+from .initialisers import INITIALISERS
+from .layers import Dense, Dropout, Embedding, Flatten, GaussianNoise, Residual, Sequential
 from .losses import (
     binary_cross_entropy_with_logits,
     categorical_cross_entropy,
@@ -28,11 +30,16 @@ from .losses import (
     softmax_cross_entropy,
 )
 from .module import Module
-from .normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d, LayerNorm
+from .normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm, RMSNorm
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "INITIALISERS",
+    "LSTM",
+    "RNN",
     "SELU",
     "AvgPool1d",
     "AvgPool2d",
@@ -47,14 +54,21 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GaussianNoise",
+    "GroupNorm",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "Module",
+    "MultiHeadAttention",
+    "RMSNorm",
+    "RNNCell",
     "ReLU",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -11,7 +11,7 @@ from ..core import Tensor
 from ..ops.convolution import conv
 from ..ops.pooling import avg_pool, max_pool
 from ..ops.windows import Padding, PerAxis, per_axis
-from .initialisers import he_normal
+from .initialisers import Initialiser, generator, parameter
 from .module import Module
 from .weighted import Weighted, check_sizes, in_dtype
 
@@ -34,6 +34,8 @@ class Conv(Weighted):
         Those of :func:`tensorgrad.conv`.
     bias
         Whether there is one.
+    weight_init, bias_init
+        Initial values, as for :class:`Dense`.
     weight_l1, weight_l2, bias_l1, bias_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
@@ -64,6 +66,8 @@ class Conv(Weighted):
         dilation: PerAxis = 1,
         groups: int = 1,
         bias: bool = True,
+        weight_init: Initialiser = "he_normal",
+        bias_init: Initialiser = "zeros",
         weight_l1: float = 0.0,
         weight_l2: float = 0.0,
         bias_l1: float = 0.0,
@@ -74,12 +78,11 @@ class Conv(Weighted):
         check_sizes(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: {in_channels} -> {out_channels} channels cannot be divided into {groups} groups")
-        if not bias and (bias_l1 or bias_l2):
-            raise ValueError(f"{name}: bias_l1 and bias_l2 need a bias; leave them out, or bias=False")
         kernel = per_axis(name, "kernel_size", kernel_size, self.spatial_axes)
         shape = (out_channels, in_channels // groups, *kernel)
-        self.weight = Tensor(he_normal(shape, rng, dtype, fan_in=prod(shape[1:])), requires_grad=True)
-        self.bias = Tensor(np.zeros(out_channels, dtype), requires_grad=True) if bias else None
+        fans, rng = (prod(shape[1:]), out_channels * prod(kernel)), generator(rng)
+        self.weight = parameter(name, "weight_init", weight_init, shape, rng, dtype, fans)
+        self.bias = parameter(name, "bias_init", bias_init, shape[:1], rng, dtype, fans) if bias else None
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2, bias_l1=bias_l1, bias_l2=bias_l2)
 

@@ -1,4 +1,4 @@
-"""Layers: Dense, Embedding, Dropout, GaussianNoise, Flatten, and Sequential, which chains them."""
+"""Layers: Dense, Embedding, Dropout, GaussianNoise, Flatten; Sequential, which chains them, and Residual."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
 from ..ops.random import normal
-from .initialisers import generator, he_normal
+from .initialisers import Initialiser, generator, parameter
 from .module import Module, in_a_line, inside, is_trained
 from .weighted import Weighted, check_sizes, in_dtype
 
@@ -31,6 +31,11 @@ class Dense(Weighted):
         Lengths of the last axis of the input and of the output.
     rng
         NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+    bias
+        Whether there is one.
+    weight_init, bias_init
+        Initial values: a name out of ``tensorgrad.nn.INITIALISERS``, or a function such as
+        ``lambda shape, rng: rng.normal(0, 0.02, shape)``.
     weight_l1, weight_l2, bias_l1, bias_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
@@ -44,7 +49,11 @@ class Dense(Weighted):
     Dense(3 -> 2)
     >>> layer(np.ones((4, 3), np.float32)).shape
     (4, 2)
+    >>> tg.nn.Dense(3, 2, rng=0, bias=False, weight_init="orthogonal")
+    Dense(3 -> 2, bias=False)
     """
+
+    bias: Tensor | None
 
     def __init__(
         self,
@@ -52,6 +61,9 @@ class Dense(Weighted):
         out_features: int,
         rng: np.random.Generator | int | None = None,
         *,
+        bias: bool = True,
+        weight_init: Initialiser = "he_normal",
+        bias_init: Initialiser = "zeros",
         weight_l1: float = 0.0,
         weight_l2: float = 0.0,
         bias_l1: float = 0.0,
@@ -59,8 +71,9 @@ class Dense(Weighted):
         dtype: Any = np.float32,
     ) -> None:
         check_sizes("Dense", in_features=in_features, out_features=out_features)
-        self.weight = Tensor(he_normal((in_features, out_features), rng, dtype), requires_grad=True)
-        self.bias = Tensor(np.zeros(out_features, dtype), requires_grad=True)
+        sizes, rng = (in_features, out_features), generator(rng)
+        self.weight = parameter("Dense", "weight_init", weight_init, sizes, rng, dtype, sizes)
+        self.bias = parameter("Dense", "bias_init", bias_init, sizes[1:], rng, dtype, sizes) if bias else None
         self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2, bias_l1=bias_l1, bias_l2=bias_l2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,11 +81,12 @@ class Dense(Weighted):
         x = in_dtype(self, x, self.weight.dtype)
         if x.shape[-1:] != self.weight.shape[:1]:
             raise ValueError(f"{self!r}: the input must have shape (..., {self.weight.shape[0]}), got {x.shape}")
-        result: Tensor = x @ self.weight + self.bias
-        return result
+        result: Tensor = x @ self.weight
+        return result if self.bias is None else result + self.bias
 
     def __repr__(self) -> str:
-        return f"Dense({self.weight.shape[0]} -> {self.weight.shape[1]}{self._penalties()})"
+        bias = ", bias=False" * (self.bias is None)
+        return f"Dense({self.weight.shape[0]} -> {self.weight.shape[1]}{bias}{self._penalties()})"
 
 
 class Embedding(Weighted):
@@ -89,6 +103,8 @@ class Embedding(Weighted):
         Length of each row.
     rng
         NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+    weight_init
+        Initial values, as for :class:`Dense`.
     weight_l1, weight_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
@@ -110,13 +126,14 @@ class Embedding(Weighted):
         embedding_dim: int,
         rng: np.random.Generator | int | None = None,
         *,
+        weight_init: Initialiser = "normal",
         weight_l1: float = 0.0,
         weight_l2: float = 0.0,
         dtype: Any = np.float32,
     ) -> None:
         check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        rows = generator(rng).standard_normal((num_embeddings, embedding_dim)).astype(dtype)
-        self.weight = Tensor(rows, requires_grad=True)
+        sizes = (num_embeddings, embedding_dim)
+        self.weight = parameter("Embedding", "weight_init", weight_init, sizes, generator(rng), dtype, sizes)
         self._set_strengths(weight_l1=weight_l1, weight_l2=weight_l2)
 
     def forward(self, indices: Any) -> Tensor:
@@ -273,3 +290,49 @@ class Sequential(Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+class Residual(Sequential):
+    """The input plus what the layers make of it (He et al. 2016): ``x + layers(x)``.
+
+    Parameters
+    ----------
+    layers
+        As for :class:`Sequential`; the last gives the shape of the input.
+    shortcut
+        What the input goes through on its way around them, such as a ``Conv2d`` of kernel size 1 where they change
+        the shape; None: nothing.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> from tensorgrad.nn import Conv2d, Dense, LayerNorm, ReLU, Residual
+    >>> block = Residual(LayerNorm(8), Dense(8, 32), ReLU(), Dense(32, 8))
+    >>> block(np.ones((5, 8), np.float32)).shape
+    (5, 8)
+    >>> halves = Residual(Conv2d(3, 8, 3, stride=2, padding=1), ReLU(), shortcut=Conv2d(3, 8, 1, stride=2))
+    >>> halves(np.ones((5, 3, 6, 6), np.float32)).shape
+    (5, 8, 3, 3)
+    """
+
+    def __init__(self, *layers: Callable[[Tensor], Tensor], shortcut: Callable[[Tensor], Tensor] | None = None) -> None:
+        super().__init__(*layers)
+        if shortcut is not None:
+            Sequential(shortcut)  # which refuses what is no layer
+        self.shortcut = shortcut
+
+    def _parts(self) -> Iterator[tuple[str, str]]:
+        yield from super()._parts()
+        if self.shortcut is not None:
+            yield "shortcut", getattr(self.shortcut, "__name__", repr(self.shortcut))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x``, or what the shortcut makes of it, plus the result of the layers."""
+        inner = super().forward(x)
+        around = in_dtype(self, x, inner.dtype) if self.shortcut is None else self.shortcut(x)
+        if inner.shape != around.shape:
+            raise ValueError(
+                f"Residual: the layers give shape {inner.shape}, and {around.shape} goes around them; they must agree: "
+                "choose sizes that do, or a shortcut= that gives the same shape"
+            )
+        return around + inner

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
 from types import FunctionType, MemberDescriptorType
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ..core import Tensor, describe
 from ..core.context import Replacements, _recording, guarded, refuse_while_traced
 from ..ops.conversion import without_history
 from .snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 _made = count()
 _first_call: ContextVar[_FirstCall | None] = ContextVar("first_call", default=None)
@@ -363,6 +366,34 @@ class Module:
                 )
         for name, array in arrays.items():
             tensors[name].data = array.astype(tensors[name].dtype, copy=False)
+
+    def summary(self, *inputs: Any) -> Summary:
+        """A table of the modules inside: what goes out of each, and how many parameters it has.
+
+        Parameters
+        ----------
+        inputs
+            What the module is called with to see the shapes of outputs: for each argument a shape, with that of the
+            batch in front, as a tuple of integers, or an example, such as an array. The call is made in evaluation mode
+            and records nothing. None: no outputs are shown.
+
+        Examples
+        --------
+        >>> import tensorgrad as tg
+        >>> network = tg.nn.Sequential(tg.nn.Dense(784, 512), tg.nn.ReLU(), tg.nn.Dense(512, 10))
+        >>> network.summary((32, 784))
+        layer                     output shape  parameters
+        --------------------------------------------------
+        Sequential                (32, 10)
+          (0): Dense(784 -> 512)  (32, 512)        401,920
+          (1): ReLU()             (32, 512)
+          (2): Dense(512 -> 10)   (32, 10)           5,130
+        --------------------------------------------------
+        407,050 parameters, 1.63 MB
+        """
+        from .summary import Summary
+
+        return Summary(self, inputs)
 
     def _parts(self) -> Iterator[tuple[str, str]]:
         """What :func:`repr` shows inside the brackets, by name."""

@@ -1,4 +1,4 @@
-"""Layers that normalise: over the batch, or over the features of each example."""
+"""Layers that normalise: over the batch, over groups of channels, or over the features of each example."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from ..core import Tensor
 from ..core.context import following, is_repeated
-from ..ops.normalisation import batch_norm, layer_norm
+from ..ops.normalisation import batch_norm, group_norm, layer_norm, rms_norm
 from ..subnormals import without_subnormals
+from .initialisers import Initialiser, generator, parameter
 from .module import Module
 from .weighted import check_sizes, in_dtype
 
@@ -29,6 +30,8 @@ class BatchNorm(Module):
         the unbiased one.
     eps
         Added to the variance.
+    weight_init, bias_init, rng
+        Initial values, as for :class:`Dense`, and the generator that draws them where they are random.
     dtype
         Of the parameters and the running means.
 
@@ -45,7 +48,17 @@ class BatchNorm(Module):
 
     spatial_axes: tuple[int, ...]
 
-    def __init__(self, num_features: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        *,
+        weight_init: Initialiser = "ones",
+        bias_init: Initialiser = "zeros",
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
         check_sizes(type(self).__name__, num_features=num_features)
         if not 0 <= momentum <= 1 or eps < 0:
             raise ValueError(
@@ -53,8 +66,8 @@ class BatchNorm(Module):
                 f"eps={eps}"
             )
         self.momentum, self.eps = float(momentum), float(eps)
-        self.weight = Tensor(np.ones(num_features, dtype), requires_grad=True)
-        self.bias = Tensor(np.zeros(num_features, dtype), requires_grad=True)
+        inits = {"weight_init": weight_init, "bias_init": bias_init}
+        self.weight, self.bias = _parameters(self, inits, (num_features,), rng, dtype)
         self.running_mean = Tensor(np.zeros(num_features, dtype))
         self.running_var = Tensor(np.ones(num_features, dtype))
 
@@ -126,6 +139,10 @@ class LayerNorm(Module):
         Lengths of the normalised axes, the last ones of the input: an integer, or a tuple.
     eps
         Added to the variance.
+    bias
+        Whether there is one.
+    weight_init, bias_init, rng
+        Initial values, as for :class:`Dense`, and the generator that draws them where they are random.
     dtype
         Of the parameters.
 
@@ -137,26 +154,159 @@ class LayerNorm(Module):
            [-1.,  1.]], dtype=float32)
     """
 
-    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
-        lengths = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
-        for length in lengths or (0,):
-            check_sizes("LayerNorm", normalized_shape=length)
-        if eps < 0:
-            raise ValueError(f"LayerNorm: eps must not be negative, got {eps}")
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        *,
+        bias: bool = True,
+        weight_init: Initialiser = "ones",
+        bias_init: Initialiser = "zeros",
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        lengths = _lengths(self, normalized_shape, eps)
+        inits = {"weight_init": weight_init, "bias_init": bias_init}
         self.eps = eps
-        self.weight = Tensor(np.ones(lengths, dtype), requires_grad=True)
-        self.bias = Tensor(np.zeros(lengths, dtype), requires_grad=True)
+        self.weight, self.bias = _parameters(self, inits, lengths, rng, dtype, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` of shape (..., *normalized_shape), normalised."""
-        x = in_dtype(self, x, self.weight.dtype)
-        lengths = self.weight.shape
-        if x.shape[-len(lengths) :] != lengths:
-            raise ValueError(
-                f"{self!r}: the input must have shape (..., {', '.join(map(str, lengths))}), got {x.shape}"
-            )
-        axes = tuple(range(-len(lengths), 0))
+        x, axes = _of_lengths(self, x, self.weight)
         return layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)
 
     def __repr__(self) -> str:
-        return f"LayerNorm({', '.join(map(str, self.weight.shape))})"
+        return f"LayerNorm({', '.join(map(str, self.weight.shape))}{', bias=False' * (self.bias is None)})"
+
+
+class RMSNorm(Module):
+    """Each example with a mean square of 1 over its features, then ``* weight``; see :func:`tensorgrad.rms_norm`.
+
+    Parameters
+    ----------
+    normalized_shape
+        Lengths of the normalised axes, the last ones of the input: an integer, or a tuple.
+    eps
+        Added to the mean square.
+    weight_init, rng
+        Initial values, as for :class:`Dense`, and the generator that draws them where they are random.
+    dtype
+        Of the weight.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.nn.RMSNorm(2)(np.array([[3.0, 4.0], [30.0, 40.0]])).data.round(3)
+    array([[0.849, 1.131],
+           [0.849, 1.131]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-6,
+        *,
+        weight_init: Initialiser = "ones",
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        lengths = _lengths(self, normalized_shape, eps)
+        self.eps = eps
+        self.weight, _ = _parameters(self, {"weight_init": weight_init}, lengths, rng, dtype, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` of shape (..., *normalized_shape), normalised."""
+        x, axes = _of_lengths(self, x, self.weight)
+        return rms_norm(x, self.weight, axis=axes, eps=self.eps)
+
+    def __repr__(self) -> str:
+        return f"RMSNorm({', '.join(map(str, self.weight.shape))})"
+
+
+class GroupNorm(Module):
+    """Each group of channels of each example with mean 0 and variance 1, then ``* weight + bias`` for each channel.
+
+    See :func:`tensorgrad.group_norm`. It is the same in training and evaluation, and takes batches of any size.
+
+    Parameters
+    ----------
+    num_groups
+        Into how many groups of successive channels those are divided; with one for each channel it is instance
+        normalisation.
+    num_channels
+        Length of the second axis of the input.
+    eps
+        Added to the variance.
+    weight_init, bias_init, rng
+        Initial values, as for :class:`Dense`, and the generator that draws them where they are random.
+    dtype
+        Of the parameters.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.nn.GroupNorm(2, 4)(np.array([[1.0, 3.0, 10.0, 30.0]])).data.round(3)
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        *,
+        weight_init: Initialiser = "ones",
+        bias_init: Initialiser = "zeros",
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        check_sizes("GroupNorm", num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups or eps < 0:
+            raise ValueError(
+                f"GroupNorm: num_groups must divide num_channels and eps not be negative, got {num_groups} groups of "
+                f"{num_channels} channels, eps={eps}"
+            )
+        self.num_groups, self.eps = num_groups, eps
+        inits = {"weight_init": weight_init, "bias_init": bias_init}
+        self.weight, self.bias = _parameters(self, inits, (num_channels,), rng, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` of shape (examples, channels, *spatial), normalised."""
+        x = in_dtype(self, x, self.weight.dtype)
+        if x.ndim < 2 or x.shape[1:2] != self.weight.shape:
+            channels = self.weight.shape[0]
+            raise ValueError(f"{self!r}: the input must have shape (examples, {channels}, *spatial), got {x.shape}")
+        return group_norm(x, self.num_groups, self.weight, self.bias, eps=self.eps)
+
+    def __repr__(self) -> str:
+        return f"GroupNorm({self.num_groups}, {self.weight.shape[0]})"
+
+
+def _parameters(
+    layer: Module, inits: dict[str, Initialiser], shape: tuple[int, ...], rng: Any, dtype: Any, bias: bool = True
+) -> Any:
+    """Weight and bias of a shape; without a bias, None in its place."""
+    name, rng = type(layer).__name__, generator(rng)
+    made = [parameter(name, init, inits[init], shape, rng, dtype) for init in list(inits)[: 1 + bias]]
+    return made if bias else (*made, None)
+
+
+def _lengths(layer: Module, normalized_shape: int | tuple[int, ...], eps: float) -> tuple[int, ...]:
+    """The lengths of the normalised axes, checked."""
+    name = type(layer).__name__
+    lengths = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+    for length in lengths or (0,):
+        check_sizes(name, normalized_shape=length)
+    if eps < 0:
+        raise ValueError(f"{name}: eps must not be negative, got {eps}")
+    return lengths
+
+
+def _of_lengths(layer: Module, x: Any, weight: Tensor) -> tuple[Any, tuple[int, ...]]:
+    """The input of a layer, checked, and its normalised axes."""
+    x, lengths = in_dtype(layer, x, weight.dtype), weight.shape
+    if x.shape[-len(lengths) :] != lengths:
+        raise ValueError(f"{layer!r}: the input must have shape (..., {', '.join(map(str, lengths))}), got {x.shape}")
+    return x, tuple(range(-len(lengths), 0))

@@ -29,6 +29,10 @@ class Weighted(Module):
         for name, strength in strengths.items():
             if strength < 0:
                 raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {strength}")
+            if strength and getattr(self, PENALTIES[name][0]) is None:
+                raise ValueError(
+                    f"{type(self).__name__}: bias_l1 and bias_l2 need a bias; leave them out, or bias=False"
+                )
             setattr(self, name, strength)
 
     def penalty(self) -> Tensor | float:

@@ -2,6 +2,7 @@
 
 from . import (
     activations,
+    attention,
     complex,
     concatenation,
     convolution,
@@ -23,6 +24,7 @@ from . import (
     pooling,
     random,
     ranges,
+    recurrent,
     reductions,
     repeating,
     rounding,
@@ -38,6 +40,7 @@ from . import (
 
 __all__ = [
     "activations",
+    "attention",
     "complex",
     "concatenation",
     "convolution",
@@ -59,6 +62,7 @@ __all__ = [
     "pooling",
     "random",
     "ranges",
+    "recurrent",
     "reductions",
     "repeating",
     "rounding",

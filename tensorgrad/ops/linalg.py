@@ -31,11 +31,14 @@ def _matmul_left(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArr
 
 
 def _matmul_right(g: AnyArray, out: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray:
-    """xᵀ g, likewise."""
+    """xᵀ g, likewise; of a stack and one matrix as one product, and not one each, to be added up."""
     if x.ndim == 1:
         return np.expand_dims(x, -1) * np.expand_dims(g, -2) if y.ndim > 1 else g * x
     if y.ndim == 1:
         return _product(np.swapaxes(x, -1, -2), np.expand_dims(g, -1)).squeeze(axis=-1)
+    if x.ndim > 2 == y.ndim:
+        rows = prod(x.shape[:-1])
+        x, g = x.reshape(rows, x.shape[-1]), g.reshape(rows, g.shape[-1])
     return _product(x.T if x.ndim == 2 else np.swapaxes(x, -1, -2), g)
 
 

@@ -14,6 +14,7 @@ from .activations import log_softmax, softmax
 from .conversion import as_operand, in_dtype, in_single, without_history
 from .reductions import largest
 
+_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 MANY = 256
 """Classes from which a table of all one-hot rows would be too large."""
 
@@ -263,8 +264,8 @@ def check_labels(name: str, predictions: AnyArray, labels: Any) -> AnyArray:
     if values.dtype.kind in "iu" and values.shape == shape[:-1]:
 
         def check_range(values: Array) -> None:
-            unsigned = values.view(values.dtype.str.replace("i", "u"))  # in which negative ones are huge
-            if unsigned.max() >= shape[-1]:
+            unsigned = values.view(_UNSIGNED[values.itemsize])  # in which negative ones are huge
+            if np.maximum.reduce(unsigned, axis=None) >= shape[-1]:
                 wrong = values[(values < 0) | (values >= shape[-1])].flat[0]
                 raise ValueError(f"{name}: labels must lie in 0..{shape[-1] - 1} for {shape[-1]} classes, got {wrong}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, overload
 
 import numpy as np
@@ -12,7 +13,7 @@ from .conversion import as_operand, in_dtype
 
 
 def _deviation(centred: Any, axis: Axis, eps: float) -> AnyArray:
-    """sqrt(variance + eps); squares of half precision would overflow."""
+    """sqrt(mean square + eps), of what is centred the variance; squares of half precision would overflow."""
     wide = centred.astype(np.float32) if centred.dtype == np.float16 else centred
     return in_dtype(np.sqrt((wide * wide).mean(axis=axis, keepdims=True) + eps), centred.dtype)
 
@@ -179,7 +180,7 @@ def batch_norm(
         raise ValueError("batch_norm: takes both mean= and var=, or neither")
     eps = float(eps)
     given = {"weight": weight, "bias": bias, "mean": mean, "var": var}
-    weight, bias, mean, var = (_per_channel(name, value, x) for name, value in given.items())
+    weight, bias, mean, var = (_per_channel("batch_norm", name, value, x) for name, value in given.items())
     if mean is not None:
         scale = 1 / np.sqrt(var + eps) if weight is None else weight / np.sqrt(var + eps)
         return _scaled(x - mean, scale, bias)
@@ -190,6 +191,93 @@ def batch_norm(
             "size that leaves no remainder of 1; for inference call model.eval() first, or give mean= and var="
         )
     return _scaled(standardise(x, axis=(0, *range(2, x.ndim)), eps=eps), weight, bias)
+
+
+@overload
+def group_norm(
+    x: Tensor, num_groups: int, weight: AnyArray | None = None, bias: AnyArray | None = None, *, eps: float = 1e-5
+) -> Tensor: ...
+@overload
+def group_norm(
+    x: Array, num_groups: int, weight: Tensor, bias: AnyArray | None = None, *, eps: float = 1e-5
+) -> Tensor: ...
+@overload
+def group_norm(
+    x: Array, num_groups: int, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5
+) -> Any: ...
+def group_norm(
+    x: AnyArray, num_groups: int, weight: AnyArray | None = None, bias: AnyArray | None = None, *, eps: float = 1e-5
+) -> AnyArray:
+    """Each group of channels of each example with mean 0 and variance 1, then ``* weight + bias`` (Wu & He 2018).
+
+    Parameters
+    ----------
+    x
+        Floating Tensor or array of shape (examples, channels, *spatial).
+    num_groups
+        Into how many groups of successive channels those are divided; as many as there are channels: instance
+        normalisation (Ulyanov et al. 2016).
+    weight, bias
+        Of shape (channels,); None for none.
+    eps
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.group_norm(np.array([[1.0, 3.0, 10.0, 30.0]]), 2).round(3)
+    array([[-1.,  1., -1.,  1.]])
+    """
+    x = _floats("group_norm", x)
+    if x.ndim < 2:
+        raise ValueError(f"group_norm: takes x of shape (examples, channels, *spatial), got shape {x.shape}")
+    if num_groups < 1 or x.shape[1] % num_groups:
+        raise ValueError(f"group_norm: {x.shape[1]} channels cannot be divided into {num_groups} groups")
+    given = {"weight": weight, "bias": bias}
+    weight, bias = (_per_channel("group_norm", name, value, x) for name, value in given.items())
+    groups = x.reshape(x.shape[0], num_groups, prod(x.shape[1:]) // num_groups)
+    return _scaled(standardise(groups, axis=-1, eps=float(eps)).reshape(x.shape), weight, bias)
+
+
+@overload
+def rms_norm(
+    x: Tensor, weight: AnyArray | None = None, *, axis: int | tuple[int, ...] = -1, eps: float = 1e-6
+) -> Tensor: ...
+@overload
+def rms_norm(x: Array, weight: Tensor, *, axis: int | tuple[int, ...] = -1, eps: float = 1e-6) -> Tensor: ...
+@overload
+def rms_norm(x: Array, weight: Array | None = None, *, axis: int | tuple[int, ...] = -1, eps: float = 1e-6) -> Any: ...
+def rms_norm(
+    x: AnyArray, weight: AnyArray | None = None, *, axis: int | tuple[int, ...] = -1, eps: float = 1e-6
+) -> AnyArray:
+    """Each example with a mean square of 1 over its features, then ``* weight`` (Zhang & Sennrich 2019).
+
+    ``x / sqrt(mean(x^2) + eps) * weight``, the mean over ``axis``.
+
+    Parameters
+    ----------
+    x
+        Floating Tensor or array of any shape.
+    weight
+        Of a shape that broadcasts against ``x``, by custom that of its normalised axes at the end; None for none.
+    axis
+        The axes of the features: an integer or a tuple.
+    eps
+        Added to the mean square.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorgrad as tg
+    >>> tg.rms_norm(np.array([[3.0, 4.0]])).round(3)
+    array([[0.849, 1.131]])
+    """
+    x = _floats("rms_norm", x)
+    return _scaled(x / _deviation(x, axis if isinstance(axis, int) else tuple(axis), float(eps)), weight, None)
 
 
 def _scaled(x: AnyArray, weight: AnyArray | None, bias: AnyArray | None) -> AnyArray:
@@ -204,11 +292,11 @@ def _floats(name: str, x: AnyArray) -> AnyArray:
     return x
 
 
-def _per_channel(name: str, value: Any, x: AnyArray) -> Any:
+def _per_channel(function: str, name: str, value: Any, x: AnyArray) -> Any:
     """A value for each channel as an array that broadcasts against ``x``."""
     if value is None:
         return None
     value = value if hasattr(value, "shape") else np.asarray(value, x.dtype)
     if value.shape != x.shape[1:2]:
-        raise ValueError(f"batch_norm: {name} must have shape ({x.shape[1]},), got {value.shape}")
+        raise ValueError(f"{function}: {name} must have shape ({x.shape[1]},), got {value.shape}")
     return value.reshape((x.shape[1],) + (1,) * (x.ndim - 2))

@@ -51,7 +51,7 @@ def fit(
     metrics: Any = None,
     epochs: int,
     batch_size: int,
-    rng: np.random.Generator | RandomStreams,
+    rng: np.random.Generator | RandomStreams | int,
     prepare: Callable[[Any], Any] = as_arrays,
     augment: Callable[[Any, np.random.Generator], Any] | None = None,
     drop_last: bool | None = None,
@@ -104,9 +104,9 @@ def fit(
     epochs, batch_size
         Passes over the training data, and examples in a step.
     rng
-        A generator, of which two are spawned, for the order of the examples and for the augmentation: neither shifts
-        the other, and nothing is drawn from ``rng`` itself, which layers may share. Or :class:`RandomStreams`, whose
-        ``order`` and ``augmentation`` are drawn from. All are saved and resumed.
+        A generator, or an integer to seed one, of which two are spawned, for the order of the examples and for the
+        augmentation: neither shifts the other, and nothing is drawn from ``rng`` itself, which layers may share. Or
+        :class:`RandomStreams`, whose ``order`` and ``augmentation`` are drawn from. All are saved and resumed.
     prepare
         Applied to each batch of inputs, such as scaling bytes to floats; it gets a copy, and may write into it.
     augment

@@ -13,6 +13,7 @@ import numpy as np
 from ..core import Tensor
 from ..data.batches import batches
 from ..nn import Module, softmax_cross_entropy
+from ..nn.initialisers import generator
 from ..optim import Optimiser
 
 SMOOTHING = 0.9
@@ -63,7 +64,7 @@ def find_learning_rate(
     highest: float = 10.0,
     steps: int = 100,
     batch_size: int = 32,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
 ) -> RateSearch:
     """The losses of a short training whose rate grows from ``lowest`` to ``highest`` (Smith 2017, section 3.3).
 
@@ -83,7 +84,7 @@ def find_learning_rate(
     batch_size
         Examples in a batch.
     rng
-        Draws the order of the examples. None: always the same.
+        Generator, or an integer to seed one, that draws the order of the examples. None: always the same.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def find_learning_rate(
     _check(train, lowest, highest, steps)
     twin, of_twin = copy.deepcopy((model, optimiser))
     twin.train()
-    source = _endless(train, batch_size, np.random.default_rng(0) if rng is None else rng)
+    source = _endless(train, batch_size, generator(0 if rng is None else rng))
     first, tried = of_twin.learning_rates, np.geomspace(lowest, highest, steps)
     losses = [_backward(twin, of_twin, loss, *next(source))]
     if not math.isfinite(losses[0]):

@@ -109,7 +109,7 @@ class Session:
         self,
         model: Module,
         optimiser: Optimiser,
-        rng: np.random.Generator | RandomStreams,
+        rng: np.random.Generator | RandomStreams | int,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
         callbacks: Sequence[Any] = (),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..nn.initialisers import generator
+
 
 @dataclass(frozen=True)
 class RandomStreams:
@@ -80,22 +82,27 @@ class RandomStreams:
 def streams_of(rng: object) -> dict[str, np.random.Generator]:
     """The generators that a training draws from and saves, by name, with ``order`` and ``augmentation`` among them.
 
-    Of one generator these two are spawned, so that neither depends on what the other or anybody else draws.
+    Of one generator, or one seeded with an integer, these two are spawned, so that neither depends on what the other
+    or anybody else draws.
 
     Raises
     ------
     TypeError
-        If ``rng`` is neither a generator nor streams, or a generator that cannot spawn others.
+        If ``rng`` is neither a generator, an integer nor streams, or a generator that cannot spawn others.
     """
     if isinstance(rng, RandomStreams):
         return dict(vars(rng))
-    remedy = "such as np.random.default_rng(0)"
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"fit: rng must be a NumPy generator, {remedy}, or RandomStreams.from_seed(0), got {rng!r}")
+    if rng is None:
+        raise TypeError("fit: rng must be a NumPy generator, an integer to seed one, or RandomStreams, got None")
     try:
-        order, augmentation = rng.spawn(2)
+        made = generator(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"fit: {error}; or RandomStreams.from_seed(0)") from None
+    try:
+        order, augmentation = made.spawn(2)
     except TypeError:
         raise TypeError(
-            f"fit: rng must be a generator that can spawn others, {remedy}; the seed of {rng!r} cannot"
+            "fit: rng must be a generator that can spawn others, such as np.random.default_rng(0); the seed of "
+            f"{rng!r} cannot"
         ) from None
-    return {"rng": rng, "order": order, "augmentation": augmentation}
+    return {"rng": made, "order": order, "augmentation": augmentation}

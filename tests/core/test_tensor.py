@@ -1065,10 +1065,134 @@ def test_the_grad_of_a_result_is_answered():
     w = leaf(1.0, 2.0)
     y = w * 2
     y.sum().backward()
-    with pytest.warns(UserWarning, match=r"Tensor\.grad: this is a result.*tensorgrad\.gradients\(loss, tensor\)"):
+    with pytest.warns(UserWarning, match=r"this is a result.*retain_grad\(\) .*tensorgrad\.gradients\(loss, tensor\)"):
         assert y.grad is None
     y = w * 2
     assert tg.gradients(y.sum(), y).data.tolist() == [1, 1]
+    y.retain_grad()
+    assert y.grad is None
+    y.sum().backward()
+    assert y.grad.tolist() == [1, 1]
+
+
+# Gradients of results
+
+
+def with_views_and_changes(program, w, kept):
+    """A random program that also writes into what it has computed, with the results that retain their gradients."""
+    values = [w * 1, w + 1, np.sin(w)]
+    for op, i, j in program:
+        x, y = values[i], values[j]
+        values[i] = x = x * 1.5
+        if op == "m":
+            x = x @ y
+        elif op == "/":
+            x = x.T / (y * y + 2)
+        else:
+            row = x[0]
+            row.retain_grad()
+            x.retain_grad()  # before it is changed: it is the gradient of the new value that is kept
+            if op == "+":
+                row += y[1]
+                kept.append(row)
+                x = x + row
+            elif op == "-":
+                x -= y
+            else:
+                x[1] = row * y[0]
+        values.append(x)
+        x.retain_grad()
+        kept.append(x)
+    return (values[-1] * values[len(values) // 2]).sum()
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(programs(), st.sampled_from(["eager", "compiled"]))
+def test_retained_gradients_are_those_of_gradients(program, way):
+    w = tg.Tensor(np.random.default_rng(0).uniform(-1, 1, (2, 2)), requires_grad=True)
+    kept = []
+    with_views_and_changes(program, w, kept)
+    loss = with_views_and_changes(program, w, expected := [])
+    expected = [gradient.data for gradient in tg.gradients(loss, [*expected, w])]
+
+    def step(kept):
+        with_views_and_changes(program, w, kept).backward()
+
+    step = step if way == "eager" else tg.compile(step)
+    for _ in range(1 if way == "eager" else 3):
+        w.zero_grad()
+        step(kept := [])
+        found = [tensor.grad if tensor.grad is not None else np.zeros(tensor.shape) for tensor in [*kept, w]]
+        for one, other in zip(found, expected):
+            np.testing.assert_array_equal(one, other)
+        assert len({id(array) for array in found}) == len(found)
+
+
+def test_retained_gradients_add_up_and_are_forgotten():
+    w = leaf(1.0, 2.0)
+    y = w * 3
+    y.retain_grad()
+    w.retain_grad()  # as it is
+    loss = (y * y).sum()
+    loss.retain_grad()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    assert y.grad.tolist() == [12, 24] and loss.grad.tolist() == 2 and w.grad.tolist() == [36, 72]
+    y.grad += 1  # it is the user's: no other gradient changes with it
+    assert w.grad.tolist() == [36, 72]
+    y.zero_grad()
+    assert y.grad is None
+    second = tg.gradients(tg.gradients((y * y * y).sum(), y, create_graph=True).sum(), y)
+    assert y.grad is None and second.data.tolist() == [18, 36]
+
+
+def test_what_retains_its_gradient_is_released():
+    y = leaf(1.0) * 2
+    y.retain_grad()
+    reference = weakref.ref(y)
+    gc.disable()
+    try:
+        del y
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+def test_gradients_are_retained_in_pure_compiled_functions():
+    w = leaf(1.0, 2.0)
+
+    @tg.compile(pure=True)
+    def gradient(x):
+        y = x * w
+        y.retain_grad()
+        (y * y).sum().backward()
+        return y.grad
+
+    for x in (1.0, 2.0):
+        assert gradient(np.full(2, x)).tolist() == [2 * x, 4 * x]
+
+
+def test_where_no_gradient_can_be_retained():
+    x = leaf(1.0)
+    with tg.no_grad():
+        (x * 2).retain_grad()  # nothing is recorded, and nothing is asked for
+    with pytest.raises(RuntimeError, match="no gradient flows to this tensor; make an input with requires_grad=True"):
+        (tg.Tensor([1.0]) * 2).retain_grad()
+
+    def block(x):
+        y = x * x
+        y.retain_grad()
+        return y
+
+    loss = tg.checkpoint(block)(x).sum()
+    with pytest.raises(
+        RuntimeError, match=r"retain_grad: inside tensorgrad\.checkpoint .* on what the function returns"
+    ):
+        loss.backward()
+    y = tg.checkpoint(lambda x: x * x)(x)
+    y.retain_grad()
+    (y * 3).sum().backward()
+    assert y.grad.tolist() == [3] and x.grad.tolist() == [6]
 
 
 def columns(x):

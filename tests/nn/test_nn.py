@@ -343,6 +343,10 @@ def test_a_compiled_step_follows_changed_settings_of_batch_norm():
         (nn.AvgPool2d((2, 3), count_include_pad=False), (5, 2, 4, 6), (5, 2, 2, 2)),
         (nn.AvgPool3d(2, stride=1), (5, 2, 4, 4, 2), (5, 2, 3, 3, 1)),
         (nn.LayerNorm((3, 2)), (5, 3, 2), (5, 3, 2)),
+        (nn.LayerNorm(2, bias=False), (5, 3, 2), (5, 3, 2)),
+        (nn.RMSNorm((3, 2)), (5, 3, 2), (5, 3, 2)),
+        (nn.GroupNorm(2, 4), (5, 4, 3, 2), (5, 4, 3, 2)),
+        (nn.Dense(3, 2, bias=False), (5, 3), (5, 2)),
         (nn.Flatten(), (5, 3, 2), (5, 6)),
         (nn.GELU("tanh"), (5, 3), (5, 3)),
         *((activation(), (5, 3), (5, 3)) for activation in (nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Sigmoid)),
@@ -384,6 +388,21 @@ def test_shapes_and_dtypes_of_layers(layer, shape, expected):
         (lambda: nn.BatchNorm1d(3, momentum=2), "momentum must lie in 0..1"),
         (lambda: nn.LayerNorm(3)(np.zeros((5, 4))), r"LayerNorm\(3\): the input must have shape \(..., 3\), got"),
         (lambda: nn.LayerNorm(()), "normalized_shape must be a positive integer"),
+        (lambda: nn.RMSNorm(3)(np.zeros((5, 4))), r"RMSNorm\(3\): the input must have shape \(..., 3\), got"),
+        (lambda: nn.RMSNorm(3, eps=-1), "RMSNorm: eps must not be negative"),
+        (lambda: nn.GroupNorm(3, 4), "GroupNorm: num_groups must divide num_channels"),
+        (lambda: nn.GroupNorm(2, 4)(np.zeros((5, 3))), r"GroupNorm\(2, 4\): the input must have shape \(examples, 4, "),
+        (lambda: nn.Dense(3, 2, bias=False, bias_l1=1.0), "Dense: bias_l1 and bias_l2 need a bias"),
+        (
+            lambda: nn.Dense(3, 2, weight_init="kaiming_normal"),
+            "got 'kaiming_normal', which is 'he_normal' here",
+        ),
+        (lambda: nn.Dense(3, 2, bias_init="none"), "Dense: bias_init must be one of he_normal, .* got 'none'$"),
+        (
+            lambda: nn.Dense(3, 2, weight_init=lambda shape, rng: np.ones(2)),
+            r"real numbers of shape \(3, 2\), got shape",
+        ),
+        (lambda: nn.Dense(3, 2, bias_init="orthogonal"), "need a shape of two axes or more"),
         (lambda: nn.Embedding(3, 0), "Embedding: embedding_dim must be a positive integer"),
         (lambda: nn.GELU("fast"), "approximate must be"),
     ],
@@ -408,6 +427,62 @@ def test_convolution_starts_from_the_variance_of_its_fan_in():
     assert weight.std() == pytest.approx(np.sqrt(2 / (8 * 9)), rel=0.05)
 
 
+INITS = {
+    "he_normal": 2 / 18,
+    "he_uniform": 2 / 18,
+    "xavier_normal": 2 / (18 + 360),
+    "xavier_uniform": 2 / (18 + 360),
+    "lecun_normal": 1 / 18,
+    "lecun_uniform": 1 / 18,
+    "normal": 1,
+    "zeros": 0,
+    "ones": 0,
+    "orthogonal": 1 / 40,
+}
+"""The variance of the initial weights of a convolution of 2 to 40 channels and kernels of 3 x 3."""
+
+
+@pytest.mark.parametrize("name", nn.INITIALISERS)
+def test_initial_weights_have_the_variance_of_their_name(name):
+    weight = nn.Conv2d(2, 40, 3, 0, weight_init=name).weight.data
+    assert weight.dtype == np.float32 and weight.var() == pytest.approx(INITS[name], rel=0.12)
+    if "uniform" in name:
+        assert abs(weight).max() <= np.sqrt(3 * INITS[name]) * (1 + 1e-6)
+    if name == "orthogonal":
+        rows = weight.reshape(40, 18)
+        np.testing.assert_allclose(rows.T @ rows, np.eye(18), atol=1e-6)
+
+
+def test_every_layer_with_weights_takes_initialisers():
+    def drawn(shape, rng):
+        return rng.uniform(1, 2, shape)
+
+    settings = {"weight_init": drawn, "bias_init": "ones", "rng": 3}
+    layers = [nn.Dense(4, 2, **settings), nn.Conv1d(4, 2, 3, **settings), nn.LayerNorm(4, **settings)]
+    layers += [nn.BatchNorm1d(4, **settings), nn.GroupNorm(2, 4, **settings)]
+    layers += [nn.RMSNorm(4, weight_init=drawn, rng=3), nn.Embedding(4, 2, weight_init=drawn, rng=3)]
+    for layer in layers:
+        weight = drawn(layer.weight.shape, np.random.default_rng(3)).astype(np.float32)
+        assert np.array_equal(layer.weight.data, weight) and layer.weight.requires_grad
+        assert not hasattr(layer, "bias") or layer.bias is None or (layer.bias.data == 1).all()
+
+
+@pytest.mark.parametrize("wrong", [nn.ReLU, 0.02, None])
+def test_an_initialiser_is_a_name_or_a_function(wrong):
+    with pytest.raises(TypeError, match=r"must be a name such as 'xavier_uniform', or a function such as lambda"):
+        nn.Dense(3, 2, weight_init=wrong)
+    nn.Dense(3, 2, weight_init="xavier_uniform")
+    weight = nn.Dense(300, 20, 0, weight_init=lambda shape, rng: rng.normal(0, 0.02, shape)).weight.data
+    assert weight.std() == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_dense_layer_without_bias():
+    layer = nn.Dense(3, 2, 0, bias=False)
+    x = np.ones((4, 3), np.float32)
+    assert layer.bias is None and [name for name, _ in layer.named_parameters()] == ["weight"]
+    assert np.array_equal(layer(x).data, x @ layer.weight.data)
+
+
 def test_reprs_of_layers_say_what_differs_from_the_defaults():
     assert repr(nn.Conv2d(2, 4, (3, 1), stride=2, groups=2, bias=False, weight_l2=0.1)) == (
         "Conv2d(2 -> 4, 3x1, stride=2, groups=2, bias=False, weight_l2=0.1)"
@@ -416,6 +491,8 @@ def test_reprs_of_layers_say_what_differs_from_the_defaults():
     assert repr(nn.BatchNorm2d(8, momentum=0.2)) == "BatchNorm2d(8, momentum=0.2)"
     assert repr(nn.LeakyReLU()) + repr(nn.GELU()) + repr(nn.Softmax()) == "LeakyReLU(0.01)GELU()Softmax()"
     assert repr(nn.LayerNorm((2, 3))) == "LayerNorm(2, 3)"
+    assert repr(nn.Dense(2, 3, bias=False)) == "Dense(2 -> 3, bias=False)"
+    assert repr(nn.RMSNorm(4)) + repr(nn.GroupNorm(2, 4)) == "RMSNorm(4)GroupNorm(2, 4)"
 
 
 def test_numpy_scalars_as_settings_keep_float32():
@@ -943,9 +1020,17 @@ def test_the_remedies_for_a_last_batch_of_one_work():
 EVERY_LAYER = [
     *(nn.Dense(2, 2, weight_l2=0.5), nn.Embedding(3, 2), nn.Dropout(0.5), nn.GaussianNoise(0.5), nn.Flatten()),
     *(nn.Conv1d(1, 1, 2), nn.Conv2d(1, 1, 2), nn.Conv3d(1, 1, 2), nn.MaxPool2d(2), nn.AvgPool2d(2)),
-    *(nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.LayerNorm(2)),
+    *(nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.LayerNorm(2), nn.RMSNorm(2), nn.GroupNorm(1, 2)),
     *(nn.ELU(), nn.GELU(), nn.LeakyReLU(), nn.ReLU(), nn.SELU(), nn.Sigmoid(), nn.SiLU()),
     *(nn.Softmax(), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Sequential(nn.Dense(2, 2), np.tanh)),
+    *(
+        nn.RNN(2, 2),
+        nn.LSTM(2, 2, 2, bidirectional=True, dropout=0.5),
+        nn.GRU(2, 2),
+        nn.LSTMCell(2, 2),
+        nn.GRUCell(2, 2),
+    ),
+    *(nn.MultiHeadAttention(2, 1, dropout=0.5), nn.Residual(nn.Dense(2, 2), shortcut=nn.Dense(2, 2))),
     Holding({"deque": collections.deque([nn.Dense(2, 2)]), "set": {nn.Dense(2, 2), nn.Dense(2, 2)}}),
     Slotted(nn.Dense(2, 2)),
 ]

@@ -8,7 +8,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.data import stratified_split
-from tensorgrad.training import RandomStreams, fit
+from tensorgrad.training import RandomStreams, find_learning_rate, fit
+from tests.support import blobs
 
 NAMES = ["split", "weights", "dropout", "order", "augmentation"]
 
@@ -214,3 +215,25 @@ def test_a_generator_that_cannot_spawn_others_is_refused_with_a_remedy_that_work
     with pytest.raises(TypeError, match=r"can spawn others, such as np.random.default_rng\(0\); the seed of"):
         trained({**rngs, "fit": np.random.Generator(np.random.PCG64(Counting()))})
     trained({**rngs, "fit": np.random.default_rng(0)})
+
+
+def test_an_integer_seeds_the_generator_of_a_training():
+    def state(rng):
+        model = tg.nn.Dense(2, 3, 0)
+        fit(
+            model,
+            blobs(),
+            optimiser=tg.optim.SGD(model.parameters(), 0.1),
+            epochs=2,
+            batch_size=50,
+            rng=rng,
+            quiet=True,
+        )
+        return model.state_dict()
+
+    assert all(np.array_equal(a, b) for a, b in zip(state(5).values(), state(np.random.default_rng(5)).values()))
+    adam = tg.optim.Adam((model := tg.nn.Dense(2, 3, 0)).parameters())
+    found, again = (
+        find_learning_rate(model, blobs(), adam, steps=20, rng=rng) for rng in (3, np.random.default_rng(3))
+    )
+    assert np.array_equal(found.losses, again.losses)

@@ -134,7 +134,9 @@ def test_a_state_that_is_not_finite_is_not_saved_over_a_good_one(tmp_path):
     [
         ({"epochs": "2"}, "epochs must be an integer of at least 1, got '2'"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
-        ({"rng": 0}, "rng must be a NumPy generator"),
+        ({"rng": "0"}, r"fit: rng must be a NumPy generator, .* an integer .* got '0'; or RandomStreams"),
+        ({"rng": None}, "fit: rng must be a NumPy generator, an integer to seed one, or RandomStreams, got None"),
+        ({"rng": -1}, "fit: .*non-negative"),
         ({"validation": 3}, r"validation must be two arrays, \(inputs, labels\), got int"),
         ({"train": ([[1.0]], [0])}, r"train must be two arrays, \(inputs, labels\), got list and list"),
         ({"train": (blobs()[0], blobs()[1][:50])}, "train must have a label for each input.* 300 inputs and 50 labels"),

@@ -1,0 +1,222 @@
+"""Recurrent networks over whole sequences: one op for all steps, so that a step costs no node of its own.
+
+Each is computed from ``projected``, the inputs of all steps times their weights, plus bias, and from what the states
+add to that in each step, ``output @ weight + bias``. The states are the outputs and, of an LSTM, its cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+from .. import samples
+from ..core import AnyArray, Op, Tensor, declare
+from .activations import relu, sigmoid
+
+__all__ = ["RECURRENT"]
+
+Arrays = Sequence[Any]
+
+
+class _Kind(NamedTuple):
+    """What tells one recurrent network from another.
+
+    Attributes
+    ----------
+    gates
+        How many arrays of the size of a state there are in ``projected``.
+    states
+        How many states there are; the first is the output.
+    activations
+        ``activations(projected, recurrent)``: what is computed from these two, of one step or of all.
+    step
+        ``step(activations, before)``: the states after a step.
+    back
+        ``back(activations, before, after, d)``: from the gradients ``d`` of the states after a step those of
+        ``projected`` and of ``recurrent``, and those of the states before it, apart from by way of ``recurrent``.
+    """
+
+    gates: int
+    states: int
+    activations: Callable[[Any, Any], Arrays]
+    step: Callable[[Arrays, Arrays], Arrays]
+    back: Callable[[Arrays, Arrays, Arrays, Arrays], tuple[Any, Any, Arrays]]
+
+
+def _parts(x: Any, count: int) -> list[Any]:
+    """Equal parts of the last axis."""
+    size = x.shape[-1] // count
+    return [x[..., i * size : (i + 1) * size] for i in range(count)]
+
+
+# A plain one: h' = tanh(p + a), or relu
+
+
+def _plain_step(activations: Arrays, before: Arrays) -> Arrays:
+    return activations
+
+
+def _tanh_back(activations: Arrays, before: Arrays, after: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+    through = d[0] * (1 - after[0] * after[0])
+    return through, through, (0.0,)
+
+
+def _relu_back(activations: Arrays, before: Arrays, after: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+    through = d[0] * (after[0] > 0)
+    return through, through, (0.0,)
+
+
+# Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000), gates in the order i, f, g, o:
+# c' = f c + i g, h' = o tanh(c')
+
+
+def _lstm_activations(projected: Any, recurrent: Any) -> Arrays:
+    gates = projected + recurrent
+    i, f, _, o = _parts(sigmoid(gates), 4)
+    return i, f, np.tanh(_parts(gates, 4)[2]), o
+
+
+def _lstm_step(activations: Arrays, before: Arrays) -> Arrays:
+    i, f, g, o = activations
+    c = f * before[1] + i * g
+    return o * np.tanh(c), c
+
+
+def _lstm_back(activations: Arrays, before: Arrays, after: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+    (i, f, g, o), tanh_c = activations, np.tanh(after[1])
+    dc = d[1] + d[0] * o * (1 - tanh_c * tanh_c)
+    parts = [dc * g * i * (1 - i), dc * before[1] * f * (1 - f), dc * i * (1 - g * g), d[0] * tanh_c * o * (1 - o)]
+    through = np.concatenate(parts, axis=-1)
+    return through, through, (0.0, dc * f)
+
+
+# Gated recurrent unit (Cho et al. 2014; with the reset after the product, as cuDNN has it), gates in the order r, z, n:
+# n = tanh(p_n + r a_n), h' = (1 - z) n + z h
+
+
+def _gru_activations(projected: Any, recurrent: Any) -> Arrays:
+    (p_r, p_z, p_n), (a_r, a_z, a_n) = _parts(projected, 3), _parts(recurrent, 3)
+    r, z = sigmoid(p_r + a_r), sigmoid(p_z + a_z)
+    return r, z, np.tanh(p_n + r * a_n), a_n
+
+
+def _gru_step(activations: Arrays, before: Arrays) -> Arrays:
+    _, z, n, _ = activations
+    return ((1 - z) * n + z * before[0],)
+
+
+def _gru_back(activations: Arrays, before: Arrays, after: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+    r, z, n, a_n = activations
+    through_n = d[0] * (1 - z) * (1 - n * n)
+    through_z = d[0] * (before[0] - n) * z * (1 - z)
+    through_r = through_n * a_n * r * (1 - r)
+    of_projected = np.concatenate([through_r, through_z, through_n], axis=-1)
+    return of_projected, np.concatenate([through_r, through_z, through_n * r], axis=-1), (d[0] * z,)
+
+
+_KINDS = {
+    "rnn_tanh": _Kind(1, 1, lambda p, a: (np.tanh(p + a),), _plain_step, _tanh_back),
+    "rnn_relu": _Kind(1, 1, lambda p, a: (relu(p + a),), _plain_step, _relu_back),
+    "lstm": _Kind(4, 2, _lstm_activations, _lstm_step, _lstm_back),
+    "gru": _Kind(3, 1, _gru_activations, _gru_step, _gru_back),
+}
+
+
+# All steps
+
+
+def _only_some(mask: Any) -> bool:
+    """Whether there may be steps that some sequences leave out."""
+    return type(mask) is not np.ndarray or not mask.all()
+
+
+def _forward(kind: _Kind, projected: Any, weight: Any, bias: Any, mask: Any, states: Arrays) -> Any:
+    """The states after each step, of shape (states, steps, examples, features); left out, they stay as they are."""
+    found: list[list[Any]] = [[] for _ in states]
+    only_some = _only_some(mask)
+    for t in range(projected.shape[0]):
+        after = kind.step(kind.activations(projected[t], states[0] @ weight + bias), states)
+        if only_some:
+            after = [np.where(mask[t, :, None], new, old) for new, old in zip(after, states)]
+        states = after
+        for each, state in zip(found, states):
+            each.append(state)
+    return np.stack([np.stack(each) for each in found])
+
+
+def _before(out: Any, states: Arrays) -> list[Any]:
+    """The states before each step."""
+    return [np.concatenate([state[None], out[k][:-1]]) for k, state in enumerate(states)]
+
+
+def _backward(kind: _Kind, g: Any, out: Any, projected: Any, weight: Any, bias: Any, mask: Any, states: Arrays) -> Any:
+    """The gradients of ``projected``, of ``output @ weight + bias`` and of the first states, one after the other."""
+    before = _before(out, states)
+    activations = kind.activations(projected, before[0] @ weight + bias)
+    transposed, only_some = weight.swapaxes(0, 1), _only_some(mask)
+    d: list[Any] = [0.0] * kind.states
+    kept: list[Any] = [0.0] * kind.states
+    through: list[tuple[Any, Any]] = []
+    for t in range(projected.shape[0] - 1, -1, -1):
+        d = [g[k, t] + d[k] for k in range(kind.states)]
+        if only_some:
+            inside = mask[t, :, None]
+            kept, d = [np.where(inside, 0, x) for x in d], [np.where(inside, x, 0) for x in d]
+        of_projected, of_recurrent, direct = kind.back(
+            [x[t] for x in activations], [x[t] for x in before], [out[k, t] for k in range(kind.states)], d
+        )
+        through.append((of_projected, of_recurrent))
+        d = [direct[0] + of_recurrent @ transposed, *direct[1:]]
+        d = [x + y for x, y in zip(d, kept)] if only_some else d
+    stacked = [np.stack([both[i] for both in reversed(through)]) for i in range(2)]
+    return np.concatenate([x.reshape(-1) for x in (*stacked, *d)])
+
+
+def _declared(name: str, kind: _Kind) -> Op:
+    def forward(*operands: Any) -> Any:
+        projected, weight, bias, mask, *states = operands
+        return _forward(kind, projected, weight, bias, mask, states)
+
+    def backward(*operands: Any) -> Any:
+        g, out, projected, weight, bias, mask, *states = operands
+        return _backward(kind, g, out, projected, weight, bias, mask, states)
+
+    def rule(g: AnyArray, out: AnyArray, *operands: Any) -> list[Any]:
+        projected, weight, _, _, *states = operands
+        is_recorded = any(isinstance(x, Tensor) for x in (g, out, *operands))
+        flat = (backward if is_recorded else gradient)(g, out, *operands)
+        parts, start = [], 0
+        for like in (projected, projected, *states):
+            parts.append(flat[start : start + like.size].reshape(like.shape))
+            start += like.size
+        of_projected, of_recurrent, *of_states = parts
+        before = _before(out, states)[0].reshape(-1, weight.shape[0])
+        of_weight = before.swapaxes(0, 1) @ of_recurrent.reshape(-1, weight.shape[1])
+        return [of_projected, of_weight, of_recurrent.sum(axis=(0, 1)), None, *of_states]
+
+    def sample(draw: samples.Draw) -> samples.Operands:
+        steps, count, features = samples.choice(draw, [(2, 1, 1), (2, 2, 1), (1, 1, 2)])
+        width = kind.gates * features
+        away = 1.0 if name == "rnn_relu" else 0.0  # from the kink
+        projected = samples.reals(draw, (steps, count, width), -1, 1)
+        weight, bias = samples.reals(draw, (features, width), -0.3, 0.3), samples.reals(draw, (width,), -0.1, 0.1)
+        states = [samples.reals(draw, (count, features), -0.5, 0.5) for _ in range(kind.states)]
+        mask = np.array([[draw.integer(0, 3) < 3 for _ in range(count)] for _ in range(steps)])
+        return (projected + np.sign(projected) * away, weight, bias, mask, *states), {}
+
+    def sample_of_gradient(draw: samples.Draw) -> samples.Operands:
+        operands, _ = sample(draw)
+        out = forward(*operands)
+        return (samples.reals(draw, out.shape), out, *operands), {}
+
+    expects = "projected (steps, examples, gates * features), weight, bias, mask (steps, examples), first states"
+    gradient = declare(
+        f"{name}_gradient", backward, None, sample=sample_of_gradient, expects=f"g, out, {expects}", opaque=True
+    )
+    return declare(name, forward, rule, sample=sample, expects=expects, opaque=True)
+
+
+RECURRENT = {name: _declared(name, kind) for name, kind in _KINDS.items()}
+"""By name: ``op(projected, weight, bias, mask, *states)`` of shape (states, steps, examples, features)."""
