@@ -17,8 +17,9 @@ from .._optional import require
 from .._paths import check_regular, printable
 from ..archive import CheckpointError
 from ..core import Tensor, describe
-from ..nn import Dense, Module
+from ..nn import Dense, Module, MultiHeadAttention
 from ..nn.normalisation import BatchNorm
+from ..nn.recurrent import Cell, Recurrent
 from . import safetensors
 
 _COUNTS = "num_batches_tracked"
@@ -46,7 +47,8 @@ def state_dict(model: Module) -> dict[str, np.ndarray]:
     >>> {name: array.shape for name, array in pytorch.state_dict(model).items()}
     {'0.weight': (3, 4), '0.bias': (3,), '2.weight': (2, 3), '2.bias': (2,)}
     """
-    return {entry.theirs: entry.converted(array) for entry, array in _entries(model)}
+    ours = model.state_dict(copy=False)
+    return {entry.theirs: entry.joined(ours) for entry in _entries(model)}
 
 
 def load_state_dict(model: Module, state: Mapping[str, Any]) -> None:
@@ -147,30 +149,62 @@ def _unpickled(where: str, path: str | Path) -> dict[str, Any]:
 
 
 class _Entry(NamedTuple):
-    """A tensor here and there."""
+    """A tensor of PyTorch's, and the names of ours of which it consists, one after the other along its first axis."""
 
-    ours: str
     theirs: str
-    is_transposed: bool
+    ours: tuple[str, ...]
+    is_transposed: bool = False
 
-    def converted(self, array: np.ndarray) -> np.ndarray:
-        """In the other layout, which is the same in both directions."""
-        return np.array(array.T if self.is_transposed else array, order="C")
+    def joined(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The tensor as PyTorch has it; a count of batches is 0."""
+        parts = [state[name].T if self.is_transposed else state[name] for name in self.ours] or [np.array(0)]
+        return np.array(np.concatenate(parts) if len(parts) > 1 else parts[0], order="C")
+
+    def parts(self, array: np.ndarray) -> dict[str, np.ndarray]:
+        """Ours, by name."""
+        parts = np.split(array, len(self.ours)) if len(self.ours) > 1 else [array] * len(self.ours)
+        return {name: part.T if self.is_transposed else part for name, part in zip(self.ours, parts)}
 
 
-def _entries(model: Module) -> Iterator[tuple[_Entry, np.ndarray]]:
-    """What there is of a network, with our arrays; and of each batch normalisation a count, which is not ours."""
-    transposed: set[str] = set()
-    norms: set[str] = set()
+def _entries(model: Module) -> Iterator[_Entry]:
+    """What PyTorch has of a network, in the order of our tensors."""
+    names = [name for name, _ in model.named_tensors()]
+    special: dict[str, _Entry | None] = {}
     for path, module in model.named_modules():
-        if isinstance(module, Dense):
-            transposed.add(_joined(path, "weight"))
-        if isinstance(module, BatchNorm):
-            norms.add(_joined(path, "running_var"))
-    for name, array in model.state_dict(copy=False).items():
-        yield _Entry(name, name, name in transposed), array
-        if name in norms:
-            yield _Entry("", f"{name.rpartition('running_var')[0]}{_COUNTS}", False), np.array(0)
+        for entry in _of_layer(module):
+            ours = tuple(_joined(path, name) for name in entry.ours)
+            if ours[0] in names and ours[0] not in special:  # a layer that holds others comes before them
+                special.update(dict.fromkeys(ours[1:]))
+                special[ours[0]] = entry._replace(ours=ours, theirs=_joined(path, entry.theirs))
+    counted = {_joined(path, "running_var"): path for path, x in model.named_modules() if isinstance(x, BatchNorm)}
+    for name in names:
+        found = special.get(name, _Entry(name, (name,)))
+        if found is not None:
+            yield found
+        if name in counted:
+            yield _Entry(_joined(counted[name], _COUNTS), ())
+
+
+def _of_layer(module: Module) -> Iterator[_Entry]:
+    """The tensors of a layer that PyTorch names or arranges otherwise."""
+    if isinstance(module, Dense):
+        yield _Entry("weight", ("weight",), is_transposed=True)
+    elif isinstance(module, Cell):
+        yield from (_Entry(name, (name,), is_transposed=True) for name in ("weight_ih", "weight_hh"))
+    elif isinstance(module, Recurrent):
+        for ending, cells in (("", "cells"), ("_reverse", "reverse_cells")):
+            for i in range(len(getattr(module, cells))):
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    yield _Entry(f"{name}_l{i}{ending}", (f"{cells}.{i}.{name}",), name.startswith("weight"))
+    elif isinstance(module, MultiHeadAttention):
+        parts = ("query", "key", "value")
+        if module.query.weight.shape == module.key.weight.shape == module.value.weight.shape:
+            yield _Entry("in_proj_weight", tuple(f"{part}.weight" for part in parts), is_transposed=True)
+        else:
+            yield from (_Entry(f"{part[0]}_proj_weight", (f"{part}.weight",), is_transposed=True) for part in parts)
+        yield _Entry("in_proj_bias", tuple(f"{part}.bias" for part in parts))
+        yield _Entry("out_proj.weight", ("output.weight",), is_transposed=True)
+        yield _Entry("out_proj.bias", ("output.bias",))
 
 
 def _joined(path: str, name: str) -> str:
@@ -178,21 +212,20 @@ def _joined(path: str, name: str) -> str:
 
 
 def _set(model: Module, state: dict[str, np.ndarray]) -> None:
-    entries = {entry.theirs: (entry, array) for entry, array in _entries(model)}
-    needed = {name for name, (entry, _) in entries.items() if entry.ours}
+    entries = {entry.theirs: entry for entry in _entries(model)}
+    needed = {name for name, entry in entries.items() if entry.ours}
     missing, unknown = sorted(needed - state.keys()), sorted(map(repr, state.keys() - entries.keys()))
     if missing or unknown:
         raise KeyError(
             f"pytorch: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
             f"unknown: {', '.join(unknown) or 'nothing'}"
         )
-    converted = {}
+    ours, converted = model.state_dict(copy=False), {}
     for name in needed:
-        entry, array = entries[name]
-        wanted = entry.converted(array)
+        wanted = entries[name].joined(ours)
         if state[name].shape != wanted.shape or state[name].dtype.kind != wanted.dtype.kind:
             raise ValueError(f"pytorch: {name} is {describe(state[name])}, the network needs {describe(wanted)}")
-        converted[entry.ours] = entry.converted(state[name])
+        converted.update(entries[name].parts(state[name]))
     model.load_state_dict(converted)
 
 

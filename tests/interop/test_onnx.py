@@ -12,6 +12,7 @@ import models
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad._optional import MissingExtra
+from tensorgrad._pytree import tree_flatten
 from tensorgrad.interop import onnx
 from tensorgrad.training import CheckpointError
 
@@ -43,7 +44,7 @@ def run(path, *inputs):
 
 
 def arrays(results):
-    results = results if isinstance(results, (tuple, list)) else [results]
+    results, _ = tree_flatten(results)
     return [x.numpy() if isinstance(x, tg.Tensor) else x for x in results]
 
 
@@ -98,6 +99,17 @@ LAYERS = [
     (nn.AvgPool1d(3, 1, 1), ROWS),
     (nn.AvgPool2d(3, 2, 1, count_include_pad=False), IMAGES),
     (nn.AvgPool3d(2), VOLUMES),
+    (nn.GroupNorm(2, 4), IMAGES),
+    (nn.RMSNorm(6), ROWS),
+    (nn.Residual(nn.Dense(6, 6, 0)), ROWS),
+    (nn.MultiHeadAttention(6, 2, 0), ROWS),
+    (nn.MultiHeadAttention(6, 3, 0, causal=True, bias=False, dropout=0.5), ROWS),
+    (nn.RNNCell(6, 3, 0, nonlinearity="relu"), ROWS[:, 0]),
+    (nn.GRUCell(6, 3, 0), ROWS[:, 0]),
+    (nn.LSTMCell(6, 3, 0), ROWS[:, 0]),
+    (nn.RNN(6, 3, 1, 0), ROWS),
+    (nn.GRU(6, 3, 2, 0, dropout=0.5, return_sequences=False), ROWS),
+    (nn.LSTM(6, 3, 2, 0, bidirectional=True), ROWS),
 ]
 
 
@@ -116,8 +128,9 @@ def test_every_layer_comes_through(model, example, tmp_path):
 
 def test_every_layer_is_among_them():
     kinds = {kind for model, _ in LAYERS for kind in map(type, [model, *model.modules()])}
-    layers = {getattr(nn, name) for name in nn.__all__}
-    layers = {kind for kind in layers if isinstance(kind, type) and issubclass(kind, nn.Module)}
+    layers = {
+        kind for name in nn.__all__ if isinstance(kind := getattr(nn, name), type) and issubclass(kind, nn.Module)
+    }
     assert layers - {nn.Module} <= kinds
 
 
@@ -127,6 +140,7 @@ W = tg.Tensor(RNG.standard_normal((6, 6)).astype(np.float32))
 KERNEL = tg.Tensor(RNG.standard_normal((4, 3, 3, 2)).astype(np.float32))
 ROW = np.linspace(-1, 1, 6, dtype=np.float32)
 BIAS = tg.Tensor(np.ones(3, np.float32))
+GRU, LSTM = nn.GRU(6, 3, 1, 0), nn.LSTM(6, 3, 1, 0)
 
 BY_NUMPY = {
     **{
@@ -221,6 +235,10 @@ BY_NUMPY = {
     "avg_pool": (lambda x: tg.avg_pool(x, (2, 3), padding=1), IMAGES),
     "initial state": (lambda x: np.tanh(np.zeros((len(x), 6), np.float32) @ W + x[:, 0]), ROWS),
     "initial Tensor": (lambda x: x[:, 0] + tg.Tensor(np.ones((x.shape[0], 6), np.float32)), ROWS),
+    "rnn_tanh": (nn.RNN(6, 3, 1, 0), ROWS),
+    "rnn_relu": (nn.RNN(6, 3, 1, 0, nonlinearity="relu", bias=False), ROWS),
+    "gru": (lambda x: GRU(x, mask=np.arange(4) < [[3]] * len(x), return_state=True), ROWS),
+    "lstm": (lambda x: LSTM(x, (x[None, :, 0, :3], x[None, :, 1, 3:]), mask=x[:, :, 0] > 0, return_state=True), ROWS),
     "detached": (lambda x: x.detach() * 2 + x, ROWS),
     "rows by position": (lambda x: W[np.argmax(x, axis=1)] + W[np.argmax(x.detach(), axis=1).numpy()], ROWS),
     "zeros": (lambda x: np.zeros_like(x) + x, ROWS),

@@ -175,6 +175,55 @@ def test_networks_give_the_same_results_both_ways(name, suffix, tmp_path):
     same()
 
 
+def layers(torch):
+    linear = {"bias": False, "batch_first": True}
+    return [
+        (nn.LSTM(6, 4, 2, 0, bidirectional=True), torch.nn.LSTM(6, 4, 2, bidirectional=True, batch_first=True)),
+        (nn.GRU(6, 4, 1, 0), torch.nn.GRU(6, 4, batch_first=True)),
+        (nn.RNN(6, 4, 1, 0, nonlinearity="relu", bias=False), torch.nn.RNN(6, 4, nonlinearity="relu", **linear)),
+        (nn.MultiHeadAttention(6, 2, 0), torch.nn.MultiheadAttention(6, 2, batch_first=True)),
+        (nn.MultiHeadAttention(6, 2, 0, bias=False), torch.nn.MultiheadAttention(6, 2, **linear)),
+        (nn.GroupNorm(1, 5), torch.nn.GroupNorm(1, 5)),
+        (nn.Embedding(7, 5, 0), torch.nn.Embedding(7, 5)),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+@pytest.mark.parametrize("which", range(7))
+def test_layers_give_the_same_results_both_ways(which):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    (ours, theirs), rng = layers(torch)[which], np.random.default_rng(0)
+    x = rng.standard_normal((3, 5, 6)).astype(np.float32)
+    x = rng.integers(0, 7, (3, 5)) if isinstance(ours, nn.Embedding) else x
+    pytorch.load_state_dict(ours, theirs.state_dict())
+    state = pytorch.state_dict(ours)
+    assert state.keys() == theirs.state_dict().keys()
+    for name, tensor in theirs.state_dict().items():
+        np.testing.assert_array_equal(state[name], tensor.numpy())
+    expected = theirs(*[torch.from_numpy(x)] * (3 if isinstance(ours, nn.MultiHeadAttention) else 1))
+    expected = expected[0] if isinstance(expected, tuple) else expected
+    np.testing.assert_allclose(ours(x).numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_attention_with_keys_of_another_width_and_cells():
+    layer = nn.Sequential(nn.MultiHeadAttention(6, 2, 0, kdim=4, vdim=4))
+    state = pytorch.state_dict(layer)
+    assert {name: array.shape for name, array in state.items()} == {
+        "0.q_proj_weight": (6, 6),
+        "0.k_proj_weight": (6, 4),
+        "0.v_proj_weight": (6, 4),
+        "0.in_proj_bias": (18,),
+        "0.out_proj.weight": (6, 6),
+        "0.out_proj.bias": (6,),
+    }
+    other = nn.Sequential(nn.MultiHeadAttention(6, 2, 1, kdim=4, vdim=4))
+    pytorch.load_state_dict(other, state)
+    same_state(layer.state_dict(), other.state_dict())
+    assert pytorch.state_dict(nn.LSTMCell(3, 2))["weight_ih"].shape == (8, 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parity
 def test_files_that_hold_other_things_are_refused_and_run_no_code(tmp_path):

@@ -545,6 +545,55 @@ def _conv_transpose(c: Call) -> str:
     return c.node("ConvTranspose", *_all(c, _out(c)), group=groups, output_padding=extra, **attributes)
 
 
+@rule("rnn_tanh", "rnn_relu", "lstm", "gru")
+def _recurrent(c: Call) -> str:
+    """One step after the other: the op has projected the inputs already, which ONNX's own operators do themselves."""
+    projected, mask = c.step.operands[0], c.step.operands[3]
+    if isinstance(projected.shape[0], Batch):
+        raise ExportError(f"export: {c.step.op} over the batch cannot be exported; its first axis must be the examples")
+    x, weight, bias = (c.operand(i) for i in range(3))
+    states = [c.operand(i) for i in range(4, len(c.step.operands))]
+    only_some = mask.kind != "constant" or not mask.array.all()
+    found: list[list[str]] = [[] for _ in states]
+    for t in range(projected.shape[0]):
+        recurrent = c.node("Gemm", states[0], weight, bias)
+        after = _RECURRENT_STEPS[c.step.op](c, c.node("Gather", x, c.constant(t), axis=0), recurrent, states)
+        if only_some:
+            inside = c.node("Unsqueeze", c.node("Gather", c.operand(3), c.constant(t), axis=0), c.constant([1]))
+            after = [c.node("Where", inside, new, old) for new, old in zip(after, states)]
+        states = after
+        for each, state in zip(found, states):
+            each.append(c.node("Unsqueeze", state, c.constant([0, 1])))
+    return c.node("Concat", *(c.node("Concat", *each, axis=1) for each in found), axis=0)
+
+
+def _gates(c: Call, x: str, count: int) -> list[str]:
+    """Equal parts of the last axis."""
+    size: Any = c.step.result.shape[-1]
+    return [_sliced(c, x, [(1, i * size, (i + 1) * size, 1)]) for i in range(count)]
+
+
+def _plain_step(c: Call, projected: str, recurrent: str, states: list[str]) -> list[str]:
+    return [c.node("Tanh" if c.step.op == "rnn_tanh" else "Relu", c.node("Add", projected, recurrent))]
+
+
+def _lstm_step(c: Call, projected: str, recurrent: str, states: list[str]) -> list[str]:
+    i, f, g, o = _gates(c, c.node("Add", projected, recurrent), 4)
+    kept = c.node("Mul", c.node("Sigmoid", f), states[1])
+    cells = c.node("Add", kept, c.node("Mul", c.node("Sigmoid", i), c.node("Tanh", g)))
+    return [c.node("Mul", c.node("Sigmoid", o), c.node("Tanh", cells)), cells]
+
+
+def _gru_step(c: Call, projected: str, recurrent: str, states: list[str]) -> list[str]:
+    (p_r, p_z, p_n), (a_r, a_z, a_n) = _gates(c, projected, 3), _gates(c, recurrent, 3)
+    r, z = c.node("Sigmoid", c.node("Add", p_r, a_r)), c.node("Sigmoid", c.node("Add", p_z, a_z))
+    n = c.node("Tanh", c.node("Add", p_n, c.node("Mul", r, a_n)))
+    return [c.node("Add", n, c.node("Mul", z, c.node("Sub", states[0], n)))]
+
+
+_RECURRENT_STEPS = {"rnn_tanh": _plain_step, "rnn_relu": _plain_step, "lstm": _lstm_step, "gru": _gru_step}
+
+
 @rule("max_pool", "avg_pool")
 def _pool(c: Call) -> str:
     attributes = _windows(c, c.step.settings["kernel"])
