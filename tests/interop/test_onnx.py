@@ -530,14 +530,44 @@ def test_inputs_that_do_not_fit_are_named(tmp_path):
         read(ROWS, ROWS)
 
 
-def external():
+def external(location="../../../etc/passwd", **entries):
     model = model_of([node("Add", ["x", "w"], ["y"])], [("x", [2])], [("y", [2])], [("w", np.ones(2, np.float32))])
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = library.TensorProto.EXTERNAL
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "../../../etc/passwd"
+    for key, value in {"location": location, **entries}.items():
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, str(value)
     return model
+
+
+def test_weights_in_a_file_beside_are_read_and_no_others(tmp_path):
+    path, data = tmp_path / "a.onnx", tmp_path / "a.onnx.data"
+    data.write_bytes(b"0000" + np.array([3, 4], np.float32).tobytes())
+    path.write_bytes(external(data.name, offset=4, length=8).SerializeToString())
+    np.testing.assert_array_equal(onnx.load(path)(np.ones(2, np.float32)).numpy(), [4, 5])
+    twice = external(data.name, offset=4)
+    twice.graph.initializer.add().CopyFrom(twice.graph.initializer[0])
+    twice.graph.initializer[1].name = "more"
+    path.write_bytes(twice.SerializeToString())
+    with pytest.raises(CheckpointError, match="its weights are cut off"):  # two arrays from the bytes of one
+        onnx.load(path)
+    (tmp_path / "link").symlink_to(data)
+    (tmp_path / "folder").mkdir()
+    for location, entries, reason in (
+        (str(data), {}, "files of its own folder are read alone"),
+        ("link", {}, "files of its own folder are read alone"),
+        ("", {}, "files of its own folder are read alone"),
+        ("none", {}, "put both files into one folder"),
+        ("folder", {}, "it is a folder"),
+        (data.name, {"offset": 8}, "its weights are cut off"),
+        (data.name, {"offset": -4}, "its weights are cut off"),
+        (data.name, {"length": 2**62}, "its weights are cut off"),
+        (data.name, {"offset": "x"}, "not an ONNX file, or damaged"),
+    ):
+        path.write_bytes(external(location, **entries).SerializeToString())
+        with pytest.raises(CheckpointError, match=reason):
+            onnx.load(path)
 
 
 def enormous():
@@ -549,7 +579,7 @@ def enormous():
 HOSTILE = {
     "empty": (lambda: b"", "holds no network"),
     "text": (lambda: b"hello, this is no protobuf", "not an ONNX file"),
-    "external data": (external, "its weights are in other files"),
+    "external data": (external, "files of its own folder are read alone"),
     "a shape beyond its bytes": (enormous, "not an ONNX file, or damaged"),
     "an unknown operator": (
         lambda: model_of([node("Loopy", ["x"], ["y"])], [("x", [2])], [("y", [2])]),

@@ -211,6 +211,11 @@ def _hard_swish(x: Any) -> Any:
     return x * np.clip(x / 6 + 0.5, 0, 1)
 
 
+@operator("Mish")
+def _mish(x: Any) -> Any:
+    return x * np.tanh(softplus(x))
+
+
 @operator("Softmax")
 def _softmax(x: Any, axis: int = -1) -> Any:
     return softmax(x, axis=axis)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +124,8 @@ def load(path: str | Path) -> Network:
     libraries leave out as well, does nothing.
 
     A file is checked before its arrays are made, which take no more memory than it is long, and nothing in it is run as
-    code; but like any network it may ask for much work when it is called.
+    code; but like any network it may ask for much work when it is called. Weights may also be in a file beside it, as
+    PyTorch writes them.
 
     Raises
     ------
@@ -145,7 +148,12 @@ def load(path: str | Path) -> Network:
     try:
         model = library.load_model_from_string(content)
         del content
-        _check(library, model)
+        _refuse_unknown(model)
+        taken: Counter[str] = Counter()
+        for tensor in _tensors(model):
+            if tensor.data_location == library.TensorProto.EXTERNAL:
+                _take_in(library, tensor, Path(path).parent, taken)
+        library.checker.check_model(model)
         return _Reader(library, model).network()
     except Unsupported as error:
         raise CheckpointError(f"{where}: {error}") from None
@@ -154,8 +162,8 @@ def load(path: str | Path) -> Network:
         raise CheckpointError(f"{where}: not an ONNX file, or damaged ({reason}); use another one") from None
 
 
-def _check(library: Any, model: Any) -> None:
-    """Refuse what is not read, in particular arrays in other files, before anything else is done."""
+def _refuse_unknown(model: Any) -> None:
+    """Raise for what is not read, before anything else is done."""
     versions = [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
     if not model.graph.node or not versions:
         raise Unsupported("not an ONNX file, as it holds no network; use another one")
@@ -164,9 +172,6 @@ def _check(library: Any, model: Any) -> None:
             f"it is of opset {versions[0]}, and {OPSETS[0]} to {OPSETS[-1]} are read; convert it with "
             "onnx.version_converter, or export it with such an opset"
         )
-    tensors = [*model.graph.initializer, *(a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))]
-    if any(tensor.data_location == library.TensorProto.EXTERNAL for tensor in tensors):
-        raise Unsupported("its weights are in other files, which are not read; save it as one file")
     if model.functions or model.graph.sparse_initializer:
         raise Unsupported("it has functions or sparse weights, which are not read; export the network without them")
     for node in model.graph.node:
@@ -175,7 +180,48 @@ def _check(library: Any, model: Any) -> None:
                 f"it has the operator {printable(node.op_type)[:50]!r}, which is not known here; export the network "
                 "without it, or run the file with onnxruntime"
             )
-    library.checker.check_model(model)
+
+
+def _tensors(model: Any) -> list[Any]:
+    attributes = (attribute for node in model.graph.node for attribute in node.attribute)
+    return [*model.graph.initializer, *(attribute.t for attribute in attributes if attribute.HasField("t"))]
+
+
+def _take_in(library: Any, tensor: Any, folder: Path, taken: Counter[str]) -> None:
+    """Put an array that is in another file into the model; only files beside it are read, and no more than there is.
+
+    ``taken`` counts the bytes that have been taken from each.
+    """
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    name = entries.get("location", "")
+    if not name or Path(name).name != name or (folder / name).is_symlink():
+        raise Unsupported(
+            f"its weights are to be in {printable(name)[:100]!r}, and files of its own folder are read alone"
+        )
+    size = math.prod(tensor.dims) * dtype_of(tensor.data_type).itemsize
+    offset = int(entries.get("offset", 0))
+    try:
+        with open_regular(folder / name) as file:
+            length = file.seek(0, 2)
+            taken[name] += size
+            if (
+                taken[name] > length
+                or offset < 0
+                or size < 0
+                or offset + size > length
+                or int(entries.get("length", size)) != size
+            ):
+                raise Unsupported(f"its weights are cut off in {printable(name)[:100]!r}; use another one")
+            file.seek(offset)
+            content = file.read(size)
+    except OSError as error:
+        raise Unsupported(
+            f"its weights are in {printable(name)[:100]!r}, which cannot be read ({error.strerror or error}); put both "
+            "files into one folder"
+        ) from None
+    tensor.raw_data = content
+    tensor.data_location = library.TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 class _Reader:
