@@ -392,6 +392,19 @@ def test_half_and_double_precision(tmp_path):
         assert read.inputs[0].dtype == dtype
 
 
+def test_compiled_functions_and_gradients_of_a_network_that_records_them_come_through(tmp_path):
+    model = nn.Dense(6, 3, 0)
+    round_trip(tg.compile(lambda x: np.tanh(model(x))), tmp_path / "a.onnx", ROWS)
+    round_trip(tg.checkpoint(lambda x: np.tanh(model(x))), tmp_path / "a.onnx", ROWS)
+
+
+def test_bytes_and_truth_values_are_inputs_too(tmp_path):
+    images, mask = RNG.integers(0, 256, (2, 3, 4)).astype(np.uint8), np.array([True, False])
+    model = nn.Dense(12, 3, 0)
+    forward = lambda x, mask: model(x.reshape(len(x), -1).astype(np.float32) / 255) * mask[:, None]  # noqa: E731
+    round_trip(forward, tmp_path / "a.onnx", images, mask)
+
+
 # What cannot be exported
 
 
