@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import models
 from experiments.export import main as export_main
-from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
 from tensorgrad import nn
 from tensorgrad.interop import onnx
@@ -24,7 +24,7 @@ SETTINGS = {
 def run(tmp_path):
     """A folder with a network and what predict needs to know of it, and a picture."""
     (tmp_path / "run").mkdir()
-    weights = EXPERIMENT.model(np.random.default_rng(3)).state_dict()
+    weights = models.mnist(np.random.default_rng(3)).state_dict()
     arrays = {f"model/{name}": array for name, array in weights.items()}
     save_checkpoint(tmp_path / "run" / "best.npz", arrays, {"settings": SETTINGS, "epoch": 3})
     noise = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
@@ -92,7 +92,7 @@ def without_settings(path):
 
 
 def bare_weights(path):
-    EXPERIMENT.model(np.random.default_rng(0)).save(path)
+    models.mnist(np.random.default_rng(0)).save(path)
 
 
 def another_network(path):
