@@ -354,7 +354,7 @@ def _reshape(x: Any, shape: Any, allowzero: int = 0) -> Any:
 
 @operator("Flatten")
 def _flatten(x: Any, axis: int = 1) -> Any:
-    axis = axis % (x.ndim + 1) if axis < 0 else axis
+    axis = axis + x.ndim if axis < 0 else axis
     return x.reshape((math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
 
 
@@ -389,11 +389,9 @@ def _concat(*xs: Any, axis: int) -> Any:
 
 
 @operator("Split")
-def _split(x: Any, split: Any = None, axis: int = 0, num_outputs: int | None = None) -> list[Any]:
+def _split(x: Any, split: Any = None, axis: int = 0, num_outputs: int = 1) -> list[Any]:
     if split is not None:
         return list(np.split(x, np.cumsum(_integers(split))[:-1].tolist(), axis=axis))
-    if num_outputs is None:
-        _refuse("it has a Split that does not say into how many")
     size = -(-x.shape[axis] // num_outputs)
     return list(np.split(x, [size * i for i in range(1, num_outputs)], axis=axis))
 

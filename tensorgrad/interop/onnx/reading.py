@@ -255,6 +255,8 @@ class _Reader:
 
     def _node(self, node: Any) -> Node:
         attributes = {attribute.name: self._attribute(attribute) for attribute in node.attribute}
+        if node.op_type == "Split" and len(node.input) == 1:
+            attributes.setdefault("num_outputs", len(node.output))
         return Node(node.op_type, list(node.input), list(node.output), attributes)
 
     def _attribute(self, attribute: Any) -> Any:
