@@ -462,6 +462,13 @@ def test_the_remedy_works(reason, tmp_path):
     round_trip(REMEDIES[reason], tmp_path / "a.onnx", ROWS, sizes=(2, 5))
 
 
+def test_weights_that_no_file_can_hold_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorgrad.interop.onnx.writing._LARGEST", 100)
+    with pytest.raises(onnx.ExportError, match="save them with model.save instead"):
+        onnx.export(nn.Dense(6, 6), tmp_path / "a.onnx", ROWS)
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_other_op_is_refused_by_name(tmp_path):
     others = sorted(tg.OPS.keys() - onnx.RULES.keys())
     assert "argsort" in others and "svd" in others and len(others) > 50

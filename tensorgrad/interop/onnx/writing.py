@@ -142,6 +142,7 @@ class _Writer:
         self._taken: set[str] = {value.name for value in program.inputs}
         self._constants: dict[tuple[Any, ...], str] = {}
         self._batch = ""
+        self._size = 0
 
     def content(self, description: str) -> bytes:
         """The bytes of the file, checked."""
@@ -164,11 +165,6 @@ class _Writer:
             graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="tensorgrad", functions=[]
         )
         self.helper.set_model_props(model, {DESCRIPTION: description, UNTRAINED: json.dumps(self.untrained)})
-        if model.ByteSize() > _LARGEST:
-            raise ExportError(
-                f"export: the file would have {model.ByteSize() / 2**30:.1f} GiB, and ONNX files hold at most 2; save "
-                "the weights with model.save instead"
-            )
         try:
             self.library.checker.check_model(model, full_check=True)
         except Exception as error:  # of two libraries, in C++
@@ -214,6 +210,12 @@ class _Writer:
         """A tensor of the network, under its own name where it is free."""
         array = np.array(value.array, order="C")
         self._element_type(array.dtype)
+        self._size += array.nbytes
+        if self._size > _LARGEST:
+            raise ExportError(
+                f"export: the weights have more than {_LARGEST / 2**30:.1f} GiB, which is what an ONNX file holds; save "
+                "them with model.save instead"
+            )
         if value.name in self._taken:
             name = self._fresh(value.name)
         else:
