@@ -462,9 +462,14 @@ def test_the_remedy_works(reason, tmp_path):
     round_trip(REMEDIES[reason], tmp_path / "a.onnx", ROWS, sizes=(2, 5))
 
 
+def test_values_are_missed_at_an_example_of_zeros_too(tmp_path):
+    with pytest.raises(onnx.ExportError, match="an operand of multiply depends"):
+        onnx.export(lambda x: x * x.numpy().mean(), tmp_path / "a.onnx", np.zeros((1, 3)))
+
+
 def test_weights_that_no_file_can_hold_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("tensorgrad.interop.onnx.writing._LARGEST", 100)
-    with pytest.raises(onnx.ExportError, match="save them with model.save instead"):
+    with pytest.raises(onnx.ExportError, match=r"save them with model.save instead"):
         onnx.export(nn.Dense(6, 6), tmp_path / "a.onnx", ROWS)
     assert not list(tmp_path.iterdir())
 

@@ -114,9 +114,10 @@ def _longer(example: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Other values in the same range, and one row more."""
     rows = np.concatenate([example, example[:1]])
     shuffled: np.ndarray = rng.permutation(rows.reshape(-1)).reshape(rows.shape)
-    if shuffled.dtype.kind == "f":
-        shuffled = (shuffled * rng.uniform(0.7, 1, shuffled.shape)).astype(example.dtype)
-    return shuffled
+    if shuffled.dtype.kind != "f":
+        return shuffled
+    factors = rng.uniform(0.7, 1, shuffled.shape)
+    return np.where(shuffled == 0, factors / 2, shuffled * factors).astype(example.dtype)
 
 
 # One run

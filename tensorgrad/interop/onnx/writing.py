@@ -213,8 +213,8 @@ class _Writer:
         self._size += array.nbytes
         if self._size > _LARGEST:
             raise ExportError(
-                f"export: the weights have more than {_LARGEST / 2**30:.1f} GiB, which is what an ONNX file holds; save "
-                "them with model.save instead"
+                f"export: the weights have more than {_LARGEST / 2**30:.1f} GiB, which is what an ONNX file holds; "
+                "save them with model.save instead"
             )
         if value.name in self._taken:
             name = self._fresh(value.name)
