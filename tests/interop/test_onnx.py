@@ -664,7 +664,7 @@ def test_a_path_that_is_no_file(name, tmp_path):
 def test_a_file_that_cannot_be_written(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be saved"):
         onnx.export(nn.Dense(3, 2), tmp_path / "none" / "a.onnx", np.ones((1, 3)))
-    with pytest.raises(TypeError, match="the description must be what JSON can hold"):
+    with pytest.raises(TypeError, match="must be what JSON can hold"):
         onnx.export(nn.Dense(3, 2), tmp_path / "a.onnx", np.ones((1, 3)), description={"x": object()})
 
 

@@ -194,7 +194,7 @@ def test_what_the_format_cannot_hold_is_refused_before_the_file_is_touched(value
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_description_that_json_cannot_hold(suffix, tmp_path):
-    with pytest.raises(TypeError, match="the description must be what JSON can hold"):
+    with pytest.raises(TypeError, match="must be what JSON can hold"):
         nn.Dense(3, 2).save(tmp_path / f"a{suffix}", {"x": object()})
     assert not list(tmp_path.iterdir())
 
