@@ -223,7 +223,10 @@ def io_callback(function: Callable[[], Any], example: Callable[[], Any]) -> Any:
 
 def draw_with(rng: np.random.Generator, function: Callable[[np.random.Generator], Any]) -> Any:
     """``function(rng)``, a random array; drawn again in each call of a compiled function."""
-    return io_callback(partial(function, rng), lambda: function(copy.deepcopy(rng)))
+    capture = _capture.get()
+    if capture is None:
+        return function(rng)
+    return capture.io_callback(partial(function, rng), lambda: function(copy.deepcopy(rng)))
 
 
 def runtime_check(check: Callable[..., None], *arrays: object, now: bool = True) -> None:

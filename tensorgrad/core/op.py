@@ -136,8 +136,10 @@ class Op:
                     may_change = True
                     operand = operand if kind is ndarray else as_operand(operand)
                 arrays.append(operand)
-        if settings or self.settings or len(operands) != self.arity:
+        if settings or self.required or len(operands) != self.arity:
             settings = self._checked(operands, settings)
+        elif self.settings:
+            settings = self.settings.copy()
         if self.on_complex is None and traced and self.differentiable:
             refuse_complex(self.name, arrays)
         try:

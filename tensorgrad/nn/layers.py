@@ -14,6 +14,7 @@ from ..core.context import guarded
 from ..ops.dropout import dropout
 from ..ops.embedding import embedding
 from ..ops.flatten import flatten
+from ..ops.linalg import affine
 from ..ops.random import normal
 from .initialisers import Initialiser, generator, parameter
 from .module import Module, in_a_line, inside, is_trained
@@ -81,8 +82,7 @@ class Dense(Weighted):
         x = in_dtype(self, x, self.weight.dtype)
         if x.shape[-1:] != self.weight.shape[:1]:
             raise ValueError(f"{self!r}: the input must have shape (..., {self.weight.shape[0]}), got {x.shape}")
-        result: Tensor = x @ self.weight
-        return result if self.bias is None else result + self.bias
+        return x @ self.weight if self.bias is None else affine(x, self.weight, self.bias)
 
     def __repr__(self) -> str:
         bias = ", bias=False" * (self.bias is None)

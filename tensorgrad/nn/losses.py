@@ -304,5 +304,5 @@ def l2_penalty(weight: Tensor, strength: float) -> Tensor:
     >>> tg.nn.l2_penalty(tg.Tensor([3.0, -4.0]), 0.5).item()
     12.5
     """
-    penalty: Tensor = float(strength) * squared_norm(weight)
+    penalty: Tensor = squared_norm(weight, float(strength))
     return penalty

@@ -16,12 +16,13 @@ from .reductions import restored
 
 squared_norm = declare(
     "squared_norm",
-    lambda x: np.square(x).sum(),
-    lambda g, out, x: x * (2 * g),
-    sample=samples.unary(),
-    expects="a real array",
+    lambda x, factor: np.square(x).sum() * factor,
+    lambda g, out, x, factor: x * (2 * factor * g),
+    None,
+    sample=lambda draw: ((samples.reals(draw, samples.shape(draw)), 0.5 + draw.integer(0, 2)), {}),
+    expects="a real array and a number",
 )
-"""The sum of all squares."""
+"""The sum of all squares, times a number."""
 
 
 def _squares(x: AnyArray) -> AnyArray:
