@@ -23,6 +23,7 @@ from ...ops.activations import (
 )
 from ...ops.conversion import without_history
 from ...ops.convolution import conv, conv_transpose
+from ...ops.linalg import affine
 from ...ops.normalisation import batch_norm, layer_norm
 from ...ops.pooling import avg_pool, max_pool
 from ...ops.reductions import logsumexp
@@ -438,7 +439,10 @@ def _pad(x: Any, pads: Any, value: Any = None, axes: Any = None, mode: str = "co
 def _gemm(
     x: Any, w: Any, bias: Any = None, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
 ) -> Any:
-    product = (x.T if transA else x) @ (w.T if transB else w)
+    x, w = x.T if transA else x, w.T if transB else w
+    if bias is not None and alpha == beta == 1 and bias.ndim == 1:
+        return affine(x, w, bias)
+    product = x @ w
     product = product if alpha == 1 else alpha * product
     return product if bias is None else product + (bias if beta == 1 else beta * bias)
 

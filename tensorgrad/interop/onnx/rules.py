@@ -296,7 +296,7 @@ def _norm(c: Call) -> str:
 
 @rule("squared_norm")
 def _squared_norm(c: Call) -> str:
-    return c.node("ReduceSumSquare", c.operand(0), keepdims=0)
+    return c.node("Mul", c.node("ReduceSumSquare", c.operand(0), keepdims=0), c.operand(1, _out(c)))
 
 
 @rule("cumsum")
@@ -502,9 +502,12 @@ def _einsum(c: Call) -> str:
 # Layers
 
 
-@rule("dense")
-def _dense(c: Call) -> str:
-    return c.node("Gemm", *_all(c, _out(c)))
+@rule("affine", "dense")
+def _affine(c: Call) -> str:
+    x, weight, bias = _all(c, _out(c))
+    if len(c.step.operands[0].shape) == 2 and len(c.step.operands[2].shape) <= 2:
+        return c.node("Gemm", x, weight, bias)
+    return c.node("Add", c.node("MatMul", x, weight), bias)
 
 
 @rule("batch_norm")
