@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from benchmarks.frameworks import NETWORKS
+from benchmarks.recipes import NETWORKS
 
-BATCHES = (1, 32, 128, 1024)
+BATCHES = (1, 8, 32, 128, 1024)
 
 
 class Case(NamedTuple):

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import CASES, SCALING, STEPS, Case
-from benchmarks.frameworks import FRAMEWORKS, JAX, NETWORKS, OURS, REFERENCE
+from benchmarks.frameworks import FRAMEWORKS, JAX, OURS, REFERENCE, STEPPING
+from benchmarks.recipes import NETWORKS
 from benchmarks.tables import Results, against, draw, draw_scaling, table, table_of_recordings, table_of_starts
 from benchmarks.workers import Worker, in_a_fresh_process, in_fresh_processes
 from experiments.runner.arguments import Parser, not_negative, path, whole
 from experiments.runner.errors import reported_errors
 from tensorgrad._atomic import replacing
+
+RECIPE = "float32, dropout and L2 (but for CNN), softmax cross-entropy, Adam; in brackets: speed relative to PyTorch"
 
 
 def compare(cases: Iterable[Case], names: Iterable[str], rounds: int, seconds: float) -> Results:
@@ -64,26 +67,32 @@ def main(arguments: list[str] | None = None) -> int:
     add("--rounds", type=whole(1), default=7, metavar="N", help="times that every case is measured (7)")
     add("--seconds", type=not_negative, default=0.3, metavar="X", help="per case, framework and round (0.3)")
     add("--steps", action="store_true", help="the training steps at batch 128 only")
+    add("--networks", nargs="+", choices=list(NETWORKS), metavar="NAME", help="steps and inference of these only")
     add("--out", type=path, default=Path("runs/benchmark"), metavar="DIR", help="for tables, pictures")
     add("--only", nargs="+", choices=list(FRAMEWORKS), metavar="NAME", help="these frameworks only")
     options = parser.parse_args(arguments)
-    names = options.only or list(FRAMEWORKS)
+    names = options.only or STEPPING
     with reported_errors("benchmarks.speed"):
         options.out.mkdir(parents=True, exist_ok=True)
-        results = compare(STEPS if options.steps else CASES, names, options.rounds, options.seconds)
-        parts = [machine(), "float32, dropout, L2, softmax cross-entropy, Adam; in brackets: speed relative to PyTorch"]
+        cases = [case for case in (STEPS if options.steps else CASES) if _is_wanted(case, options.networks)]
+        results = compare(cases, names, options.rounds, options.seconds)
+        parts = [machine(), RECIPE]
         parts += [*map(table, _groups(results)), against(JAX, results)]
-        if not options.steps:
+        if not options.steps and not options.networks:
             parts += _other_costs(names)
             _draw_scaling(names, options.seconds, options.out / "scaling.png")
         text = "\n\n".join(part for part in parts if part)
         with replacing(options.out / "benchmark.md") as temporary:
             temporary.write_text(text + "\n")
         print(text)
-        if REFERENCE in results[STEPS[0]]:
+        if any(REFERENCE in results.get(case, ()) for case in STEPS):
             draw(results, options.out / "benchmark.png")
     print(f"\ntables and pictures in {options.out}")
     return 0
+
+
+def _is_wanted(case: Case, networks: list[str] | None) -> bool:
+    return networks is None or (case.network in networks and case.kind in ("step", "inference"))
 
 
 def _other_costs(names: list[str]) -> list[str]:

@@ -14,16 +14,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.cases import Case
-from benchmarks.frameworks import FRAMEWORKS, inputs_of
+from benchmarks.frameworks import FRAMEWORKS
+from benchmarks.recipes import RUNS, inputs_of, is_of_images, recipe_of, sizes_of
 
 LEAST_CALLS = 3
 MEMORY_STEPS = 20
 RECORDINGS = 9
+BATCH = 128
+FIT_STEPS, FIT_EPOCHS = 100, 6
 
 
 class Worker:
@@ -57,20 +63,30 @@ class Worker:
             pass
 
 
-def in_fresh_processes(what: str, names: Iterable[str], network: str) -> dict[str, list[float]]:
-    """The numbers that the task ``start`` or ``record`` prints, by framework, of those that are installed."""
+def in_fresh_processes(what: str, names: Iterable[str], network: str, given: str = "") -> dict[str, list[float]]:
+    """The numbers that a task such as ``start`` prints, by framework, of those that are installed."""
     found = {}
     for name in names:
-        printed = in_a_fresh_process(what, name, network)
+        printed = in_a_fresh_process(what, name, network, given)
         if printed:
             found[name] = json.loads(printed.splitlines()[-1])
     return found
 
 
-def in_a_fresh_process(what: str, name: str, network: str) -> str:
-    """What the task ``start``, ``record`` or ``profile`` prints; nothing where the framework is not installed."""
+def in_a_fresh_process(what: str, name: str, network: str, given: str = "") -> str:
+    """What one of the ``TASKS`` prints, given some input; nothing where the framework cannot, and why not on stderr."""
     command = _command(what, name, network)
-    return subprocess.run(command, capture_output=True, text=True, env=_environment()).stdout
+    done = subprocess.run(command, input=given, capture_output=True, text=True, env=_environment())
+    if done.returncode:
+        print(f"{name}: {(done.stderr.splitlines() or ['ended'])[-1]}", file=sys.stderr, flush=True)
+        return ""
+    return done.stdout
+
+
+def a_whole_run(name: str, network: str, examples: Path, epochs: int) -> dict[str, Any] | None:
+    """What a training in a process of its own took and gave, see :class:`Watching`; None where it cannot be done."""
+    printed = in_a_fresh_process("run", name, network, json.dumps([str(examples), epochs, time.time()]))
+    return json.loads(printed.splitlines()[-1]) if printed else None
 
 
 def _command(*arguments: str) -> list[str]:
@@ -99,7 +115,7 @@ def work(name: str) -> None:
         case = Case(*parts)
         if case not in known:
             known.clear()  # one network at a time
-            known[case] = framework.work(case.kind, tuple(map(int, case.network.split("-"))), case.batch)
+            known[case] = framework.work(case.kind, sizes_of(case.network), case.batch)
         function = known[case]
         print(json.dumps(None if function is None else median_time(function, seconds)), flush=True)
 
@@ -120,7 +136,7 @@ def start(name: str, network: str) -> None:
     framework = FRAMEWORKS[name]()
     imported = time.perf_counter() - started
     started = time.perf_counter()
-    step = framework.work("step", tuple(map(int, network.split("-"))), 128)
+    step = framework.work("step", sizes_of(network), 128)
     assert step is not None
     step()
     first = time.perf_counter() - started
@@ -147,7 +163,7 @@ def record(name: str, network: str) -> None:
     """
     framework, times = FRAMEWORKS[name](), []
     for _ in range(1 + RECORDINGS):
-        step = framework.work("step", tuple(map(int, network.split("-"))), 128)
+        step = framework.work("step", sizes_of(network), 128)
         assert step is not None
         clock = [time.perf_counter()]
         for _ in range(12):
@@ -159,11 +175,101 @@ def record(name: str, network: str) -> None:
 
 def profile(name: str, network: str) -> None:
     """Print where the time of one compiled step goes, after some that warm up."""
-    framework, sizes = FRAMEWORKS[name](), tuple(map(int, network.split("-")))
-    step, arrays = framework.training(sizes), framework.convert(*inputs_of(sizes, 128))
+    framework, sizes = FRAMEWORKS[name](), sizes_of(network)
+    step, arrays = framework.prepared(sizes, recipe_of(sizes))[0], framework.convert(*inputs_of(sizes, 128))
     for _ in range(MEMORY_STEPS):
         step(*arrays)
     print(step.explain(*arrays))
+
+
+class Watching:
+    """What a whole training takes and gives: :class:`benchmarks.frameworks.Watch`.
+
+    Attributes
+    ----------
+    epochs
+        Seconds that the steps of each epoch took.
+    ends, accuracies
+        For each epoch the seconds from the start of the process until the test after it, and its accuracy.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, started: float) -> None:
+        self._images, self._labels, self._started = images, labels, started
+        self.epochs: list[float] = []
+        self.ends: list[float] = []
+        self.accuracies: list[float] = []
+
+    @contextmanager
+    def epoch(self) -> Iterator[None]:
+        """Around the steps of an epoch."""
+        started = time.perf_counter()
+        yield
+        self.took(time.perf_counter() - started)
+
+    def took(self, seconds: float) -> None:
+        """The steps of an epoch took so long."""
+        self.epochs.append(seconds)
+
+    def test(self, infer: Callable[[Any], Any]) -> None:
+        """Classify the test images, a thousand at a time."""
+        parts = [self._images[start : start + 1000] for start in range(0, len(self._images), 1000)]
+        found = np.concatenate([np.argmax(np.asarray(infer(part)), axis=1) for part in parts])
+        self.accuracies.append(float(np.mean(found == self._labels)))
+        self.ends.append(time.time() - self._started)
+
+
+def run(name: str, network: str) -> None:
+    """Train a network to the end on the examples that standard input names, and print what it took and gave."""
+    path, epochs, started = json.loads(sys.stdin.read())
+    framework, sizes = FRAMEWORKS[name](), sizes_of(network)
+    if is_of_images(sizes) and not framework.has_convolution:
+        return
+    train, test = (_examples_of(path, part, sizes) for part in ("train", "test"))
+    steps, watch = epochs * -(-len(train[1]) // BATCH), Watching(*test, started)
+    framework.train(sizes, RUNS[network].recipe._replace(steps=steps), train, epochs, BATCH, watch)
+    print(
+        json.dumps(
+            {"epochs": watch.epochs, "ends": watch.ends, "accuracies": watch.accuracies, "memory": _peak_memory()}
+        )
+    )
+
+
+def _examples_of(path: str, part: str, sizes: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Standardised images in the shape that the network takes, and labels."""
+    with np.load(path) as arrays:
+        images, labels = arrays[f"{part}_images"].astype(np.float32), arrays[f"{part}_labels"].astype(np.int64)
+        images -= arrays["mean"]
+        images /= arrays["deviation"]
+    return images.reshape(len(images), *(sizes[0] if is_of_images(sizes) else sizes[:1])), labels
+
+
+def fit(name: str, network: str) -> None:
+    """Print the milliseconds of a step in tensorgrad's ``fit``, and of the compiled step alone, on the same examples.
+
+    Medians of epochs, after each of which as many steps are done alone.
+    """
+    from tensorgrad import training
+
+    framework: Any = FRAMEWORKS[name]()
+    sizes, recipe = sizes_of(network), RUNS[network].recipe
+    inputs, labels = (
+        array[: BATCH * FIT_STEPS] for array in _examples_of(json.loads(sys.stdin.read()), "train", sizes)
+    )
+    step, model = framework.prepared(sizes, recipe)[0], framework.model(sizes, recipe)
+    batches = [(inputs[i : i + BATCH], labels[i : i + BATCH]) for i in range(0, len(labels), BATCH)]
+    alone, within = [], []
+
+    def do_alone(row: Any) -> None:
+        started = time.perf_counter()
+        for batch in batches:
+            step(*batch).item()
+        alone.append(time.perf_counter() - started)
+        within.append(row.seconds)
+
+    settings = {"batch_size": BATCH, "rng": np.random.default_rng(0), "quiet": True}
+    optimiser = framework.optimiser(model, recipe)
+    training.fit(model, (inputs, labels), None, optimiser, epochs=FIT_EPOCHS, on_epoch=do_alone, **settings)
+    print(json.dumps([1e3 * statistics.median(times[1:]) / len(batches) for times in (within, alone)]))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -179,7 +285,7 @@ def main(arguments: list[str] | None = None) -> None:
         TASKS[options.task](options.name, options.network)
 
 
-TASKS = {"start": start, "record": record, "profile": profile}
+TASKS = {"start": start, "record": record, "profile": profile, "run": run, "fit": fit}
 """What is measured in fresh processes."""
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 from .._pytree import LEAF, tree_flatten, tree_unflatten
 from ..core import Op, Tensor
 from ..core.arrays import OWNED
-from ..core.context import _capture, no_grad, recorded
+from ..core.context import _capture, generator_like, no_grad, recorded
 from ..core.inplace import View
 from ..core.node import LeafNode
 from .program import Program, TensorOutput, Value
@@ -138,7 +138,8 @@ class Capture(Recorder):
         if not any(isinstance(value, np.random.Generator) for value in settings.values()):
             return self.call(op.forward, arrays, settings, "fill" if op.fills else "call")
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]
-        example = op.forward(*examples, **copy.deepcopy(settings))
+        memo = {id(x): generator_like(x) for x in settings.values() if isinstance(x, np.random.Generator)}
+        example = op.forward(*examples, **copy.deepcopy(settings, memo))
         if not self._draws:
             return self.constant(np.asarray(example))
         return self.emit("source", op.forward, tuple(arrays), settings, example)

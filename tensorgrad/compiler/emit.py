@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
+from types import CodeType
 from typing import Any, Callable
 
 import numpy as np
@@ -20,7 +21,7 @@ from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
 from .memory import DYNAMIC, Memory, Workspace, side_by_side
 from .multi_tensor import Column
-from .program import Instruction, Program, Value, typed, values_in
+from .program import Instruction, Program, Value, name_of, typed, values_in
 from .schedule import Step, schedule
 from .traced import CaptureError
 
@@ -81,6 +82,7 @@ class Executable:
         self._constants: list[Any] = []
         self._static: list[tuple[str, Callable[[], Any]]] = []
         self._scratch: list[np.ndarray] = []
+        self._columns: dict[tuple[int, ...], np.ndarray] = {}  # by the positions of the leaves whose data they are
         self._written: set[int] = set()  # the arrays that own the memory that a replay writes to for others to see
         self.fits = self._fits()
         self._views: dict[Value, list[Instruction]] = {}
@@ -126,7 +128,7 @@ class Executable:
         self.made_in[what] = time.perf_counter() - started
 
     def _compiled(self, source: str) -> Callable[..., Any]:
-        exec(compile(source, "<compiled step>", "exec"), self._space)
+        exec(_code(source), self._space)
         run: Callable[..., Any] = self._space["run"]
         return run
 
@@ -149,7 +151,7 @@ class Executable:
         for owner, attribute, value in self.program.guarded:
             conditions.append(f"{self._constant(owner)}.{attribute} == {self._constant(value)}")
         conditions += [f"{self._constant(guard)}()" for guard in self.program.guards]
-        exec(f"def fits():\n    return {' and '.join(conditions) or 'True'}\n", self._space)
+        exec(_code(f"def fits():\n    return {' and '.join(conditions) or 'True'}\n"), self._space)
         fits: Callable[[], bool] = self._space["fits"]
         return fits
 
@@ -179,8 +181,9 @@ class Executable:
         for index, tensor in enumerate(self.program.leaves):
             if index in stored and not (tensor._memory is OWNED and tensor._array.flags.c_contiguous):
                 tensor._take(tensor._array.copy())
-        for leaves in self.memory.side_by_side.values():
-            self._data_of(leaves)
+        leaves = self.program.leaves
+        for positions in dict.fromkeys(self.memory.side_by_side.values()):
+            self._columns[positions] = side_by_side([leaves[position] for position in positions])
         for index, tensor in enumerate(self.program.leaves):
             self._space[f"p{index}"] = tensor._array
         self._note_written()
@@ -322,7 +325,7 @@ class Executable:
             return []  # nobody but the bundle needs it
         self._names[whole] = name
         if leaves is not None:
-            self._bound(name, partial(self._data_of, leaves))
+            self._bound(name, partial(self._columns.__getitem__, leaves))
             return []
         if buffer is not None:
             self._space[name] = buffer
@@ -333,12 +336,9 @@ class Executable:
             for piece, part in zip(column.cut(together), column.parts)
         ]
 
-    def _data_of(self, leaves: tuple[int, ...]) -> np.ndarray:
-        return side_by_side([self.program.leaves[leaf] for leaf in leaves])
-
     def _escapes(self, value: Value) -> bool:
         memory = self.memory
-        return any(value in places for places in (memory.arrays, memory.in_place, memory.side_by_side))
+        return value in memory.arrays or value in memory.in_place or value in memory.side_by_side
 
     def _elementwise(self, step: Step, names: dict[Any, str], shape: tuple[int, ...]) -> list[str]:
         """One line for each instruction; ``names`` come before the usual ones."""
@@ -375,7 +375,7 @@ class Executable:
         slots = self._slots(step)
         names = {}
         for value, slot in slots:
-            name = f"{prefix}{slot}_{value.dtype.name}"
+            name = f"{prefix}{slot}_{name_of(value.dtype)}"
             self._space[name] = self._scratch_array(slot, step.shape, value.dtype)
             names[value] = name
         return names
@@ -401,7 +401,7 @@ class Executable:
         return slots
 
     def _scratch_array(self, slot: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        needed = prod(shape) * dtype.itemsize
         while len(self._scratch) <= slot:
             self._scratch.append(np.empty(BLOCK * 8, np.uint8))
         if self._scratch[slot].nbytes < needed:
@@ -518,6 +518,12 @@ class Executable:
             self._space["changed"] = [program.leaves[leaf] for leaf, _ in program.stores]
             late += ["for tensor in changed:", "    tensor._node.sequence_nr = next(tick)"]
         return [*lines, *late, "return result"]
+
+
+@lru_cache(maxsize=256)
+def _code(source: str) -> CodeType:
+    """Programs of networks that are alike have the same text."""
+    return compile(source, "<compiled step>", "exec")
 
 
 def _fusable_but_sums(instruction: Instruction) -> bool:

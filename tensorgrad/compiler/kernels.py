@@ -20,7 +20,7 @@ import numpy as np
 
 from .._atomic import replacing
 from .._paths import cache_folder
-from .program import Instruction, Value, loop_dtypes, typed
+from .program import Instruction, Value, loop_dtypes, name_of, typed
 from .schedule import Step
 
 LEAST_INSTRUCTIONS = 2
@@ -184,12 +184,14 @@ class Kernel:
 
 def fusable(instruction: Instruction) -> bool:
     """Whether an instruction can be part of a kernel."""
-    values = [*instruction.values, instruction.out]
-    if not all(value.contiguous and value.dtype in DTYPES for value in values):
-        return False
-    constants = [typed(instruction, x) for x in instruction.operands if not isinstance(x, (Value, np.dtype))]
-    if any(np.ndim(x) or not hasattr(x, "dtype") for x in constants if not instruction.is_total):
-        return False
+    for value in (*instruction.values, instruction.out):
+        if not value.contiguous or value.dtype not in DTYPES:
+            return False
+    for x in instruction.operands:
+        if type(x) is not float and not isinstance(x, (Value, np.dtype)) and not instruction.is_total:
+            constant = typed(instruction, x)
+            if np.ndim(constant) or not hasattr(constant, "dtype"):
+                return False
     if instruction.kind == "cast":
         return instruction.operands[0].dtype.kind != "f" or instruction.out.dtype.kind == "f"
     if instruction.kind != "ufunc":
@@ -228,7 +230,7 @@ def _merged_axes(step: Step) -> list[list[int]]:
 
 
 def _scalar(dtype: np.dtype[Any]) -> str:
-    return "bool_" if dtype.kind == "b" else dtype.name
+    return "bool_" if dtype.kind == "b" else name_of(dtype)
 
 
 def _literal(number: Any) -> str:
@@ -269,7 +271,10 @@ def jitted(function: Callable[..., None], arrays: Sequence[tuple[np.dtype[Any], 
         except (OSError, RuntimeError) as error:  # there is no file, or numba finds no folder that it could write to
             _warn_of(function.__code__.co_filename, error)
     dispatcher: Any = _dispatchers[function]
-    dispatcher.compile(tuple(library.types.Array(library.from_dtype(dtype), rank, "C") for dtype, rank in arrays))
+    known = vars(dispatcher).setdefault("compiled_for", set())  # which numba is slow to tell
+    if tuple(arrays) not in known:
+        dispatcher.compile(tuple(library.types.Array(library.from_dtype(dtype), rank, "C") for dtype, rank in arrays))
+        known.add(tuple(arrays))
     return dispatcher  # type: ignore[no-any-return]
 
 

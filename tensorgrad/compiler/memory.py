@@ -6,6 +6,7 @@ from bisect import bisect, insort
 from collections import Counter
 from collections.abc import Sequence, Set
 from functools import partial
+from itertools import accumulate
 from typing import Any
 from weakref import ref
 
@@ -255,7 +256,7 @@ def side_by_side(tensors: Sequence[Tensor]) -> np.ndarray:
     arrays = [tensor._array for tensor in tensors]
     block: Any = arrays[0].base
     start = _address(arrays[0])
-    ends = np.cumsum([array.nbytes for array in arrays]).tolist()
+    ends = list(accumulate(array.nbytes for array in arrays))
     if any(a.base is not block or block is None or _address(a) + a.nbytes != start + e for a, e in zip(arrays, ends)):
         block = _aligned(ends[-1])
         start = _address(block)

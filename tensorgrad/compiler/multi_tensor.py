@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Column:
 
     def cut(self, whole: np.ndarray) -> list[np.ndarray]:
         """The parts of an array that is the whole column."""
-        ends = np.cumsum([part.size for part in self.parts])
+        ends = accumulate(part.size for part in self.parts)
         return [whole[end - part.size : end].reshape(part.shape) for end, part in zip(ends, self.parts)]
 
 
@@ -141,8 +142,10 @@ def _describe(lane: _Lane) -> bool:
 
     calls = []
     for instruction in lane.instructions:
-        if instruction.out.shape != shape or any(np.shape(x) not in ((), shape) for x in instruction.operands):
-            return False
+        for x in (instruction.out, *instruction.operands):
+            found = np.shape(x) if isinstance(x, (list, tuple)) else getattr(x, "shape", ())
+            if found != shape and (found or x is instruction.out):
+                return False
         terms = tuple(map(term, instruction.operands))
         calls.append((instruction.function, terms, number(instruction.out), instruction.out.dtype))
     lane.signature = tuple(calls)

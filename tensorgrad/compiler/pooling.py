@@ -1,7 +1,7 @@
-"""The gradient of max pooling as one loop, compiled by numba: NumPy takes several passes over the images.
+"""Max pooling compiled by numba: its gradient as one loop, where NumPy takes several passes, and that of one image.
 
-With examples last, the innermost loops run over them, in the first-level cache. Results are NumPy's to the last bit.
-The maxima themselves are as quick in NumPy.
+With examples last, the innermost loops run over them, in the first-level cache; the maxima themselves are as quick in
+NumPy. Of a single image there is nothing to run over, and NumPy's loops are short. Results are NumPy's to the last bit.
 """
 
 from __future__ import annotations
@@ -25,16 +25,27 @@ def find(instruction: Instruction) -> Callable[..., Any] | None:
 
     For windows over two spatial axes, which do not overlap and leave no element out.
     """
-    beneath, settings = instruction.function, instruction.settings
+    beneath, settings, out = instruction.function, instruction.settings, instruction.out
     function = beneath.function if isinstance(beneath, Beneath) else beneath
-    if function is not OPS["max_unpool"].forward or len(settings["kernel"]) != 2 or not _divides(settings):
+    name = {OPS["max_pool"].forward: "max_pool", OPS["max_unpool"].forward: "max_unpool"}.get(function)
+    if name is None or len(settings["kernel"]) != 2 or not _divides(settings):
         return None
-    out, images = instruction.out, instruction.operands[1].shape
-    if images[0] < FEWEST or any(length % k for length, k in zip(images[2:], settings["kernel"])):
+    images = instruction.operands[0 if name == "max_pool" else 1].shape
+    if any(length % k for length, k in zip(images[2:], settings["kernel"])):
         return None
     if any(array.dtype != out.dtype for array in instruction.operands) or out.dtype not in (np.float32, np.float64):
         return None
-    compiled = jitted(spread, [(out.dtype, 4)] * 4)
+    if name == "max_unpool" and images[0] >= FEWEST:
+        fill = _filling(function, jitted(spread, [(out.dtype, 4)] * 4))
+    elif name == "max_pool" and images[0] == 1:
+        fill = _filling(function, jitted(largest_of_one, [(out.dtype, 4)] * 2))
+    else:
+        return None
+    return Beneath(fill, beneath.order) if isinstance(beneath, Beneath) else fill
+
+
+def _filling(function: Callable[..., Any], compiled: Callable[..., None]) -> Callable[..., Any]:
+    """What fills ``out`` by a compiled loop on images with their examples last, if it lies so in memory."""
 
     def fill(*arrays: Any, out: Any, **settings: Any) -> Any:
         place = transposed(out)
@@ -43,7 +54,7 @@ def find(instruction: Instruction) -> Callable[..., Any] | None:
         compiled(*map(examples_last, arrays), place)
         return examples_first(place)
 
-    return Beneath(fill, beneath.order) if isinstance(beneath, Beneath) else fill
+    return fill
 
 
 def _divides(settings: dict[str, Any]) -> bool:
@@ -71,3 +82,23 @@ def spread(g: Any, x: Any, largest: Any, out: Any) -> None:
                     row, column = i * height + offset // width, j * width + offset % width
                     for n in range(examples):
                         out[c, row, column, n] = share[n] * (x[c, row, column, n] == largest[c, i, j, n])
+
+
+def largest_of_one(x: Any, out: Any) -> None:
+    """The maximum of each window of a single image: of the rows, as wholes, then along them."""
+    channels, rows, columns, _ = out.shape
+    height, width = x.shape[1] // rows, x.shape[2] // columns
+    line = np.empty(x.shape[2], x.dtype)
+    for c in range(channels):
+        for i in range(rows):
+            for k in range(line.size):
+                line[k] = x[c, i * height, k, 0]
+            for offset in range(1, height):
+                for k in range(line.size):
+                    one, other = line[k], x[c, i * height + offset, k, 0]
+                    line[k] = one if one > other or one != one else other
+            for j in range(columns):
+                largest = line[j * width]
+                for k in range(j * width + 1, (j + 1) * width):
+                    largest = largest if largest > line[k] or largest != largest else line[k]
+                out[c, i, j, 0] = largest

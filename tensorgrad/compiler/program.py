@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from typing import Any, Callable
 
@@ -92,7 +92,7 @@ class Instruction:
     out: Value
 
     def __post_init__(self) -> None:
-        self.values = tuple(operand for operand in self.operands if isinstance(operand, Value))
+        self.values = tuple([operand for operand in self.operands if type(operand) is Value])
         self.out.instruction = self
         if self.kind == "view":
             self.out.root = self.values[0].root
@@ -207,6 +207,21 @@ def loop_dtypes(instruction: Instruction) -> tuple[np.dtype[Any], ...]:
 
 def resolved_dtypes(ufunc: Any, operands: Any) -> tuple[np.dtype[Any], ...]:
     """The dtypes in which a ufunc computes with these operands; Python numbers are weak."""
-    kinds = [x.dtype if hasattr(x, "dtype") else np.result_type(x) if type(x) is bool else type(x) for x in operands]
+    kinds: Any = [_BOOL if type(x) is bool else getattr(x, "dtype", type(x)) for x in operands]
+    return _resolved(ufunc, *kinds)
+
+
+@lru_cache(maxsize=1024)
+def _resolved(ufunc: Any, *kinds: Any) -> tuple[np.dtype[Any], ...]:
     found: tuple[np.dtype[Any], ...] = ufunc.resolve_dtypes((*kinds, None))
     return found
+
+
+_BOOL = np.dtype(bool)
+
+
+@lru_cache(maxsize=64)
+def name_of(dtype: np.dtype[Any]) -> str:
+    """The name of a dtype, which NumPy puts together each time."""
+    name: str = dtype.name
+    return name

@@ -49,7 +49,9 @@ class Recorder:
         if (moved := self._in_memory_order(kind, function, operands, settings, example, compute)) is not None:
             return moved
         self._keep_alive(operands, settings)
-        key = None if kind in EFFECTS else _key(kind, function, operands, settings)
+        key: Any = None if kind in EFFECTS else (kind, function, *map(_hashable, operands))
+        if settings and key is not None:
+            key = (*key, "settings", *((name, _hashable(value)) for name, value in settings.items()))
         try:
             known = self._known.get(key)
         except TypeError:  # something that has no hash, so that it cannot be told
@@ -58,9 +60,8 @@ class Recorder:
             return Traced(self, known, np.asarray(example), compute)
         if kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
-        plain = tuple(operand.value if isinstance(operand, Traced) else operand for operand in operands)
-        if kind in ELEMENTWISE:
-            plain = tuple(map(self._constant, plain))
+        constant = self._constant if kind in ELEMENTWISE else _unchanged
+        plain = tuple([x.value if type(x) is Traced else constant(x) for x in operands])
         out = Value("result", example.shape, example.dtype, contiguous=example.flags.c_contiguous)
         self.program.instructions.append(Instruction(kind, function, plain, settings, out))
         if key is not None:
@@ -103,8 +104,9 @@ class Recorder:
 
     def _keep_alive(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> None:
         """No array's identity may be taken by another one; examples are let go, or a recording would hold them all."""
-        self._alive += [x for x in operands if not isinstance(x, Traced)]
-        self._alive.append(settings)
+        self._alive += [x for x in operands if type(x) is not Traced and type(x) not in _NUMBERS]
+        if settings:
+            self._alive.append(settings)
 
     def _constant(self, operand: Any) -> Any:
         """An array that is not traced, as a Value; one number that is spread over a shape, as that number."""
@@ -220,8 +222,9 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     # What NumPy does
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
-        if any(isinstance(x, Tensor) for x in inputs):
-            return NotImplemented  # the Tensor's turn
+        for x in inputs:
+            if isinstance(x, Tensor):
+                return NotImplemented  # the Tensor's turn
         if settings.get("out") is not None or method == "at":
             raise CaptureError(
                 f"np.{ufunc.__name__}: writing into an array is not captured; compute a new one, as in "
@@ -434,13 +437,16 @@ def _applied(function: Callable[..., Any], args: Any, settings: dict[str, Any], 
 def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     """The order in memory of the first operand of that shape that does not lie in C order; None where there is none."""
     for operand in operands:
-        if isinstance(operand, Traced) and operand.shape == shape and (order := order_of(operand.hollow)) is not None:
+        if type(operand) is not Traced or (hollow := operand.hollow).flags.c_contiguous or hollow.shape != shape:
+            continue
+        if (order := order_of(hollow)) is not None:
             return order
     return None
 
 
 def _broadcast_shape(operands: Any) -> tuple[int, ...]:
-    shapes = {x.shape if isinstance(x, Traced) else np.shape(x) for x in operands} - {()}
+    shapes = {x.hollow.shape if type(x) is Traced else np.shape(x) for x in operands if type(x) not in _NUMBERS}
+    shapes.discard(())
     return np.broadcast_shapes(*shapes) if len(shapes) != 1 else shapes.pop()
 
 
@@ -515,14 +521,15 @@ class _Picked:
         return self.function(*args, **settings)[self.position]
 
 
-def _key(kind: str, function: Any, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """Equal for instructions that compute the same."""
-    return (kind, function, tuple(map(_hashable, operands)), tuple((n, _hashable(v)) for n, v in settings.items()))
+def _unchanged(x: Any) -> Any:
+    return x
 
 
 def _hashable(x: Any) -> Any:
-    if isinstance(x, Traced):
+    if type(x) is Traced:
         return x.value
+    if type(x) is float:
+        return float, x.hex()
     if isinstance(x, np.ndarray):
         return "array", id(x)
     if isinstance(x, np.generic):
@@ -531,4 +538,4 @@ def _hashable(x: Any) -> Any:
         return ("slice", *map(_hashable, (x.start, x.stop, x.step)))
     if isinstance(x, tuple):
         return ("tuple", *map(_hashable, x))
-    return (float, x.hex()) if type(x) is float else (type(x), x)
+    return type(x), x

@@ -226,7 +226,16 @@ def draw_with(rng: np.random.Generator, function: Callable[[np.random.Generator]
     capture = _capture.get()
     if capture is None:
         return function(rng)
-    return capture.io_callback(partial(function, rng), lambda: function(copy.deepcopy(rng)))
+    return capture.io_callback(partial(function, rng), lambda: function(generator_like(rng)))
+
+
+def generator_like(rng: np.random.Generator) -> np.random.Generator:
+    """A generator that draws the same; of the usual kind it is made in a fifth of the time of ``copy.deepcopy``."""
+    if type(rng) is not np.random.Generator or type(rng.bit_generator) is not np.random.PCG64:
+        return copy.deepcopy(rng)
+    bits = np.random.PCG64(0)
+    bits.state = rng.bit_generator.state
+    return np.random.Generator(bits)
 
 
 def runtime_check(check: Callable[..., None], *arrays: object, now: bool = True) -> None:

@@ -12,6 +12,7 @@ the result as it lies in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import prod
 from typing import Any, overload
 
@@ -101,6 +102,9 @@ class _Shapes:
             whole[elements] += columns[offset][inside]
 
 
+_shapes_of = lru_cache(maxsize=256)(_Shapes)
+
+
 def _even(count: int, most: int) -> int:
     """The length of as few parts of ``count`` as have no more than ``most``, or one, all of about the same length."""
     parts = -(-count // max(most, 1))
@@ -122,7 +126,7 @@ def _conv(
     groups: int,
     out: AnyArray | None = None,
 ) -> AnyArray:
-    shapes = _Shapes(x.shape, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
+    shapes = _shapes_of(x.shape, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
     x, rows = examples_last(x), weight.reshape(groups, -1, shapes.window)
     shape = (shapes.out_channels, *shapes.windows, shapes.examples)
     y = np.empty_like(_product_like(x, weight), shape=shape) if out is None else transposed(out)
@@ -143,7 +147,7 @@ def _conv_transpose(
     out: AnyArray | None = None,
 ) -> AnyArray:
     images = (y.shape[0], weight.shape[1] * groups, *spatial)
-    shapes = _Shapes(images, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
+    shapes = _shapes_of(images, weight.shape, stride=stride, dilation=dilation, padding=padding, groups=groups)
     y, columns = examples_last(y), weight.reshape(groups, -1, shapes.window).swapaxes(1, 2)
     x = np.empty_like(_product_like(y, weight), shape=(*images[1:], images[0])) if out is None else transposed(out)
     if not shapes.only_moves:
@@ -176,7 +180,7 @@ def _conv_weight(
     x: AnyArray, y: AnyArray, *, kernel: Lengths, stride: Lengths, dilation: Lengths, padding: Pairs, groups: int
 ) -> Any:
     weight = (y.shape[1], x.shape[1] // groups, *kernel)
-    shapes = _Shapes(x.shape, weight, stride=stride, dilation=dilation, padding=padding, groups=groups)
+    shapes = _shapes_of(x.shape, weight, stride=stride, dilation=dilation, padding=padding, groups=groups)
     x, y = examples_last(x), examples_last(y)
     total: Any = 0
     for windows, examples in shapes.blocks():

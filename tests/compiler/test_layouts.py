@@ -154,6 +154,10 @@ def test_compiled_pooling_gives_what_numpy_gives(examples, kernel, dtype):
         np.testing.assert_array_equal(
             spread.transpose(3, 0, 1, 2), OPS["max_unpool"].forward(gradient, images, expected, **settings)
         )
+        if examples == 1:
+            largest = np.empty_like(found)
+            pooling.largest_of_one(x, largest)
+            np.testing.assert_array_equal(largest.view(f"u{largest.itemsize}"), found.view(f"u{found.itemsize}"))
 
 
 @pytest.mark.parametrize("fast", FAST)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import samples
+from tensorgrad.core.context import generator_like
 from tensorgrad.testing import check_call
 
 DISTRIBUTIONS = {
@@ -176,3 +177,13 @@ def test_a_compiled_function_checks_the_bounds_in_every_call():
     with pytest.raises(ValueError, match="scale must not be negative"):
         draw(-np.ones(2))
     assert RNG.bit_generator.state == state
+
+
+@pytest.mark.parametrize("kind", [np.random.PCG64, np.random.MT19937, np.random.Philox])
+def test_a_generator_like_another_draws_the_same_and_leaves_it_alone(kind):
+    rng = np.random.Generator(kind(3))
+    rng.integers(0, 5, 3, dtype=np.uint32)  # half of what the bits give is kept for the next draw
+    like = generator_like(rng)
+    drawn = like.integers(0, 1000, 9, dtype=np.uint32), like.standard_normal(5)
+    for one, other in zip(drawn, (rng.integers(0, 1000, 9, dtype=np.uint32), rng.standard_normal(5))):
+        np.testing.assert_array_equal(one, other)
