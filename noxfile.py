@@ -13,6 +13,7 @@ nox.options.sessions = ["check", "quick", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 
 PYTHONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
+DOCS = ["README.md", "docs", "tests/test_docs.py", "tests/notebooks"]
 OLDEST_NUMPY = {"3.13": "2.1.0"}
 """The first NumPy there is for a Python, where it isn't the 2.0.0 that the project asks for."""
 
@@ -56,8 +57,9 @@ def check(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Every example of the README and of the pages in docs/."""
-    pytest(session, "README.md", "docs", "tests/test_docs.py")
+    """Every example of the README and of the pages in docs/; the pages as HTML in build/docs; the notebooks."""
+    pytest(session, "-m", "deep or not deep", *DOCS, extras="test,docs")
+    session.run("python", "-m", "sphinx", "-W", "docs", "build/docs")
 
 
 @nox.session

@@ -59,6 +59,7 @@ __all__ = [
     "Tensor",
     "array",
     "avg_pool",
+    "backward_steps",
     "batch_norm",
     "checkpoint",
     "compile",
@@ -66,10 +67,12 @@ __all__ = [
     "conv_transpose",
     "declare",
     "detect_anomaly",
+    "draw",
     "dropout",
     "elementwise_grad",
     "elu",
     "embedding",
+    "explain",
     "flatten",
     "gelu",
     "grad",
@@ -89,6 +92,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "print_ops",
     "random",
     "relu",
     "rms_norm",
@@ -105,9 +109,20 @@ __all__ = [
     "vjp",
 ]
 
-if not TYPE_CHECKING:  # to a type checker a name that is missing is missing
+if TYPE_CHECKING:
+    from .inspection import backward_steps, draw, explain, print_ops
+else:
+    _ON_DEMAND = ("backward_steps", "draw", "explain", "print_ops")
+
+    def __dir__():
+        return sorted({*globals(), *_ON_DEMAND})
 
     def __getattr__(name):
-        from .hints import missing
+        if name in _ON_DEMAND:
+            from . import inspection
+
+            globals()[name] = getattr(inspection, name)
+            return globals()[name]
+        from .hints import missing  # to a type checker a name that is missing is missing
 
         raise missing(__name__, name)

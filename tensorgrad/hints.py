@@ -70,6 +70,8 @@ INSTEAD = {
         "jacrev": "tg.jacobian(f)",
         "jacfwd": "tg.jacobian(f)",
         "linear": "x @ x.T",
+        "make_dot": "tg.draw(x.sum())",
+        "draw_dot": "tg.draw(x.sum())",
         "is_tensor": "isinstance(x, tg.Tensor)",
         "save": "model.save(path)",
         "load": "model.load(path)",

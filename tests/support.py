@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from hypothesis import settings
+from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad.data import write_idx
@@ -247,3 +248,41 @@ class StopAt:
     def signal(self):
         self.left -= 1
         return signal.SIGINT if self.left <= 0 else None
+
+
+GRAPH_ACTIONS = (
+    lambda x, y: x + y,
+    lambda x, y: x * y,
+    lambda x, y: np.tanh(x) - y[:1],
+    lambda x, y: x @ y.T @ x * 0.1,
+    lambda x, y: x * y.mean(axis=0) + np.exp(-(y**2)),
+    lambda x, y: np.where(x > y, x, 0.5 * y),
+    lambda x, y: np.concatenate([x[1:], y[:1] * 2]),
+    lambda x, y: tg.checkpoint(lambda a, b: np.sin(a) * b)(x, y),
+    lambda x, y: tg.embedding(np.array([1, 0, 0]), x) + y,
+    lambda x, y: _assigned(x, y),
+)
+"""From two values of shape (3, 2) another: what random graphs are made of."""
+
+
+def _assigned(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+    changed = x * 1.5
+    changed[0] = y[1] + changed[2]
+    part = changed[1:]
+    part *= 2
+    return changed
+
+
+graph_programs = st.lists(
+    st.tuples(st.integers(0, len(GRAPH_ACTIONS) - 1), st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=6
+)
+
+
+def run_graph_program(program: list[tuple[int, int, int]]) -> tuple[tg.Tensor, dict[str, tg.Tensor]]:
+    """The loss and the leaves."""
+    rng = np.random.default_rng(0)
+    leaves = {name: tg.Tensor(rng.standard_normal((3, 2)), requires_grad=True) for name in "abc"}
+    values = [*leaves.values(), tg.Tensor(rng.standard_normal((3, 2)))]
+    for action, first, second in program:
+        values.append(GRAPH_ACTIONS[action](values[-1 - first % len(values)], values[-1 - second % len(values)]))
+    return (values[-1] * values[0]).sum() + 0.1 * (values[-2] ** 2).mean(), leaves

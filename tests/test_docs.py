@@ -1,13 +1,18 @@
 """The README and the pages: short, linked, executed, and true to the files that they name."""
 
 import importlib.util
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 
 from tests.support import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -19,7 +24,7 @@ def blocks(page, language):
 def test_the_readme_is_short_and_leads_to_every_page():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 250
-    assert [page.name for page in PAGES[2:] if f"(docs/{page.name})" not in text] == []
+    assert [page.name for page in PAGES[2:] if f"({page.relative_to(ROOT).as_posix()})" not in text] == []
 
 
 @every_page
@@ -44,7 +49,7 @@ def test_modules_that_commands_name_exist(page):
 
 @every_page
 def test_paths_that_are_named_exist(page):
-    folders = r"tensorgrad|tests|models|experiments|benchmarks|tools|docs|\.ci|\.github"
+    folders = r"tensorgrad|tests|models|experiments|benchmarks|tools|notebooks|docs|\.ci|\.github"
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
 
@@ -76,3 +81,70 @@ def test_the_commands_of_contributing_are_sessions_of_nox():
     sessions = re.findall(r"^@nox\.session.*?^def (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE | re.DOTALL)
     named = re.findall(r"nox -s (\w+)", text)
     assert named and set(named) <= set(sessions)
+
+
+# The pages as HTML
+
+HTML = [page.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for page in PAGES[2:]]
+HTML += [f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder in which the pages are built, without a warning."""
+    for library in ("sphinx", "furo", "myst_nb", "sphinxcontrib.mermaid"):
+        pytest.importorskip(library)
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / ".doctrees"), "docs"]
+    done = subprocess.run([*command, str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.deep
+def test_the_pages_are_built_without_a_warning_and_listed(site):
+    index = (site / "index.html").read_text()
+    assert [name for name in HTML if not (site / name).exists()] == []
+    assert [name for name in HTML if f'href="{name}"' not in index and name != "index.html"] == []
+    assert 'id="tensorgrad.nn.Dense"' in (site / "api" / "nn.html").read_text()
+
+
+PROBE = """<script>
+const pages = %s, widths = [1280, 390], found = []
+async function probe(page, width) {
+  const frame = Object.assign(document.createElement("iframe"), {src: page, width, height: 900})
+  document.body.append(frame)
+  await new Promise(done => frame.onload = done)
+  const inside = frame.contentDocument
+  if (inside.documentElement.scrollWidth > width) found.push(page + " is wider than " + width)
+  for (const image of inside.images) if (!image.naturalWidth) found.push(page + " lacks " + image.src)
+  frame.remove()
+}
+onload = async () => {
+  for (const page of pages) for (const width of widths) await probe(page, width)
+  document.body.textContent = "FOUND " + JSON.stringify(found)
+}
+</script><body></body>"""
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_pages_fit_a_screen_and_a_phone(site, tmp_path):
+    (site / "probe.html").write_text(PROBE % json.dumps(HTML))
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
+    flags += f" --allow-file-access-from-files --window-size=1400,1000 --user-data-dir={tmp_path / 'profile'}"
+    flags += f" --virtual-time-budget=60000 --dump-dom file://{site / 'probe.html'}"
+    shown = subprocess.run([CHROMIUM, *flags.split()], capture_output=True, text=True, timeout=240).stdout
+    assert "FOUND []" in shown, shown
+
+
+@pytest.mark.deep
+@pytest.mark.parity
+def test_the_page_on_other_libraries_runs_to_its_end():
+    if not all(importlib.util.find_spec(library) for library in ("torch", "keras")):
+        pytest.skip("PyTorch and Keras are not installed")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "docs/learn/libraries.md"]
+    settings = {**os.environ, "OTHER_LIBRARIES": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=300)
+    assert "1 passed" in done.stdout, done.stdout

@@ -13,6 +13,10 @@ returns follows from what it is given:
 Gradients have the dtype of what they belong to. A Python float has that of the floating arrays among the arguments, as
 in NumPy's own arithmetic, and float64 where there are none. Leaves that are not floating are passed on to the function;
 in derivatives None stands in their place.
+
+A network (:class:`tensorgrad.nn.Module`) stands for a dict of its parameters by dotted name, and so are its
+derivatives. The function gets a copy with other parameters; other tensors, such as running means, and generators are
+those of the network itself.
 """
 
 from .gradients import gradients

@@ -24,6 +24,7 @@ from ..core.conversions import ConversionError
 from ..core.node import sequence_nrs
 from .batched import blocks_of, goes_by_rows, packed, stacked_rows
 from .gradients import gradients_of
+from .networks import with_networks, with_parameters
 
 Function = Callable[..., Any]
 
@@ -44,17 +45,21 @@ class Call:
             raise TypeError(f"{name}: takes a function, got {type(f).__name__}")
         self.name = name
         self.positions, self._alone = _positions(name, argnums, len(args))
-        self._arguments = [tree_flatten(args[position]) for position in self.positions]
-        given = tree_leaves((list(args), keywords))
+        full = list(args)
+        for position in self.positions:
+            full[position] = with_parameters(args[position])
+        self._arguments = [tree_flatten(full[position]) for position in self.positions]
+        given = tree_leaves((full, keywords))
         self.with_tensors = any(isinstance(leaf, Tensor) for leaf in given)
         dtypes = [leaf.dtype for leaf in given if is_floating(leaf) and type(leaf) is not float]
         self._dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
         settle()
         since = next(sequence_nrs)
         self.variables: list[Tensor] = []
-        full = list(args)
         for position, (found, structure) in zip(self.positions, self._arguments):
-            full[position] = tree_unflatten(structure, self._with_variables(position, found, argnums is not None))
+            variables = tree_unflatten(structure, self._with_variables(position, found, argnums is not None))
+            has_networks = full[position] is not args[position]
+            full[position] = with_networks(args[position], variables) if has_networks else variables
         if self.positions and not self.variables:
             self._refuse("the arguments hold", [leaf for found, _ in self._arguments for leaf in found])
         self.value, self.aux = self._called(f, full, keywords, has_aux)
@@ -78,11 +83,10 @@ class Call:
 
     def _refuse(self, what: str, found: Sequence[object]) -> None:
         kinds = ", ".join(dict.fromkeys(map(kind_of, found)))
-        remedy = "pass floats, as in x.astype(float)"
-        if any(hasattr(leaf, "named_parameters") for leaf in found):
-            remedy = "a network's gradients are tg.gradients(loss, dict(network.named_parameters()))"
         if kinds:
-            raise TypeError(f"{self.name}: {what} no real floats to differentiate, but {kinds}; {remedy}")
+            raise TypeError(
+                f"{self.name}: {what} no real floats to differentiate, but {kinds}; pass floats, as in x.astype(float)"
+            )
 
     def _variable(self, leaf: Any) -> Tensor:
         if isinstance(leaf, Tensor) and leaf.requires_grad and _recording.get():

@@ -11,6 +11,7 @@ from .._pytree import tree_flatten, tree_unflatten
 from ..core import Operand, Tensor, backward_pass, seed_for
 from ..core.context import recorded
 from ..core.tensor import as_used, history
+from .networks import with_parameters
 
 T = TypeVar("T")
 
@@ -45,8 +46,8 @@ def gradients(
     output
         Tensor computed from the inputs.
     inputs
-        One Tensor, a sequence of them or any nested container, such as ``dict(network.named_parameters())``; leaves of
-        the history or intermediate results. Each must require gradients.
+        One Tensor, a sequence of them or any nested container, leaves of the history or intermediate results; each must
+        require gradients. A network stands for a dict of its parameters by name.
     gradient
         Gradient of the loss with respect to ``output``, of its shape. Default: 1, for an output of one element.
     create_graph
@@ -74,14 +75,14 @@ def gradients(
     >>> first.item(), tg.gradients(first, x).item()
     (12.0, 12.0)
     >>> layer = tg.nn.Dense(2, 1)
-    >>> found = tg.gradients(layer(np.ones(2)).sum(), dict(layer.named_parameters()))
+    >>> found = tg.gradients(layer(np.ones(2)).sum(), layer)
     >>> {name: gradient.shape for name, gradient in found.items()}
     {'weight': (2, 1), 'bias': (1,)}
     """
     origin = history(output)
-    wanted, structure = tree_flatten(inputs)
+    wanted, structure = tree_flatten(with_parameters(inputs))
     if structure.kind in (None, tuple) and not isinstance(inputs, Tensor):  # of an iterator, say, a list
-        wanted, structure = tree_flatten(list(inputs))
+        wanted, structure = tree_flatten(with_parameters(list(inputs)))
     for position, tensor in enumerate(wanted):
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             raise ValueError(

@@ -12,6 +12,7 @@ from .._pytree import tree_map
 from ..core import Tensor, describe
 from .batched import dummy_gradient
 from .call import Call, Function, is_floating, is_output, kind_of, pulled
+from .networks import with_parameters
 
 
 def vjp(f: Function, *args: object, **keywords: object) -> tuple[Any, Function]:
@@ -156,7 +157,7 @@ def _all_fitting(
     """The tangents or cotangents for the leaves of ``tree`` that have one; None stands at the others."""
     pairs: list[tuple[Any, Any]] = []
     try:
-        tree_map(lambda leaf, part: pairs.append((leaf, part)), tree, given)
+        tree_map(lambda leaf, part: pairs.append((leaf, part)), with_parameters(tree), given)
     except ValueError as error:
         raise ValueError(f"{name}: {kind}s: {error}") from None
     for leaf, part in pairs:

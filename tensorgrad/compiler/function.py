@@ -26,7 +26,7 @@ from .following import Following
 from .kernels import numba
 from .memory import Workspace
 from .program import Value
-from .report import explained
+from .report import as_html, explained
 from .segments import CheckFailed, Segment
 from .traced import CaptureError
 
@@ -230,6 +230,9 @@ class Compiled:
             return explained(executable, True)
         made = [explained(executable, False) for executable in self._executables()] + list(self._one_by_one)
         return "\n\n".join(made) or f"{self.name}: nothing compiled yet; call it first, twice in the same way"
+
+    def _repr_html_(self) -> str:
+        return as_html(self.name, self._executables(), self._one_by_one)
 
     def _executables(self) -> list[Executable]:
         return [segment.executable for _, _, segment in self._segments]

@@ -100,9 +100,9 @@ def backward_pass(
                 else:
                     continue
                 if watcher is not None:
-                    watcher.differentiated(node, index, part)
+                    watcher.differentiated(node, index, gradient, part)
                 if part.shape != operand.shape or part.dtype != operand.dtype:
-                    part = _fit(op, index, part, operand, node.array)
+                    part = fitted(op, index, part, operand, node.array)
                 gradients[parent] = part if so_far is None else so_far + part
             if so_far is None and parent.op is not None:
                 heappush(latest_first, (-parent.sequence_nr, parent))
@@ -154,7 +154,7 @@ def _leading_to(output: Node, wanted: Collection[Node]) -> set[Node]:
     return relevant
 
 
-def _fit(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
+def fitted(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
     """A rule's gradient in its operand's shape and dtype, where broadcasting or mixed dtypes explain a difference.
 
     To a real operand belongs the real part: the other one says what would happen if it could move off the real axis.

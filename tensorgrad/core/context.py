@@ -37,8 +37,28 @@ class Watcher:
     def computed(self, node: Node) -> None:
         """An op was recorded."""
 
-    def differentiated(self, node: Node, position: int, gradient: object) -> None:
-        """A rule has given the gradient for an operand."""
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+        """From the gradient that has arrived at a node's result, a rule has given that for an operand."""
+
+    def beside_others(self) -> Watcher:
+        """A watcher that tells this one and whoever watches already."""
+        outer = _recording.get()
+        return _Both(outer, self) if isinstance(outer, Watcher) else self
+
+
+class _Both(Watcher):
+    """Two watchers, of which the outer one is told first."""
+
+    def __init__(self, outer: Watcher, inner: Watcher) -> None:
+        self._outer, self._inner = outer, inner
+
+    def computed(self, node: Node) -> None:
+        self._outer.computed(node)
+        self._inner.computed(node)
+
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+        self._outer.differentiated(node, position, arrived, gradient)
+        self._inner.differentiated(node, position, arrived, gradient)
 
 
 class Tracer(Protocol):

@@ -68,6 +68,20 @@ class Conversions:
         current: Array = self._current()
         return current
 
+    def _repr_html_(self: Any) -> str:
+        """As notebooks show it."""
+        from .._html import card, preformatted  # which they alone need
+
+        facts = [str(self.shape), str(self.dtype)]
+        if not self.is_leaf:
+            facts.append("has a history")
+        elif self.requires_grad:
+            facts.append("requires a gradient, " + ("not computed" if self._grad is None else "computed: .grad"))
+        if is_traced():
+            return card("Tensor", [*facts, "no values yet, as a function is being compiled"])
+        with np.printoptions(threshold=60, edgeitems=2, linewidth=90, precision=4):
+            return card("Tensor", facts, preformatted(str(self._current())))
+
     def tolist(self: Any) -> Any:
         """The data as nested lists of Python numbers; not of a tensor that requires gradients."""
         return self._only_without_gradient("tolist").tolist()

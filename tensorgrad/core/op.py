@@ -136,10 +136,8 @@ class Op:
                     may_change = True
                     operand = operand if kind is ndarray else as_operand(operand)
                 arrays.append(operand)
-        if settings or self.required or len(operands) != self.arity:
+        if settings or self.settings or len(operands) != self.arity:
             settings = self._checked(operands, settings)
-        elif self.settings:
-            settings = self.settings.copy()
         if self.on_complex is None and traced and self.differentiable:
             refuse_complex(self.name, arrays)
         try:
@@ -199,6 +197,8 @@ class Op:
     def _checked(self, operands: tuple[object, ...], settings: dict[str, object]) -> dict[str, Any]:
         if self.arity is not None and len(operands) != self.arity:
             raise TypeError(f"{self.name} takes {self.arity} operand(s), got {len(operands)}")
+        if not settings and not self.required:
+            return self.settings.copy()
         for name, value in settings.items():
             if name not in self.settings:
                 known = ", ".join(self.settings) or "no settings"

@@ -63,7 +63,7 @@ class detect_anomaly(Watcher):
         self._tokens: list[Token[Any]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_recording.set(self))
+        self._tokens.append(_recording.set(self.beside_others()))
 
     def __exit__(self, *exception: object) -> None:
         _recording.reset(self._tokens.pop())
@@ -87,7 +87,7 @@ class detect_anomaly(Watcher):
             raise AnomalyError(f"{_name(node)}: gave {out[index]} at index {index} from ({came}){there}, in {place}")
         self._places[node] = place
 
-    def differentiated(self, node: Node, position: int, gradient: Any) -> None:
+    def differentiated(self, node: Node, position: int, arrived: object, gradient: Any) -> None:
         """A rule has given the gradient for an operand."""
         array = node.arrays[position]
         values = gradient.data if isinstance(gradient, Tensor) else gradient

@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from copy import deepcopy
 from itertools import count
 from pathlib import Path
+from reprlib import recursive_repr
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -53,6 +55,7 @@ class Module:
 
     _training: bool = True
     _unnamed: str = ""  # an attribute whose items are named without it
+    _stand_ins: frozenset[int] = frozenset()  # the identities of tensors that stand in for parameters
     _was_called: bool = False  # with gradients, so that :class:`_FirstCall` has looked at it
 
     @property
@@ -139,7 +142,8 @@ class Module:
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """All tensors, parameters and others, with dotted names."""
         found = self._named(Tensor)
-        return ((name, tensor) for name, tensor in found if tensor.is_leaf)  # a result of a call is no part
+        others = self._stand_ins
+        return ((name, x) for name, x in found if x.is_leaf or id(x) in others)  # a result of a call is no part
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The parameters with dotted names, such as ``hidden.weight``; one that is shared comes once."""
@@ -395,14 +399,54 @@ class Module:
 
         return Summary(self, inputs)
 
+    def with_tensors(self, others: Mapping[str, Tensor]) -> Module:
+        """A copy in which other tensors, by dotted name, stand in for its own; all the rest is shared.
+
+        Raises
+        ------
+        KeyError
+            If there is no tensor of a name.
+        TypeError
+            If one is held in a function, say in its closure: functions are not copied.
+
+        Examples
+        --------
+        >>> import numpy as np, tensorgrad as tg
+        >>> layer = tg.nn.Dense(2, 1, bias=False)
+        >>> other = layer.with_tensors({"weight": tg.Tensor(np.ones((2, 1), np.float32))})
+        >>> other([[2.0, 3.0]]).item()
+        5.0
+        """
+        own = dict(self.named_tensors())
+        if unknown := sorted(others.keys() - own.keys()):
+            raise KeyError(f"with_tensors: {type(self).__name__} has no tensor {', '.join(unknown)}")
+        replaced = {id(own[name]): tensor for name, tensor in others.items()}
+        held = (value for module in self.modules() for _, value, _ in module._members())
+        twin = deepcopy(self, {id(x): replaced.get(id(x), x) for x in held if not isinstance(x, Module)})
+        for module in twin.modules():
+            vars(module)["_stand_ins"] = frozenset(map(id, others.values()))
+        for name, tensor in twin.named_tensors():
+            if id(tensor) in replaced:
+                raise TypeError(
+                    f"with_tensors: {name} is held in a function, which is not copied; hold it, or the layer that it "
+                    "belongs to, in an attribute of a module"
+                )
+        return twin
+
     def _parts(self) -> Iterator[tuple[str, str]]:
         """What :func:`repr` shows inside the brackets, by name."""
         return ((name, repr(child)) for name, child in self.named_children())
 
+    @recursive_repr()
     def __repr__(self) -> str:
         lines = [f"  ({name}): " + part.replace("\n", "\n  ") for name, part in self._parts()]
         body = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({body})"
+
+    def _repr_html_(self) -> str:
+        from .html import module_html  # which notebooks alone need
+
+        return module_html(self)
 
 
 are_leaves(Module)  # a network is one thing with a state, also where it is a dataclass

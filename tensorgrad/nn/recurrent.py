@@ -7,6 +7,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..core import Tensor
+from ..ops.linalg import affine
 from ..ops.recurrent import RECURRENT
 from .initialisers import Initialiser, generator, parameter
 from .layers import Dropout
@@ -67,8 +68,8 @@ class Cell(Module):
     def _run(self, sequence: Any, mask: Any, states: tuple[Any, ...]) -> Tensor:
         """The states after each step of a sequence (steps, examples, input_size); (states, steps, examples, hidden)."""
         steps, examples, features = sequence.shape
-        projected = sequence.reshape(steps * examples, features) @ self.weight_ih
-        projected = projected if self.bias_ih is None else projected + self.bias_ih
+        rows = sequence.reshape(steps * examples, features)
+        projected = rows @ self.weight_ih if self.bias_ih is None else affine(rows, self.weight_ih, self.bias_ih)
         bias = np.zeros(self.weight_hh.shape[1], self.weight_hh.dtype) if self.bias_hh is None else self.bias_hh
         projected = projected.reshape(steps, examples, self.weight_hh.shape[1])
         result: Tensor = RECURRENT[self.kind](projected, self.weight_hh, bias, mask, *states)
@@ -280,6 +281,8 @@ class Recurrent(Module):
         initial = _states(self, first, state, (count, examples, first.hidden_size))
         inside = self._inside(mask, examples, steps)
         sequence = x.swapaxes(0, 1)
+        if mask is not None:
+            sequence = np.where(inside[:, :, None], sequence, 0)  # whatever is there, such as NaN
         last: list[Any] = []  # the states of each network at the end, in an array
         for layer in range(len(self.cells)):
             if layer and self.dropout is not None:

@@ -83,7 +83,8 @@ class Summary:
             output = "" if row.output is None else str(row.output)
             yield layer, output, f"{row.parameters:,}" if row.parameters else ""
 
-    def _last_line(self) -> str:
+    def totals(self) -> str:
+        """How many numbers there are, trained and not, and their size together."""
         other = f", {self.other:,} not trained" if self.other else ""
         unit, size = next(((u, n) for u, n in (("MB", 1e6), ("kB", 1e3)) if self.nbytes >= n), ("bytes", 1))
         return f"{self.parameters:,} parameters{other}, {self.nbytes / size:.3g} {unit}"
@@ -97,7 +98,7 @@ class Summary:
             for layer, output, count in cells
         ]
         lines.insert(1, "-" * max(map(len, lines)))
-        return "\n".join([*lines, lines[1], self._last_line()])
+        return "\n".join([*lines, lines[1], self.totals()])
 
     def _repr_html_(self) -> str:
         shown = [0, 1, 2] if self.has_outputs else [0, 2]
@@ -107,7 +108,7 @@ class Summary:
             "<tr>" + "".join(f'<td style="{style[i]}">{escape(cells[i])}</td>' for i in shown) + "</tr>"
             for cells in self._cells()
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{self._last_line()}</p>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{self.totals()}</p>"
 
 
 def _in_short(module: Module) -> str:
@@ -142,13 +143,19 @@ def _outputs(module: Module, inputs: Sequence[Any]) -> dict[int, Any]:
 def _watched(module: Module, shapes: dict[int, Any]) -> Iterator[None]:
     """Inside, a module is in evaluation mode, and the shape that its forward first gives is noted."""
     own = vars(module)
-    before: dict[str, Any] = {name: own[name] for name in ("forward", "_training") if name in own}
+    before = {name: own[name] for name in _REPLACED if name in own}
     own.update(forward=_Watched(module.forward, id(module), shapes), _training=False)
     try:
         yield
     finally:
-        del own["forward"], own["_training"]
-        own.update(before)
+        for name in _REPLACED:  # each at its place, as a snapshot of the module goes by their order
+            if name in before:
+                own[name] = before[name]
+            else:
+                del own[name]
+
+
+_REPLACED = ("forward", "_training")
 
 
 class _Watched:

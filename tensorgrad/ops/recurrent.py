@@ -33,16 +33,19 @@ class _Kind(NamedTuple):
         ``activations(projected, recurrent)``: what is computed from these two, of one step or of all.
     step
         ``step(activations, before)``: the states after a step.
+    slopes
+        ``slopes(activations, before, after)``: what the backward pass multiplies with, computed for all steps at once.
     back
-        ``back(activations, before, after, d)``: from the gradients ``d`` of the states after a step those of
-        ``projected`` and of ``recurrent``, and those of the states before it, apart from by way of ``recurrent``.
+        ``back(slopes, d)``: from the gradients ``d`` of the states after a step those of ``projected`` and of
+        ``recurrent``, and those of the states before it, apart from by way of ``recurrent``.
     """
 
     gates: int
     states: int
     activations: Callable[[Any, Any], Arrays]
     step: Callable[[Arrays, Arrays], Arrays]
-    back: Callable[[Arrays, Arrays, Arrays, Arrays], tuple[Any, Any, Arrays]]
+    slopes: Callable[[Arrays, Arrays, Arrays], Arrays]
+    back: Callable[[Arrays, Arrays], tuple[Any, Any, Arrays]]
 
 
 def _parts(x: Any, count: int) -> list[Any]:
@@ -58,13 +61,16 @@ def _plain_step(activations: Arrays, before: Arrays) -> Arrays:
     return activations
 
 
-def _tanh_back(activations: Arrays, before: Arrays, after: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
-    through = d[0] * (1 - after[0] * after[0])
-    return through, through, (0.0,)
+def _tanh_slopes(activations: Arrays, before: Arrays, after: Arrays) -> Arrays:
+    return (1 - after[0] * after[0],)
 
 
-def _relu_back(activations: Arrays, before: Arrays, after: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
-    through = d[0] * (after[0] > 0)
+def _relu_slopes(activations: Arrays, before: Arrays, after: Arrays) -> Arrays:
+    return (after[0] > 0,)
+
+
+def _plain_back(slopes: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+    through = d[0] * slopes[0]
     return through, through, (0.0,)
 
 
@@ -84,11 +90,16 @@ def _lstm_step(activations: Arrays, before: Arrays) -> Arrays:
     return o * np.tanh(c), c
 
 
-def _lstm_back(activations: Arrays, before: Arrays, after: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+def _lstm_slopes(activations: Arrays, before: Arrays, after: Arrays) -> Arrays:
     (i, f, g, o), tanh_c = activations, np.tanh(after[1])
-    dc = d[1] + d[0] * o * (1 - tanh_c * tanh_c)
-    parts = [dc * g * i * (1 - i), dc * before[1] * f * (1 - f), dc * i * (1 - g * g), d[0] * tanh_c * o * (1 - o)]
-    through = np.concatenate(parts, axis=-1)
+    by_cells = (g * i * (1 - i), before[1] * f * (1 - f), i * (1 - g * g))
+    return (o * (1 - tanh_c * tanh_c), *by_cells, tanh_c * o * (1 - o), f)
+
+
+def _lstm_back(slopes: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+    of_c, of_i, of_f, of_g, of_o, f = slopes
+    dc = d[1] + d[0] * of_c
+    through = np.concatenate([dc * of_i, dc * of_f, dc * of_g, d[0] * of_o], axis=-1)
     return through, through, (0.0, dc * f)
 
 
@@ -107,20 +118,24 @@ def _gru_step(activations: Arrays, before: Arrays) -> Arrays:
     return ((1 - z) * n + z * before[0],)
 
 
-def _gru_back(activations: Arrays, before: Arrays, after: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+def _gru_slopes(activations: Arrays, before: Arrays, after: Arrays) -> Arrays:
     r, z, n, a_n = activations
-    through_n = d[0] * (1 - z) * (1 - n * n)
-    through_z = d[0] * (before[0] - n) * z * (1 - z)
-    through_r = through_n * a_n * r * (1 - r)
+    return (1 - z) * (1 - n * n), (before[0] - n) * z * (1 - z), a_n * r * (1 - r), r, z
+
+
+def _gru_back(slopes: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
+    of_n, of_z, of_r, r, z = slopes
+    through_n, through_z = d[0] * of_n, d[0] * of_z
+    through_r = through_n * of_r
     of_projected = np.concatenate([through_r, through_z, through_n], axis=-1)
     return of_projected, np.concatenate([through_r, through_z, through_n * r], axis=-1), (d[0] * z,)
 
 
 _KINDS = {
-    "rnn_tanh": _Kind(1, 1, lambda p, a: (np.tanh(p + a),), _plain_step, _tanh_back),
-    "rnn_relu": _Kind(1, 1, lambda p, a: (relu(p + a),), _plain_step, _relu_back),
-    "lstm": _Kind(4, 2, _lstm_activations, _lstm_step, _lstm_back),
-    "gru": _Kind(3, 1, _gru_activations, _gru_step, _gru_back),
+    "rnn_tanh": _Kind(1, 1, lambda p, a: (np.tanh(p + a),), _plain_step, _tanh_slopes, _plain_back),
+    "rnn_relu": _Kind(1, 1, lambda p, a: (relu(p + a),), _plain_step, _relu_slopes, _plain_back),
+    "lstm": _Kind(4, 2, _lstm_activations, _lstm_step, _lstm_slopes, _lstm_back),
+    "gru": _Kind(3, 1, _gru_activations, _gru_step, _gru_slopes, _gru_back),
 }
 
 
@@ -155,6 +170,7 @@ def _backward(kind: _Kind, g: Any, out: Any, projected: Any, weight: Any, bias: 
     """The gradients of ``projected``, of ``output @ weight + bias`` and of the first states, one after the other."""
     before = _before(out, states)
     activations = kind.activations(projected, before[0] @ weight + bias)
+    slopes = kind.slopes(activations, before, [out[k] for k in range(kind.states)])
     transposed, only_some = weight.swapaxes(0, 1), _only_some(mask)
     d: list[Any] = [0.0] * kind.states
     kept: list[Any] = [0.0] * kind.states
@@ -164,9 +180,7 @@ def _backward(kind: _Kind, g: Any, out: Any, projected: Any, weight: Any, bias: 
         if only_some:
             inside = mask[t, :, None]
             kept, d = [np.where(inside, 0, x) for x in d], [np.where(inside, x, 0) for x in d]
-        of_projected, of_recurrent, direct = kind.back(
-            [x[t] for x in activations], [x[t] for x in before], [out[k, t] for k in range(kind.states)], d
-        )
+        of_projected, of_recurrent, direct = kind.back([x[t] for x in slopes], d)
         through.append((of_projected, of_recurrent))
         d = [direct[0] + of_recurrent @ transposed, *direct[1:]]
         d = [x + y for x, y in zip(d, kept)] if only_some else d

@@ -654,17 +654,104 @@ def test_mistakes_are_named():
             call()
 
 
-def test_a_network_as_an_argument_is_refused_with_what_to_do():
-    network = tg.nn.Dense(4, 1, np.random.default_rng(0), dtype=np.float64)
+def network(seed=0):
+    """With parameters in a list, running means, dropout, a tensor of its own, and what it counts and keeps of calls."""
+    return Counting(np.random.default_rng(seed))
 
-    def loss(network):
-        return np.sum(network(X) ** 2)
 
-    for transform in (tg.grad, tg.jacobian, tg.value_and_grad):
-        with pytest.raises(TypeError, match=r"argument 0 holds no real .* Dense; .*tg.gradients\(loss, dict"):
-            transform(loss)(network)
-    found = tg.gradients(loss(network), dict(network.named_parameters()))
-    close(found["weight"].data, X.T @ (2 * (X @ network.weight.data + network.bias.data)))
+class Counting(tg.nn.Module):
+    def __init__(self, rng):
+        settings = {"dtype": np.float64}
+        self.layers = [tg.nn.Dense(4, 3, rng, weight_l2=0.1, **settings), tg.nn.BatchNorm1d(3, **settings)]
+        self.layers += [tg.nn.Dropout(0.5, 1), tg.nn.Dense(3, 1, rng, **settings)]
+        self.scale, self.last = tg.Tensor(2.0, requires_grad=True), None
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        self.last = x
+        return x * self.scale
+
+
+def loss(network, x=X):
+    squares = sum((tensor * tensor).sum() for tensor in network.parameters())
+    return np.sum(network(x) ** 2) + network.penalty() + 0.1 * squares
+
+
+def test_a_network_as_an_argument_stands_for_its_parameters():
+    model = network()
+    names = [name for name, _ in model.named_parameters()]
+    expected = tg.gradients(loss(model), dict(model.named_parameters()))
+    mean = model.layers[1].running_mean.data.copy()
+    again = network()
+    found = tg.grad(loss)(again)
+    assert list(found) == names and again.last is None  # what it keeps of a call is the copy's
+    assert np.array_equal(again.layers[1].running_mean.data, mean)  # but tensors and generators are shared
+    assert again.layers[2].rng.bit_generator.state == model.layers[2].rng.bit_generator.state
+    values = {name: tensor.data for name, tensor in found.items()}
+    close(values, {name: tensor.data for name, tensor in expected.items()})
+    assert all(tensor.grad is None and tensor.is_leaf for tensor in again.parameters())
+    third = network()
+    close({name: tensor.data for name, tensor in tg.gradients(loss(third), third).items()}, values)
+    with tg.no_grad():
+        plain = tg.grad(loss)(network())
+    assert not any(tensor.requires_grad for tensor in plain.values())
+    close({name: tensor.data for name, tensor in plain.items()}, values)
+
+
+def test_every_transform_takes_networks():
+    """Beside the same function of a dict of parameters."""
+    model = network().eval()
+    parameters = dict(model.named_parameters())
+
+    def of_dict(parameters, x=X):
+        return loss(model.with_tensors(parameters), x)
+
+    def data(tree):
+        return tree_map(lambda leaf: leaf.data if isinstance(leaf, tg.Tensor) else leaf, tree)
+
+    rng = np.random.default_rng(1)
+    vectors = {name: rng.standard_normal(tensor.shape) for name, tensor in parameters.items()}
+    for found, expected in [
+        (tg.value_and_grad(loss)(model), tg.value_and_grad(of_dict)(parameters)),
+        (tg.grad(loss, argnums=(1, 0))(model, X), tg.grad(of_dict, argnums=(1, 0))(parameters, X)),
+        (tg.vjp(loss, model)[1](np.float64(1)), tg.vjp(of_dict, parameters)[1](np.float64(1))),
+        (tg.jvp(loss, (model, X), (vectors, T)), tg.jvp(of_dict, (parameters, X), (vectors, T))),
+        (tg.hvp(loss, model, vectors), tg.hvp(of_dict, parameters, vectors)),
+        (tg.hessian(loss)(model), tg.hessian(of_dict)(parameters)),
+        (tg.jacobian(lambda net: net(X))(model), tg.jacobian(lambda p: model.with_tensors(p)(X))(parameters)),
+    ]:
+        close(data(found), data(expected))
+    nested = tg.grad(lambda tree: loss(tree["net"]) * tree["factor"])({"net": model, "factor": 2.0})
+    close(nested["net"]["scale"].data * 1, 2 * tg.grad(loss)(model)["scale"].data)
+
+
+def test_networks_in_nested_transforms_are_told_apart():
+    model = tg.nn.Dense(4, 1, 0, bias=False, dtype=np.float64)
+
+    def norm(net):
+        return sum((gradient * gradient).sum() for gradient in tg.grad(loss)(net).values())
+
+    first = tg.gradients(loss(model), model, create_graph=True)
+    expected = tg.gradients(sum((gradient * gradient).sum() for gradient in first.values()), model)
+    close(tg.grad(norm)(model)["weight"].data, expected["weight"].data)
+    inner = tg.grad(lambda other: (model(X) * other(X)).sum())  # of other alone, though both are the same network
+    close(inner(model)["weight"].data, X.T @ (X @ model.weight.data))
+    compiled = tg.compile(lambda x: tg.grad(loss)(model, x)["weight"].detach())
+    for _ in range(3):
+        close(compiled(X).data, tg.grad(loss)(model, X)["weight"].data)
+
+
+def test_networks_that_cannot_stand_in():
+    inner = tg.nn.Dense(4, 1, 0, dtype=np.float64)
+    hidden = tg.nn.Sequential(lambda x: inner(x) + x[:, :1])
+    with pytest.raises(TypeError, match=r"with_tensors: .*weight is held in a function, which is not copied; hold it"):
+        tg.grad(loss)(hidden)
+    with pytest.raises(KeyError, match="with_tensors: Dense has no tensor scale"):
+        inner.with_tensors({"scale": tg.Tensor(1.0)})
+    for parameter in inner.parameters():
+        parameter.requires_grad = False
+    assert tg.grad(lambda net, x: np.sum(net(x) * x), argnums=(0, 1))(inner, X)[0] == {}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def test_self_attention_and_one_source_of_keys_and_values():
     assert np.array_equal(layer(query, key).data, layer(query, key, key).data)
 
 
+@pytest.mark.slow
 def test_gradients_of_attention():
     layer, query, key, value = make()
     mask = np.array([[1, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 0]], bool)
@@ -93,6 +94,7 @@ def test_gradients_of_attention():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 @pytest.mark.parametrize("causal", [False, True])
 def test_agreement_with_pytorch(causal):
@@ -166,6 +168,7 @@ def sequences(count, seed=0):
     return x, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["compiled", "pure"])
 def test_a_compiled_step_is_the_same(way):
     def run(compile):

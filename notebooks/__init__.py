@@ -1,0 +1,1 @@
+"""The three notebooks, and what they share: ``python -m tools.notebooks`` runs them from their text."""
