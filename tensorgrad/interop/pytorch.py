@@ -22,6 +22,8 @@ from ..nn.normalisation import BatchNorm
 from ..nn.recurrent import Cell, Recurrent
 from . import safetensors
 
+__all__ = ["load", "load_state_dict", "save", "state_dict"]
+
 _COUNTS = "num_batches_tracked"
 """What PyTorch's batch normalisation holds besides: how many batches it has seen, which nothing here uses."""
 

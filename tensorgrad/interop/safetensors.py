@@ -13,6 +13,8 @@ from .._optional import require
 from .._paths import check_regular, printable
 from ..archive import CheckpointError
 
+__all__ = ["load", "save"]
+
 Check = Optional[Callable[[Mapping[str, np.ndarray]], None]]
 """Is given arrays of the shapes and dtypes in a file, by name, before they are read; raises to refuse the file."""
 
