@@ -1,1 +1,1 @@
-"""What other libraries read and write: files of weights, networks, estimators. Import each part by its name."""
+"""Into and out of other libraries; import the module that is meant, such as ``tensorgrad.interop.sklearn``."""
