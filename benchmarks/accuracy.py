@@ -7,9 +7,9 @@ import time
 import numpy as np
 
 from benchmarks.pytorch import as_pytorch, orders, parser, prepare_experiment, pytorch_step
-from experiments.runner.errors import reported_errors
-from experiments.runner.preparation import Prepared
 from tensorgrad._optional import require
+from tensorgrad.runner.errors import reported_errors
+from tensorgrad.runner.preparation import Prepared
 
 
 def main(arguments: list[str] | None = None) -> int:

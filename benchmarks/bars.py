@@ -19,8 +19,8 @@ from benchmarks.runs import examples_of, read_runs
 from benchmarks.speed import compare, machine
 from benchmarks.tables import Results, Runs, of_network, ratio, slowdown, total_ratio
 from benchmarks.workers import in_fresh_processes
-from experiments.runner.arguments import Parser, not_negative, path, whole
-from experiments.runner.errors import reported_errors
+from tensorgrad.runner.arguments import Parser, not_negative, path, whole
+from tensorgrad.runner.errors import reported_errors
 
 EAGER, PRODUCTS = "tensorgrad", "matrix products only"
 DIGITS, COLOURS, SMALL = "784-512-10", "2352-2048-512-10", "64-32-10"

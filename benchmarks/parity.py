@@ -9,9 +9,9 @@ import numpy as np
 
 import tensorgrad as tg
 from benchmarks.pytorch import as_pytorch, orders, parser, prepare_experiment, pytorch_step
-from experiments.runner.errors import reported_errors
-from experiments.runner.preparation import Prepared
 from tensorgrad._optional import require
+from tensorgrad.runner.errors import reported_errors
+from tensorgrad.runner.preparation import Prepared
 from tensorgrad.training import training_step
 
 STEPS = 100

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from experiments.registry import EXPERIMENTS
-from experiments.runner.arguments import Parser
-from experiments.runner.errors import UsageError
-from experiments.runner.options import parse
-from experiments.runner.preparation import Prepared, prepare
-from tensorgrad.nn import Dense, Dropout, Flatten
+from tensorgrad.nn import BatchNorm2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, ReLU
+from tensorgrad.runner.arguments import Parser
+from tensorgrad.runner.errors import UsageError
+from tensorgrad.runner.options import parse
+from tensorgrad.runner.preparation import Prepared, prepare
 
 
 def parser(program: str, description: str) -> Parser:
@@ -40,30 +40,50 @@ def prepare_experiment(name: str, arguments: list[str]) -> Prepared:
 
 
 def as_pytorch(model):
-    """The same layers with the same weights, and the strength of the first layer's penalty."""
+    """The same layers with the same weights, and the weights that have a penalty with its strength."""
     import torch
 
     layers, penalties = [], []
     for layer in model.layers:
-        if isinstance(layer, Dense):
-            linear = torch.nn.Linear(*layer.weight.shape)
-            with torch.no_grad():
-                linear.weight.copy_(torch.from_numpy(layer.weight.numpy().T.copy()))
-                linear.bias.copy_(torch.from_numpy(layer.bias.numpy().copy()))
-            penalties.append((linear.weight, layer.weight_l2))
-            layers.append(linear)
+        if isinstance(layer, (Dense, Conv2d)):
+            twin = _with_weights(layer)
+            penalties.append((twin.weight, layer.weight_l2))
+            layers.append(twin)
         else:
             layers.append(_without_weights(layer))
     return torch.nn.Sequential(*layers), [pair for pair in penalties if pair[1]]
 
 
-def _without_weights(layer):
-    """The same layer of those that have no parameters."""
+def _with_weights(layer):
+    """The same layer with the same weights, for Dense and Conv2d."""
     import torch
 
-    if isinstance(layer, Dropout):
-        return torch.nn.Dropout(layer.rate)
-    return torch.nn.Flatten() if isinstance(layer, Flatten) else torch.nn.ReLU()
+    if isinstance(layer, Dense):
+        weight, twin = layer.weight.numpy().T, torch.nn.Linear(*layer.weight.shape)
+    else:
+        weight, padding = layer.weight.numpy(), layer.padding
+        twin = torch.nn.Conv2d(
+            weight.shape[1], len(weight), weight.shape[2:], padding=padding, bias=layer.bias is not None
+        )
+    with torch.no_grad():
+        twin.weight.copy_(torch.from_numpy(weight.copy()))
+        if layer.bias is not None:
+            twin.bias.copy_(torch.from_numpy(layer.bias.numpy().copy()))
+    return twin
+
+
+def _without_weights(layer):
+    """The same layer of those that draw no weights."""
+    import torch
+
+    made = {
+        BatchNorm2d: lambda: torch.nn.BatchNorm2d(len(layer.weight), layer.eps, layer.momentum),
+        Dropout: lambda: torch.nn.Dropout(layer.rate),
+        Flatten: torch.nn.Flatten,
+        MaxPool2d: lambda: torch.nn.MaxPool2d(layer.kernel_size, layer.stride),
+        ReLU: torch.nn.ReLU,
+    }
+    return made[type(layer)]()
 
 
 def pytorch_step(model, penalties, optimiser, inputs, labels) -> float:

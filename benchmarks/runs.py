@@ -20,10 +20,10 @@ from benchmarks.frameworks import FRAMEWORKS, TRAINING
 from benchmarks.recipes import RUNS
 from benchmarks.tables import Runs, draw_runs, table_of_runs
 from benchmarks.workers import a_whole_run
-from experiments.runner.arguments import Parser, path, whole
-from experiments.runner.errors import reported_errors
 from tensorgrad._atomic import replacing
 from tensorgrad.data import Dataset, Standardisation, load_mnist, load_simpsons
+from tensorgrad.runner.arguments import Parser, path, whole
+from tensorgrad.runner.errors import reported_errors
 
 JSON, MARKDOWN, PICTURE = "runs.json", "runs.md", "runs.png"
 

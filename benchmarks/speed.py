@@ -20,9 +20,9 @@ from benchmarks.frameworks import FRAMEWORKS, JAX, OURS, REFERENCE, STEPPING
 from benchmarks.recipes import NETWORKS
 from benchmarks.tables import Results, against, draw, draw_scaling, table, table_of_recordings, table_of_starts
 from benchmarks.workers import Worker, in_a_fresh_process, in_fresh_processes
-from experiments.runner.arguments import Parser, not_negative, path, whole
-from experiments.runner.errors import reported_errors
 from tensorgrad._atomic import replacing
+from tensorgrad.runner.arguments import Parser, not_negative, path, whole
+from tensorgrad.runner.errors import reported_errors
 
 RECIPE = "float32, dropout and L2 (but for CNN), softmax cross-entropy, Adam; in brackets: speed relative to PyTorch"
 

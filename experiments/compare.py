@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.runner.arguments import Parser
-from experiments.runner.comparison import compare
-from experiments.runner.errors import reported_errors
+from tensorgrad.runner.arguments import Parser
+from tensorgrad.runner.comparison import compare
+from tensorgrad.runner.errors import reported_errors
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.registry import EXPERIMENTS
-from experiments.runner.arguments import Parser
-from experiments.runner.console import say
-from experiments.runner.errors import reported_errors
-from experiments.runner.exporting import export
+from tensorgrad.runner.arguments import Parser
+from tensorgrad.runner.console import say
+from tensorgrad.runner.errors import reported_errors
+from tensorgrad.runner.exporting import export
+from tensorgrad.runner.own_images import OWN_IMAGES
 
 PROGRAM = "experiments.export"
 
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help=help_of_file)
     options = parser.parse_args(arguments)
     with reported_errors(PROGRAM):
-        export(options.run, options.file, EXPERIMENTS)
+        export(options.run, options.file, {**EXPERIMENTS, OWN_IMAGES.name: OWN_IMAGES})
         say(f"{options.file}: written")
     return 0
 

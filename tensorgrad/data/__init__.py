@@ -8,9 +8,10 @@ from .augment import Augmentation
 from .batches import batches, index_batches
 from .cartoons import draw_faces
 from .dataset import DataError, Dataset, Standardisation, stratified_split
-from .folders import load_image_folders
+from .folders import ImageFolder, load_image_folders
 from .idx import read_idx, write_idx
 from .images import read_image
+from .loader import Loader, Source
 from .mnist import load_mnist
 from .simpsons import load_simpsons
 
@@ -18,6 +19,9 @@ __all__ = [
     "Augmentation",
     "DataError",
     "Dataset",
+    "ImageFolder",
+    "Loader",
+    "Source",
     "Standardisation",
     "batches",
     "draw_faces",

@@ -1,4 +1,4 @@
-"""Image folders: ``DIR/train/CLASS/*`` and ``DIR/test/CLASS/*``, decoded once and kept in a cache."""
+"""Image folders: a folder of images for each class, decoded once and kept in a cache, or when they are asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +18,127 @@ from .._atomic import replacing
 from .._optional import require
 from .._paths import cache_folder, open_regular, printable
 from ..archive import read_arrays, write_arrays
-from .dataset import DataError, Dataset
-from .images import MODES, CannotBeRead, check_shape, is_in_colour, read_image
+from .dataset import DataError, Dataset, stratified_split
+from .images import (
+    MODES,
+    CannotBeRead,
+    Size,
+    check_shape,
+    is_in_colour,
+    read_image,
+    shape_of,
+    without_warnings,
+)
 
 PARTS = ("train", "test")
-ARRAYS = tuple(f"{part}_{kind}" for part in PARTS for kind in ("images", "labels"))
+PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+"""What folders of parts of a dataset are called: they are no classes."""
+
 NOT_DATA = {"__MACOSX", "__pycache__", "@eaDir"}
 """Folders that archives, Python and network drives leave behind; those that begin with a dot are left out anyway."""
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
+LOOKED_AT = 5
+"""Images of each class that are looked at to find out what they all are."""
+
+LARGEST_SIDE = 64
+"""To which images are resized where no size is chosen; smaller ones keep theirs."""
+
+THREADS = min(4, os.cpu_count() or 1)
 
 Files = dict[str, dict[str, list[Path]]]
 """For ``train`` and ``test``, the files of each class."""
 
 
+class ImageFolder:
+    """Images sorted into one folder per class, each decoded when it is asked for.
+
+    ``len(folder)`` is how many there are, ``folder[i]`` an image of shape (channels, height, width) in bytes with its
+    label, an index into ``classes``. For :class:`Loader`, which decodes ahead; :func:`load_image_folders` decodes all.
+
+    Parameters
+    ----------
+    folder
+        Holds ``CLASS/**``. Images in folders within that of a class belong to it too; files that begin with a dot are
+        left out.
+    channels
+        1 for gray, 3 for RGB, 2 and 4 for these with opacity; of ``.npy`` files as many as they have. None: 3 where any
+        of the first images of a class is in colour, else 1.
+    size
+        Height and width to which every image is resized, or one number for both. None: those of the first image, at
+        most 64.
+    resize
+        ``"stretch"``, ``"crop"`` or ``"pad"``: how images of other proportions are made to fit; see :func:`read_image`.
+    say
+        Called with a sentence on what was left out.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing, or has fewer than two classes, or no image; when one is asked for that cannot be
+        used, with the name of its file.
+    ValueError
+        If channels, size or resize are not possible.
+    MissingExtra
+        If Pillow is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("cat", "dog"):
+    ...     (folder / name).mkdir()
+    ...     np.save(folder / name / "1.npy", np.zeros((20, 30, 3), np.uint8))
+    >>> images = ImageFolder(folder, size=16)
+    >>> images.classes, len(images), images.labels, images.image_shape
+    (('cat', 'dog'), 2, array([0, 1]), (3, 16, 16))
+    >>> image, label = images[1]
+    >>> image.shape, label
+    ((3, 16, 16), 1)
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        channels: int | None = None,
+        size: Size | None = None,
+        *,
+        resize: str = "stretch",
+        say: Callable[[str], Any] = print,
+    ) -> None:
+        check_shape("ImageFolder", 1 if channels is None else channels, 1 if size is None else size, resize)
+        require("PIL.Image", "reading images")
+        files = _files_by_class(Path(folder), say)
+        if not any(files.values()):
+            raise DataError(f"{printable(folder)}: no image in the folders of the classes; put some there")
+        self.classes = tuple(files)
+        self.files = [path for paths in files.values() for path in paths]
+        self.labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
+        self.image_shape = _image_shape("ImageFolder", files, channels, size, resize)
+        self.resize = resize
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        channels, *size = self.image_shape
+        return read_image(self.files[index], channels, (size[0], size[1]), self.resize), int(self.labels[index])
+
+    def __repr__(self) -> str:
+        return f"ImageFolder({len(self):,} images of shape {self.image_shape}, {len(self.classes)} classes)"
+
+
 def load_image_folders(
     folder: str | Path,
-    channels: int,
-    size: int = 28,
+    channels: int | None = None,
+    size: Size | None = 28,
     strict: bool = False,
     cache: str | Path | None = None,
     say: Callable[[str], Any] = print,
+    *,
+    resize: str = "stretch",
+    test: float | None = None,
 ) -> Dataset:
     """Read training and test images sorted into one folder per class.
 
@@ -45,59 +147,112 @@ def load_image_folders(
     folder
         Holds ``train/CLASS/**`` and ``test/CLASS/**``; both must have the same classes. Images in folders within that
         of a class belong to it too; files that begin with a dot are left out.
-    channels
-        1 for gray, 3 for RGB.
-    size
-        Height and width to which every image is resized.
+    channels, size, resize
+        As for :class:`ImageFolder`.
     strict
         Whether a file that cannot be used is fatal; otherwise it is skipped, and what was skipped is said.
     cache
         Folder for the decoded images. Default: ``tensorgrad`` in the user's cache folder.
     say
         Called with a sentence on what was skipped or left out, and on classes without images.
+    test
+        Where it is a number, the folder may hold ``CLASS/**`` instead, of which this share of each class is for
+        testing: always the same images.
 
     Returns
     -------
     Dataset
-        Images of shape (N, channels, size, size), bytes.
+        Images of shape (N, channels, height, width), bytes.
 
     Raises
     ------
     DataError
         If the folders are missing or empty, classes differ, or, with ``strict``, a file cannot be used.
     ValueError
-        If channels or size are not possible.
+        If channels, size or resize are not possible.
     MissingExtra
         If Pillow is not installed.
     """
-    check_shape("load_image_folders", channels, size)
+    check_shape("load_image_folders", 1 if channels is None else channels, 1 if size is None else size, resize)
     require("PIL.Image", "reading images")
     folder = Path(folder)
-    files = {part: _files_by_class(folder, part, say) for part in PARTS}
-    _check_classes(folder, files["train"], files["test"])
+    roots = _roots(folder, test is not None)
+    files = {part: _files_by_class(root, say) for part, root in roots.items()}
+    if "test" in files:
+        _check_classes(folder, files["train"], files["test"])
     classes = tuple(files["train"])
-    _tell_colours(folder, next(iter(files["train"].values()), []), channels, say)
-    target = _cache_file(cache, _fingerprint(folder, files, channels, size))
-    cached = _read_cache(target, (channels, size, size))
+    if channels is not None:
+        _tell_colours(folder, next(iter(files["train"].values()), []), channels, say)
+    shape = _image_shape("load_image_folders", files["train"], channels, size, resize)
+    target = _cache_file(cache, _fingerprint(folder, files, shape, resize))
+    cached = _read_cache(target, shape, files)
     if cached is not None:
         arrays, skipped = cached
     else:
-        arrays, skipped, final = _decode(folder, files, channels, size)
+        arrays, skipped, final = _decode(roots, files, shape, resize)
         if final:
             _write_cache(target, arrays, skipped)
     if skipped:
         _complain(skipped, strict, say)
-    _tell_empty_classes(folder, classes, arrays, say)
+    if "test" not in files and test is not None:
+        arrays = _split(folder, classes, arrays, test)
+    else:
+        _tell_empty_classes(folder, classes, arrays, say)
     name = printable(folder.name or folder.resolve().name)
-    return Dataset(name=f"{name} ({MODES[channels]}, {len(classes)} classes)", classes=classes, **arrays)
+    mode = MODES.get(shape[0], f"{shape[0]} channels")
+    return Dataset(name=f"{name} ({mode}, {len(classes)} classes)", classes=classes, **arrays)
 
 
-def _files_by_class(folder: Path, part: str, say: Callable[[str], Any]) -> dict[str, list[Path]]:
-    """Files of every class of ``train`` or ``test``, sorted; hidden ones left out."""
-    root = folder / part
+def _roots(folder: Path, may_be_flat: bool) -> dict[str, Path]:
+    """Where the class folders of training and of test images are; of both together, under ``train``."""
+    missing = next((part for part in PARTS if not os.path.isdir(folder / part)), None)
+    if missing is None:
+        return {part: folder / part for part in PARTS}
+    inner = [path for path in _visible(folder) if os.path.isdir(path)] if os.path.isdir(folder) else []
+    parts = sorted(path.name for path in inner if path.name.lower() in PART_NAMES)
+    if may_be_flat and parts:
+        one = folder / max(parts, key=lambda name: name.lower().startswith("train"))
+        raise DataError(
+            f"{printable(folder)}: has no folder {missing}, but {', '.join(parts)}; name them train and test, or pass "
+            f"{printable(one)}, of which test images are then set aside"
+        )
+    if may_be_flat and not any(all(os.path.isdir(path / part) for part in PARTS) for path in inner):
+        return {"train": folder}
+    raise DataError(f"{printable(folder)}: {_missing(folder, missing)}")
+
+
+def _split(folder: Path, classes: tuple[str, ...], arrays: dict[str, np.ndarray], test: float) -> dict[str, np.ndarray]:
+    """The arrays of a Dataset, from those of all images: the test images do not depend on the seed of a training."""
+    labels = arrays["train_labels"]
+    counts = np.bincount(labels, minlength=len(classes))
+    few = [f"{name} ({count})" for name, count in zip(classes, counts) if count < 3]
+    if few:
+        raise DataError(
+            f"{printable(folder)}: too few images of {', '.join(few)}; each class needs 3 at least, to train, to "
+            "validate and to test on: add some or remove the class"
+        )
+    parts = zip(PARTS, stratified_split(labels, test, np.random.default_rng(0)))
+    return {f"{part}_{kind}": arrays[f"train_{kind}"][kept] for part, kept in parts for kind in ("images", "labels")}
+
+
+def _image_shape(
+    function: str, files: dict[str, list[Path]], channels: int | None, size: Size | None, resize: str
+) -> tuple[int, int, int]:
+    """Channels, height and width: as they are chosen, else as the first images are."""
+    if channels is None or size is None:
+        firsts = (path for paths in files.values() for path in paths[:LOOKED_AT])
+        found = list(filter(None, map(shape_of, firsts))) or [(1, 1, 1)]
+        channels = channels or max(shape[0] for shape in found)
+        size = size or (min(found[0][1], LARGEST_SIDE), min(found[0][2], LARGEST_SIDE))
+    return (channels, *check_shape(function, channels, size, resize))
+
+
+def _files_by_class(root: Path, say: Callable[[str], Any]) -> dict[str, list[Path]]:
+    """Files of every class, sorted; hidden ones left out."""
     where = printable(root)
     if not os.path.isdir(root):
-        raise DataError(f"{printable(folder)}: {_missing(folder, part)}")
+        state = "is a file, not a folder" if os.path.exists(root) else "no such folder"
+        raise DataError(f"{where}: {state}; pass one that holds a folder for each class")
     found: dict[str, list[Path]] = {}
     stray = []
     for entry in _visible(root):
@@ -185,7 +340,7 @@ def _tell_empty_classes(
 
 
 def _decode(
-    folder: Path, files: Files, channels: int, size: int
+    roots: dict[str, Path], files: Files, shape: tuple[int, int, int], resize: str
 ) -> tuple[dict[str, np.ndarray], list[tuple[str, str]], bool]:
     """The arrays of a Dataset, which files were skipped and why, and whether it would be so another time."""
     total = sum(len(paths) for by_class in files.values() for paths in by_class.values())
@@ -195,32 +350,46 @@ def _decode(
     with require("tqdm", "the progress bar").tqdm(total=total, desc="decoding", disable=None, leave=False) as bar:
         for part, by_class in files.items():
             labels: list[int] = []
-            images = _room_for(folder / part, sum(map(len, by_class.values())), channels, size)
-            for label, paths in enumerate(by_class.values()):
-                for path in paths:
-                    bar.update()
-                    try:
-                        images[len(labels)] = read_image(path, channels, size)
-                        labels.append(label)
-                    except DataError as error:
-                        name = printable(path)
-                        skipped.append((name, str(error)[len(f"{name}: ") :]))
-                        final = final and not isinstance(error, CannotBeRead)
+            images = _room_for(roots[part], sum(map(len, by_class.values())), shape)
+            labelled = [(path, label) for label, paths in enumerate(by_class.values()) for path in paths]
+            for (path, label), found in zip(labelled, _read_all((path for path, _ in labelled), shape, resize)):
+                bar.update()
+                if isinstance(found, DataError):
+                    name = printable(path)
+                    skipped.append((name, str(found)[len(f"{name}: ") :]))
+                    final = final and not isinstance(found, CannotBeRead)
+                else:
+                    images[len(labels)] = found
+                    labels.append(label)
             if not labels:
                 first = f"; the first of {len(skipped)} unusable ones: {': '.join(skipped[0])}" if skipped else ""
-                raise DataError(f"{printable(folder / part)}: no usable image in the folders of the classes{first}")
+                raise DataError(f"{printable(roots[part])}: no usable image in the folders of the classes{first}")
             arrays[f"{part}_images"] = images[: len(labels)]
             arrays[f"{part}_labels"] = np.array(labels, dtype=np.int64)
     return arrays, skipped, final
 
 
-def _room_for(root: Path, count: int, channels: int, size: int) -> np.ndarray:
-    shape = (count, channels, size, size)
+def _read_all(paths: Iterable[Path], shape: tuple[int, int, int], resize: str) -> Iterable[np.ndarray | DataError]:
+    """The images in files, in their order, or why they cannot be used; several are decoded at the same time."""
+    channels, height, width = shape
+    with without_warnings(), ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(partial(_read, channels=channels, size=(height, width), resize=resize), paths)
+
+
+def _read(path: Path, channels: int, size: Size, resize: str) -> np.ndarray | DataError:
     try:
-        return np.empty(shape, np.uint8)
+        return read_image(path, channels, size, resize)
+    except DataError as error:
+        return error
+
+
+def _room_for(root: Path, count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    try:
+        return np.empty((count, *shape), np.uint8)
     except (MemoryError, ValueError):
         raise DataError(
-            f"{printable(root)}: {count} images of {size}x{size} pixels do not fit into memory; take a smaller size"
+            f"{printable(root)}: {count} images of {shape[1]}x{shape[2]} pixels do not fit into memory; take a smaller "
+            "size"
         ) from None
 
 
@@ -236,9 +405,9 @@ def _complain(skipped: list[tuple[str, str]], strict: bool, say: Callable[[str],
 # The cache
 
 
-def _fingerprint(folder: Path, files: Files, channels: int, size: int) -> str:
+def _fingerprint(folder: Path, files: Files, shape: tuple[int, ...], resize: str) -> str:
     """Changes when any file is added, removed, renamed, written or allowed, or the decoding differs."""
-    digest = hashlib.sha256(f"{CACHE_VERSION} {channels} {size} ".encode() + os.fsencode(folder.resolve()))
+    digest = hashlib.sha256(f"{CACHE_VERSION} {shape} {resize} ".encode() + os.fsencode(folder.resolve()))
     for by_class in files.values():
         digest.update(f"{list(by_class)}\n".encode())
         for paths in by_class.values():
@@ -256,17 +425,19 @@ def _cache_file(cache: str | Path | None, fingerprint: str) -> Path:
     return (Path(cache) if cache else cache_folder()) / f"images-{fingerprint[:24]}.npz"
 
 
-def _read_cache(path: Path, shape: tuple[int, ...]) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]] | None:
+def _read_cache(
+    path: Path, shape: tuple[int, ...], parts: Collection[str]
+) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]] | None:
     """The arrays and what was skipped, or None where there are none that can be used: then all is decoded again."""
     try:
         with open_regular(path) as file:
             arrays = read_arrays(file)
         skipped = [(str(name), str(reason)) for name, reason in arrays.pop("skipped")]
-        for part in PARTS:
+        for part in parts:
             images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
             if images.dtype != np.uint8 or labels.dtype != np.int64 or images.shape != (*labels.shape, *shape):
                 return None
-        return ({name: arrays[name] for name in ARRAYS}, skipped) if len(arrays) == len(ARRAYS) else None
+        return (arrays, skipped) if len(arrays) == 2 * len(parts) else None
     except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, of other code
         return None
 

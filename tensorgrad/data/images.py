@@ -1,12 +1,16 @@
-"""One image file as bytes: every mode that Pillow opens becomes gray or RGB here, or is refused by name."""
+"""One image file as bytes: every mode that Pillow opens becomes gray or RGB here, or is refused by name.
+
+Arrays in ``.npy`` files are images too, of any number of channels.
+"""
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
@@ -15,8 +19,17 @@ from .._paths import check_regular, printable
 from .dataset import DataError
 from .layout import channels_first
 
-MODES = {1: "L", 3: "RGB"}
-"""Pillow's name for images of that many channels."""
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+"""Pillow's name for images of that many channels: gray or RGB, with or without opacity."""
+
+RESIZING = ("stretch", "crop", "pad")
+"""How an image of other proportions is made to fit."""
+
+ARRAY = ".npy"
+"""The ending of files that hold an array of shape (height, width) or (height, width, channels), of bytes."""
+
+Size = Union[int, "tuple[int, int]"]
+"""Height and width, or one number for both."""
 
 LARGEST_FILE = 64 * 2**20
 LARGEST_IMAGE = 50_000_000
@@ -24,28 +37,33 @@ LARGEST_IMAGE = 50_000_000
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _SIGNED = (2,)
+_ORIENTATION, _QUARTER_TURNS = 274, (5, 6, 7, 8)  # of EXIF
 
 
 class CannotBeRead(DataError):
     """The file could not be read this time, for example without permission: it may be good."""
 
 
-def read_image(path: str | Path, channels: int, size: int) -> np.ndarray:
-    """One image as bytes of shape (channels, size, size).
+def read_image(path: str | Path, channels: int, size: Size, resize: str = "stretch") -> np.ndarray:
+    """One image as bytes of shape (channels, height, width).
 
-    Turned upright by its EXIF orientation, transparent parts on white, resized to the square without regard to the
-    proportions. Of an animation or a file of several pages, the first. Pixels of more than 8 bits are scaled: integers
-    of 12 or 16 bits by their largest possible value; floats from the first of 0..1, 0..255 and 0..65535 that holds them
-    all; integers of 32 bits from 0..255 or 0..65535 likewise.
+    Turned upright by its EXIF orientation; transparent parts on white, unless opacity is a channel. Of an animation or
+    a file of several pages, the first. Pixels of more than 8 bits are scaled: integers of 12 or 16 bits by their
+    largest possible value; floats from the first of 0..1, 0..255 and 0..65535 that holds them all; integers of 32 bits
+    from 0..255 or 0..65535 likewise.
 
     Parameters
     ----------
     path
-        A file in any format that Pillow reads.
+        A file in any format that Pillow reads, or an ``.npy`` file with an array of bytes, of shape (height, width) or
+        (height, width, channels).
     channels
-        1 for gray, 3 for RGB.
+        1 for gray, 3 for RGB, 2 and 4 for these with opacity. Arrays in ``.npy`` files have as many as they have.
     size
-        Height and width of the result.
+        Height and width of the result, or one number for both.
+    resize
+        How an image of other proportions is made to fit: ``"stretch"`` takes no regard to them, ``"crop"`` cuts off
+        what is too much on both sides, ``"pad"`` adds black (transparent, where there is opacity) on both sides.
 
     Raises
     ------
@@ -53,30 +71,94 @@ def read_image(path: str | Path, channels: int, size: int) -> np.ndarray:
         If it is no image, empty, damaged or too large, or its pixels are NaN, negative or beyond 16 bits; the message
         names the file, the reason and what to do.
     ValueError
-        If channels or size are not possible.
+        If channels, size or resize are not possible.
     MissingExtra
         If Pillow is not installed.
     """
-    check_shape("read_image", channels, size)
+    shape = check_shape("read_image", channels, size, resize)
     image_module = require("PIL.Image", "reading images")
     try:
+        if Path(path).suffix == ARRAY:
+            planes = map(image_module.fromarray, _read_array(path, channels))
+            return np.stack([np.asarray(_resized(plane, shape, resize)) for plane in planes])
         with _opened(image_module, path) as image:
+            if channels not in MODES:
+                raise DataError(
+                    f"a picture has {_listed(MODES)} channels, not {channels}; save images of more as {ARRAY} arrays"
+                )
             plain = _plain(image_module, image, MODES[channels])
-            if plain.size != (size, size):
-                plain = plain.resize((size, size), image_module.Resampling.LANCZOS)
-            return channels_first(np.asarray(plain, dtype=np.uint8))
+            return channels_first(np.asarray(_resized(plain, shape, resize), dtype=np.uint8))
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         system = isinstance(error, OSError) and error.errno is not None
         kind = CannotBeRead if system else DataError
         raise kind(f"{printable(path)}: {_reason(image_module, error)}") from None
 
 
-def check_shape(function: str, channels: int, size: int) -> None:
-    """A ValueError for channels or a size that no image can have here."""
-    if channels not in MODES:
-        raise ValueError(f"{function}: channels must be 1 (gray) or 3 (RGB), got {channels!r}")
-    if not isinstance(size, (int, np.integer)) or size < 1:
-        raise ValueError(f"{function}: size must be an integer of at least 1, got {size!r}")
+def check_shape(function: str, channels: int, size: Size, resize: str = "stretch") -> tuple[int, int]:
+    """Height and width; a ValueError for channels or a size that no image can have here."""
+    if not _is_whole(channels):
+        raise ValueError(
+            f"{function}: channels must be an integer of at least 1, such as 1 (gray) or 3 (RGB), got {channels!r}"
+        )
+    shape = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(shape) != 2 or not all(map(_is_whole, shape)):
+        raise ValueError(f"{function}: size must be an integer of at least 1, or two, (height, width), got {size!r}")
+    if resize not in RESIZING:
+        raise ValueError(f"{function}: resize must be one of {', '.join(RESIZING)}, got {resize!r}")
+    return int(shape[0]), int(shape[1])
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 1)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last}"
+
+
+def _resized(image: Any, shape: tuple[int, int], resize: str) -> Any:
+    """Pillow's image of height and width ``shape``."""
+    target = shape[::-1]
+    if image.size == target:
+        return image
+    lanczos = require("PIL.Image", "reading images").Resampling.LANCZOS
+    if resize == "stretch":
+        return image.resize(target, lanczos)
+    operations = require("PIL.ImageOps", "reading images")
+    return (operations.fit if resize == "crop" else operations.pad)(image, target, lanczos)
+
+
+def _read_array(path: str | Path, channels: int) -> np.ndarray:
+    """The planes of an array in a file, one for each channel."""
+    _check_file(path)
+    array = np.load(path, allow_pickle=False, mmap_mode="r")
+    pixels = array[..., None] if array.ndim == 2 else array
+    if array.dtype != np.uint8 or pixels.ndim != 3 or not pixels.size:
+        raise DataError(
+            f"holds an array of {array.dtype} of shape {array.shape}; save bytes of shape (height, width, channels)"
+        )
+    if pixels.shape[2] != channels:
+        raise DataError(f"has {pixels.shape[2]} channels, not {channels}; remove it, or ask for as many")
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+
+
+def shape_of(path: str | Path) -> tuple[int, int, int] | None:
+    """Channels, height and width of an image file, as far as its header says; None where it is no image.
+
+    Without opacity, and upright; a picture that is neither plain gray nor of one bit counts as one of three channels.
+    """
+    try:
+        if Path(path).suffix == ARRAY:
+            height, width, *channels = np.load(path, allow_pickle=False, mmap_mode="r").shape
+            return (channels[0] if channels else 1), height, width
+        with _opened(require("PIL.Image", "reading images"), path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) in _QUARTER_TURNS
+            width, height = image.size[::-1] if turned else image.size
+            is_gray = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+            return (1 if is_gray else 3), height, width
+    except Exception:  # reported when all are read
+        return None
 
 
 def is_in_colour(path: str | Path) -> bool | None:
@@ -93,16 +175,31 @@ def is_in_colour(path: str | Path) -> bool | None:
 @contextmanager
 def _opened(image_module: Any, path: str | Path) -> Iterator[Any]:
     """Pillow's image of a file, not decoded yet, once it is clear that it is neither empty nor too large."""
+    _check_file(path)
+    with without_warnings(), image_module.open(path) as image:
+        _check_size(image)
+        yield image
+
+
+def _check_file(path: str | Path) -> None:
     length = check_regular(path).st_size
     if length == 0:
         raise DataError("the file is empty; remove it")
     if length > LARGEST_FILE:
         raise DataError(f"the file is larger than {LARGEST_FILE // 2**20} MiB; save it with fewer pixels")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of what is checked here anyway
-        with image_module.open(path) as image:
-            _check_size(image)
-            yield image
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Without those of Pillow, which are of what is checked here anyway.
+
+    Filters of warnings belong to the whole process, so that other threads than the main one leave them alone.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    with warnings.catch_warnings() if is_main else nullcontext():
+        if is_main:
+            warnings.simplefilter("ignore")
+        yield
 
 
 def _check_size(image: Any) -> None:
@@ -147,10 +244,12 @@ def _plain(image_module: Any, image: Any, mode: str) -> Any:
         image = profiles.profileToProfile(image, lab, rgb, outputMode="RGB")
     elif image.mode == "La":  # multiplied by its opacity: Pillow turns it into nothing else
         image = image.convert("LA")
-    if _has_transparency(image):
+    if _has_transparency(image) and mode in ("L", "RGB"):
         image = image.convert("RGBA")
         white = image_module.new("RGBA", image.size, "white")
         image = image_module.alpha_composite(white, image)
+    elif mode in ("LA", "RGBA"):
+        image = image.convert("RGBA")
     return image.convert(mode)
 
 

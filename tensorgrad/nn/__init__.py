@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from .activations import ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Softsign, Tanh
 from .attention import MultiHeadAttention
+from .blocks import convolutional_blocks, dense_blocks
 from .convolution import (
     AvgPool1d,
     AvgPool2d,
@@ -78,6 +79,8 @@ __all__ = [
     "Tanh",
     "binary_cross_entropy_with_logits",
     "categorical_cross_entropy",
+    "convolutional_blocks",
+    "dense_blocks",
     "hinge",
     "huber",
     "kl_divergence",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import time
@@ -13,7 +14,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..data import index_batches
+from ..data import Loader, index_batches
+from ..data.loader import ahead
 from ..optim import GradientsNotFinite, Optimiser
 from .callbacks import Callbacks
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
@@ -55,17 +57,35 @@ class Batches:
         """Indices, prepared inputs and examples still to be done in the current epoch; ``progress`` moves along."""
         if progress.order is None:
             progress.order = self.streams["order"].permutation(self.examples.count)
-        for indices in index_batches(progress.order[: self.count], self.size, progress.position):
+        left = index_batches(progress.order[: self.count], self.size, progress.position)
+        inputs = self.examples.inputs
+        is_ahead = isinstance(inputs, Loader) and inputs.workers
+        made = self._ahead(left, inputs.prefetch) if is_ahead else self._made(left, self.streams["augmentation"])
+        for indices, prepared, batch in made:
+            progress.position += len(indices)
+            yield indices, prepared, batch
+
+    def _made(self, left: Iterator[np.ndarray], rng: np.random.Generator) -> Iterator[tuple[np.ndarray, Any, Examples]]:
+        """The batches of these indices."""
+        for indices in left:
             batch = self.examples.chosen(indices)
             chosen = batch.inputs
             if self.augment is not None:
-                chosen = self.augment(chosen, self.streams["augmentation"])
+                chosen = self.augment(chosen, rng)
                 check_count("fit", "augment", chosen, len(indices))
             prepared = self.prepare(chosen)
             check_count("fit", "prepare", prepared, len(indices))
             check_numbers("fit", prepared)
-            progress.position += len(indices)
             yield indices, prepared, batch
+
+    def _ahead(self, left: Iterator[np.ndarray], count: int) -> Iterator[tuple[np.ndarray, Any, Examples]]:
+        """The same, made ahead with a copy of the generator, which itself has the state after the batch at hand."""
+        rng = self.streams["augmentation"]
+        drawn = copy.deepcopy(rng)
+        made = ((batch, drawn.bit_generator.state) for batch in self._made(left, drawn))
+        for batch, state in ahead(made, count):
+            rng.bit_generator.state = state
+            yield batch
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy as np
 from .._pytree import tree_map
 from ..core import Tensor
 from ..core.context import no_grad
+from ..data import Loader
 from ..nn import Module
 from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
 from .objective import LossFunction, Objective, check_loss, objective
@@ -68,7 +69,7 @@ def values_of(outputs: Any) -> Any:
 
 def evaluate(
     model: Module,
-    examples: tuple[Any, ...],
+    examples: tuple[Any, ...] | Loader,
     prepare: Callable[[Any], Any] = as_arrays,
     *,
     loss: str | LossFunction = "softmax_cross_entropy",

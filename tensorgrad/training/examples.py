@@ -11,6 +11,7 @@ import numpy as np
 
 from .._pytree import tree_leaves, tree_map
 from ..core import Tensor, describe
+from ..data import Loader
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,16 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     TypeError, ValueError
         If they are no inputs and targets of one length, in arrays; with a remedy that fits.
     """
+    if isinstance(examples, Loader):
+        examples = examples, examples.labels
     is_given = isinstance(examples, (tuple, list)) and len(examples) in (2, 3)
     parts: Any = tuple(examples[:2]) if is_given else (None, None)
     leaves = [leaves_of(part) for part in parts]
-    if not all(found and all(isinstance(x, np.ndarray) and x.ndim for x in found) for found in leaves):
+    if not all(found and all(map(_has_entries, found)) for found in leaves):
         came = type(examples).__name__ if parts[0] is None else " and ".join(type(part).__name__ for part in parts)
         raise TypeError(
             f"{function}: {name} must be two arrays, (inputs, labels), got {came}; np.asarray makes them of tables "
-            "and lists"
+            "and lists, and tensorgrad.data.Loader takes examples that are made one by one"
         )
     for kind, found in zip(("inputs", "labels"), leaves):
         if any(isinstance(array, np.ma.MaskedArray) for array in found):
@@ -89,6 +92,11 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     _check_lengths(function, name, *leaves)
     weights = _checked_weights(function, name, examples[2], len(leaves[0][0])) if len(examples) == 3 else None
     return Examples(parts[0], mapped(_in_own_byte_order, parts[1]), weights)
+
+
+def _has_entries(part: object) -> bool:
+    """Whether it is an array with an entry for each example, or makes these."""
+    return isinstance(part, Loader) or (isinstance(part, np.ndarray) and part.ndim > 0)
 
 
 def _checked_weights(function: str, name: str, weights: Any, count: int) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import numpy as np
 from ..archive import CheckpointError
 from ..compiler import compile, own
 from ..core.context import Replacements
+from ..data import Loader
 from ..nn import Module
 from ..optim import Adam, Optimiser
 from ..optim.clipping import check_limit
@@ -43,8 +44,8 @@ class DivergenceWarning(UserWarning):
 
 def fit(
     model: Module,
-    train: tuple[Any, ...],
-    validation: tuple[Any, ...] | None = None,
+    train: tuple[Any, ...] | Loader,
+    validation: tuple[Any, ...] | Loader | None = None,
     optimiser: Optimiser | None = None,
     *,
     loss: str | LossFunction = "softmax_cross_entropy",
@@ -82,7 +83,9 @@ def fit(
         ``(inputs, targets)``, arrays with an entry for each example along the first axis, or containers of such arrays:
         then the model is called with a container like that of the inputs, and a loss of your own with one like that of
         the targets. ``(inputs, targets, weights)``: the loss is then the mean by these weights of the examples; metrics
-        count each example alike. Without validation, the best epoch is chosen by what is measured in training.
+        count each example alike. A :class:`tensorgrad.data.Loader` makes inputs when they are needed, in threads; it
+        may also stand in place of the array of inputs. Without validation, the best epoch is chosen by what is measured
+        in training.
     optimiser
         Over the model's parameters. None: ``Adam(model.parameters())``.
     loss

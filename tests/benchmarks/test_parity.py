@@ -10,14 +10,16 @@ from tests.support import write_mnist
 
 @pytest.mark.slow
 @pytest.mark.parity
-@pytest.mark.parametrize("experiment", ["mnist", "simpsons_rgb"])
-def test_losses_agree_with_pytorch_where_installed(tmp_path, experiment, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "experiment, more", [("mnist", []), ("simpsons_rgb", []), ("mnist", ["--model", "cnn", "--hidden", "4,8"])]
+)
+def test_losses_agree_with_pytorch_where_installed(tmp_path, experiment, more, monkeypatch, capsys):
     pytest.importorskip("torch")
     monkeypatch.setattr("tensorgrad.data.simpsons.URL", "http://127.0.0.1:9/refused")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(parity, "STEPS", 60)
     data = ["--data-dir", str(write_mnist(tmp_path / "data", count=300))] if experiment == "mnist" else ["--seed", "1"]
-    assert parity.main([experiment, *data]) == 0
+    assert parity.main([experiment, *data, *more]) == 0
     assert "largest relative difference" in capsys.readouterr().out
 
 

@@ -339,10 +339,13 @@ def test_pixels_that_cannot_be_shown_are_refused_with_a_remedy_that_works(tmp_pa
 @pytest.mark.parametrize(
     "channels, size, message",
     [
-        (2, 28, r"channels must be 1 \(gray\) or 3 \(RGB\), got 2"),
-        (4, 28, "channels must be"),
-        (1, 0, "size must be an integer of at least 1, got 0"),
+        (0, 28, r"channels must be an integer of at least 1, such as 1 \(gray\) or 3 \(RGB\), got 0"),
+        (2.0, 28, "channels must be"),
+        (True, 28, "channels must be"),
+        (1, 0, r"size must be an integer of at least 1, or two, \(height, width\), got 0"),
         (1, 2.5, "size must be"),
+        (1, (28, 0), "size must be"),
+        (1, (28, 28, 3), "size must be"),
     ],
 )
 def test_shapes_that_no_image_has_are_not_blamed_on_the_file(tmp_path, channels, size, message):

@@ -346,7 +346,7 @@ def test_one_class_or_none_is_refused_with_its_files(tmp_path):
         loaded(data)
 
 
-@pytest.mark.parametrize("channels, size", [(2, 4), (1, 0), (3, -1)])
+@pytest.mark.parametrize("channels, size", [(0, 4), (1, 0), (3, -1), (1.5, 4), (1, (4, 4, 4)), (3, (4, 0))])
 def test_impossible_shapes_are_not_blamed_on_the_files(tmp_path, channels, size):
     with pytest.raises(ValueError, match=r"load_image_folders: (channels|size) must be"):
         load_image_folders(make_folders(tmp_path / "data"), channels, size)

@@ -16,11 +16,11 @@ from PIL import Image
 from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
-from experiments.runner.command import main
-from experiments.runner.console import say
-from experiments.runner.folder import HISTORY, METRICS, SETTINGS
-from experiments.runner.outliers import outliers, usual_ranges
-from experiments.runner.records import LARGEST_FILE
+from tensorgrad.runner.command import main
+from tensorgrad.runner.console import say
+from tensorgrad.runner.folder import HISTORY, METRICS, SETTINGS
+from tensorgrad.runner.outliers import outliers, usual_ranges
+from tensorgrad.runner.records import LARGEST_FILE
 from tensorgrad.training import BEST, load_checkpoint, save_checkpoint
 from tests.support import write_mnist
 
@@ -114,9 +114,7 @@ def test_a_comparison_says_what_runs_differ_in(trained, tmp_path, capsys):
 
 def test_the_legend_says_so_too(run, capsys, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(
-        "experiments.runner.comparison.save_comparison", lambda histories, path: drawn.update(histories)
-    )
+    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, path: drawn.update(histories))
     change_json(run / METRICS, stopped="stopped by SIGTERM", settings__epochs=9, date="2026-01-02 03:04")
     assert compared(run, capsys)[0] == 0
     (legend,) = drawn
@@ -236,11 +234,11 @@ def test_results_of_earlier_versions_are_shown(run, capsys):
         ({"experiment": ["mnist"]}, "experiment must be text"),
         ({"experiment": "simpsons_rgb"}, "another network"),
         ({"image_shape": [1, 10**9, 10**9]}, "image_shape must be a finite number from 1 to 1024"),
-        ({"image_shape": [1, 28, 29]}, "image_shape must be (1, size, size)"),
+        ({"image_shape": [1, 28, 29]}, "do not fit the network"),
         ({"image_shape": [1, 14, 14]}, "do not fit the network"),
         ({"image_shape": [3, 28, 28]}, "mean must be a list of 3"),
         ({"image_shape": [28, 28]}, "image_shape must be a list of 3, got 2"),
-        ({"image_shape": [28, 28, 3]}, "image_shape must be (1, size, size) or (3, size, size), got [28, 28, 3]"),
+        ({"image_shape": [28, 28, 3]}, "mean must be a list of 28"),
         ({"image_shape": "absent"}, "image_shape must be a list"),
         ({"image_shape": [1, 28.5, 28.5]}, "whole number"),
         ({"mean": ["x"]}, "mean must be a finite number"),
@@ -317,7 +315,7 @@ def spoilt(content, random):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_spoilt_folder_is_read_or_named(run, capsys, seed, monkeypatch):
-    monkeypatch.setattr("experiments.runner.comparison.save_comparison", lambda histories, path: None)
+    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, path: None)
     chance = random.Random(seed)
     good = {name: (run / name).read_bytes() for name in (METRICS, HISTORY, BEST, SETTINGS)}
     for _ in range(40):
@@ -370,6 +368,12 @@ def test_a_picture_unlike_the_training_images_is_told_and_its_negative_offered(t
     Image.fromarray(np.zeros((28, 28, 4), np.uint8), "RGBA").save(run.parent / "a.png")
     for more in ([], ["--invert"]):
         assert "the network can tell those only" in predicted(run, capsys, *more)[2]
+
+
+def test_runs_that_do_not_say_which_network_they_are_of_are_of_the_first(run, capsys):
+    expected = predicted(run, capsys)
+    reseal(run, model="absent", hidden="absent", dropout="absent", l2="absent")
+    assert predicted(run, capsys) == expected
 
 
 def test_a_run_that_knows_nothing_of_its_images_says_so(run, capsys):

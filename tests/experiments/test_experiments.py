@@ -17,10 +17,10 @@ from PIL import Image
 from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
-from experiments.runner.command import main
-from experiments.runner.folder import opened
-from experiments.runner.options import parse
-from experiments.runner.preparation import learning_rate
+from tensorgrad.runner.command import main
+from tensorgrad.runner.folder import opened
+from tensorgrad.runner.options import parse
+from tensorgrad.runner.preparation import learning_rate
 from tests.support import ROOT, heed_signals, write_mnist
 
 PICTURES = ["augmentation.png", "confusion.png", "curves.png", "mistakes.png", "network.png", "weights.png"]

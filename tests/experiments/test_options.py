@@ -9,15 +9,15 @@ import pytest
 import models
 from experiments.mnist import EXPERIMENT
 from experiments.registry import EXPERIMENTS
-from experiments.runner import options as module
-from experiments.runner.command import main
-from experiments.runner.comparison import compare
-from experiments.runner.errors import UsageError
-from experiments.runner.folder import check_resumable, opened
-from experiments.runner.options import Options, Role, parse
-from experiments.runner.preparation import prepare
-from experiments.runner.run import run
-from experiments.runner.training import Trained
+from tensorgrad.runner import options as module
+from tensorgrad.runner.command import main
+from tensorgrad.runner.comparison import compare
+from tensorgrad.runner.errors import UsageError
+from tensorgrad.runner.folder import check_resumable, opened
+from tensorgrad.runner.options import Options, Role, parse
+from tensorgrad.runner.preparation import prepare
+from tensorgrad.runner.run import run
+from tensorgrad.runner.training import Trained
 from tests.support import write_mnist
 
 
@@ -25,7 +25,7 @@ from tests.support import write_mnist
 class More(Options):
     """One option more, as somebody would add it."""
 
-    colour: str = module._value("of the chart", default="red", choices=["red", "blue"])
+    colour: str = module.value("of the chart", default="red", choices=["red", "blue"])
 
 
 def test_one_declaration_is_a_new_option_everywhere(tmp_path, monkeypatch, capsys):
@@ -53,7 +53,7 @@ def test_one_declaration_is_a_new_option_everywhere(tmp_path, monkeypatch, capsy
 def test_the_command_line_of_options_gives_them_again(tmp_path):
     for arguments in (
         [],
-        ["--resume", "auto", "--no-augment", "--no-compile", "--strict", "--quiet", "--fast-dev-run"],
+        ["--resume", "auto", "--no-augment", "--no-compile", "--workers", "2", "--strict", "--quiet", "--fast-dev-run"],
         ["--resume", "--data-dir", "-a b", "--lr", "1e-07", "--clip", "0.1", "--patience", "3", "--seed", "9"],
     ):
         arguments = [f"--data-dir={x}" if x == "-a b" else x for x in arguments if x != "--data-dir"]
@@ -90,17 +90,19 @@ def test_options_that_cannot_be_are_refused(changes, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"model": "mnist"}, "model must be a function, such as models.mnist, got 'mnist'"),
+        ({"network": "mnist"}, "network must be a function, such as models.mnist, got 'mnist'"),
         ({"load": None}, "load must be a function"),
+        ({"model": "transformer"}, "model must be one of dense, cnn, got 'transformer'"),
+        ({"classes": 0}, "classes must be positive, got 0"),
         ({"epochs": 0}, "epochs must be positive, got 0"),
         ({"lr": -1.0}, "lr must be positive"),
-        ({"augmentation": {"flip": True}}, r"such as Augmentation\(flip=True\), or None, got \{"),
+        ({"augmentation": {"flip": True}}, r"such as Augmentation\(flip=True\), got \{"),
     ],
 )
 def test_an_experiment_that_cannot_be_is_refused(changes, message):
     with pytest.raises(UsageError, match=message):
-        replace(EXPERIMENT, **changes)
-    assert replace(EXPERIMENT, model=models.mnist).model is models.mnist
+        replace(EXPERIMENT if changes.keys() <= vars(EXPERIMENT).keys() else EXPERIMENT.recipe, **changes)
+    assert replace(EXPERIMENT.recipe, network=models.mnist).network is models.mnist
 
 
 def test_functions_used_in_a_wrong_way_raise_one_sentence(tmp_path):

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from experiments.mnist import EXPERIMENT
-from experiments.runner.command import main
-from experiments.runner.options import parse
-from experiments.runner.preparation import Prepared
-from experiments.runner.report import write_report
-from experiments.runner.results import Result
 from tensorgrad.data import Augmentation, Dataset, Standardisation
+from tensorgrad.runner.command import main
+from tensorgrad.runner.options import parse
+from tensorgrad.runner.preparation import Prepared
+from tensorgrad.runner.report import write_report
+from tensorgrad.runner.results import Result
 from tensorgrad.training import Epoch, RandomStreams
 from tests.support import NASTY, ROOT, examples, write_mnist
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,17 @@ from pathlib import Path
 import numpy as np
 
 import tensorgrad as tg
-from experiments.runner.experiment import Experiment
-from experiments.runner.outliers import MARGINS, outliers
-from experiments.runner.records import Fields
-from tensorgrad.data import DataError, Standardisation, read_image
-from tensorgrad.interop import onnx
-from tensorgrad.nn import Module
-from tensorgrad.training import BEST, CheckpointError, load_checkpoint, load_weights, predict
+
+from ..data import DataError, Standardisation, read_image
+from ..data.images import RESIZING
+from ..interop import onnx
+from ..nn import Module
+from ..training import BEST, CheckpointError, load_checkpoint, load_weights, predict
+from .arguments import as_widths, widths
+from .errors import UsageError
+from .experiment import Experiment
+from .outliers import MARGINS, outliers
+from .records import Fields
 
 FILES = (".npz", ".safetensors", ".onnx")
 REMEDY = "choose the folder of another run, or train again"
@@ -52,11 +57,11 @@ def classify(
         If the folder holds no run, or a damaged one.
     """
     network = load_network(file_of(run), experiments)
-    channels, size, _ = network.image_shape
+    channels, height, width = network.image_shape
     images, problems = {}, []
     for path in paths:
         try:
-            image = read_image(path, channels, size)
+            image = read_image(path, channels, (height, width), network.resize)
             images[path] = 255 - image if invert else image
         except DataError as error:
             problems.append(str(error))
@@ -75,11 +80,13 @@ class Network:
     model: Module
     classes: list[str]
     image_shape: list[int]
+    resize: str
     standardisation: Standardisation
     ranges: dict[str, list[float]] | None
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Of each class for each image."""
+        found: np.ndarray | None
         try:
             with np.errstate(all="ignore"):
                 found = tg.softmax(predict(self.model, images, self.standardisation))
@@ -117,27 +124,65 @@ def file_of(run: Path) -> Path:
 def load_network(path: Path, experiments: Mapping[str, Experiment]) -> Network:
     """The network of an experiment in a checkpoint or an ONNX file, each of the settings checked."""
     read = onnx.load(path) if path.suffix.lower() == ".onnx" else None
-    settings = Fields(path, load_checkpoint(path)[1] if read is None else read.description).inner("settings")
+    arrays, description = load_checkpoint(path) if read is None else ({}, read.description)
+    settings = Fields(path, description).inner("settings")
     experiment = experiments.get(settings.text("experiment"))
     if experiment is None:
         remedy = REMEDY if path.name == BEST else "write it with python -m experiments.export RUN FILE"
         raise CheckpointError(f"{path}: not of one of the experiments ({', '.join(experiments)}); {remedy}")
-    model: Module = experiment.model(np.random.default_rng(0)) if read is None else read
+    shape, classes = settings.wholes("image_shape", (3,), 1, 1024), settings.texts("classes")
+    channels, resize = shape[0], settings.text("resize") or RESIZING[0]
+    if resize not in RESIZING:
+        raise CheckpointError(f"{path}: resize must be one of {', '.join(RESIZING)}, got {resize!r}; {REMEDY}")
+    model: Module
     if read is None:
+        largest = max((array.size for array in arrays.values()), default=0)
+        model = _untrained(path, experiment, settings, tuple(shape), len(classes), largest)
         load_weights(model, path)
-    shape = settings.wholes("image_shape", (3,), 1, 1024)
-    channels, height, width = shape
-    if height != width or channels not in (1, 3):
-        raise CheckpointError(f"{path}: image_shape must be (1, size, size) or (3, size, size), got {shape}; {REMEDY}")
+    else:
+        model = read
     kept = settings.inner("image_ranges")
     return Network(
         path,
         model,
-        settings.texts("classes"),
+        classes,
         shape,
+        resize,
         Standardisation(
             tuple(settings.numbers("mean", (channels,), -1e6, 1e6)),
             tuple(settings.numbers("deviation", (channels,), 1e-6, 1e6)),
         ),
         {name: kept.numbers(name, (2,), -1e6, 1e6) for name in MARGINS} if kept.content else None,
     )
+
+
+def _untrained(
+    path: Path, experiment: Experiment, settings: Fields, image_shape: tuple[int, ...], classes: int, largest: int
+) -> Module:
+    """The network that a checkpoint says it is of, if none of its weights is larger than the largest in the file."""
+    model = settings.text("model") or experiment.model
+    if model not in experiment.recipes:
+        raise CheckpointError(f"{path}: model must be one of {', '.join(experiment.recipes)}, got {model!r}; {REMEDY}")
+    chosen = experiment.with_model(model)
+    try:  # earlier runs do not say
+        hidden = as_widths(widths(settings.text("hidden"))) if settings.text("hidden") else chosen.recipe.hidden
+    except argparse.ArgumentTypeError as error:
+        raise CheckpointError(f"{path}: hidden {error}; {REMEDY}") from None
+    shape, outputs = experiment.image_shape or image_shape, experiment.classes or classes
+    if _least_size(model, shape, hidden, outputs) > largest:
+        raise CheckpointError(f"{path}: of another network than its settings say; {REMEDY}")
+    rng = np.random.default_rng(0)
+    try:
+        return chosen.network(rng, rng, shape, outputs, hidden=hidden, dropout=0.0, l2=0.0)
+    except UsageError as error:
+        raise CheckpointError(f"{path}: {error}; {REMEDY}") from None
+
+
+def _least_size(model: str, image_shape: tuple[int, ...], hidden: tuple[int, ...], classes: int) -> int:
+    """How many numbers the largest of its weights has, or more."""
+    channels, height, width = image_shape
+    inputs, outputs, blocks = channels * height * width, hidden[-1], len(hidden)
+    if model == "cnn":  # each block halves the images
+        inputs, outputs = channels, hidden[-1] * (height >> blocks) * (width >> blocks)
+    sizes = (before * after for before, after in zip((inputs, *hidden), hidden))
+    return max(*sizes, outputs * classes)

@@ -10,15 +10,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from experiments.runner.errors import UsageError
-from tensorgrad._atomic import remove_partial, replacing
-from tensorgrad.training import BEST, LAST, load_checkpoint
-from tensorgrad.training.session import folders_like
+from .._atomic import remove_partial, replacing
+from ..training import BEST, LAST, load_checkpoint
+from ..training.session import folders_like
+from .errors import UsageError
 
 try:
     import fcntl
 except ImportError:  # Windows: two runs in one folder are not told apart there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 SETTINGS, METRICS, HISTORY = "settings.json", "metrics.json", "history.csv"
 

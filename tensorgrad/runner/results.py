@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
-from experiments.runner.preparation import Prepared
-from experiments.runner.training import Trained
-from tensorgrad.training import Epoch, predict
-from tensorgrad.training.monitor import Monitor
+
+from ..training import Epoch, predict
+from ..training.monitor import Monitor
+from .preparation import Prepared
+from .training import Trained
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
-from tensorgrad.report import printable
+from ..report import printable
 
 
 def say(text: Any, file: TextIO | None = None) -> None:

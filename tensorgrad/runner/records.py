@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.runner.folder import HISTORY, METRICS
-from tensorgrad.data import DataError
+from ..data import DataError
+from .folder import HISTORY, METRICS
 
 LARGEST_FILE = 16 * 2**20
 """Bytes beyond which a file is not read: those of a run have a few thousand."""

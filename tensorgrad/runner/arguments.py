@@ -55,6 +55,38 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number, got {shown(text)}") from None
 
 
+def widths(text: str) -> str:
+    """The type of an argument: whole numbers from 1 on, such as ``512,256``, as text that JSON can hold."""
+    return ",".join(str(whole(1)(part)) for part in str(text).split(","))
+
+
+def size(text: str) -> str:
+    """The type of an argument: height and width of images, such as ``48x64``, as text for JSON; 64 is both."""
+    sides = str(text).lower().split("x")
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"must be a height and a width, such as 48x64, or one number, got {text}")
+    return "x".join(str(whole(1)(side)) for side in sides)
+
+
+def as_size(text: str) -> tuple[int, int]:
+    """Height and width in what :func:`size` gives."""
+    sides = list(map(int, text.split("x")))
+    return sides[0], sides[-1]
+
+
+def as_widths(text: str) -> tuple[int, ...]:
+    """The numbers in what :func:`widths` gives."""
+    return tuple(map(int, text.split(",")))
+
+
+def rate(text: str) -> float:
+    """The type of an argument: a number from 0 on, below 1."""
+    value = not_negative(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"must be below 1, got {text}")
+    return value
+
+
 def share(text: str) -> float:
     """The type of an argument: a part of the whole, at most a half."""
     value = positive(text)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 
-from experiments.runner.errors import UsageError, reported_errors
-from experiments.runner.experiment import Experiment
-from experiments.runner.options import parse
-from experiments.runner.run import run
-from tensorgrad.training import Interrupted
+from ..training import Interrupted
+from .errors import UsageError, reported_errors
+from .experiment import Experiment
+from .options import parse
+from .run import run
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
@@ -28,10 +28,10 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
         raise UsageError(f"main: arguments must be a list of text, such as ['--epochs', '5'], got {arguments!r}")
     options = parse(experiment, arguments)
     try:
-        with reported_errors(f"experiments.{experiment.name}"):
+        with reported_errors(experiment.module):
             run(experiment, options)
     except Interrupted as stopped:
-        command = ["python", "-m", f"experiments.{experiment.name}", "--out", str(options.out), "--resume"]
+        command = ["python", "-m", experiment.module, "--out", str(options.out), "--resume"]
         print(f"{stopped}; go on with: {shlex.join(command)}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:

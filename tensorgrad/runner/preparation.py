@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from experiments.runner.console import warn
-from experiments.runner.experiment import Experiment
-from experiments.runner.options import LEAST_STEPS, Options, Role
-from experiments.runner.outliers import usual_ranges
-from tensorgrad.data import Augmentation, DataError, Dataset, Standardisation, stratified_split
-from tensorgrad.nn import Module
-from tensorgrad.optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
-from tensorgrad.training import RandomStreams
+from ..data import Augmentation, DataError, Dataset, Standardisation, stratified_split
+from ..nn import Module
+from ..optim import Adam, Plateau, cosine_decay, inverse_time_decay, step_decay, warm_up
+from ..training import RandomStreams
+from .arguments import as_widths
+from .console import warn
+from .experiment import Experiment
+from .options import LEAST_STEPS, Options, Role
+from .outliers import usual_ranges
 
 FAST_PER_CLASS = 8
 """Images of each class in a ``--fast-dev-run``."""
@@ -43,6 +44,11 @@ class Prepared:
     settings: dict[str, Any]
 
     @property
+    def epochs(self) -> int:
+        """How many there will be."""
+        return cast(int, self.options.epochs)
+
+    @property
     def parameters(self) -> int:
         """How many numbers are trained."""
         return sum(parameter.size for parameter in self.model.parameters())
@@ -50,15 +56,25 @@ class Prepared:
 
 def prepare(experiment: Experiment, options: Options) -> Prepared:
     """Load the data and build the network."""
+    experiment = experiment.with_model(options.model)
     dataset = _loaded(experiment, options)
     streams = RandomStreams.from_seed(options.seed)
     kept, held_out = stratified_split(dataset.train_labels, options.validation, streams.split)
     train, validation = ((dataset.train_images[part], dataset.train_labels[part]) for part in (kept, held_out))
     standardisation = Standardisation.of(train[0])
-    model = experiment.model(streams.weights, streams.dropout)
+    model = experiment.network(
+        streams.weights,
+        streams.dropout,
+        dataset.image_shape,
+        len(dataset.classes),
+        hidden=as_widths(options.hidden),
+        dropout=options.dropout,
+        l2=options.l2,
+    )
     steps_per_epoch = -(-len(kept) // options.batch_size)
-    usual = 1 if options.fast_dev_run else max(experiment.epochs, -(-LEAST_STEPS // steps_per_epoch))
-    options = replace(options, epochs=options.epochs or usual)
+    usual = 1 if options.fast_dev_run else max(experiment.recipe.epochs, -(-LEAST_STEPS // steps_per_epoch))
+    epochs = options.epochs or usual
+    options = replace(options, epochs=epochs)
     return Prepared(
         experiment=experiment,
         options=options,
@@ -66,9 +82,16 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
         train=train,
         validation=validation,
         standardisation=standardisation,
-        augmentation=experiment.augmentation or Augmentation(flip=True),
+        augmentation=replace(
+            experiment.recipe.augmentation,
+            flip=options.flip,
+            shift=options.shift,
+            rotation=options.rotation,
+            zoom=options.zoom,
+            cutout=options.cutout,
+        ),
         model=model,
-        optimiser=Adam(model.parameters(), lr=learning_rate(options, options.epochs * steps_per_epoch)),
+        optimiser=Adam(model.parameters(), lr=learning_rate(options, epochs * steps_per_epoch)),
         streams=streams,
         settings={
             **options.of_role(Role.RESULT, Role.LENGTH),
@@ -85,12 +108,12 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
 
 def _loaded(experiment: Experiment, options: Options) -> Dataset:
     dataset = experiment.load(options, warn)
-    if dataset.image_shape != experiment.image_shape:
+    if experiment.image_shape not in (None, dataset.image_shape):
         raise DataError(
             f"{dataset.name}: images of shape {dataset.image_shape}, "
             f"the network takes {experiment.image_shape}; resize them"
         )
-    if len(dataset.classes) != experiment.classes:
+    if experiment.classes not in (None, len(dataset.classes)):
         raise DataError(
             f"{dataset.name}: {len(dataset.classes)} classes, the network tells {experiment.classes}; pass as many"
         )

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 import tensorgrad as tg
-from experiments.runner.preparation import Prepared
-from experiments.runner.results import Result
-from tensorgrad.nn import Dense
-from tensorgrad.report import (
+
+from ..nn import Conv2d, Dense
+from ..report import (
     class_scores,
     confusion_matrix,
     note,
@@ -30,6 +29,8 @@ from tensorgrad.report import (
     side_by_side,
     table,
 )
+from .preparation import Prepared
+from .results import Result
 
 VARIANTS = 5
 NOT_REPEATED = ("config", "resume", "quiet")
@@ -66,12 +67,28 @@ def _draw(result: Result, matrix: np.ndarray) -> None:
     out, dataset, names = prepared.options.out, prepared.dataset, prepared.dataset.classes
     save_curves(result.history, out / "curves.png", f"{prepared.experiment.name}: {dataset.name}")
     save_confusion(matrix, names, out / "confusion.png")
-    save_mistakes(dataset.test_images, dataset.test_labels, result.probabilities, names, out / "mistakes.png")
-    first = next(module for module in prepared.model.modules() if isinstance(module, Dense))
-    save_weights(first.weight.numpy(), dataset.image_shape, out / "weights.png")
+    save_mistakes(_visible(dataset.test_images), dataset.test_labels, result.probabilities, names, out / "mistakes.png")
+    save_weights(*_first_weights(prepared), out / "weights.png")
     _draw_network(prepared, out / "network.png")
     if prepared.options.augment:
         _draw_augmentation(prepared, out / "augmentation.png")
+
+
+def _first_weights(prepared: Prepared) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The weights of the first layer that has any, a column for each unit, and of what shape the image is of a unit."""
+    first: Any = next(module for module in prepared.model.modules() if isinstance(module, (Dense, Conv2d)))
+    weight = first.weight.numpy()
+    shape = prepared.dataset.image_shape
+    images = _visible(weight if isinstance(first, Conv2d) else weight.T.reshape(-1, *shape))
+    return images.reshape(len(images), -1).T, images.shape[1:]
+
+
+def _visible(images: np.ndarray) -> np.ndarray:
+    """Images with one channel or three: without opacity, and of other channels the mean."""
+    channels = images.shape[1]
+    if channels in (1, 3):
+        return images
+    return images[:, : channels - 1] if channels in (2, 4) else images.mean(axis=1, keepdims=True)
 
 
 def _findings(result: Result, matrix: np.ndarray) -> list[tuple[str, str]]:
@@ -129,7 +146,7 @@ def _shown(value: Any) -> str:
 def _command(prepared: Prepared) -> str:
     """The command that repeats the run, into a folder beside its own: how it was started and what it printed aside."""
     again = replace(prepared.options, out=Path(f"{os.path.abspath(prepared.options.out)}-again"))
-    parts = ["python", "-m", f"experiments.{prepared.experiment.name}"]
+    parts = ["python", "-m", prepared.experiment.module]
     return " ".join(map(_quoted, [*parts, *again.as_arguments(*NOT_REPEATED)]))
 
 
@@ -162,4 +179,5 @@ def _draw_network(prepared: Prepared, path: Path) -> None:
 def _draw_augmentation(prepared: Prepared, path: Path) -> None:
     images: Any = prepared.train[0][np.linspace(0, len(prepared.train[0]) - 1, 12, dtype=int)]
     rng = np.random.default_rng(prepared.options.seed)
-    save_augmentation(images, [prepared.augmentation(images, rng) for _ in range(VARIANTS)], path)
+    variants = [_visible(prepared.augmentation(images, rng)) for _ in range(VARIANTS)]
+    save_augmentation(_visible(images), variants, path)

@@ -17,11 +17,14 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, Union
 
-from experiments.runner.arguments import Parser, path, positive, share, whole
-from experiments.runner.config import read_config
-from experiments.runner.errors import UsageError
-from experiments.runner.experiment import Experiment
-from experiments.runner.folder import SETTINGS
+from .arguments import Parser, not_negative, path, positive, rate, share, whole, widths
+from .config import read_config
+from .errors import UsageError
+from .experiment import Experiment
+from .folder import SETTINGS
+
+FOLDER = "folder"
+"""``--data-dir`` where it is given without that."""
 
 LEAST_STEPS = 600
 """By default a small set is passed over more often: that many steps are needed to learn anything."""
@@ -74,82 +77,128 @@ class Declaration:
         parser.add_argument(f"--{name.replace('_', '-')}", help=help, default=default, **self.keywords)
 
 
-def _value(help: PerExperiment, role: Role = Role.RESULT, default: PerExperiment = None, **keywords: Any) -> Any:
+def value(help: PerExperiment, role: Role = Role.RESULT, default: PerExperiment = None, **keywords: Any) -> Any:
+    """Declare an option that has a value."""
     return field(metadata={"declaration": Declaration(help, role, default, keywords)})
 
 
 def _flag(help: str, role: Role = Role.RESULT) -> Any:
-    return _value(help, role, False, action="store_true")
+    return value(help, role, False, action="store_true")
 
 
 def _switch(help: PerExperiment, role: Role = Role.RESULT, default: PerExperiment = False) -> Any:
-    return _value(help, role, default, action=argparse.BooleanOptionalAction)
+    return value(help, role, default, action=argparse.BooleanOptionalAction)
+
+
+def _change(what: str, name: str, **keywords: Any) -> Any:
+    """How far training images are changed at most."""
+    return value(
+        lambda experiment: f"largest {what} (default: {experiment.default(f'augmentation.{name}')})",
+        default=lambda experiment: getattr(experiment.recipe.augmentation, name),
+        metavar="X",
+        **keywords,
+    )
 
 
 @dataclass(frozen=True)
 class Options:
     """What a user chose, or the defaults of the experiment."""
 
-    data_dir: Path | None = _value(lambda experiment: experiment.data_help, Role.MANNER, type=path, metavar="DIR")
-    out: Path = _value(
+    data_dir: Path | None = value(lambda experiment: experiment.data_help, Role.MANNER, type=path, metavar="DIR")
+    out: Path = value(
         lambda experiment: (
-            f"folder for the results, an earlier run there gets another name (default: runs/{experiment.name})"
+            f"folder for the results, an earlier run there gets another name (default: {experiment.folder(None)})"
         ),
         Role.CALL,
         type=path,
         metavar="DIR",
     )
-    config: Path | None = _value(
+    config: Path | None = value(
         "JSON file of options, such as settings.json of an earlier run", Role.CALL, type=path, metavar="FILE"
     )
-    epochs: int | None = _value(
+    model: str = value(
+        "the network: hidden layers (dense), or blocks of convolution, normalisation, ReLU and pooling (cnn) "
+        "(default: dense)",
+        default=lambda experiment: experiment.model,
+        choices=["dense", "cnn"],
+    )
+    hidden: str = value(
         lambda experiment: (
-            f"passes over the data (default: {experiment.epochs}, or as many as make {LEAST_STEPS} steps)"
+            f"widths of the hidden layers, or channels of the blocks (default: {experiment.default('hidden')})"
+        ),
+        default=lambda experiment: ",".join(map(str, experiment.recipe.hidden)),
+        type=widths,
+        metavar="N,...",
+    )
+    dropout: float = value(
+        lambda experiment: f"rate of dropout (default: {experiment.default('dropout')})",
+        default=lambda experiment: experiment.recipe.dropout,
+        type=rate,
+        metavar="X",
+    )
+    l2: float = value(
+        lambda experiment: (
+            "strength of the L2 penalty of weights, with hidden layers of those of the first "
+            f"(default: {experiment.default('l2')})"
+        ),
+        default=lambda experiment: experiment.recipe.l2,
+        type=not_negative,
+        metavar="X",
+    )
+    epochs: int | None = value(
+        lambda experiment: (
+            f"passes over the data (default: {experiment.default('epochs')}, or as many as make {LEAST_STEPS} steps)"
         ),
         Role.LENGTH,
         type=whole(1),
         metavar="N",
     )
-    batch_size: int = _value("images in a step (default: 128)", default=128, type=whole(1), metavar="N")
-    lr: float = _value(
-        lambda experiment: f"learning rate (default: {experiment.lr:g})",
-        default=lambda experiment: experiment.lr,
+    batch_size: int = value("images in a step (default: 128)", default=128, type=whole(1), metavar="N")
+    lr: float = value(
+        lambda experiment: f"learning rate (default: {experiment.default('lr')})",
+        default=lambda experiment: experiment.recipe.lr,
         type=positive,
         metavar="X",
     )
-    schedule: str = _value(
+    schedule: str = value(
         "of the learning rate: to 0 along a cosine (default), lr / (1 + decay t), a tenth after each third, "
         "halved when validation stalls, or as it is",
         default="cosine",
         choices=["cosine", "inverse", "step", "plateau", "constant"],
     )
-    decay: float = _value("of the inverse schedule (default: 0.001)", default=1e-3, type=positive, metavar="X")
-    warm_up: int = _value("steps in which the rate rises from 0 (default: 0)", default=0, type=whole(0), metavar="N")
-    clip: float | None = _value(
-        "largest norm of all gradients together (default: no limit)", type=positive, metavar="X"
-    )
-    patience: int | None = _value(
+    decay: float = value("of the inverse schedule (default: 0.001)", default=1e-3, type=positive, metavar="X")
+    warm_up: int = value("steps in which the rate rises from 0 (default: 0)", default=0, type=whole(0), metavar="N")
+    clip: float | None = value("largest norm of all gradients together (default: no limit)", type=positive, metavar="X")
+    patience: int | None = value(
         "stop after N epochs without a better validation accuracy", Role.LENGTH, type=whole(1), metavar="N"
     )
     augment: bool = _switch(
         lambda experiment: (
-            f"change training images at random (default: {'with' if experiment.augmentation else 'without'})"
+            f"change training images at random (default: {'with' if experiment.augments else 'without'})"
         ),
-        default=lambda experiment: experiment.augmentation is not None,
+        default=lambda experiment: experiment.augments,
     )
-    validation: float = _value(
+    flip: bool = _switch(
+        lambda experiment: f"mirror half of them left and right (default: {experiment.default('augmentation.flip')})",
+        default=lambda experiment: experiment.recipe.augmentation.flip,
+    )
+    shift: float = _change("shift, in pixels", "shift", type=not_negative)
+    rotation: float = _change("rotation, in degrees", "rotation", type=not_negative)
+    zoom: float = _change("relative change of size", "zoom", type=rate)
+    cutout: int = _change("side of a square that is cut out, in pixels", "cutout", type=whole(0))
+    validation: float = value(
         "share of the training images held out to choose the best epoch (default: 0.1)",
         default=0.1,
         type=share,
         metavar="X",
     )
-    seed: int = _value(
+    seed: int = value(
         "of split, weights, dropout, order and augmentation, each a stream of its own (default: 0)",
         default=0,
         type=whole(0),
         metavar="N",
     )
-    resume: bool | str = _value(
+    resume: bool | str = value(
         "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
         "'--resume auto' starts a run where the folder holds none",
         Role.CALL,
@@ -161,13 +210,20 @@ class Options:
     compile: bool = _switch(
         "compile the training step (default), or run it op by op, with the same results", Role.MANNER, default=True
     )
+    workers: int = value(
+        "threads that change the training images ahead of the step; with the same results (default: 0, between steps)",
+        Role.MANNER,
+        default=0,
+        type=whole(0),
+        metavar="N",
+    )
     strict: bool = _flag("fail on an image that cannot be used instead of skipping it", Role.MANNER)
     quiet: bool = _flag("print the final line only", Role.MANNER)
     fast_dev_run: bool = _flag("everything once, on a few images, to see that it works")
     overfit_batch: bool = _flag("check: train on one batch until it is right; no files")
 
     def __post_init__(self) -> None:
-        for name, declaration in _declarations().items():
+        for name, declaration in declarations(type(self)).items():
             try:
                 declaration.checked(getattr(self, name))
             except argparse.ArgumentTypeError as error:
@@ -175,7 +231,7 @@ class Options:
 
     def of_role(self, *roles: Role) -> dict[str, Any]:
         """The options of these roles and their values, in the order of their declaration."""
-        return {name: getattr(self, name) for name, each in _declarations().items() if each.role in roles}
+        return {name: getattr(self, name) for name, each in declarations(type(self)).items() if each.role in roles}
 
     def saved(self) -> dict[str, Any]:
         """The options as JSON holds them: those that repeat the run, wherever its folder is."""
@@ -185,7 +241,7 @@ class Options:
     def as_arguments(self, *left_out: str) -> list[str]:
         """The command line that gives these options, each in full; paths absolute, so that it holds anywhere."""
         arguments = []
-        for name, declaration in _declarations().items():
+        for name, declaration in declarations(type(self)).items():
             value, option = getattr(self, name), f"--{name.replace('_', '-')}"
             if value is None or name in left_out:
                 continue
@@ -199,8 +255,14 @@ class Options:
         return arguments
 
 
-def _declarations() -> dict[str, Declaration]:
-    return {each.name: each.metadata["declaration"] for each in fields(Options)}
+def declarations(kind: type[Options]) -> dict[str, Declaration]:
+    """Of each option, by its name."""
+    return {each.name: each.metadata["declaration"] for each in fields(kind)}
+
+
+def options_of(experiment: Experiment) -> type[Options]:
+    """The class of its options."""
+    return experiment.options or Options
 
 
 def parse(experiment: Experiment, arguments: list[str] | None = None) -> Options:
@@ -208,27 +270,40 @@ def parse(experiment: Experiment, arguments: list[str] | None = None) -> Options
 
     Whatever is wrong ends the script with code 2 and one sentence.
     """
-    parser = Parser(prog=f"python -m experiments.{experiment.name}", description=experiment.purpose)
-    for name, declaration in _declarations().items():
-        declaration.add_to(parser, name, experiment)
     try:
-        config = _from_file(experiment, parser.parse_args(arguments).config)
-        parser.set_defaults(**config)
-        options = _with_folder(experiment, parser.parse_args(arguments))
+        config = _from_file(experiment, _parsed(experiment, arguments, {}).config)
+        options = _parsed(experiment, arguments, config)
         settings = options.out / SETTINGS
         if options.resume and settings.exists():
-            parser.set_defaults(**{**_from_file(experiment, settings), **config})
-            options = _with_folder(experiment, parser.parse_args(arguments))
-        return Options(**vars(options))
+            options = _parsed(experiment, arguments, {**_from_file(experiment, settings), **config})
+        return options_of(experiment)(**vars(options))
     except UsageError as error:
-        parser.error(str(error))
+        _parser(experiment).error(str(error))
     except OSError as error:  # such as a name that is too long
-        parser.error(f"{error.filename}: {error.strerror}")
+        _parser(experiment).error(f"{error.filename}: {error.strerror}")
 
 
-def _with_folder(experiment: Experiment, options: argparse.Namespace) -> argparse.Namespace:
+def _parser(experiment: Experiment) -> Parser:
+    parser = Parser(prog=f"python -m {experiment.module}", description=experiment.purpose)
+    if experiment.takes_any:
+        parser.add_argument(FOLDER, nargs="?", type=path, metavar="DIR", help=experiment.data_help)
+    for name, declaration in declarations(options_of(experiment)).items():
+        declaration.add_to(parser, name, experiment)
+    return parser
+
+
+def _parsed(experiment: Experiment, arguments: list[str] | None, values: dict[str, Any]) -> argparse.Namespace:
+    """The options on the command line, else those ``values``, else the defaults of the network that is chosen so."""
+    parser = _parser(experiment)
+    parser.set_defaults(**values)
+    options = parser.parse_args(arguments)
+    if options.model != experiment.model:
+        return _parsed(experiment.with_model(options.model), arguments, values)
+    if (folder := vars(options).pop(FOLDER, None)) is not None:
+        options.data_dir = folder
     if options.out is None:
-        options.out = Path("runs") / f"{experiment.name}{'-fast-dev-run' if options.fast_dev_run else ''}"
+        folder = experiment.folder(options.data_dir)
+        options.out = folder.with_name(f"{folder.name}-fast-dev-run") if options.fast_dev_run else folder
     return options
 
 
@@ -237,7 +312,7 @@ def _from_file(experiment: Experiment, file: Path | None) -> dict[str, Any]:
     content = {} if file is None else read_config(file)
     if content.pop("experiment", experiment.name) != experiment.name:
         raise UsageError(f"{file}: these are the settings of another experiment")
-    known = {name: declaration for name, declaration in _declarations().items() if name != "config"}
+    known = {name: each for name, each in declarations(options_of(experiment)).items() if name != "config"}
     values: dict[str, Any] = {}
     for key, value in content.items():
         name = key.replace("-", "_")

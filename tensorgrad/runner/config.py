@@ -7,7 +7,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any
 
-from experiments.runner.errors import UsageError
+from .errors import UsageError
 
 
 def read_config(path: Path) -> dict[str, Any]:

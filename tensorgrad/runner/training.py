@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorgrad as tg
-from experiments.runner.options import Role
-from experiments.runner.preparation import Prepared
-from tensorgrad.optim import Adam
-from tensorgrad.training import (
+
+from ..data import Loader
+from ..optim import Adam
+from ..training import (
     DivergenceWarning,
     Epoch,
     Interrupted,
@@ -20,6 +20,8 @@ from tensorgrad.training import (
     fit,
     training_step,
 )
+from .options import Role
+from .preparation import Prepared
 
 OVERFIT_STEPS = 1000
 
@@ -50,10 +52,10 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
     length = options.of_role(Role.LENGTH)
     return fit(
         prepared.model,
-        prepared.train,
+        Loader(*prepared.train, workers=options.workers) if options.workers else prepared.train,
         prepared.validation,
         prepared.optimiser,
-        epochs=options.epochs,
+        epochs=prepared.epochs,
         batch_size=options.batch_size,
         rng=prepared.streams,
         prepare=prepared.standardisation,

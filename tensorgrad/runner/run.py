@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from experiments.runner.console import say, warn
-from experiments.runner.errors import UsageError
-from experiments.runner.experiment import Experiment
-from experiments.runner.folder import (
+from .._optional import require
+from ..training import LAST, Epoch, TrainingError, save_history
+from .console import say, warn
+from .errors import UsageError
+from .experiment import Experiment
+from .folder import (
     HISTORY,
     METRICS,
     SETTINGS,
@@ -22,13 +24,11 @@ from experiments.runner.folder import (
     read_settings,
     save_json,
 )
-from experiments.runner.options import Options, Role
-from experiments.runner.preparation import Prepared, prepare
-from experiments.runner.report import write_report
-from experiments.runner.results import Result, assess
-from experiments.runner.training import Trained, overfit, train
-from tensorgrad._optional import require
-from tensorgrad.training import LAST, Epoch, TrainingError, save_history
+from .options import Options, Role
+from .preparation import Prepared, prepare
+from .report import write_report
+from .results import Result, assess
+from .training import Trained, overfit, train
 
 DEPENDS_ON_EPOCHS = ("cosine", "step")
 """Schedules that are stretched over all epochs."""
@@ -108,7 +108,7 @@ def _tell(options: Options, text: Any) -> None:
 
 def _say_what_is_resumed(prepared: Prepared) -> None:
     options = prepared.options
-    folder, epochs = options.out, options.epochs
+    folder, epochs = options.out, prepared.epochs
     if is_complete(folder, prepared.settings):
         _tell(options, f"{folder} is complete: testing it again; for a longer run, give --epochs")
     elif (folder / LAST).exists():
@@ -155,10 +155,10 @@ def _finish(prepared: Prepared, trained: Trained, clock: Clock) -> Result:
         write_report(result, clock.seconds)
     phases = {name: round(seconds, 2) for name, seconds in clock.seconds.items()}
     save_json(options.out / METRICS, {**result.metrics, "phases": phases})
-    if len(result.history) < options.epochs and trained.stopped is None:
+    if len(result.history) < prepared.epochs and trained.stopped is None:
         _tell(
             options,
-            f"no better validation accuracy for {options.patience} epochs: ended before epoch {options.epochs}",
+            f"no better validation accuracy for {options.patience} epochs: ended before epoch {prepared.epochs}",
         )
     _tell(options, f"results in {options.out}: report.html, metrics.json, history.csv, pictures, checkpoints")
     say(f"test accuracy {result.metrics['test_accuracy']:.4f}")

@@ -6,12 +6,12 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from experiments.runner.console import say
-from experiments.runner.errors import UsageError
-from experiments.runner.folder import METRICS
-from experiments.runner.records import Record, read_history, read_record
-from tensorgrad.report import printable, save_comparison
-from tensorgrad.training import LAST
+from ..report import printable, save_comparison
+from ..training import LAST
+from .console import say
+from .errors import UsageError
+from .folder import METRICS
+from .records import Record, read_history, read_record
 
 LONGEST = 60
 """Characters of a name that are shown."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from experiments.runner.console import say
-from tensorgrad._optional import MissingExtra
-from tensorgrad.data import DataError
-from tensorgrad.training import CheckpointError, TrainingError
+from .._optional import MissingExtra
+from ..data import DataError
+from ..training import CheckpointError, TrainingError
+from .console import say
 
 
 class UsageError(ValueError):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.runner.errors import UsageError
-from experiments.runner.experiment import Experiment
-from experiments.runner.prediction import FILES, file_of, load_network
-from tensorgrad.interop import onnx
-from tensorgrad.training import load_checkpoint
+from ..interop import onnx
+from ..training import load_checkpoint
+from .errors import UsageError
+from .experiment import Experiment
+from .prediction import FILES, file_of, load_network
 
 
 def export(run: Path, target: Path, experiments: Mapping[str, Experiment]) -> None:
