@@ -5,6 +5,7 @@ from tensorgrad.runner.console import say
 
 OTHERS = {
     "experiments.predict RUN IMAGE...": "Name what is in new pictures with a trained network.",
+    "experiments.export RUN FILE": "Write the network of a run to a file for other programs.",
     "experiments.compare RUN...": "Put runs side by side in a table and a picture.",
     "tensorgrad.train DIR": "Train a network on your own images, one folder per class.",
 }

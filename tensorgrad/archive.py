@@ -25,6 +25,10 @@ class ArchiveError(ValueError):
     """A file that holds no arrays, or not those that it promises; the message is the reason without the file's name."""
 
 
+class CheckpointError(Exception):
+    """A checkpoint that is missing, damaged, of something else, or cannot be written; one sentence with the reason."""
+
+
 def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as the members of a ``.npz`` file, which ``numpy.load`` opens too.
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from copy import deepcopy
 from itertools import count
+from pathlib import Path
 from reprlib import recursive_repr
 from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
+from .._paths import printable
 from .._pytree import are_leaves, parts
 from ..core import Tensor, describe
 from ..core.context import Replacements, _recording, guarded, refuse_while_traced
@@ -251,6 +253,74 @@ class Module:
         for parameter in self.parameters():
             parameter.zero_grad()
 
+    def save(self, path: str | Path, description: Mapping[str, Any] | None = None) -> None:
+        """Write all tensors to a file, which :meth:`load` reads; the old file stays until the new one is on disk.
+
+        Parameters
+        ----------
+        path
+            Ending in ``.npz``, a file that proves its own integrity, which ``numpy.load`` opens too; or in
+            ``.safetensors``, for other libraries (the extra ``safetensors``).
+        description
+            What else the file should say, such as the names of classes: whatever JSON can hold.
+
+        Raises
+        ------
+        ValueError
+            If the path ends in something else.
+        TypeError
+            If a tensor is of a dtype, or the description of a kind, that the file cannot hold.
+        CheckpointError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import tensorgrad as tg
+        >>> path = Path(tempfile.mkdtemp()) / "dense.npz"
+        >>> one, other = tg.nn.Dense(3, 2, rng=0), tg.nn.Dense(3, 2, rng=1)
+        >>> one.save(path, {"classes": ["cat", "dog"]})
+        >>> other.load(path)
+        {'classes': ['cat', 'dog']}
+        >>> bool((one.weight.data == other.weight.data).all())
+        True
+        """
+        from .._checkpoint import checked_suffix, save_checkpoint
+
+        save_checkpoint(checked_suffix(path), self.state_dict(copy=False), description or {})
+
+    def load(self, path: str | Path) -> dict[str, Any]:
+        """Set all tensors from a file of :meth:`save`, a checkpoint of ``fit`` such as ``best.npz`` included.
+
+        All are set or, on an error, none. Returns what the file says besides: the description given to :meth:`save`.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, damaged, or of another network.
+        """
+        return self._load(path, lambda description: None)
+
+    def _load(self, path: str | Path, accept: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """What :meth:`load` does, if ``accept``, called with what the file says besides, raises nothing."""
+        from .._checkpoint import load_checkpoint, shortened
+        from ..archive import CheckpointError
+
+        def check(found: Mapping[str, np.ndarray]) -> None:
+            state = _of_model(found)
+            self._check_names(state)
+            for name, tensor in self.named_tensors():
+                _check_fits(name, state[name], tensor)
+
+        try:
+            arrays, description = load_checkpoint(path, check)
+            accept(description)
+            self.load_state_dict(_of_model(arrays))
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{printable(path)}: of another network ({shortened(error)})") from None
+        return description
+
     def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
         """The arrays of all tensors, by dotted name; copies, unless they are only looked at and ``copy`` is False."""
         named = list(self.named_tensors())
@@ -258,6 +328,16 @@ class Module:
         if len(state) != len(named):
             raise ValueError("state_dict: two tensors have the same dotted name; keys of dicts must differ as text")
         return state
+
+    def _check_names(self, state: Mapping[str, Any]) -> None:
+        """Raise unless a state is of tensors with the names of these."""
+        names = {name for name, _ in self.named_tensors()}
+        missing, unknown = sorted(names - state.keys()), sorted(map(repr, state.keys() - names))
+        if missing or unknown:
+            raise KeyError(
+                f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
+                f"unknown: {', '.join(unknown) or 'nothing'}"
+            )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set all tensors from ``state``, as returned by :meth:`state_dict`; all or, on an error, none.
@@ -277,19 +357,11 @@ class Module:
                 f"{type(state).__name__}"
             )
         tensors = dict(self.named_tensors())
-        missing, unknown = sorted(tensors.keys() - state.keys()), sorted(map(repr, state.keys() - tensors.keys()))
-        if missing or unknown:
-            raise KeyError(
-                f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
-                f"unknown: {', '.join(unknown) or 'nothing'}"
-            )
+        self._check_names(state)
         arrays = {name: np.asarray(without_history(state[name])) for name in tensors}
         names: dict[int, str] = {}
         for name, array in arrays.items():
-            if array.shape != tensors[name].shape or array.dtype.kind != tensors[name].dtype.kind:
-                raise ValueError(
-                    f"load_state_dict: {name} is {describe(array)}, the network needs {describe(tensors[name])}"
-                )
+            _check_fits(name, array, tensors[name])
             same = names.setdefault(id(tensors[name]), name)
             if same != name and not np.array_equal(array, arrays[same], equal_nan=True):
                 raise ValueError(
@@ -389,6 +461,19 @@ def total(penalties: Iterable[Tensor | float]) -> Tensor | float:
 def is_trained(value: Any) -> bool:
     """Whether it is a tensor that requires gradients, or a module with such parameters."""
     return bool(value.parameters()) if isinstance(value, Module) else getattr(value, "requires_grad", False)
+
+
+def _check_fits(name: str, array: np.ndarray, tensor: Tensor) -> None:
+    """Raise unless a tensor can be set from an array."""
+    if array.shape != tensor.shape or array.dtype.kind != tensor.dtype.kind:
+        raise ValueError(f"load_state_dict: {name} is {describe(array)}, the network needs {describe(tensor)}")
+
+
+def _of_model(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The arrays of a network in a file, which in a checkpoint of ``fit`` are beside others."""
+    prefix = "model/"
+    inside = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+    return inside or arrays
 
 
 def in_a_line(module: Any) -> str:

@@ -20,7 +20,8 @@ def main(program: str, experiments: Mapping[str, Experiment], arguments: list[st
     ``program`` is the script's name, ``experiments`` those, by their names, of one of which the run must be.
     """
     parser = Parser(prog=f"python -m {program}", description="Name what is in new pictures with a trained network.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, such as runs/mnist")
+    help_of_run = "folder of a run, such as runs/mnist, or a file of its network: .npz, .safetensors or .onnx"
+    parser.add_argument("run", type=Path, metavar="RUN", help=help_of_run)
     help_of_images = "picture files of any size; digits light on dark, or with --invert"
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=help_of_images)
     parser.add_argument("--invert", action="store_true", help="take the negatives, as of digits that are dark on light")

@@ -13,6 +13,7 @@ import tensorgrad as tg
 
 from ..data import DataError, Standardisation, read_image
 from ..data.images import RESIZING
+from ..interop import onnx
 from ..nn import Module
 from ..training import BEST, CheckpointError, load_checkpoint, load_weights, predict
 from .arguments import as_widths, widths
@@ -21,6 +22,7 @@ from .experiment import Experiment
 from .outliers import MARGINS, outliers
 from .records import Fields
 
+FILES = (".npz", ".safetensors", ".onnx")
 REMEDY = "choose the folder of another run, or train again"
 
 
@@ -46,14 +48,15 @@ def classify(
 ) -> Answers:
     """What the best network of a run makes of pictures, or of their negatives.
 
-    ``experiments`` are those, by their names, of one of which the run must be.
+    ``run`` is its folder, or a file with its network: see :func:`file_of`. ``experiments`` are those, by their names,
+    of one of which the run must be.
 
     Raises
     ------
     CheckpointError
         If the folder holds no run, or a damaged one.
     """
-    network = _load(run / BEST, experiments)
+    network = load_network(file_of(run), experiments)
     channels, height, width = network.image_shape
     images, problems = {}, []
     for path in paths:
@@ -70,7 +73,7 @@ def classify(
 
 
 @dataclass(frozen=True)
-class _Network:
+class Network:
     """A trained network, and what its checkpoint says of its training images."""
 
     path: Path
@@ -113,22 +116,33 @@ class _Network:
         return sentences
 
 
-def _load(path: Path, experiments: Mapping[str, Experiment]) -> _Network:
-    """The network in a checkpoint of an experiment, each of the settings checked."""
-    arrays, description = load_checkpoint(path)
+def file_of(run: Path) -> Path:
+    """The file with the network of a run: ``best.npz`` in its folder, or ``run`` itself if it ends as such files do."""
+    return run if run.suffix.lower() in FILES else run / BEST
+
+
+def load_network(path: Path, experiments: Mapping[str, Experiment]) -> Network:
+    """The network of an experiment in a checkpoint or an ONNX file, each of the settings checked."""
+    read = onnx.load(path) if path.suffix.lower() == ".onnx" else None
+    arrays, description = load_checkpoint(path) if read is None else ({}, read.description)
     settings = Fields(path, description).inner("settings")
     experiment = experiments.get(settings.text("experiment"))
     if experiment is None:
-        raise CheckpointError(f"{path}: not of one of the experiments ({', '.join(experiments)}); {REMEDY}")
+        remedy = REMEDY if path.name == BEST else "write it with python -m experiments.export RUN FILE"
+        raise CheckpointError(f"{path}: not of one of the experiments ({', '.join(experiments)}); {remedy}")
     shape, classes = settings.wholes("image_shape", (3,), 1, 1024), settings.texts("classes")
     channels, resize = shape[0], settings.text("resize") or RESIZING[0]
     if resize not in RESIZING:
         raise CheckpointError(f"{path}: resize must be one of {', '.join(RESIZING)}, got {resize!r}; {REMEDY}")
-    largest = max((array.size for array in arrays.values()), default=0)
-    model = _untrained(path, experiment, settings, tuple(shape), len(classes), largest)
-    load_weights(model, path)
+    model: Module
+    if read is None:
+        largest = max((array.size for array in arrays.values()), default=0)
+        model = _untrained(path, experiment, settings, tuple(shape), len(classes), largest)
+        load_weights(model, path)
+    else:
+        model = read
     kept = settings.inner("image_ranges")
-    return _Network(
+    return Network(
         path,
         model,
         classes,

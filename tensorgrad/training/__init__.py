@@ -1,7 +1,8 @@
 """Training: the loop, its history, checkpoints, evaluation."""
 
+from .._checkpoint import load_checkpoint, save_checkpoint
+from ..archive import CheckpointError
 from .callbacks import Callback, CSVHistory, EarlyStopping, Run, TensorBoard
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .ema import EMA
 from .epochs import TrainingError
 from .evaluation import evaluate, predict

@@ -9,12 +9,12 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..archive import CheckpointError
 from ..data import Loader
 from ..nn import Module
 from ..optim import Adam, Optimiser
 from ..optim.clipping import check_limit
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
-from .checkpoint import CheckpointError
 from .epochs import Batches, Training
 from .examples import as_arrays
 from .history import Epoch, History

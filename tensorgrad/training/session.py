@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .._paths import printable
+from .._checkpoint import load_checkpoint, save_checkpoint, shortened
 from .._pytree import tree_map
+from ..archive import CheckpointError
 from ..nn import Module
 from ..optim import Optimiser
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .history import COLUMNS, Epoch, History
 from .monitor import Monitor
 from .streams import RandomStreams, streams_of
@@ -28,7 +28,6 @@ from .streams import RandomStreams, streams_of
 _Value = TypeVar("_Value")
 
 LAST, BEST = "last.npz", "best.npz"
-_LONGEST_REASON = 300
 OVERHEAD = 0.1
 """Share of the time that may go into saving the last state."""
 
@@ -228,7 +227,7 @@ class Session:
                 self._restore(path, arrays, description, examples, undo)
                 undo.pop_all()
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-            raise CheckpointError(f"{path}: does not fit this training ({_shortened(error)})") from None
+            raise CheckpointError(f"{path}: does not fit this training ({shortened(error)})") from None
         self._owns_files = True
         return True
 
@@ -313,21 +312,14 @@ def load_weights(model: Module, path: str | Path) -> dict[str, Any]:
     CheckpointError
         If the file is missing, damaged, no checkpoint or of another network, which is then as it was.
     """
-    arrays, description = load_checkpoint(path)
-    settings = description.get("settings", {})
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{path}: its settings are {type(settings).__name__}, not names with values")
-    try:
-        model.load_state_dict(_without_prefix("model/", arrays))
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: of another network ({_shortened(error)})") from None
+
+    def accept(description: Mapping[str, Any]) -> None:
+        settings = description.get("settings", {})
+        if not isinstance(settings, dict):
+            raise CheckpointError(f"{path}: its settings are {type(settings).__name__}, not names with values")
+
+    settings: dict[str, Any] = model._load(path, accept).get("settings", {})
     return settings
-
-
-def _shortened(error: Exception) -> str:
-    """The message of an error for another message, where it may quote names from a file."""
-    text = printable(str(error.args[0] if error.args else error))
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
 
 
 _TAGGED = {"dtype", "values"}

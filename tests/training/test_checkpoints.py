@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tensorgrad as tg
+from tensorgrad import _checkpoint as checkpoint_module
 from tensorgrad import nn
 from tensorgrad.training import (
     BEST,
@@ -41,7 +42,6 @@ from tensorgrad.training import (
     loop,
     save_checkpoint,
 )
-from tensorgrad.training import checkpoint as checkpoint_module
 from tensorgrad.training.diagnosis import diagnose
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Progress, Session

@@ -2,7 +2,7 @@
 
 The zip comment of the file holds the SHA-256 of all bytes before it, so a file that was changed, cut or grown is told
 from a good one before anything in it is looked at. No pickle is written or read, and a file takes no more memory than
-it is long.
+it is long. A path that ends in ``.safetensors`` is a file of that format instead, with the description in its metadata.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .._atomic import replacing
-from .._paths import open_regular, printable
-from ..archive import ArchiveError, read_arrays, write_arrays
+from ._atomic import replacing
+from ._paths import open_regular, printable
+from .archive import ArchiveError, CheckpointError, read_arrays, write_arrays
+from .interop import safetensors
+from .interop.safetensors import Check
 
 DESCRIPTION = "description"
 _KIND = "tensorgrad checkpoint"
@@ -27,10 +29,12 @@ _ALIAS = "%"
 _LONGEST_NAME = 200
 _DIGEST_LENGTH = 64
 _PIECE = 2**20
-
-
-class CheckpointError(Exception):
-    """A checkpoint that is missing, damaged, of something else, or cannot be written; one sentence with the reason."""
+_METADATA = "tensorgrad"
+_LONGEST_REASON = 300
+_ELSEWHERE = {
+    ".onnx": "whole networks are for export and load of tensorgrad.interop.onnx",
+    **dict.fromkeys((".pt", ".pth", ".bin"), "PyTorch's files are for save and load of tensorgrad.interop.pytorch"),
+}
 
 
 def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
@@ -39,7 +43,8 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], descript
     Parameters
     ----------
     path
-        The file, by custom ending in ``.npz``; ``numpy.load`` opens it too.
+        The file, by custom ending in ``.npz``; ``numpy.load`` opens it too. With the ending ``.safetensors`` it is a
+        file of that format (the extra ``safetensors``).
     arrays
         By name, any text, of any shape; not of dtype object.
     description
@@ -52,12 +57,14 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], descript
     CheckpointError
         If the file cannot be written, for example on a full disk.
     """
+    if _is_safetensors(path):
+        safetensors.save(path, arrays, {_METADATA: _as_json(dict(description))})
+        return
     members, aliases = _named_for_zip(arrays)
-    header = {"kind": _KIND, "version": _VERSION, "names": aliases, "description": dict(description)}
-    text = json.dumps(header, default=_as_number)
+    header = _as_json({"kind": _KIND, "version": _VERSION, "names": aliases, "description": dict(description)})
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
-            write_arrays(file, {DESCRIPTION: np.array(text), **members})
+            write_arrays(file, {DESCRIPTION: np.array(header), **members})
             _seal(file)
     except TypeError as error:
         raise TypeError(f"save_checkpoint: {error}") from None
@@ -67,8 +74,11 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], descript
         ) from None
 
 
-def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_checkpoint(path: str | Path, check: Check = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read and verify a checkpoint: its arrays by name, and its description.
+
+    ``check`` is called with arrays of the shapes and dtypes in the file, by name, and may raise to refuse it: of a
+    ``.safetensors`` file before they are read.
 
     Raises
     ------
@@ -86,6 +96,9 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     (array([0, 1, 2]), 7)
     """
     where = printable(path)
+    if _is_safetensors(path):
+        arrays, metadata = safetensors.load(path, check)
+        return arrays, _description_of(where, metadata)
     try:
         with open_regular(path) as file:
             _verify(where, file)
@@ -96,17 +109,60 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
         raise CheckpointError(f"{where}: not a checkpoint, {error}; use another one") from None
     except (OSError, ValueError) as error:  # a ValueError for a path with a null character
         raise CheckpointError(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    return _described(where, arrays)
+    arrays, description = _described(where, arrays)
+    if check is not None:
+        check(arrays)
+    return arrays, description
+
+
+def checked_suffix(path: str | Path) -> str | Path:
+    """The path itself, if its ending says in which format weights are to be saved; else a ValueError.
+
+    >>> checked_suffix("model.npz")
+    'model.npz'
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".npz", ".safetensors"):
+        remedy = f"; {_ELSEWHERE[suffix]}" if suffix in _ELSEWHERE else ""
+        raise ValueError(f"save: the path must end in .npz or .safetensors, got {printable(path)!r}{remedy}")
+    return path
+
+
+def shortened(error: Exception) -> str:
+    """The message of an error for another message, where it may quote names from a file."""
+    text = printable(str(error.args[0] if error.args else error))
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
+
+
+def _as_json(header: object) -> str:
+    try:
+        return json.dumps(header, default=_as_number)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"save_checkpoint: a description, such as the state of a callback, must be what JSON can hold ({error}); "
+            "make it of numbers, text, lists and dicts, or of arrays by name"
+        ) from None
 
 
 def _as_number(value: object) -> Any:
     """NumPy's numbers as Python's; anything else cannot be saved."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(
-        f"save_checkpoint: a description, such as the state of a callback, must be what JSON can hold, got {value!r}; "
-        "make it of numbers, text, lists and dicts, or of arrays by name"
-    )
+    raise TypeError(f"got {value!r}")
+
+
+def _is_safetensors(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".safetensors"
+
+
+def _description_of(where: str, metadata: dict[str, str]) -> dict[str, Any]:
+    """The description in the metadata of a ``.safetensors`` file; empty for a file of another program."""
+    try:
+        return dict(json.loads(metadata.get(_METADATA, "{}")))
+    except (ValueError, TypeError, RecursionError):
+        raise CheckpointError(
+            f"{where}: its metadata has an entry {_METADATA!r} that is no description; use another one"
+        ) from None
 
 
 def _named_for_zip(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -161,13 +217,20 @@ def _verify(path: str, file: BinaryIO) -> None:
     length = file.seek(0, 2)
     file.seek(0)
     if file.read(4) != b"PK\x03\x04":
-        raise CheckpointError(f"{path}: not a checkpoint (it is {'empty' if length == 0 else 'another kind of file'})")
+        remedy = _ELSEWHERE.get(Path(path).suffix.lower())
+        raise CheckpointError(
+            f"{path}: not a checkpoint (it is {'empty' if length == 0 else 'another kind of file'})"
+            f"{f'; {remedy}' if remedy else ''}"
+        )
     file.seek(max(0, length - _DIGEST_LENGTH - 2))
     ending = file.read()
     if ending[:2] != _DIGEST_LENGTH.to_bytes(2, "little"):
         raise CheckpointError(
-            f"{path}: damaged or cut off, or no checkpoint; use another one (weights that np.savez wrote are for "
-            "model.load_state_dict(np.load(path)))"
+            f"{path}: damaged or cut off, or no checkpoint; "
+            + _ELSEWHERE.get(
+                Path(path).suffix.lower(),
+                "use another one (weights that np.savez wrote are for model.load_state_dict(np.load(path)))",
+            )
         )
     if _digest(file, length - _DIGEST_LENGTH).encode() != ending[2:]:
         raise CheckpointError(f"{path}: damaged, its content does not agree with its checksum; use another checkpoint")
