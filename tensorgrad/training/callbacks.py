@@ -31,12 +31,15 @@ class Run:
         What is trained, and by what.
     epochs
         How many there will be.
+    is_resumed
+        Whether it goes on from a checkpoint.
     """
 
     def __init__(self, session: Session, epochs: int) -> None:
         self.session, self.epochs = session, epochs
         self.model: Module = session.model
         self.optimiser: Optimiser = session.optimiser
+        self.is_resumed = session.is_resumed
 
     @property
     def epoch(self) -> int:

@@ -15,6 +15,7 @@ from ..subnormals import without_subnormals
 from .callbacks import Callback, Run
 
 _PREFIX = "average/"
+_Weights = list[tuple[Tensor, Any]]
 
 
 class EMA(Callback):
@@ -23,7 +24,8 @@ class EMA(Callback):
     average = d * average + (1 - d) * weight after each step, d = min(decay, (1 + n) / (10 + n)) after n earlier ones,
     so that the initial weights are soon forgotten. As a callback of :func:`fit` it lets validation, the best weights
     (also in ``best.npz``) and the model in the end have the averages; the training goes on with the weights themselves,
-    and both are saved and resumed. Running means, as of batch normalisation, are averaged like weights.
+    and both are saved and resumed. Each training that is not resumed begins with averages of its own. Running means, as
+    of batch normalisation, are averaged like weights.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ class EMA(Callback):
             raise ValueError(f"EMA: decay must satisfy 0 <= decay < 1, got {decay}")
         self.decay, self.updates = float(decay), 0
         self._averages: dict[str, Tensor] = {}
-        self._weights: list[tuple[Tensor, Any]] = []
+        self._weights: _Weights = []
         self._blend = own(_blend, lambda: None)
 
     def update(self, model: Module) -> None:
@@ -73,25 +75,22 @@ class EMA(Callback):
     @contextmanager
     def applied(self, model: Module) -> Iterator[None]:
         """Within the block, the model has the averages; before the first :meth:`update`, its own weights."""
-        self._apply(model)
+        weights = self._apply(model)
         try:
             yield
         finally:
-            self._take_back()
+            _put_back(weights)
 
-    def _apply(self, model: Module) -> None:
+    def _apply(self, model: Module) -> _Weights:
+        """Give the model the averages; returns the weights that it had."""
         if not self.updates:
-            return
+            return []
         tensors = _averaged(model)
         averages = self._matched(tensors)
-        self._weights = [(tensor, tensor.data) for tensor in tensors.values()]
+        weights = [(tensor, tensor.data) for tensor in tensors.values()]
         for tensor, average in zip(tensors.values(), averages):
             tensor.data = average.data.astype(tensor.dtype)
-
-    def _take_back(self) -> None:
-        for tensor, weight in self._weights:
-            tensor.data = weight
-        self._weights = []
+        return weights
 
     def _matched(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         """The averages of these tensors."""
@@ -106,14 +105,20 @@ class EMA(Callback):
 
     # As a callback
 
+    def on_train_begin(self, run: Run) -> None:
+        """Start over, unless the training goes on: the averages may be those of an earlier one, of another model."""
+        if not run.is_resumed:
+            self.updates, self._averages = 0, {}
+
     def on_step_end(self, run: Run, loss: float) -> None:
         self.update(run.model)
 
     def on_evaluation_begin(self, run: Run) -> None:
-        self._apply(run.model)
+        self._weights = self._apply(run.model)
 
     def on_evaluation_end(self, run: Run) -> None:
-        self._take_back()
+        _put_back(self._weights)
+        self._weights = []
 
     def state_dict(self) -> dict[str, Any]:
         """How many updates there have been, and the averages, by the tensors' names."""
@@ -134,6 +139,11 @@ def _averaged(model: Module) -> dict[str, Tensor]:
     """The tensors of a model that hold floats, each once."""
     found = {id(tensor): (name, tensor) for name, tensor in model.named_tensors() if tensor.dtype.kind == "f"}
     return dict(found.values())
+
+
+def _put_back(weights: _Weights) -> None:
+    for tensor, weight in weights:
+        tensor.data = weight
 
 
 def _average(values: np.ndarray) -> Tensor:

@@ -69,13 +69,16 @@ class Batch:
 
 @dataclass
 class Batches:
-    """The training examples, and how batches are made of them, ``accumulated`` for each step."""
+    """The training examples, and how batches are made of them, ``accumulated`` for each step.
+
+    ``generators`` are all that the training draws from, ``order`` and ``augmentation`` among them.
+    """
 
     examples: Examples
     size: int
     accumulated: int
     drop_last: bool
-    streams: Mapping[str, np.random.Generator]
+    generators: Mapping[str, np.random.Generator]
     prepare: Callable[[Any], Any]
     augment: Callable[[Any, np.random.Generator], Any] | None
     task: Task
@@ -89,14 +92,20 @@ class Batches:
     def left(self, progress: Progress) -> Iterator[Batch]:
         """The batches still to be done in the current epoch; ``progress`` moves along."""
         if progress.order is None:
-            progress.order = self.streams["order"].permutation(self.examples.count)
+            progress.order = self.generators["order"].permutation(self.examples.count)
         steps = index_batches(progress.order[: self.count], self.size * self.accumulated, progress.position)
         inputs = self.examples.inputs
-        is_ahead = isinstance(inputs, Loader) and inputs.workers
-        made = self._ahead(steps, inputs.prefetch) if is_ahead else self._made(steps, self.streams["augmentation"])
+        is_ahead = isinstance(inputs, Loader) and inputs.workers and self._draws_alone
+        made = self._ahead(steps, inputs.prefetch) if is_ahead else self._made(steps, self.generators["augmentation"])
         for batch in made:
             progress.position += len(batch.indices)
             yield batch
+
+    @property
+    def _draws_alone(self) -> bool:
+        """Whether augmentation has a generator of its own, so that what is drawn ahead is drawn by nobody else."""
+        drawing = self.generators["augmentation"].bit_generator
+        return sum(rng.bit_generator is drawing for rng in self.generators.values()) == 1
 
     def _made(self, steps: Iterator[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
         """The batches of steps of these examples."""
@@ -131,7 +140,7 @@ class Batches:
 
     def _ahead(self, steps: Iterator[np.ndarray], count: int) -> Iterator[Batch]:
         """The same, made ahead with a copy of the generator, which itself has the state after the batch at hand."""
-        rng = self.streams["augmentation"]
+        rng = self.generators["augmentation"]
         drawn = copy.deepcopy(rng)
         made = ((batch, drawn.bit_generator.state) for batch in self._made(steps, drawn))
         for batch, state in ahead(made, count):

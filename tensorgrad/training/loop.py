@@ -218,7 +218,8 @@ def fit(
     first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
     make = training_step if compiled is False else compiled_step
     step = make(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
-    batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.streams, prepare, augment, chosen)
+    generators = session.generators
+    batches = Batches(examples["train"], batch_size, accumulate, drop_last, generators, prepare, augment, chosen)
     evaluated = examples.get("validation")
     heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
     training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet)

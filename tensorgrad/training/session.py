@@ -133,6 +133,7 @@ class Session:
         self._best_weights: dict[str, np.ndarray] = {}
         self._saved_at, self._save_took = time.perf_counter(), 0.0
         self._owns_files = folder is None
+        self.is_resumed = False
 
     # The best weights
 
@@ -228,7 +229,7 @@ class Session:
                 undo.pop_all()
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise CheckpointError(f"{path}: does not fit this training ({shortened(error)})") from None
-        self._owns_files = True
+        self._owns_files = self.is_resumed = True
         return True
 
     def _restore(

@@ -9,7 +9,7 @@ from PIL import Image
 import tensorgrad as tg
 from tensorgrad.data import DataError, ImageFolder, Loader
 from tensorgrad.data.loader import ahead
-from tensorgrad.training import Callback, Interrupted, TrainingError, evaluate, fit, predict
+from tensorgrad.training import Callback, Interrupted, RandomStreams, TrainingError, evaluate, fit, predict
 from tests.support import CLASSES, INPUTS, StopAt, network, same
 
 WORKERS = [0, 1, 4]
@@ -46,6 +46,19 @@ def test_training_is_that_on_arrays_whatever_the_number_of_workers(workers):
     for source in (Loader(Made(), workers=workers), Loader(INPUTS, CLASSES, workers=workers, prefetch=7)):
         same(trained(source), expected)
         same(trained((source, CLASSES, np.ones(90))), trained((INPUTS, CLASSES, np.ones(90))))
+
+
+@pytest.mark.parametrize("augment", [None, noise])
+def test_one_generator_for_everything_draws_the_same_whatever_the_number_of_workers(augment):
+    def drawn(train):
+        rng = np.random.default_rng(7)
+        model = tg.nn.Sequential(tg.nn.Dense(INPUTS.shape[1], 8, 0), tg.nn.Dropout(0.5, rng), tg.nn.Dense(8, 3, 1))
+        settings = {"rng": RandomStreams(rng, rng, rng, rng, rng), "epochs": 2, "batch_size": 16, "quiet": True}
+        return model, fit(model, train, augment=augment, **settings)
+
+    expected = drawn((INPUTS, CLASSES))
+    for workers in WORKERS:
+        same(drawn(Loader(INPUTS, CLASSES, workers=workers)), expected)
 
 
 @pytest.mark.parametrize("workers", WORKERS)

@@ -127,3 +127,28 @@ def test_decays_that_do_not_fit_are_refused(decay):
 def test_a_state_that_no_ema_has_is_refused(state):
     with pytest.raises(ValueError, match="EMA: the state has"):
         EMA().load_state_dict(state)
+
+
+def test_an_object_that_averaged_an_earlier_training_has_nothing_of_it_in_the_next():
+    used = EMA(0.999)
+    fitted(used, model=network(seed=5))
+    same(fitted(used), fitted(EMA(0.999)))
+
+
+def test_the_weights_come_back_from_a_block_within_a_block():
+    model, ema, within = network(), EMA(0.9), []
+
+    class Applying(Callback):
+        def on_evaluation_begin(self, run):
+            with ema.applied(run.model):
+                within.append(run.model.state_dict())
+
+    plain, applying = Reference(0.9), Reference(0.9)
+    fitted(plain, EMA(0.9))
+    fitted(applying, ema, Applying(), model=model)
+    for one, other in zip(applying.weights, plain.weights):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+    weights = model.state_dict()
+    with ema.applied(model), ema.applied(model):
+        assert all(np.array_equal(model.state_dict()[name], array) for name, array in within[-1].items())
+    assert all(np.array_equal(model.state_dict()[name], array) for name, array in weights.items())
