@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Callable
 
 import numpy as np
@@ -175,6 +175,25 @@ class _Estimator(BaseEstimator):
     def _fit(self, X: Any, y: Any, sample_weight: Any, is_partial: bool = False, classes: Any = None) -> Any:
         goes_on = hasattr(self, "module_") and (is_partial or self.warm_start)
         self._check_settings()
+        with self._unchanged_on_error(goes_on):
+            self._learn_from(X, y, sample_weight, goes_on, is_partial, classes)
+        return self
+
+    @contextmanager
+    def _unchanged_on_error(self, goes_on: bool) -> Iterator[None]:
+        """Whatever fails within leaves the estimator as it was; what is interrupted has learned something."""
+        before = self.__dict__.copy()
+        trained = (self.module_, self.optimiser_) if goes_on else ()
+        states = [part.state_dict() for part in trained]
+        try:
+            yield
+        except Exception:
+            self.__dict__ = before
+            for part, state in zip(trained, states):
+                part.load_state_dict(state)
+            raise
+
+    def _learn_from(self, X: Any, y: Any, sample_weight: Any, goes_on: bool, is_partial: bool, classes: Any) -> None:
         X, y, weights = self._checked(X, y, sample_weight, reset=not goes_on)
         if not goes_on:
             self._learn(y, weights, classes)
@@ -187,7 +206,6 @@ class _Estimator(BaseEstimator):
             self.optimiser_ = self._new_optimiser()
         self._seen = float(weights.sum()) + (self._seen if is_partial else 0.0)
         self._train(X, targets, self._weighted(y, weights), is_partial)
-        return self
 
     def _begin(self, X: np.ndarray, weights: np.ndarray) -> None:
         """Forget what was learned before, and make a new network."""

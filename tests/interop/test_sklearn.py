@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,6 +19,7 @@ from tensorgrad._optional import MissingExtra
 from tensorgrad.compiler import function, kernels
 from tensorgrad.interop import sklearn as interop
 from tensorgrad.interop.sklearn import TensorgradClassifier, TensorgradRegressor
+from tensorgrad.training import TrainingError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 4))
@@ -191,6 +193,42 @@ def test_a_fit_goes_on_where_it_is_told_to():
     losses = [fitted.fit(X, TEXT).loss_ for _ in range(3)]
     assert losses == sorted(losses, reverse=True) and fitted.n_iter_ == 30
     assert fitted.set_params(warm_start=False).fit(X, TEXT).n_iter_ == 10
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("how", ["fit", "warm_start", "partial_fit"])
+def test_a_training_that_fails_leaves_an_estimator_as_it_was(how):
+    rates = {"learning_rate": lambda step: 1e-2 if step < 12 else 1e300}  # an epoch, and then it diverges
+    model = classifier(epochs=1, batch_size=10, warm_start=how == "warm_start", dropout=0.2, **rates)
+    fit = partial(model.partial_fit, classes=np.unique(TEXT)) if how == "partial_fit" else model.fit
+    before = fit(X, TEXT).predict_proba(X)
+    model.set_params(epochs=2)
+    for _ in range(2):
+        with pytest.raises(TrainingError):
+            fit(X, TEXT)
+        np.testing.assert_array_equal(model.predict_proba(X), before)
+        assert (model.n_iter_, model.optimiser_.steps) == (1, 12)
+    if how != "partial_fit":
+        model.set_params(learning_rate=1e-2, epochs=20)
+        assert fit(X, TEXT).score(X, TEXT) > 0.8
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_estimator_whose_only_fit_failed_is_not_fitted():
+    model = classifier(optimiser="sgd", learning_rate=1e300)
+    with pytest.raises(TrainingError):
+        model.fit(X, TEXT)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("wrong", [X[:, :3], X])
+def test_targets_that_are_refused_leave_an_estimator_as_it_was(wrong):
+    model = classifier(epochs=2).fit(X, TEXT)
+    with pytest.raises(ValueError, match="continuous"):
+        model.fit(wrong, X[:, 0])
+    assert model.n_features_in_ == 4
+    assert set(model.predict(X)) <= set(TEXT)
 
 
 def test_examples_are_set_aside_for_early_stopping():
