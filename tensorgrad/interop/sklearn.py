@@ -183,7 +183,7 @@ class _Estimator(BaseEstimator):
     def _unchanged_on_error(self, goes_on: bool) -> Iterator[None]:
         """Whatever fails within leaves the estimator as it was; what is interrupted has learned something."""
         before = self.__dict__.copy()
-        trained = (self.module_, self.optimiser_) if goes_on else ()
+        trained: Sequence[Any] = (self.module_, self.optimiser_) if goes_on else ()
         states = [part.state_dict() for part in trained]
         try:
             yield

@@ -127,7 +127,7 @@ class Session:
         self.model, self.optimiser, self.folder = model, optimiser, folder
         self.settings = json.loads(json.dumps(dict(settings or {})))  # as it comes back from a file
         self.streams = streams_of(rng)
-        self._callbacks = {f"{type(each).__name__}-{i}": each for i, each in enumerate(callbacks)}
+        self._callbacks = _named_by_class(callbacks)
         self.generators = {**self.streams, **_prefixed("model/", dict(model.named_generators()))}
         self.progress = Progress()
         self._best_weights: dict[str, np.ndarray] = {}
@@ -260,6 +260,14 @@ class Session:
                 each = self._callbacks[name]
                 undo.callback(each.load_state_dict, deepcopy(each.state_dict()))
                 each.load_state_dict({**state, **_without_prefix(f"callbacks/{name}/", arrays)})
+            elif state or _without_prefix(f"callbacks/{name}/", arrays):
+                kind = name.rpartition("-")[0]
+                warnings.warn(
+                    f"fit: {path} has the state of a callback {kind} that is not among callbacks=, so the training "
+                    f"goes on without; pass {kind} again to go on as before",
+                    UserWarning,
+                    stacklevel=5,
+                )
         self.progress, self._best_weights = restored, best
 
     def _states_of_generators(self, saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,6 +302,13 @@ def folders_like(folder: Path) -> list[Path]:
 
 def _numbered(name: str, number: int) -> str:
     return f"{Path(name).stem}-{number}{Path(name).suffix}"
+
+
+def _named_by_class(callbacks: Sequence[Any]) -> dict[str, Any]:
+    """Callbacks by their class and a number within it, such as ``EMA-0``, so that others may come and go."""
+    numbers: dict[str, count[int]] = {}
+    kinds = [type(each).__name__ for each in callbacks]
+    return {f"{kind}-{next(numbers.setdefault(kind, count()))}": each for kind, each in zip(kinds, callbacks)}
 
 
 def _prefixed(prefix: str, values: Mapping[str, _Value]) -> dict[str, _Value]:

@@ -704,7 +704,7 @@ def refused_without_a_trace(folder):
 
 
 @pytest.mark.parametrize(
-    "callbacks", [{"EMA-0": {"updates": "x"}}, {"Last-1": {"a": 1}}, {"Last-1": {}}, {"Last-1": 3}, 3]
+    "callbacks", [{"EMA-0": {"updates": "x"}}, {"Last-0": {"a": 1}}, {"Last-0": {}}, {"Last-0": 3}, 3]
 )
 def test_a_resume_that_fails_late_changes_nothing(tmp_path, callbacks):
     model, optimiser, rng = make()

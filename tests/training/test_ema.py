@@ -73,6 +73,19 @@ def test_it_is_resumed_to_the_last_bit(compiled, tmp_path):
     assert ema.updates == 24
 
 
+def test_it_is_resumed_among_other_callbacks(tmp_path):
+    fitted(EMA(0.9), folder=tmp_path, epochs=2)
+    straight = fitted(EMA(0.9))
+    same(fitted(Reference(0.5), EMA(0.9), folder=tmp_path, resume=True), straight)
+
+
+def test_a_resume_that_leaves_it_out_says_so(tmp_path):
+    fitted(EMA(0.9), folder=tmp_path, epochs=2)
+    with pytest.warns(UserWarning, match=r"has the state of a callback EMA .* pass EMA again") as caught:
+        fitted(folder=tmp_path, resume=True)
+    assert caught[0].filename == loop.__file__.replace("tensorgrad/training/loop.py", "tests/training/test_ema.py")
+
+
 def test_the_weights_come_back_after_an_error_in_validation():
     class Failing(Callback):
         def on_evaluation_begin(self, run):
