@@ -271,7 +271,7 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
         ------
         RuntimeError
             If no gradient flows to it, or in the backward pass of :func:`tensorgrad.checkpoint`, which computes it
-            anew.
+            again.
 
         Examples
         --------

@@ -26,7 +26,7 @@ SYMBOLS = {
 }
 """The operators that stand for ops of two operands."""
 
-_SIGNS = {"affine": "@ +", "getitem": "[...]", "setitem": "[...] ="}
+_SIGNS = {"affine": "x @ w + b", "getitem": "[...]", "setitem": "[...] ="}
 
 LONGEST = 60
 """Characters of a name or a setting."""
