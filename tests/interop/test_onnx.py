@@ -159,8 +159,9 @@ BY_NUMPY = {
     "greater_equal": (lambda x: np.greater_equal(x, x[:, ::-1]), ROWS),
     **{
         name: (partial(lambda f, x: f(x > 0, x < 1), getattr(np, name)), ROWS)
-        for name in ("logical_and", "logical_or", "logical_xor")
+        for name in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor")
     },
+    "invert": (lambda x: ~(x > 0), ROWS),
     "divide": (lambda x: 2 / x / 3, ABOVE),
     "power": (lambda x: x**3 + x**0.5 + 2**x, ABOVE),
     "float_power": (lambda x: np.float_power(x, 2), ABOVE),
@@ -424,6 +425,7 @@ REFUSED = {
     "the op 'linear_recurrence'": lambda x: tg.OPS["linear_recurrence"](x, x),
     "changes a tensor in place \\(assignment": Changing(),
     "looks at the values of a tensor": lambda x: x if x.sum() > 1e9 else -x,
+    "bitwise_and can be exported for truth values only": lambda x: x.astype(np.int32) & 3,
     "draws random numbers": lambda x: x + tg.random.normal(size=x.shape, rng=np.random.default_rng(0)),
     "an operand of multiply depends": lambda x: x * float(x.mean()),
     "ONNX has no such operator for these dtypes": lambda x: (x > 0) < (x > 1),

@@ -141,6 +141,14 @@ def _logic(c: Call) -> str:
     return c.node(_LOGIC[c.step.op], *_all(c, bool))
 
 
+@rule("bitwise_and", "bitwise_or", "bitwise_xor", "invert")
+def _bits(c: Call) -> str:
+    if _out(c).kind != "b":
+        raise ExportError(f"export: {c.step.op} can be exported for truth values only, got {_out(c)}")
+    logic = "logical_not" if c.step.op == "invert" else f"logical_{c.step.op[len('bitwise_') :]}"
+    return c.node(_LOGIC[logic], *_all(c, bool))
+
+
 @rule("isnan", "isinf", "isfinite")
 def _test(c: Call) -> str:
     x = c.operand(0)
