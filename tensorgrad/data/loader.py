@@ -93,7 +93,9 @@ class Loader:
 
     def _input(self, index: int) -> np.ndarray:
         found = self.source[index]
-        return np.asarray(found if isinstance(self.source, np.ndarray) else self._pair(found, index)[0])
+        if isinstance(self.source, np.ndarray):
+            return np.asarray(found)
+        return np.array(self._pair(found, index)[0])  # a copy, as the source may write the next one to the same memory
 
     def _label(self, index: int) -> Any:
         return self._pair(self.source[index], index)[1]

@@ -48,6 +48,18 @@ def test_training_is_that_on_arrays_whatever_the_number_of_workers(workers):
         same(trained((source, CLASSES, np.ones(90))), trained((INPUTS, CLASSES, np.ones(90))))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_source_may_write_each_example_to_the_same_memory(workers):
+    class Reusing(Made):
+        memory = np.empty_like(INPUTS[0])
+
+        def __getitem__(self, index):
+            self.memory[...] = self.inputs[index]
+            return self.memory, int(self.own[index])
+
+    same(trained(Loader(Reusing(), workers=workers)), trained((INPUTS, CLASSES)))
+
+
 @pytest.mark.parametrize("augment", [None, noise])
 def test_one_generator_for_everything_draws_the_same_whatever_the_number_of_workers(augment):
     def drawn(train):
