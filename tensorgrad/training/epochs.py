@@ -174,6 +174,7 @@ class Training:
             if is_first and (sentence := warning_of_unused(session.model, session.optimiser)):
                 warnings.warn(sentence, UserWarning, stacklevel=4)
             is_first = False
+            session.save_if_none()
             with self.callbacks.evaluation():
                 row = self._row(started)
                 if progress.finish_epoch(row, self.monitor):

@@ -158,6 +158,11 @@ class Session:
         if time.perf_counter() - self._saved_at >= max(wait, self._save_took / OVERHEAD):
             self.save()
 
+    def save_if_none(self) -> None:
+        """Save unless that has been done: ``best.npz`` is not to be found alone, as of an earlier training."""
+        if not self._owns_files:
+            self.save()
+
     def save(self) -> None:
         """Write the state to ``last.npz``; not one that is no longer finite, from which nothing could go on."""
         if self.folder is None or not self._is_finite():

@@ -876,6 +876,26 @@ def test_a_second_signal_stops_at_once(tmp_path):
         load_checkpoint(tmp_path / LAST)
 
 
+@pytest.mark.parametrize("callbacks", [[], ["EMA"]])
+def test_killed_after_the_first_best_weights_and_resumed_equals_never_killed(tmp_path, monkeypatch, callbacks):
+    def averaged():
+        return [tg.training.EMA(0.9) for _ in callbacks]
+
+    class Killed(BaseException):
+        pass
+
+    def keep_and_die(session, keep=Session.keep_best):
+        keep(session)
+        raise Killed
+
+    straight = train(tmp_path / "straight", callbacks=averaged())
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Session, "keep_best", keep_and_die)
+        train(tmp_path / "killed", resume="auto", callbacks=averaged())
+    same(train(tmp_path / "killed", resume="auto", callbacks=averaged()), straight)
+    assert sorted(os.listdir(tmp_path / "killed")) == [BEST, LAST]
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_and_resumed_equals_never_killed(tmp_path):
     epochs = 150
