@@ -139,7 +139,7 @@ def _as_json(header: object) -> str:
         return json.dumps(header, default=_as_number)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"save_checkpoint: a description, such as the state of a callback, must be what JSON can hold ({error}); "
+            f"save_checkpoint: a description, such as the state of a callback, must be what JSON can hold, {error}; "
             "make it of numbers, text, lists and dicts, or of arrays by name"
         ) from None
 

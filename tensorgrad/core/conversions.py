@@ -1,4 +1,4 @@
-"""A Tensor as something else: Python's numbers, truth values, plain arrays. Where it carries a gradient, an error."""
+"""A Tensor as something else: text, Python's numbers, truth values, arrays. Where it carries a gradient, an error."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ class Conversions:
     """What turns Tensors into other things; a mixin, which holds nothing."""
 
     __slots__ = ()
+
+    def __repr__(self: Any) -> str:
+        body = repr(self._current()).replace("\n", "\n ")
+        return f"Tensor({body[len('array(') : -1] if body.startswith('array(') else body}" + (
+            ", requires_grad=True)" if self._requires_grad else ")"
+        )
+
+    def __format__(self: Any, specification: str) -> str:
+        return format(self.item(), specification) if specification else repr(self)
 
     def item(self: Any) -> Any:
         """The only element as a Python number. Raises ValueError if there is not exactly one."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
@@ -16,13 +15,15 @@ import numpy as np
 from numpy import ndarray
 
 from .arrays import OWNED, RESULT, SHARED, AnyArray, Array, as_data, describe
+from .attributes import Attributes
 from .backward import backward_pass
 from .context import _capture, _recording, is_repeated, is_traced, no_grad
 from .conversions import Conversions
+from .dispatch import Dispatch
 from .inplace import InPlace, View, plain_index
 from .node import LeafNode, Node, sequence_nrs
 from .operators import Operators
-from .registry import NUMPY, OPS, is_default, no_rule, numpy_name, refuse
+from .registry import OPS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -35,7 +36,7 @@ _retaining: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 """By identity the results whose gradients are collected, see :meth:`Tensor.retain_grad`."""
 
 
-class Tensor(Operators, InPlace, Conversions):
+class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
     """An array that remembers how it was computed.
 
     Parameters
@@ -230,57 +231,6 @@ class Tensor(Operators, InPlace, Conversions):
         self._requires_grad = bool(value)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Tuple of the lengths of the axes."""
-        return self._array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """NumPy dtype of the data."""
-        return self._array.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self._array.ndim
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self._array.size
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the data."""
-        return self._array.nbytes
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element."""
-        return self._array.itemsize
-
-    @property
-    def T(self) -> Tensor:
-        """The tensor with its axes reversed."""
-        return self.transpose()
-
-    @property
-    def mT(self) -> Tensor:
-        """The tensor with its last two axes swapped."""
-        mirrored: Tensor = self.swapaxes(-1, -2)
-        return mirrored
-
-    @property
-    def real(self) -> Tensor:
-        """The real part, recorded."""
-        return OPS["real"](self)
-
-    @property
-    def imag(self) -> Tensor:
-        """The imaginary part, recorded; zeros for a real tensor."""
-        return OPS["imag"](self)
-
-    @property
     def is_leaf(self) -> bool:
         """Whether it is no result of recorded ops: made from data, or computed without a gradient."""
         return self._node is None or self._node.op is None
@@ -321,7 +271,7 @@ class Tensor(Operators, InPlace, Conversions):
         ------
         RuntimeError
             If no gradient flows to it, or in the backward pass of :func:`tensorgrad.checkpoint`, which computes it
-            anew.
+            again.
 
         Examples
         --------
@@ -353,23 +303,6 @@ class Tensor(Operators, InPlace, Conversions):
     def zero_grad(self) -> None:
         """Forget the collected gradient: ``grad`` is None again."""
         self.grad = None
-
-    def __repr__(self) -> str:
-        body = repr(self._current()).replace("\n", "\n ")
-        return f"Tensor({body[len('array(') : -1] if body.startswith('array(') else body}" + (
-            ", requires_grad=True)" if self._requires_grad else ")"
-        )
-
-    def __format__(self, specification: str) -> str:
-        return format(self.item(), specification) if specification else repr(self)
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.ndim == 0:
-            raise TypeError("iteration: a 0-d tensor has no elements to iterate over; use tensor.item()")
-        return (self[i] for i in range(len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
@@ -410,31 +343,6 @@ class Tensor(Operators, InPlace, Conversions):
                 with _adding_up:
                     so_far = leaf._grad if capture is None else capture.reading_gradient(leaf)._grad
                     leaf.grad = collected if so_far is None else so_far + collected
-
-    # NumPy's functions on Tensors
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
-        op = NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
-        if op is not None and method == "__call__" and not settings:
-            return op(*inputs)
-        name = numpy_name(ufunc) if method == "__call__" else f"{numpy_name(ufunc)}.{method}"
-        if op is None:
-            raise no_rule(name, ufunc)
-        if any(array is x and type(x) is ndarray for array in settings.get("out") or () for x in inputs):
-            raise TypeError(
-                f"{name} in place: an array cannot become a Tensor; write a = {name}(a, tensor), or start from a "
-                "Tensor (np.zeros_like(tensor), tensorgrad.Tensor(a))"
-            )
-        if method == "__call__" and (ufunc.signature is None or hasattr(op, "rules")):
-            refuse(name, **{key: value for key, value in settings.items() if not is_default(key, value)})
-            return op(*inputs)
-        return op(*inputs, **settings)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        op = NUMPY.get(function)
-        if op is None:
-            raise no_rule(numpy_name(function), function)
-        return op(*args, **kwargs)
 
     def __getitem__(self, index: Any) -> Tensor:
         return OPS["getitem"](self, index=plain_index(index))

@@ -130,7 +130,7 @@ def draw(
     >>> loss = tg.softmax_cross_entropy(layer(images), labels)
     >>> drawing = tg.draw(loss, layer, {"images": images, "labels": labels})
     >>> drawing
-    <drawing of 7 boxes and 6 lines; .save('graph.svg') writes it>
+    <drawing of 6 boxes and 5 lines; .save('graph.svg') writes it>
     >>> print(drawing.mermaid[:63])
     flowchart TB
       n0(["<b>images</b><br/>(4, 3) float32"]):::array

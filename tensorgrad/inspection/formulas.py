@@ -47,8 +47,8 @@ FORMULAS: dict[str, tuple[str, ...]] = {
 The tests compute with them, and compare with the rules.
 """
 
-MATRICES = ("g @ {y}.T", "{x}.T @ g")
-"""What the operands of a product of two matrices get."""
+MATRICES = ("g @ {y}.T", "{x}.T @ g", "g")
+"""What the operands of a product of two matrices get, and what is added to it."""
 
 WORDS: dict[str, tuple[str, ...]] = {
     "affine": (
@@ -119,7 +119,7 @@ def formula(
 
 def _words(op: Op, position: int, arrays: Sequence[Any], names: Sequence[str], out: str) -> str:
     templates = FORMULAS.get(op.name, WORDS.get(op.name, ()))
-    if op.name == "matmul" and all(np.ndim(array) == 2 for array in arrays):
+    if op.name in ("matmul", "affine") and all(np.ndim(array) == 2 for array in arrays[:2]):
         templates = MATRICES
     if op.arity is None and len(templates) == 1:
         return templates[0].format(x=names[position])

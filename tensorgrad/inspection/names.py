@@ -26,6 +26,8 @@ SYMBOLS = {
 }
 """The operators that stand for ops of two operands."""
 
+_SIGNS = {"affine": "x @ w + b", "getitem": "[...]", "setitem": "[...] ="}
+
 LONGEST = 60
 """Characters of a name or a setting."""
 
@@ -39,8 +41,8 @@ def op_name(op: Op) -> str:
     """
     if op.name in SYMBOLS:
         return SYMBOLS[op.name]
-    if op.name in ("getitem", "setitem"):
-        return {"getitem": "[...]", "setitem": "[...] ="}[op.name]
+    if op.name in _SIGNS:
+        return _SIGNS[op.name]
     function = op.numpy
     if function is None and op.name != "astype":  # NumPy's parameters are not those of the op
         named = getattr(np, op.name, None) or getattr(np.linalg, op.name, None)
@@ -59,6 +61,8 @@ def expression(op: Op, operands: Sequence[str], settings: Mapping[str, Any]) -> 
     """
     if op.name in SYMBOLS and len(operands) == 2:
         return f" {SYMBOLS[op.name]} ".join(map(in_brackets, operands))
+    if op.name == "affine":
+        return "{} @ {} + {}".format(*map(in_brackets, operands))
     if op.name == "negative" and len(operands) == 1:
         return f"-{operands[0]}"
     if op.name == "getitem":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .._html import card, folded, table
 from ..core import Tensor
-from .module import Module, in_a_line
+from .module import Module
 from .summary import Summary
+from .tree import in_a_line
 
 DEEPEST_OPEN = 2
 """Levels of the tree that are open at first."""

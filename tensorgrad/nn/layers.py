@@ -17,7 +17,8 @@ from ..ops.flatten import flatten
 from ..ops.linalg import affine
 from ..ops.random import normal
 from .initialisers import Initialiser, generator, parameter
-from .module import Module, in_a_line, inside, is_trained
+from .module import Module, is_trained
+from .tree import in_a_line, inside
 from .weighted import Weighted, check_sizes, in_dtype
 
 

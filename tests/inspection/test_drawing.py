@@ -51,9 +51,9 @@ def test_a_network_is_drawn_with_the_names_of_its_users():
     loss = tg.softmax_cross_entropy(network(images), labels) + network.penalty()
     names = network, {"images": images, "labels": labels}
     shown = texts(tg.draw(loss, *names))
-    for text in ("images", "labels", "0.weight", "2.bias", "@", "+", "relu", "(5, 4) float32", "(5,) int64"):
+    for text in ("images", "labels", "0.weight", "2.bias", "x @ w + b", "+", "relu", "(5, 4) float32", "(5,) int64"):
         assert text in shown, text
-    assert shown.count("0.weight") == 1 and f"{loss.item():.4g}" in shown and "0.1 *" in shown
+    assert shown.count("0.weight") == 1 and f"{loss.item():.4g}" in shown and "squared_norm(…, 0.1)" in shown
     assert shown.count("gradient not computed") == 4 and "array" not in shown
     loss.backward(retain_graph=True)
     weight = network[0].weight

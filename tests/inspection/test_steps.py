@@ -183,7 +183,7 @@ def test_ops_are_printed_as_they_happen_and_nothing_is_outside():
     after = stream.getvalue()
     before.backward()
     assert stream.getvalue() == after
-    assert [line.split(" = ")[1] for line in forward] == ["array @ weight", "t1 + bias", "np.sum(t2)"]
+    assert [line.split(" = ")[1] for line in forward] == ["array @ weight + bias", "np.sum(t1)"]
     (line,) = [line for line in after.splitlines() if "bias gets" in line]
     assert line == "  bias gets g, summed to (2,) as bias was broadcast = [3. 3.], (2,) float32"
 
@@ -251,6 +251,8 @@ def test_a_formula_computes_what_the_rule_does(name):
         known = {"np": np, "g": np.full(np.shape(out), 1.5), "out": out, **dict(zip("xy", arrays))}
         with np.errstate(all="ignore"):
             for position, rule in enumerate(op.rules):
+                if rule is None:
+                    continue
                 found = eval(formula(op, position, arrays, ("x", "y"), "out"), known)
                 np.testing.assert_allclose(
                     np.broadcast_to(found, np.shape(out)) if op.broadcasts else found,
@@ -267,7 +269,9 @@ def test_the_formula_of_a_product_of_matrices():
     x, y, g = rng.standard_normal((3, 2)), rng.standard_normal((2, 4)), rng.standard_normal((3, 4))
     for position, text in enumerate(MATRICES):
         found = eval(text.format(x="x", y="y"), {"x": x, "y": y, "g": g})
-        np.testing.assert_allclose(found, OPS["matmul"].rules[position](g, x @ y, x, y))
+        np.testing.assert_allclose(found, OPS["affine"].rules[position](g, x @ y + 1, x, y, np.ones(4)))
+        if position < 2:
+            np.testing.assert_allclose(found, OPS["matmul"].rules[position](g, x @ y, x, y))
 
 
 def test_words_belong_to_ops_that_there_are():

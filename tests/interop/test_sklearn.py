@@ -235,7 +235,7 @@ def test_a_network_of_ones_own():
         {"hidden_layer_sizes": [16, 8], "dropout": 0.05, "l1": 0.01, "batch_size": 32},
         {"hidden_layer_sizes": ()},
     ],
-    ids=repr,
+    ids=", ".join,
 )
 def test_settings(settings):
     assert classifier(**settings).fit(X, TEXT).score(X, TEXT) > 0.75
@@ -302,7 +302,7 @@ def test_kernels_depend_neither_on_the_number_of_examples_nor_on_the_strength_of
         ({"learning_rate": "fast"}, {"learning_rate": 0.1}),
         ({"learning_rate_decay": -1}, {"learning_rate_decay": 0}),
     ],
-    ids=repr,
+    ids=", ".join,
 )
 def test_settings_that_are_refused(wrong, right):
     name = next(iter(wrong))

@@ -1,0 +1,187 @@
+"""The state of a module: its tensors as arrays, saved, loaded and exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, cast
+
+import numpy as np
+
+from .._paths import printable
+from ..core import Tensor, describe
+from ..ops.conversion import without_history
+from .tree import Tree
+
+if TYPE_CHECKING:
+    from .module import Module
+
+
+class State(Tree):
+    """How the tensors of a module are read and set; a mixin."""
+
+    def save(self, path: str | Path, description: Mapping[str, Any] | None = None) -> None:
+        """Write all tensors to a file, which :meth:`load` reads; the old file stays until the new one is on disk.
+
+        Parameters
+        ----------
+        path
+            Ending in ``.npz``, a file that proves its own integrity, which ``numpy.load`` opens too; or in
+            ``.safetensors``, for other libraries (the extra ``safetensors``).
+        description
+            What else the file should say, such as the names of classes: whatever JSON can hold.
+
+        Raises
+        ------
+        ValueError
+            If the path ends in something else.
+        TypeError
+            If a tensor is of a dtype, or the description of a kind, that the file cannot hold.
+        CheckpointError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import tensorgrad as tg
+        >>> path = Path(tempfile.mkdtemp()) / "dense.npz"
+        >>> one, other = tg.nn.Dense(3, 2, rng=0), tg.nn.Dense(3, 2, rng=1)
+        >>> one.save(path, {"classes": ["cat", "dog"]})
+        >>> other.load(path)
+        {'classes': ['cat', 'dog']}
+        >>> bool((one.weight.data == other.weight.data).all())
+        True
+        """
+        from .._checkpoint import checked_suffix, save_checkpoint
+
+        save_checkpoint(checked_suffix(path), self.state_dict(copy=False), description or {})
+
+    def load(self, path: str | Path) -> dict[str, Any]:
+        """Set all tensors from a file of :meth:`save`, a checkpoint of ``fit`` such as ``best.npz`` included.
+
+        All are set or, on an error, none. Returns what the file says besides: the description given to :meth:`save`.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, damaged, or of another network.
+        """
+        return self._load(path, lambda description: None)
+
+    def _load(self, path: str | Path, accept: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """What :meth:`load` does, if ``accept``, called with what the file says besides, raises nothing."""
+        from .._checkpoint import load_checkpoint, shortened
+        from ..archive import CheckpointError
+
+        def check(found: Mapping[str, np.ndarray]) -> None:
+            state = _of_model(found)
+            self._check_names(state)
+            for name, tensor in self.named_tensors():
+                _check_fits(name, state[name], tensor)
+
+        try:
+            arrays, description = load_checkpoint(path, check)
+            accept(description)
+            self.load_state_dict(_of_model(arrays))
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{printable(path)}: of another network ({shortened(error)})") from None
+        return description
+
+    def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
+        """The arrays of all tensors, by dotted name; copies, unless they are only looked at and ``copy`` is False."""
+        named = list(self.named_tensors())
+        state = {name: (tensor.detach() if copy else tensor).data for name, tensor in named}
+        if len(state) != len(named):
+            raise ValueError("state_dict: two tensors have the same dotted name; keys of dicts must differ as text")
+        return state
+
+    def _check_names(self, state: Mapping[str, Any]) -> None:
+        """Raise unless a state is of tensors with the names of these."""
+        names = {name for name, _ in self.named_tensors()}
+        missing, unknown = sorted(names - state.keys()), sorted(map(repr, state.keys() - names))
+        if missing or unknown:
+            raise KeyError(
+                f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
+                f"unknown: {', '.join(unknown) or 'nothing'}"
+            )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set all tensors from ``state``, as returned by :meth:`state_dict`; all or, on an error, none.
+
+        Raises
+        ------
+        TypeError
+            If it is no mapping of names to arrays.
+        KeyError
+            If a name is missing or unknown.
+        ValueError
+            If a shape or the kind of a dtype differs, or what is one tensor here are two in the state.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                "load_state_dict: takes a mapping of names to arrays, such as np.load(path), got "
+                f"{type(state).__name__}"
+            )
+        tensors = dict(self.named_tensors())
+        self._check_names(state)
+        arrays = {name: np.asarray(without_history(state[name])) for name in tensors}
+        names: dict[int, str] = {}
+        for name, array in arrays.items():
+            _check_fits(name, array, tensors[name])
+            same = names.setdefault(id(tensors[name]), name)
+            if same != name and not np.array_equal(array, arrays[same], equal_nan=True):
+                raise ValueError(
+                    f"load_state_dict: {same} and {name} are one tensor of this network, but differ in the state, "
+                    "which is of a network that does not share it"
+                )
+        for name, array in arrays.items():
+            tensors[name].data = array.astype(tensors[name].dtype, copy=False)
+
+    def with_tensors(self, others: Mapping[str, Tensor]) -> Module:
+        """A copy in which other tensors, by dotted name, stand in for its own; all the rest is shared.
+
+        Raises
+        ------
+        KeyError
+            If there is no tensor of a name.
+        TypeError
+            If one is held in a function, say in its closure: functions are not copied.
+
+        Examples
+        --------
+        >>> import numpy as np, tensorgrad as tg
+        >>> layer = tg.nn.Dense(2, 1, bias=False)
+        >>> other = layer.with_tensors({"weight": tg.Tensor(np.ones((2, 1), np.float32))})
+        >>> other([[2.0, 3.0]]).item()
+        5.0
+        """
+        own = dict(self.named_tensors())
+        if unknown := sorted(others.keys() - own.keys()):
+            raise KeyError(f"with_tensors: {type(self).__name__} has no tensor {', '.join(unknown)}")
+        replaced = {id(own[name]): tensor for name, tensor in others.items()}
+        held = (value for module in self.modules() for _, value, _ in module._members())
+        twin = deepcopy(self, {id(x): replaced.get(id(x), x) for x in held if not isinstance(x, Tree)})
+        for module in twin.modules():
+            vars(module)["_stand_ins"] = frozenset(map(id, others.values()))
+        for name, tensor in twin.named_tensors():
+            if id(tensor) in replaced:
+                raise TypeError(
+                    f"with_tensors: {name} is held in a function, which is not copied; hold it, or the layer that it "
+                    "belongs to, in an attribute of a module"
+                )
+        return cast("Module", twin)
+
+
+def _check_fits(name: str, array: np.ndarray, tensor: Tensor) -> None:
+    """Raise unless a tensor can be set from an array."""
+    if array.shape != tensor.shape or array.dtype.kind != tensor.dtype.kind:
+        raise ValueError(f"load_state_dict: {name} is {describe(array)}, the network needs {describe(tensor)}")
+
+
+def _of_model(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The arrays of a network in a file, which in a checkpoint of ``fit`` are beside others."""
+    prefix = "model/"
+    inside = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+    return inside or arrays
