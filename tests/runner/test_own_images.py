@@ -65,7 +65,8 @@ def test_a_folder_is_trained_on_resumed_and_predicted(tmp_path, capsys, model, h
     assert ours["epochs"] == 12
     assert ours["settings"]["image_shape"] == [3, 12, 16] and ours["settings"]["classes"] == list(CLASSES)
     assert ours["test_accuracy"] == 1.0
-    assert set(PICTURES) < set(os.listdir(out)) and "tensorgrad.train" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert set(PICTURES) < set(os.listdir(out)) and "tensorgrad.train" in page and "tensorgrad: zoo (RGB, 3 cl" in page
     capsys.readouterr()
     answers = []
     for command in (predict_main, predict_of_experiments):
