@@ -372,7 +372,7 @@ def test_a_name_that_is_too_long_is_one_sentence(capsys, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
-@pytest.mark.parametrize("resume", [[], ["--resume"]])
+@pytest.mark.parametrize("resume", [[], pytest.param(["--resume"], marks=pytest.mark.deep)])
 def test_two_runs_at_once_need_two_folders(tmp_path, capsys, resume):
     out = tmp_path / "out"
     assert run_in(tmp_path, "--epochs", 1, "--out", out) == 0

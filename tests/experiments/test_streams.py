@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tensorgrad.training import LAST, load_checkpoint
 from tests.support import ROOT, write_mnist
 
@@ -16,6 +18,7 @@ def states(out, data, *options):
     return load_checkpoint(out / LAST)[1]["generators"]
 
 
+@pytest.mark.deep
 def test_a_run_without_augmentation_draws_all_else_as_it_was(tmp_path):
     data = write_mnist(tmp_path / "data")
     augmented, plain = (states(tmp_path / option, data, f"--{option}") for option in ("augment", "no-augment"))
