@@ -89,7 +89,9 @@ def prepare_page(app: Any, name: str, source: list[str]) -> None:
 
 def escape_stars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """In docstrings a star is never emphasis, but a power, a product, or the axes that remain."""
+    is_example = False  # which ends with an empty line, after what it prints
     for i, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
+        is_example = line.lstrip().startswith(">>>") or (is_example and bool(line.strip()))
+        if not is_example:
             parts = re.split(r"(``.*?``)", line)
             lines[i] = "".join(part if part.startswith("``") else part.replace("*", r"\*") for part in parts)

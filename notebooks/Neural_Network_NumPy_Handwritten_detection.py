@@ -64,9 +64,9 @@ print(standardise, batch.shape, batch.dtype)
 # %% [markdown]
 # ## Five building blocks, twice
 #
-# On the left of each pair is a layer as one writes it by hand: `forward` computes the output and keeps what
+# The first of each pair is a layer as one writes it by hand: `forward` computes the output and keeps what
 # `backward` will need; `backward` takes the derivative of the loss with respect to the output, and works out that
-# with respect to the inputs and the weights. On the right is the tensor expression that replaces it.
+# with respect to the inputs and the weights. The second is the tensor expression that replaces it.
 #
 # `tg.Tensor(array, requires_grad=True)` is an array that remembers what was computed from it. After
 # `loss.backward()`, its `.grad` is the derivative of the loss.

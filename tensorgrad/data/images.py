@@ -213,7 +213,7 @@ def _reason(image_module: Any, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
-        return "is a folder, not an image"
+        return "is a folder, not an image; name the images in it, such as FOLDER/*"
     if isinstance(error, image_module.UnidentifiedImageError):
         return "not an image that can be read; save it as PNG or JPEG, or remove it"
     if isinstance(error, image_module.DecompressionBombError):

@@ -21,30 +21,24 @@ GRAPHVIZ = (".png", ".pdf")
 
 
 class Drawing:
-    """The graph of a computation; Jupyter shows it. Made by :func:`draw`.
-
-    Attributes
-    ----------
-    mermaid, dot, svg
-        The picture as text for Mermaid, for Graphviz, and as SVG.
-    """
+    """The graph of a computation; Jupyter shows it. Made by :func:`draw`."""
 
     def __init__(self, content: Picture) -> None:
         self._picture = content
 
     @cached_property
     def mermaid(self) -> str:
-        """For Mermaid, which GitHub and GitLab draw in Markdown, in a block of ``mermaid``."""
+        """The picture as text for Mermaid, which GitHub and GitLab draw in Markdown, in a block of ``mermaid``."""
         return formats.mermaid(self._picture)
 
     @cached_property
     def dot(self) -> str:
-        """For Graphviz."""
+        """As text for Graphviz."""
         return formats.dot(self._picture)
 
     @cached_property
     def svg(self) -> str:
-        """As SVG."""
+        """As an SVG image, in text."""
         return formats.svg(self._picture)
 
     def save(self, path: str | Path) -> None:

@@ -97,7 +97,7 @@ def save_confusion(matrix: np.ndarray, names: Sequence[str], path: str | Path) -
     """Draw a confusion matrix, coloured by the share of each true class, into a PNG file."""
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     labels = [printable(name, LONGEST_NAME) for name in names]
-    side = 4 + 0.3 * min(max(len(labels), 8), LARGEST_WRITTEN)
+    side = 4 + 0.3 * min(max(len(labels), 3), LARGEST_WRITTEN)
     with saved_figure(path, side + 0.5, side) as figure:
         axes = figure.subplots()
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)

@@ -41,11 +41,11 @@ def save_mistakes(
         The PNG file.
     """
     chosen = most_confident_mistakes(probabilities, labels, 24)
-    with saved_figure(path, 10, 7) as figure:
-        for axes, i in zip(figure.subplots(4, 6).flat, list(chosen) + [None] * (24 - len(chosen))):
+    rows = max(1, -(-len(chosen) // 6))
+    with saved_figure(path, 10, 7 * rows / 4) as figure:
+        for axes in (grid := figure.subplots(rows, 6, squeeze=False)).flat:
             axes.axis("off")
-            if i is None:
-                continue
+        for axes, i in zip(grid.flat, chosen):
             _show(axes, images[i])
             taken = probabilities[i].argmax()
             text = f"{_short(names[taken])} {probabilities[i, taken]:.0%}\nis {_short(names[labels[i]])}"
@@ -76,8 +76,9 @@ def save_weights(weight: np.ndarray, image_shape: tuple[int, ...], path: str | P
     ``weight`` has a row for each number of a flattened image, which is of ``image_shape``, (channels, height, width).
     """
     strongest = np.argsort(-np.square(weight).sum(axis=0))[:count]
-    with saved_figure(path, 10, 7.7) as figure:
-        for axes in (grid := figure.subplots(6, 8)).flat:
+    rows = max(1, -(-len(strongest) // 8))
+    with saved_figure(path, 10, 7.7 * rows / 6) as figure:
+        for axes in (grid := figure.subplots(rows, 8, squeeze=False)).flat:
             axes.axis("off")
         for axes, unit in zip(grid.flat, strongest):
             image = _channels_last(weight[:, unit].reshape(image_shape))

@@ -9,9 +9,27 @@ import numpy as np
 
 from ..interop import onnx
 from ..training import load_checkpoint
-from .errors import UsageError
+from .arguments import Parser
+from .console import say
+from .errors import UsageError, reported_errors
 from .experiment import Experiment
 from .prediction import FILES, file_of, load_network
+
+
+def main(program: str, experiments: Mapping[str, Experiment], arguments: list[str] | None = None) -> int:
+    """Write the file and say so; the exit code is 2 if that cannot be.
+
+    ``program`` is the script's name, ``experiments`` those, by their names, of one of which the run must be.
+    """
+    parser = Parser(prog=f"python -m {program}", description="Write the network of a run to a file for other programs.")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, such as runs/mnist")
+    help_of_file = "what to write: a network (.onnx), or weights (.safetensors, .npz); predict takes it like the run"
+    parser.add_argument("file", type=Path, metavar="FILE", help=help_of_file)
+    options = parser.parse_args(arguments)
+    with reported_errors(program):
+        export(options.run, options.file, experiments)
+        say(f"{options.file}: written")
+    return 0
 
 
 def export(run: Path, target: Path, experiments: Mapping[str, Experiment]) -> None:

@@ -107,7 +107,8 @@ class Options:
     data_dir: Path | None = value(lambda experiment: experiment.data_help, Role.MANNER, type=path, metavar="DIR")
     out: Path = value(
         lambda experiment: (
-            f"folder for the results, an earlier run there gets another name (default: {experiment.folder(None)})"
+            "folder for the results, an earlier run there gets another name "
+            f"(default: {experiment.folder(Path('DIR') if experiment.takes_any else None)})"
         ),
         Role.CALL,
         type=path,

@@ -65,7 +65,7 @@ OWN_IMAGES = Experiment(
     load=_load,
     recipes={
         "dense": Recipe(dense, (512,), 0.2, 1e-4, epochs=30, lr=1e-3, augmentation=_AUGMENTATION),
-        "cnn": Recipe(cnn, (32, 64), 0.5, 1e-4, epochs=30, lr=2e-3, augmentation=_AUGMENTATION),
+        "cnn": Recipe(cnn, (32, 64), 0.5, 1e-4, epochs=30, lr=1e-3, augmentation=_AUGMENTATION),
     },
     options=ImageOptions,
 )

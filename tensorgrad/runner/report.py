@@ -45,7 +45,8 @@ def write_report(result: Result, seconds: dict[str, float]) -> None:
     ``seconds`` says how long each phase of the run took.
     """
     prepared, metrics = result.prepared, result.metrics
-    out, name, dataset = prepared.options.out, prepared.experiment.name, prepared.dataset
+    out, dataset = prepared.options.out, prepared.dataset
+    name = dataset.name if prepared.experiment.takes_any else prepared.experiment.name
     matrix = confusion_matrix(dataset.test_labels, result.probabilities.argmax(axis=1), len(dataset.classes))
     _draw(result, matrix)
     tiles = [
@@ -67,9 +68,9 @@ def _draw(result: Result, matrix: np.ndarray) -> None:
     """All pictures of a run."""
     prepared = result.prepared
     out, dataset, names = prepared.options.out, prepared.dataset, prepared.dataset.classes
-    save_curves(
-        result.history, out / "curves.png", f"{prepared.experiment.name}: {dataset.name}", prepared.options.monitor
-    )
+    experiment = prepared.experiment
+    title = dataset.name if experiment.takes_any else f"{experiment.name}: {dataset.name}"
+    save_curves(result.history, out / "curves.png", title, prepared.options.monitor)
     save_confusion(matrix, names, out / "confusion.png")
     save_mistakes(_visible(dataset.test_images), dataset.test_labels, result.probabilities, names, out / "mistakes.png")
     save_weights(*_first_weights(prepared), out / "weights.png")

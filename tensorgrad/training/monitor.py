@@ -75,7 +75,7 @@ def monitor_of(given: str | Monitor | None, task: Task, has_validation: bool) ->
     Raises
     ------
     ValueError
-        If there is no such measure, or nobody knows in which direction it gets better.
+        If there is no such measure, or it is not known in which direction it gets better.
     """
     prefix = VALIDATION if has_validation else ""
     names = (*task.metrics, "loss")
@@ -93,15 +93,17 @@ def mode_of(measure: str, metrics: Mapping[str, Metric]) -> str:
     Raises
     ------
     ValueError
-        If nobody knows.
+        If that is not known.
     """
     name = measure[len(VALIDATION) :] if measure.startswith(VALIDATION) else measure
     if name == "loss":
         return "min"
     metric = metrics.get(name)
     if metric is None or metric.is_better_higher is None:
+        known = ", ".join(map(repr, ("loss", *metrics)))
         raise ValueError(
-            f"monitor={measure!r}: nobody knows whether that is better the higher or the lower; say it, "
-            f"monitor=Monitor({measure!r}, mode='max') or Monitor({measure!r}, mode='min')"
+            f"monitor={measure!r}: it is not known whether higher or lower is better, as it is of {known}, also with "
+            f"{VALIDATION!r} before; or say it, monitor=Monitor({measure!r}, mode='max') or Monitor({measure!r}, "
+            "mode='min')"
         )
     return "max" if metric.is_better_higher else "min"

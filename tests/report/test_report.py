@@ -83,6 +83,19 @@ def test_every_picture_is_drawn(tmp_path, shape):
         assert drawn(tmp_path / f"{name}.png"), name
 
 
+@pytest.mark.parametrize(("count", "rows"), [(0, 1), (7, 2)])
+def test_a_gallery_has_no_empty_rows(tmp_path, count, rows):
+    rng = np.random.default_rng(0)
+    labels = np.zeros(40, int)
+    wrong = np.arange(40) < count
+    mistakes = np.stack([~wrong, wrong], axis=1) * 0.8 + 0.1
+    report.save_mistakes(rng.random((40, 1, 4, 4)), labels, mistakes, ["a", "b"], tmp_path / "mistakes.png")
+    report.save_weights(rng.standard_normal((9, 8 * rows - 3)), (1, 3, 3), tmp_path / "weights.png")
+    for name, of_a_row in ("mistakes", 7 / 4), ("weights", 7.7 / 6):
+        height, width = imread(tmp_path / f"{name}.png").shape[:2]
+        assert height / width == pytest.approx(rows * of_a_row / 10, abs=0.01), name
+
+
 @pytest.fixture
 def picture(monkeypatch):
     """What ``save_network`` draws: the texts, and where boxes and lines are in a picture of what size."""

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from experiments.predict import main as predict_of_experiments
+from tensorgrad.export import main as export_main
 from tensorgrad.predict import main as predict_main
 from tensorgrad.runner.options import parse
 from tensorgrad.runner.own_images import OWN_IMAGES
@@ -64,13 +65,16 @@ def test_a_folder_is_trained_on_resumed_and_predicted(tmp_path, capsys, model, h
     assert ours["epochs"] == 12
     assert ours["settings"]["image_shape"] == [3, 12, 16] and ours["settings"]["classes"] == list(CLASSES)
     assert ours["test_accuracy"] == 1.0
-    assert set(PICTURES) < set(os.listdir(out)) and "tensorgrad.train" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert set(PICTURES) < set(os.listdir(out)) and "tensorgrad.train" in page and "tensorgrad: zoo (RGB, 3 cl" in page
     capsys.readouterr()
     answers = []
     for command in (predict_main, predict_of_experiments):
         assert command([str(out), "zoo/old owl/1.jpg"]) == 0
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1] and answers[0].startswith("zoo/old owl/1.jpg: old owl ")
+    assert export_main([str(out), "zoo.npz"]) == predict_main(["zoo.npz", "zoo/old owl/1.jpg"]) == 0
+    assert capsys.readouterr().out == "zoo.npz: written\n" + answers[0]
 
 
 @pytest.mark.deep

@@ -131,6 +131,7 @@ def test_the_history_is_written_after_each_epoch(tmp_path):
         (lambda: fitted(Callback), r"must be objects of classes derived"),
         (lambda: fitted(EarlyStopping("mae", 2)), "monitor must be one of 'epoch', 'loss', 'accuracy'.*got 'mae'"),
         (lambda: EarlyStopping("worst", 2), r"Monitor\('worst', mode='max'\) or Monitor\('worst', mode='min'\)"),
+        (lambda: EarlyStopping("val_loss", 2), "as it is of 'loss', .*, also with 'validation_' before"),
         (lambda: EarlyStopping("loss", 0), "patience must be an integer of at least 1, got 0"),
     ],
 )
