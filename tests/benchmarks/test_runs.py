@@ -1,6 +1,7 @@
 """The benchmark of whole trainings, and the table of bars."""
 
 import json
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -24,7 +25,17 @@ def run(framework, network="784-512-10", number=0, total=10.0, epochs=(2.0, 1.0,
 OTHERS = [pytest.param(name, marks=pytest.mark.deep) for name in TRAINING if name != OURS_ON_NUMPY]
 
 
+@pytest.fixture
+def subnormals():
+    """That there are subnormal numbers in the tests that follow, as PyTorch may be asked to do without."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
+    assert np.float32(1e-40) * np.float32(0.5) > 0
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("subnormals")
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("name", [OURS_ON_NUMPY, *OTHERS])
 def test_every_framework_learns_by_the_recipe_and_tells_about_each_epoch(name, kind, monkeypatch):
