@@ -244,7 +244,7 @@ def test_examples_are_set_aside_for_early_stopping():
 def test_a_network_of_ones_own():
     network = tg.nn.Sequential(tg.nn.Dense(4, 8, 0), np.tanh, tg.nn.Dense(8, 3, 0))
     before = network.state_dict()
-    scaled = make_pipeline(StandardScaler(), TensorgradClassifier(module=network, learning_rate=0.05))
+    scaled = make_pipeline(StandardScaler(), TensorgradClassifier(module=network, learning_rate=0.05, random_state=0))
     assert scaled.fit(X, TEXT).score(X, TEXT) > 0.9
     assert all(np.array_equal(before[name], value) for name, value in network.state_dict().items())
 
@@ -252,7 +252,7 @@ def test_a_network_of_ones_own():
         return tg.nn.Sequential(tg.nn.Dense(inputs, 8, rng), tg.nn.GELU(), tg.nn.Dense(8, outputs, rng))
 
     momentum = partial(tg.optim.SGD, lr=0.1, momentum=0.9)
-    assert TensorgradRegressor(module=build, optimiser=momentum).fit(X, SEVERAL).score(X, SEVERAL) > 0.9
+    assert TensorgradRegressor(module=build, optimiser=momentum, random_state=0).fit(X, SEVERAL).score(X, SEVERAL) > 0.9
     with pytest.raises(TypeError, match=r"module must be a .*Module, or a function of the numbers"):
         TensorgradRegressor(module=lambda inputs, outputs, rng: None).fit(X, SEVERAL)
     with pytest.raises(TypeError, match=r"optimiser must make a tensorgrad.optim.Optimiser of parameters, got None"):
