@@ -16,7 +16,7 @@ from ..core.context import Replacements, _recording, guarded, refuse_while_trace
 from .first_call import FirstCall
 from .snapshot import Snapshot
 from .state import State
-from .tree import KINDS, NO_STATE, NOTHING_INSIDE, own_classes
+from .tree import KINDS, NOTHING_INSIDE, class_attributes, own_classes
 
 if TYPE_CHECKING:
     from .summary import Summary
@@ -210,8 +210,7 @@ def _is_noticed(module: Module, snapshot: Snapshot) -> bool:
         return False
     for kind in own_classes(module):
         snapshot.hold(vars(kind).values())
-        values = [value for name, value in vars(kind).items() if name[:2] != "__" and type(value) not in NO_STATE]
-        if not _are_noticed(values, snapshot):
+        if not _are_noticed(class_attributes(kind).values(), snapshot):
             return False
     return True
 
@@ -222,7 +221,8 @@ def _are_noticed(values: Iterable[Any], snapshot: Snapshot, around: tuple[int, .
         kind = type(value)
         if kind in (list, tuple, dict) and id(value) not in around:
             inner = value.values() if kind is dict else value
-            snapshot.hold(inner)
+            if kind is not tuple:  # which cannot change
+                snapshot.hold(inner)
             if not _are_noticed(inner, snapshot, (*around, id(value))):
                 return False
         elif not (kind in NOTHING_INSIDE or isinstance(value, KINDS) or _is_plain_array(value)):

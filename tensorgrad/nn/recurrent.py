@@ -278,7 +278,8 @@ class Recurrent(Module):
             )
         examples, steps = x.shape[:2]
         count = len(self.cells) + len(self.reverse_cells)
-        initial = _states(self, first, state, (count, examples, first.hidden_size))
+        given = _states(self, first, state, (count, examples, first.hidden_size))
+        initial = [tuple(states[i] for states in given) for i in range(count)]
         inside = self._inside(mask, examples, steps)
         sequence = x.swapaxes(0, 1)
         if mask is not None:
@@ -287,7 +288,7 @@ class Recurrent(Module):
         for layer in range(len(self.cells)):
             if layer and self.dropout is not None:
                 sequence = self.dropout(sequence)
-            found = self._layer(layer, sequence, inside, [tuple(x[i] for x in initial) for i in range(count)])
+            found = self._layer(layer, sequence, inside, initial)
             last += [states[:, -1] for states in found]
             outputs = [found[0][0], *(states[0, ::-1] for states in found[1:])]
             sequence = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=-1)

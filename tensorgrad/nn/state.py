@@ -76,9 +76,9 @@ class State(Tree):
         from ..archive import CheckpointError
 
         def check(found: Mapping[str, np.ndarray]) -> None:
-            state = _of_model(found)
-            self._check_names(state)
-            for name, tensor in self.named_tensors():
+            state, tensors = _of_model(found), dict(self.named_tensors())
+            _check_names(state, tensors)
+            for name, tensor in tensors.items():
                 _check_fits(name, state[name], tensor)
 
         try:
@@ -96,16 +96,6 @@ class State(Tree):
         if len(state) != len(named):
             raise ValueError("state_dict: two tensors have the same dotted name; keys of dicts must differ as text")
         return state
-
-    def _check_names(self, state: Mapping[str, Any]) -> None:
-        """Raise unless a state is of tensors with the names of these."""
-        names = {name for name, _ in self.named_tensors()}
-        missing, unknown = sorted(names - state.keys()), sorted(map(repr, state.keys() - names))
-        if missing or unknown:
-            raise KeyError(
-                f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
-                f"unknown: {', '.join(unknown) or 'nothing'}"
-            )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set all tensors from ``state``, as returned by :meth:`state_dict`; all or, on an error, none.
@@ -125,7 +115,7 @@ class State(Tree):
                 f"{type(state).__name__}"
             )
         tensors = dict(self.named_tensors())
-        self._check_names(state)
+        _check_names(state, tensors)
         arrays = {name: np.asarray(without_history(state[name])) for name in tensors}
         names: dict[int, str] = {}
         for name, array in arrays.items():
@@ -172,6 +162,16 @@ class State(Tree):
                     "belongs to, in an attribute of a module"
                 )
         return cast("Module", twin)
+
+
+def _check_names(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raise unless a state has an array for each tensor, and no others."""
+    missing, unknown = sorted(tensors.keys() - state.keys()), sorted(map(repr, state.keys() - tensors.keys()))
+    if missing or unknown:
+        raise KeyError(
+            f"load_state_dict: the state is of another network; missing: {', '.join(missing) or 'nothing'}, "
+            f"unknown: {', '.join(unknown) or 'nothing'}"
+        )
 
 
 def _check_fits(name: str, array: np.ndarray, tensor: Tensor) -> None:

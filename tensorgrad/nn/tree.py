@@ -189,15 +189,19 @@ def own_classes(module: object) -> list[type]:
     return [kind for kind in type(module).__mro__ if kind is not object and not kind.__module__.startswith(_HERE)]
 
 
+def class_attributes(kind: type) -> dict[str, Any]:
+    """What a class itself holds that may hold tensors and modules; of a slot its descriptor."""
+    return {name: x for name, x in vars(kind).items() if name[:2] != "__" and type(x) not in _NO_STATE}
+
+
 def _of_class(module: object) -> dict[str, Any]:
     """What is in the slots and class attributes of a module."""
     found: dict[str, Any] = {}
     for kind in own_classes(module):
-        for name, value in vars(kind).items():
-            if name[:2] != "__" and type(value) not in NO_STATE:
-                found.setdefault(name, getattr(module, name, None) if type(value) is MemberDescriptorType else value)
+        for name, value in class_attributes(kind).items():
+            found.setdefault(name, getattr(module, name, None) if type(value) is MemberDescriptorType else value)
     return found
 
 
 _HERE = __name__.rpartition(".")[0]
-NO_STATE = frozenset((FunctionType, property, classmethod, staticmethod, *NOTHING_INSIDE))
+_NO_STATE = frozenset((FunctionType, property, classmethod, staticmethod, *NOTHING_INSIDE))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ..interop import onnx
-from ..training import load_checkpoint
 from .arguments import Parser
 from .console import say
 from .errors import UsageError, reported_errors
@@ -50,7 +49,7 @@ def export(run: Path, target: Path, experiments: Mapping[str, Experiment]) -> No
     if source.suffix.lower() == ".onnx" or source.resolve() == target.resolve():
         raise UsageError(f"{source}: cannot be exported to {target}; choose the folder of a run, and another file")
     network = load_network(source, experiments)
-    description = {"settings": load_checkpoint(source)[1]["settings"]}
+    description = {"settings": network.settings}
     if suffix == ".onnx":
         onnx.export(network.model, target, np.zeros((1, *network.image_shape), np.float32), description=description)
     else:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,9 +75,10 @@ def classify(
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network, and what its checkpoint says of its training images."""
+    """A trained network, and what its checkpoint says of its training images, in ``settings`` as it stands there."""
 
     path: Path
+    settings: dict[str, Any]
     model: Module
     classes: list[str]
     image_shape: list[int]
@@ -144,6 +146,7 @@ def load_network(path: Path, experiments: Mapping[str, Experiment]) -> Network:
     kept = settings.inner("image_ranges")
     return Network(
         path,
+        settings.content,
         model,
         classes,
         shape,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, Callable, NoReturn
 
 import numpy as np
@@ -133,28 +134,12 @@ def _mod(x: Any, y: Any, fmod: int = 0) -> Any:
     return np.fmod(x, y) if fmod else np.remainder(x, y)
 
 
-@operator("Max")
-def _max(*xs: Any) -> Any:
-    result = xs[0]
-    for x in xs[1:]:
-        result = np.maximum(result, x)
-    return result
+def _of_all(function: Operator) -> Operator:
+    """A function of two inputs as that of any number."""
+    return lambda *xs: reduce(function, xs)
 
 
-@operator("Min")
-def _min(*xs: Any) -> Any:
-    result = xs[0]
-    for x in xs[1:]:
-        result = np.minimum(result, x)
-    return result
-
-
-@operator("Sum")
-def _sum(*xs: Any) -> Any:
-    result = xs[0]
-    for x in xs[1:]:
-        result = result + x
-    return result
+OPERATORS.update({"Max": _of_all(np.maximum), "Min": _of_all(np.minimum), "Sum": _of_all(np.add)})
 
 
 @operator("Clip")
