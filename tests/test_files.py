@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Writes to files are atomic."""
 
 import os
 

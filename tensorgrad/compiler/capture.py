@@ -128,7 +128,7 @@ class Capture(Recorder):
         return self.reading_gradient(tensor)._grad is not None
 
     def io_callback(self, function: Callable[..., Any], example: Callable[[], Any]) -> Traced:
-        """An array that comes from outside anew in every replay, such as random numbers."""
+        """An array that comes from outside again in every replay, such as random numbers."""
         return self.emit("source", function, (), {}, example()) if self._draws else self.constant(np.asarray(example()))
 
     def compute(self, op: Op, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:

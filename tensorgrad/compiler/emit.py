@@ -236,7 +236,7 @@ class Executable:
         return lines
 
     def _views_of(self, root: Value) -> list[str]:
-        """Lines for the views of a value that is made anew in each replay; views of others are bound once."""
+        """Lines for the views of a value that is made again in each replay; views of others are bound once."""
         lines = []
         for instruction in self._views.pop(root, ()):
             name = self._names[instruction.out] = f"v{len(self._names)}"

@@ -306,7 +306,7 @@ def _cache_class() -> Any:
             except Exception as error:  # unpickling damaged files raises anything
                 files = sorted(Path(self.cache_path).glob(f"{self._impl.filename_base}.*"))
                 _warn_of(getattr(error, "filename", None) or (files or [self.cache_path])[0], error)
-                for file in files:  # so that they are written anew
+                for file in files:  # so that they are written again
                     with suppress(OSError):
                         file.unlink()
 

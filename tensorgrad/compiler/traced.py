@@ -54,7 +54,7 @@ class Recorder:
             key = (*key, "settings", *((name, _hashable(value)) for name, value in settings.items()))
         try:
             known = self._known.get(key)
-        except TypeError:  # something that has no hash, so that it cannot be told
+        except TypeError:  # something without a hash, which is not looked up
             known = key = None
         if known is not None:
             return Traced(self, known, np.asarray(example), compute)

@@ -403,7 +403,7 @@ def test_steady_state_allocates_nothing_large(fast):
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    assert peak < largest  # the random words of the masks, half as many bytes, are drawn anew
+    assert peak < largest  # the random words of the masks, half as many bytes, are drawn again
 
 
 def test_threads_take_turns():

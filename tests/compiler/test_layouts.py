@@ -77,7 +77,7 @@ def training_step():
 
 @pytest.mark.parametrize("fast", FAST)
 def test_a_convolutional_step_moves_nothing_between_layers(fast):
-    """Guards the speed: no copies into another order, no separate passes, few steps, no large arrays made anew."""
+    """Guards the speed: no copies into another order, no separate passes, few steps, no large arrays allocated."""
     _, step = training_step()
     compiled = tg.compile(step, fast=fast, pure=True)
     x, y = RNG.standard_normal((16, 1, 28, 28)).astype(np.float32), RNG.integers(0, 10, 16)

@@ -123,7 +123,7 @@ def test_old_and_new_values_are_read_elsewhere(fast):
 
 @pytest.mark.parametrize("fast", BACK_ENDS)
 def test_operands_of_every_origin(fast):
-    """Gradients made by the program, arrays from outside, views, results that are made anew in each call."""
+    """Gradients made by the program, arrays from outside, views, results that are made again in each call."""
     outside = [np.arange(1.0, 4), np.arange(2.0, 5)]
 
     def step(tensors, x):

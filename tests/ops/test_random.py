@@ -1,4 +1,4 @@
-"""Random numbers: NumPy's own, differentiable in their bounds, drawn anew in every call, compiled or not."""
+"""Random numbers: NumPy's own, differentiable in their bounds, drawn again in every call, compiled or not."""
 
 import numpy as np
 import pytest

@@ -769,7 +769,7 @@ def test_anything_given_as_weights_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_bytes_flipped_cut_and_spliced_below_the_digest_are_errors_or_right(tmp_path):
-    """The digest is made anew each time, so that everything behind it sees the damage."""
+    """The digest is computed again each time, so that everything behind it sees the damage."""
     arrays = example(tmp_path / "a.npz")
     whole = (tmp_path / "a.npz").read_bytes()
     whole = whole[: -64 - 2]
