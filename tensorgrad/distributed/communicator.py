@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+OF_ALL = "_is_of_all_ranks"
+"""The attribute of an error that all ranks have raised."""
+
 
 class RankError(RuntimeError):
     """A rank that raised or did not answer, so that the others cannot go on; the message names it and the cause."""
@@ -94,9 +97,13 @@ class Communicator(ABC):
     @abstractmethod
     def _allgather(self, value: Any) -> list[Any]: ...
 
-    def has_failed_everywhere(self, cause: str) -> bool:
-        """Told by a rank that fails: whether all others do so, too; if not, the job ends with this rank's message."""
-        return True
+    def fail(self, error: BaseException) -> None:
+        """Told by a rank of an error: returns if all ranks have one, else the job ends with a message that names it."""
+        self.mark(error)
+
+    def mark(self, error: BaseException) -> None:
+        """Note that all ranks raise this error, so that the first one alone has to show it."""
+        setattr(error, OF_ALL, True)
 
     @abstractmethod
     def abort(self, cause: str) -> NoReturn:

@@ -139,11 +139,12 @@ class Ranks:
         """An error of one of them ends all, and its message names the rank; of all of them it is raised as it is."""
         try:
             yield
-        except (Interrupted, GeneratorExit):
+        except Interrupted as error:
+            self._ranks.mark(error)  # as they have agreed on it
             raise
         except BaseException as error:
             if self.size > 1:
-                self._ranks.has_failed_everywhere(f"{type(error).__name__}: {error}")
+                self._ranks.fail(error)
             raise
 
     def check_optimiser(self, optimiser: Optimiser) -> None:
