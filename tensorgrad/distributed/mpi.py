@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .._optional import require
+from .blas import cores, limit, threads_of
 from .communicator import OF_ALL, Communicator
 
 PATIENCE = 7.0
@@ -57,7 +58,16 @@ class MPICommunicator(Communicator):
         mpi = require("mpi4py.MPI", "training over several processes, as mpiexec has started them,")
         ranks = cls(mpi.COMM_WORLD)
         sys.excepthook = partial(ranks._say_once, sys.excepthook)
+        ranks._share_cores()
         return ranks
+
+    def _share_cores(self) -> None:
+        """Divide the cores of each node among the ranks there."""
+        node = self._ranks.Split_type(self._mpi.COMM_TYPE_SHARED)
+        self.threads = threads_of(node.allgather(cores()), os.environ)
+        problem = None if self.threads is None else limit(self.threads)
+        if problem and self.is_first:
+            sys.stderr.write(f"{problem}\n")
 
     def _say_once(self, say: Any, kind: Any, error: Any, trace: Any) -> None:
         """What becomes of an error that nobody has caught: one of the ranks says it, and no other waits for ever."""
@@ -128,7 +138,7 @@ class MPICommunicator(Communicator):
         self._end(f"{names} of {self.size}: has not answered for {waited:.0f} s; all ranks end")
 
     def fail(self, error: BaseException) -> None:
-        if not self._agrees_to_fail():
+        if not getattr(error, OF_ALL, False) and not self._agrees_to_fail():
             self.abort(f"{type(error).__name__}: {error}")
         super().fail(error)
 
@@ -139,13 +149,16 @@ class MPICommunicator(Communicator):
             time.sleep(3 * _GRACE)
         return len(failed) == self.size
 
+    def leave(self) -> None:
+        self._mpi.Finalize()
+
     def abort(self, cause: str) -> NoReturn:
         self._end(f"rank {self.rank} of {self.size}: {cause}; all ranks end")
 
     def _end(self, message: str) -> NoReturn:
-        sys.stdout.flush()
-        sys.stderr.write(f"{message}\n")
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.write(2, f"{message}\n".encode(errors="backslashreplace"))  # also where nothing else is to be said
         self._ranks.Abort(1)
         os._exit(1)
 
