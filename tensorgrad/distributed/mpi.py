@@ -31,7 +31,8 @@ SLOWER = 5
 """How many times the longest time between two messages so far is waited for in any case."""
 
 _LATE, _FAILED = 1, 2
-_SPIN, _NAP, _GRACE = 2e-3, 5e-5, 1.0
+_SPIN, _NAP, _GRACE = 2e-4, 5e-5, 1.0
+_give_way = getattr(os, "sched_yield", lambda: None)
 
 
 class MPICommunicator(Communicator):
@@ -117,6 +118,8 @@ class MPICommunicator(Communicator):
             waited = time.perf_counter() - started
             if waited > _SPIN:
                 time.sleep(_NAP)
+            else:
+                _give_way()  # as there may be more ranks than cores
             if waited > self._limit():
                 self._end_for_others(waited)
         self._left_at = time.perf_counter()

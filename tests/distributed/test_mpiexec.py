@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, write_mnist
 
 pytest.importorskip("mpi4py", exc_type=ImportError)
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 pytestmark = [pytest.mark.deep, pytest.mark.skipif(MPIEXEC is None, reason="needs mpiexec, as PyPI's mpich has it")]
 PROGRAM = str(ROOT / "tests" / "distributed" / "program.py")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TENSORGRAD_FAST": "0"}
 LONGEST = 10.0
 """Seconds in which a job ends after a rank has failed."""
 
@@ -53,21 +53,16 @@ def trained(ranks, output, *arguments):
 def assert_close(found, expected, tolerance):
     assert found.keys() == expected.keys()
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=0, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(found[name], values, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_the_model_is_that_of_one_process_after_100_steps(ranks, tmp_path):
+def test_the_model_is_that_of_one_process_after_100_steps(tmp_path):
     expected = trained(0, tmp_path / "one.npz")
     assert expected["steps"] == 102
-    assert_close(trained(ranks, tmp_path / "several.npz"), expected, 1e-12)
-    assert_close(trained(ranks, tmp_path / "ordered.npz", "--deterministic"), expected, 1e-12)
-
-
-def test_deterministic_runs_are_equal_to_the_last_bit(tmp_path):
-    options = ("--deterministic", "--dtype", "float32")
-    first, second = (trained(4, tmp_path / f"{i}.npz", *options) for i in range(2))
-    assert_close(first, second, 0)
+    assert_close(trained(2, tmp_path / "two.npz"), expected, 1e-12)
+    first, second = (trained(4, tmp_path / f"{i}.npz", "--deterministic") for i in range(2))
+    assert_close(first, expected, 1e-12)
+    assert_close(first, second, 0)  # to the last bit
 
 
 def test_a_rank_that_raises_ends_all_and_is_named(tmp_path):
@@ -144,7 +139,7 @@ def test_ctrl_c_on_the_launcher_saves_and_gives_130(tmp_path):
 
 def test_an_experiment_runs_over_ranks(tmp_path):
     program = ("-m", "experiments.mnist")
-    write_digits(tmp_path / "data")
+    write_mnist(tmp_path / "data", count=100)
     options = ("--fast-dev-run", "--data-dir", tmp_path / "data")
     job = started(2, *options, "--out", tmp_path / "run", program=program)
     text, code = finished(job)
