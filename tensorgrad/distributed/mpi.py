@@ -14,6 +14,7 @@ import numpy as np
 from .._optional import require
 from .blas import cores, limit, threads_of
 from .communicator import OF_ALL, Communicator
+from .launch import launched
 
 PATIENCE = 7.0
 """Seconds for which the others wait in the middle of a training, before a rank is taken for one that hangs."""
@@ -57,6 +58,12 @@ class MPICommunicator(Communicator):
     def of_world(cls) -> MPICommunicator:
         """Of all processes that the launcher has started."""
         mpi = require("mpi4py.MPI", "training over several processes, as mpiexec has started them,")
+        if mpi.COMM_WORLD.Get_size() != launched():
+            raise RuntimeError(
+                f"the launcher has started {launched()} processes, but mpi4py sees {mpi.COMM_WORLD.Get_size()}: they "
+                "are of different MPIs; take the mpiexec of the MPI that mpi4py was installed with, such as that of "
+                f"{mpi.Get_library_version().split(chr(10))[0].strip()}"
+            )
         ranks = cls(mpi.COMM_WORLD)
         sys.excepthook = partial(ranks._say_once, sys.excepthook)
         ranks._share_cores()
