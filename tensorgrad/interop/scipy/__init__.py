@@ -4,6 +4,7 @@ The ufuncs of :mod:`scipy.special` are differentiated as NumPy's are, and nothin
 one that meets a Tensor imports this package. What SciPy computes in Python, from arrays alone, is here under its name.
 """
 
+from .sparse import sparse_matmul
 from .special import polygamma
 
-__all__ = ["polygamma"]
+__all__ = ["polygamma", "sparse_matmul"]

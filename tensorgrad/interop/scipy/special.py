@@ -103,24 +103,30 @@ _FROM, _TERMS = 3, 30
 """Where the continued fraction begins, and how much of it gives float64 there."""
 
 
-def _erfc_ratio(x: AnyArray) -> AnyArray:
-    """The integral of erfc from x, over erfc(x): 1 / (sqrt(pi) erfcx(x)) - x, as DLMF 7.18 has it.
+def _erfc_ratio(x: AnyArray, *, n: int = 1) -> AnyArray:
+    """The repeated integral of erfc of order ``n`` over that of order ``n - 1`` (DLMF 7.18).
 
-    That cancels where x is large; there it is the continued fraction 1/(2x + 4/(2x + 6/(2x + ...))), in positive terms,
-    from the recurrence of the repeated integrals of erfc (DLMF 7.18.7; Gautschi 1961).
+    From x = 3 on as the continued fraction 1/(2x + 2(n+1)/(2x + 2(n+2)/(2x + ...))), of positive terms, which is their
+    recurrence (DLMF 7.18.7; Gautschi 1961); below from that of order 1, 1 / (sqrt(pi) erfcx(x)) - x, upwards.
     """
-    near = sqrt(1 / pi) / special.erfcx(np.minimum(x, _FROM)) - x
     twice, far = 2 * np.maximum(x, _FROM), np.zeros_like(x)
-    for term in range(_TERMS, 0, -1):
-        far = 1 / (twice + 2 * (term + 1) * far)
+    for order in range(n + _TERMS, n, -1):
+        far = 1 / (twice + 2 * order * far)
+    near = sqrt(1 / pi) / special.erfcx(np.minimum(x, _FROM)) - x
+    for order in range(2, n + 1):
+        near = (1 / near - 2 * x) / (2 * order)
     return np.where(x < _FROM, near, far)
 
 
-_erfc_ratio_op = declare(
+def _erfc_ratio_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: int) -> Any:
+    return g * (2 * out * (n * out - (n + 1) * _erfc_ratio_op(x, n=n + 1)))
+
+
+_erfc_ratio_op: Op = declare(
     "special.erfc_ratio",
     _erfc_ratio,
-    lambda g, out, x: g * (2 * out * (out + x) - 1),
-    sample=samples.unary(-2.0, 5.0),
+    _erfc_ratio_rule,
+    sample=lambda draw: ((samples.reals(draw, samples.shape(draw), -2.0, 5.0),), {"n": draw.integer(1, 2)}),
     expects="a floating array",
 )
 _mills = declare(  # an op, as its own derivative cancels if it is taken of the quotient
