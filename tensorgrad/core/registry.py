@@ -166,7 +166,7 @@ def is_default(keyword: str, value: object) -> bool:
 def numpy_name(function: Callable[..., Any]) -> str:
     """``np.linalg.norm``, say; a ufunc of another library by its name alone."""
     if isinstance(function, np.ufunc) and getattr(np, function.__name__, None) is not function:
-        return str(function.__name__)
+        return str(function.__name__).lstrip("_")
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     return f"{module}.{function.__name__}"
 

@@ -2,8 +2,7 @@
 
 Rules are written with these ufuncs, so that derivatives of any order are recorded. They are chosen for the tails: where
 the textbook's formula is a difference of what is almost equal, another one stands here. Formulas without a source are
-those of the NIST Digital Library of Mathematical Functions, chapters 5 to 8 and 10. Half precision is computed in
-single, as SciPy does.
+those of the NIST Digital Library of Mathematical Functions (DLMF), chapters 4 to 8 and 10.
 """
 
 from __future__ import annotations
