@@ -10,7 +10,10 @@ import tensorgrad as tg
 
 special = pytest.importorskip("scipy.special")
 sp = pytest.importorskip("scipy.sparse")
-linalg = pytest.importorskip("scipy.linalg")
+
+from scipy import fft, integrate, interpolate, linalg, signal  # noqa: E402
+from scipy.spatial.distance import cdist  # noqa: E402
+from scipy.stats import norm  # noqa: E402
 
 from tensorgrad.interop.scipy import polygamma, sparse_matmul  # noqa: E402  after what it needs
 
@@ -307,6 +310,26 @@ INSTEAD = {  # docs/scipy.md has the same
     "det": (linalg.det, np.linalg.det, A),
     "norm": (linalg.norm, np.linalg.norm, A),
     "eigh": (lambda a: linalg.eigh(a)[0], lambda a: np.linalg.eigh(a)[0], P),
+    "toeplitz": (linalg.toeplitz, lambda x: x[abs(np.arange(3)[:, None] - np.arange(3))], np.array([3.0, 1.0, 0.5])),
+    "fft": (lambda x: abs(fft.fft(x)), lambda x: abs(np.fft.fft(x)), np.array([3.0, 1.0, 0.5])),
+    "convolve": (lambda x: signal.convolve(x, [1.0, 2.0]), lambda x: np.convolve(x, [1.0, 2.0]), np.ones(3)),
+    "trapezoid": (integrate.trapezoid, np.trapezoid, np.array([3.0, 1.0, 0.5])),
+    "interp1d": (
+        lambda x: interpolate.interp1d([0.0, 1.0, 3.0], [1.0, 2.0, 0.0])(x),
+        lambda x: np.interp(x, [0.0, 1.0, 3.0], [1.0, 2.0, 0.0]),
+        np.array([0.5, 2.5]),
+    ),
+    "cdist": (lambda x: cdist(x, 2 * P), lambda x: np.linalg.norm(x[:, None] - 2 * P, axis=-1), A),
+    "norm.logpdf": (
+        lambda s: norm.logpdf(3.0, 2.0, s),
+        lambda s: -0.5 * ((3.0 - 2.0) / s) ** 2 - np.log(s * np.sqrt(2 * np.pi)),
+        np.array([0.5, 2.0]),
+    ),
+    "norm.logcdf": (
+        lambda s: norm.logcdf(3.0, 2.0, s),
+        lambda s: special.log_ndtr((3.0 - 2.0) / s),
+        np.array([0.5, 2.0]),
+    ),
 }
 
 
