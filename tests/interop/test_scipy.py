@@ -130,6 +130,21 @@ def test_derivatives_are_those_of_high_precision(name, dtype):
             )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_derivatives_of_the_beta_function_keep_their_digits_where_one_operand_is_much_the_larger(dtype):
+    library, a = mpmath(), np.array([2, 19, 21, 100, 1e4, 1e6, 1e8, 0.5], dtype)
+    b = np.array([3, 1, 0.5, 2, 1e4, 10, 1, 1e6], dtype)
+    operands = [tg.Tensor(a, requires_grad=True), tg.Tensor(b, requires_grad=True)]
+    slopes = tg.gradients(special.betaln(*operands).sum(), operands, create_graph=True)
+    curvature = tg.gradients(slopes[0].sum(), operands)
+    for n, found in ((0, slopes), (1, curvature)):
+        for i, (x, y) in enumerate(zip(map(library.mpf, a.tolist()), map(library.mpf, b.tolist()))):
+            both = library.polygamma(n, x + y)
+            exact = library.polygamma(n, x) - both, (library.polygamma(0, y) if n == 0 else 0) - both
+            for slope, wanted in zip(found, exact):
+                assert abs(slope.data[i] / float(wanted) - 1) < 30 * np.finfo(dtype).eps
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
 def test_polygamma_is_scipys(n):
     for dtype in (np.float32, np.float64):

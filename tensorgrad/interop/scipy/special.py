@@ -17,7 +17,7 @@ import numpy as np
 from ... import samples
 from ..._optional import require
 from ...core import OPS, AnyArray, Op, declare
-from ...ops.conversion import typed
+from ...ops.conversion import in_dtype, typed
 
 special = require("scipy.special", "tensorgrad.interop.scipy")
 
@@ -186,9 +186,39 @@ def polygamma(n: int, x: AnyArray) -> Any:
     return special.psi(x) if n == 0 else _polygamma(x, n=n)
 
 
-def _beta_slope(a: AnyArray, b: AnyArray) -> Any:
-    return special.psi(a) - special.psi(a + b)
+_LARGE = 20
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66)
 
+
+def _polygamma_rise(a: AnyArray, b: AnyArray, *, n: int = 0) -> Any:
+    """polygamma(n, a + b) - polygamma(n, a), in float64.
+
+    For large ``a`` it is Stirling's series (DLMF 5.11.2, 5.15.8) with a difference of powers in place of each power, as
+    the difference of the sums has no digits left where ``b`` is small beside ``a``.
+    """
+    dtype = (a + b).dtype
+    a, b = (x.astype(np.float64) if hasattr(x, "astype") else np.float64(x) for x in (a, b))
+    large = np.maximum(a, _LARGE)
+    growth = np.log1p(np.maximum(b, 0) / large)
+    terms: dict[int, float] = {n: factorial(n - 1)} if n else {}
+    terms[n + 1] = factorial(n) / 2
+    for k, number in enumerate(_BERNOULLI, start=1):
+        terms[n + 2 * k] = number * factorial(2 * k + n - 1) / factorial(2 * k)
+    far = growth * (n == 0)
+    for power, factor in terms.items():
+        far = far - (-1) ** n * factor * large**-power * np.expm1(-power * growth)
+    near = polygamma(n, a + b) - polygamma(n, a)
+    return in_dtype(np.where((a < _LARGE) | (b < 0), near, far), dtype)
+
+
+_rise: Op = declare(
+    "special.polygamma_rise",
+    _polygamma_rise,
+    lambda g, out, a, b, n: g * _rise(a, b, n=n + 1),
+    lambda g, out, a, b, n: g * _polygamma(a + b, n=n + 1),
+    sample=lambda draw: (_positive(2, 0.5, 40.0)(draw)[0], {"n": draw.integer(0, 1)}),
+    broadcasts=True,
+)
 
 _declare("gamma", lambda g, out, x: g * (out * special.psi(x)), sample=_positive(1))
 _declare("gammaln", lambda g, out, x: g * special.psi(x), sample=samples.unary(0.5, 4.0))
@@ -196,14 +226,14 @@ _declare("loggamma", lambda g, out, x: g * special.psi(x), sample=samples.unary(
 _declare("psi", lambda g, out, x: g * _polygamma(x, n=1), sample=samples.unary(0.5, 4.0))
 _declare(
     "beta",
-    lambda g, out, a, b: g * (out * _beta_slope(a, b)),
-    lambda g, out, a, b: g * (out * _beta_slope(b, a)),
+    lambda g, out, a, b: g * (-out * _rise(a, b)),
+    lambda g, out, a, b: g * (-out * _rise(b, a)),
     sample=_positive(2),
 )
 _declare(
     "betaln",
-    lambda g, out, a, b: g * _beta_slope(a, b),
-    lambda g, out, a, b: g * _beta_slope(b, a),
+    lambda g, out, a, b: -g * _rise(a, b),
+    lambda g, out, a, b: -g * _rise(b, a),
     sample=_positive(2),
 )
 
