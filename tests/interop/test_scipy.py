@@ -1,5 +1,6 @@
 """SciPy's functions on Tensors: derivatives against high precision, products of sparse matrices, what is refused."""
 
+import importlib
 import subprocess
 import sys
 
@@ -10,15 +11,17 @@ import tensorgrad as tg
 
 special = pytest.importorskip("scipy.special")
 sp = pytest.importorskip("scipy.sparse")
-
-from scipy import fft, integrate, interpolate, linalg, signal  # noqa: E402
-from scipy.spatial.distance import cdist  # noqa: E402
-from scipy.stats import norm  # noqa: E402
+linalg = pytest.importorskip("scipy.linalg")
 
 from tensorgrad.interop.scipy import polygamma, sparse_matmul  # noqa: E402  after what it needs
 
 UFUNCS = sorted({name for name in dir(special) if isinstance(getattr(special, name), np.ufunc)} - {"digamma", "jn"})
 DECLARED = [name for name in UFUNCS if f"special.{name}" in tg.OPS]
+
+
+def scipy(module):
+    """A package of SciPy's that takes long to import."""
+    return importlib.import_module(f"scipy.{module}")
 
 
 def run(code):
@@ -208,6 +211,12 @@ def test_operands_without_a_known_derivative_are_refused(function, operand):
     assert not function(v.detach()).requires_grad
 
 
+def test_orders_of_bessel_functions_broadcast_against_the_variable():
+    orders, x = np.array([[0.0], [1.0], [2.5]]), np.array([0.5, 3.0])
+    slope = tg.grad(lambda x: np.sum(special.jv(orders, x) * [[1], [2], [3]]))(x)
+    np.testing.assert_allclose(slope, [1, 2, 3] @ special.jvp(orders, x), rtol=1e-13)
+
+
 @pytest.mark.parametrize("name", ["erf", "erfc", "expm1", "log1p"])
 def test_holomorphic_functions_take_complex_numbers(name):
     tg.gradcheck(lambda z: np.abs(getattr(special, name)(z)), [np.array([0.3 + 0.4j, -0.5 + 0.1j])], order=2)
@@ -326,28 +335,33 @@ INSTEAD = {  # docs/scipy.md has the same
     "norm": (linalg.norm, np.linalg.norm, A),
     "eigh": (lambda a: linalg.eigh(a)[0], lambda a: np.linalg.eigh(a)[0], P),
     "toeplitz": (linalg.toeplitz, lambda x: x[abs(np.arange(3)[:, None] - np.arange(3))], np.array([3.0, 1.0, 0.5])),
-    "fft": (lambda x: abs(fft.fft(x)), lambda x: abs(np.fft.fft(x)), np.array([3.0, 1.0, 0.5])),
-    "convolve": (lambda x: signal.convolve(x, [1.0, 2.0]), lambda x: np.convolve(x, [1.0, 2.0]), np.ones(3)),
-    "trapezoid": (integrate.trapezoid, np.trapezoid, np.array([3.0, 1.0, 0.5])),
+    "fft": (lambda x: abs(scipy("fft").fft(x)), lambda x: abs(np.fft.fft(x)), np.array([3.0, 1.0, 0.5])),
+    "convolve": (lambda x: scipy("signal").convolve(x, [1.0, 2.0]), lambda x: np.convolve(x, [1.0, 2.0]), np.ones(3)),
+    "trapezoid": (lambda x: scipy("integrate").trapezoid(x), np.trapezoid, np.array([3.0, 1.0, 0.5])),
     "interp1d": (
-        lambda x: interpolate.interp1d([0.0, 1.0, 3.0], [1.0, 2.0, 0.0])(x),
+        lambda x: scipy("interpolate").interp1d([0.0, 1.0, 3.0], [1.0, 2.0, 0.0])(x),
         lambda x: np.interp(x, [0.0, 1.0, 3.0], [1.0, 2.0, 0.0]),
         np.array([0.5, 2.5]),
     ),
-    "cdist": (lambda x: cdist(x, 2 * P), lambda x: np.linalg.norm(x[:, None] - 2 * P, axis=-1), A),
+    "cdist": (
+        lambda x: scipy("spatial.distance").cdist(x, 2 * P),
+        lambda x: np.linalg.norm(x[:, None] - 2 * P, axis=-1),
+        A,
+    ),
     "norm.logpdf": (
-        lambda s: norm.logpdf(3.0, 2.0, s),
+        lambda s: scipy("stats").norm.logpdf(3.0, 2.0, s),
         lambda s: -0.5 * ((3.0 - 2.0) / s) ** 2 - np.log(s * np.sqrt(2 * np.pi)),
         np.array([0.5, 2.0]),
     ),
     "norm.logcdf": (
-        lambda s: norm.logcdf(3.0, 2.0, s),
+        lambda s: scipy("stats").norm.logcdf(3.0, 2.0, s),
         lambda s: special.log_ndtr((3.0 - 2.0) / s),
         np.array([0.5, 2.0]),
     ),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INSTEAD)
 def test_functions_of_arrays_are_refused_and_what_does_it_instead_works(name):
     function, instead, x = INSTEAD[name]
@@ -398,6 +412,15 @@ def test_products_of_sparse_matrices_are_those_of_dense_ones(place, kind):
         compiled = tg.compile(tg.grad(loss), pure=True)
         for values in (x, -2 * x):
             np.testing.assert_array_equal(compiled(values), tg.grad(loss)(values))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_operators_name_the_function_that_works(place):
+    arranged, shape = PLACES[place]
+    a, b = arranged(sp.csr_array(DENSE), tg.Tensor(np.ones(shape), requires_grad=True))
+    with pytest.raises(TypeError, match=r"tensorgrad\.interop\.scipy\.sparse_matmul"):
+        a @ b
+    assert sparse_matmul(a, b).requires_grad
 
 
 def test_a_compiled_step_with_a_sparse_product_is_the_eager_one():

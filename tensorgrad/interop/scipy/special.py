@@ -111,9 +111,10 @@ def _erfc_ratio(x: AnyArray, *, n: int = 1) -> AnyArray:
     twice, far = 2 * np.maximum(x, _FROM), np.zeros_like(x)
     for order in range(n + _TERMS, n, -1):
         far = 1 / (twice + 2 * order * far)
-    near = sqrt(1 / pi) / special.erfcx(np.minimum(x, _FROM)) - x
+    low = np.minimum(x, _FROM)
+    near = sqrt(1 / pi) / special.erfcx(low) - low
     for order in range(2, n + 1):
-        near = (1 / near - 2 * x) / (2 * order)
+        near = (1 / near - 2 * low) / (2 * order)
     return np.where(x < _FROM, near, far)
 
 
@@ -204,7 +205,7 @@ def _polygamma_rise(a: AnyArray, b: AnyArray, *, n: int = 0) -> Any:
     terms[n + 1] = factorial(n) / 2
     for k, number in enumerate(_BERNOULLI, start=1):
         terms[n + 2 * k] = number * factorial(2 * k + n - 1) / factorial(2 * k)
-    far = growth * (n == 0)
+    far: Any = growth if n == 0 else 0
     for power, factor in terms.items():
         far = far - (-1) ** n * factor * large**-power * np.expm1(-power * growth)
     near = polygamma(n, a + b) - polygamma(n, a)
