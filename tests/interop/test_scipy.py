@@ -335,7 +335,6 @@ INSTEAD = {  # docs/scipy.md has the same
     "norm": (linalg.norm, np.linalg.norm, A),
     "eigh": (lambda a: linalg.eigh(a)[0], lambda a: np.linalg.eigh(a)[0], P),
     "toeplitz": (linalg.toeplitz, lambda x: x[abs(np.arange(3)[:, None] - np.arange(3))], np.array([3.0, 1.0, 0.5])),
-    "fft": (lambda x: abs(scipy("fft").fft(x)), lambda x: abs(np.fft.fft(x)), np.array([3.0, 1.0, 0.5])),
     "convolve": (lambda x: scipy("signal").convolve(x, [1.0, 2.0]), lambda x: np.convolve(x, [1.0, 2.0]), np.ones(3)),
     "trapezoid": (lambda x: scipy("integrate").trapezoid(x), np.trapezoid, np.array([3.0, 1.0, 0.5])),
     "interp1d": (
