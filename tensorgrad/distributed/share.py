@@ -20,12 +20,15 @@ class Share:
     is_mean
         Whether the loss of this rank is a mean over its examples, still to be weighted by their number; else it is
         this rank's part of the loss of all.
+    axis
+        Along which the examples are in what random numbers are drawn for.
     """
 
     start: int
     stop: int
     total: int
     is_mean: bool = False
+    axis: int = 0
 
     @property
     def count(self) -> int:
@@ -99,19 +102,34 @@ def check_count(function: str, count: int, size: int) -> None:
         )
 
 
-def of_all_ranks(function: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
+@contextmanager
+def examples_along(axis: int) -> Iterator[None]:
+    """Inside, random numbers are drawn for arrays that have the examples along this axis."""
+    share = shared()
+    with sharing(None if share is None else replace(share, axis=axis)):
+        yield
+
+
+def axis_of_examples() -> int:
+    """What :func:`of_all_ranks` takes, to be asked for before the numbers are drawn."""
+    share = shared()
+    return 0 if share is None else share.axis
+
+
+def of_all_ranks(function: str, shape: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], Any]:
     """The shape of an array of all examples, given that of one of this rank's, and which part of it this rank has.
 
-    Along the first axis there may be several entries for each example.
+    There may be several entries for each example along the axis.
     """
     share = shared()
     if share is None or not shape:
         return shape, ...
-    length = shape[0]
+    length = shape[axis]
     if length % share.count:
         raise ValueError(
             f"{function}: over several ranks, random numbers are drawn for examples along the first axis, got shape "
             f"{shape} with {share.count} examples on this rank; bring the axis of the examples to the front"
         )
     each = length // share.count
-    return (share.total * each, *shape[1:]), slice(share.start * each, share.stop * each)
+    whole = (*shape[:axis], share.total * each, *shape[axis + 1 :])
+    return whole, (slice(None),) * axis + (slice(share.start * each, share.stop * each),)

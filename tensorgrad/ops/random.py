@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import AnyArray, Constant, DType, Operand, Tensor, asarray_like
 from ..core.context import draw_with, runtime_check
-from ..distributed.share import of_all_ranks, shared
+from ..distributed.share import axis_of_examples, of_all_ranks, shared
 from .conversion import as_operand, in_dtype, without_history
 
 __all__ = ["normal", "permutation", "uniform"]
@@ -249,10 +249,12 @@ def _noise(
 ) -> AnyArray:
     """Random numbers of a method of the generator, from the library of arrays that the others are of."""
     precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64
+    axis = axis_of_examples()
 
     def numbers(rng: np.random.Generator) -> Any:
-        whole, rows = of_all_ranks("random", tuple(shape))
-        return np.asarray(draw(rng, whole, dtype=precision))[rows]
+        whole, rows = of_all_ranks("random", tuple(shape), axis)
+        mine: np.ndarray = np.asarray(draw(rng, whole, dtype=precision))[rows]
+        return np.ascontiguousarray(mine) if axis else mine
 
     noise = in_dtype(draw_with(rng, numbers), dtype)
     for x in beside_these:

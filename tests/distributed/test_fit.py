@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,13 @@ import tensorgrad as tg
 from tensorgrad.data import Loader
 from tensorgrad.distributed import RankError, current, run_ranks
 from tensorgrad.training import EMA, Callback, CSVHistory, RandomStreams, TrainingError, fit, load_weights
+
+
+@pytest.fixture(autouse=True)
+def without_kernels(monkeypatch):
+    """Programs done by NumPy: to compile kernels for these small shapes takes longer than all else."""
+    monkeypatch.setenv("TENSORGRAD_FAST", "0")
+
 
 DRAWN = np.random.default_rng(0)
 LABELS = DRAWN.integers(0, 3, 52)
@@ -63,29 +72,84 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("size", [2, 3])
-def test_the_learning_curve_and_the_model_are_those_of_one_process(size, options):
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "size"), zip(OPTIONS.values(), [2, 4, 3, 3, 2, 4, 3]), ids=OPTIONS)
+def test_the_learning_curve_and_the_model_are_those_of_one_process(options, size):
     expected = train(**options)
     for found in run_ranks(size, lambda: train(**options)):
         assert_alike(found, expected, 1e-12)
 
 
+POINTS = DRAWN.standard_normal((41, 4))
+MANY_LABELS = np.where(DRAWN.random((41, 5)) < 0.4, -1, DRAWN.integers(0, 4, (41, 5)))
+
+
+class TwoOutputs(tg.nn.Module):
+    """Of a hidden layer."""
+
+    def __init__(self):
+        settings = {"rng": np.random.default_rng(0), "dtype": np.float64}
+        self.hidden = tg.nn.Dense(4, 8, **settings)
+        self.height, self.kind = tg.nn.Dense(8, 1, **settings), tg.nn.Dense(8, 2, **settings)
+
+    def forward(self, x):
+        hidden = np.tanh(self.hidden(x))
+        return {"height": self.height(hidden), "class": self.kind(hidden)}
+
+
+def several_outputs():
+    targets = {"height": POINTS.sum(axis=1), "class": (POINTS[:, 0] > 0).astype(int)}
+    loss = {"height": (0.5, "mse"), "class": "softmax_cross_entropy"}
+    return TwoOutputs(), POINTS, targets, {"loss": loss}
+
+
+def ignored_labels():
+    reshaped = tg.nn.Sequential(tg.nn.Dense(4, 20, 0, dtype=np.float64), lambda x: x.reshape(x.shape[0], 5, 4))
+    return reshaped, POINTS, MANY_LABELS, {"loss": partial(tg.softmax_cross_entropy, ignore_index=-1)}
+
+
+def own_loss():
+    model = tg.nn.Sequential(tg.nn.Dense(4, 1, 0, dtype=np.float64), tg.nn.GaussianNoise(0.1, 0))
+    return model, POINTS, POINTS[:, 0], {"loss": lambda outputs, y: np.square(outputs[:, 0] - y).mean()}
+
+
+def recurrent():
+    lstm = tg.nn.LSTM(2, 4, num_layers=2, dropout=0.3, rng=0, return_sequences=False, dtype=np.float64)
+    model = tg.nn.Sequential(lstm, tg.nn.Dense(4, 2, 0, dtype=np.float64))
+    return model, POINTS.reshape(41, 2, 2), (POINTS[:, 0] > 0).astype(int), {}
+
+
+@pytest.mark.parametrize("make", [several_outputs, ignored_labels, own_loss, recurrent])
+def test_other_losses_and_networks_are_those_of_one_process_too(make):
+    def work():
+        model, inputs, targets, options = make()
+        sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+        history = fit(model, (inputs, targets), None, sgd, epochs=2, batch_size=12, rng=1, quiet=True, **options)
+        return history, {name: tensor.data.copy() for name, tensor in model.named_tensors()}
+
+    expected = work()
+    for found in run_ranks(3, work):
+        assert_alike(found, expected, 1e-12)
+
+
+@pytest.mark.slow
 def test_momentum_plateau_early_stopping_and_averages_agree():
     def work():
         plateau = tg.optim.Plateau(0.2, patience=1)
-        options = {"lr": plateau, "patience": 3, "epochs": 12, "callbacks": [EMA(0.9)], "monitor": "validation_loss"}
+        options = {"lr": plateau, "patience": 2, "epochs": 10, "callbacks": [EMA(0.9)], "monitor": "validation_loss"}
         return train(make=lambda p, lr: tg.optim.SGD(p, lr, momentum=0.9), **options)
 
     expected = work()
-    assert len(expected[0]) < 12 and expected[0][-1].learning_rate < 0.2
+    assert len(expected[0]) < 10 and expected[0][-1].learning_rate < 0.2
     for found in run_ranks(2, work):
         assert_alike(found, expected, 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [tg.optim.SGD, tg.optim.Adam])
 def test_deterministic_runs_are_equal_to_the_last_bit_on_all_ranks(make):
-    runs = [run_ranks(4, lambda: train(np.float32, make=make, deterministic=True)) for _ in range(2)]
+    options = {"make": make, "epochs": 2, "deterministic": True}
+    runs = [run_ranks(3, lambda: train(np.float32, **options)) for _ in range(2)]
     (_, first), *others = [found for run in runs for found in run]
     for _, state in others:
         assert all(np.array_equal(state[name], values) for name, values in first.items())
@@ -163,7 +227,8 @@ class StopAfter(Callback):
             raise Stopped
 
 
-@pytest.mark.parametrize("sizes", [(2, 2), (2, 1), (1, 3), (4, 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(2, 1), (1, 3), (4, 2)])
 def test_a_training_is_resumed_with_any_number_of_ranks(sizes, tmp_path):
     def work(**options):
         return train(make=lambda p, lr: tg.optim.SGD(p, lr, momentum=0.9), **options)

@@ -8,6 +8,13 @@ import pytest
 import tensorgrad as tg
 from tensorgrad.distributed import RankError, average_gradients, current, global_batch, run_ranks, synchronise
 
+
+@pytest.fixture(autouse=True)
+def without_kernels(monkeypatch):
+    """Programs done by NumPy: to compile kernels for these small shapes takes longer than all else."""
+    monkeypatch.setenv("TENSORGRAD_FAST", "0")
+
+
 DRAWN = np.random.default_rng(0)
 IMAGES, LABELS = DRAWN.standard_normal((37, 2, 6, 6)), DRAWN.integers(0, 3, 37)
 
