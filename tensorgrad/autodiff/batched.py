@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from .._pytree import tree_leaves, tree_map
 from ..core import Tensor, asarray_like, backward_pass
-from ..core.context import Watcher, _recording
+from ..core.context import Hook, _recording
 from ..core.tensor import history
 from .gradients import gradients_of
 
@@ -235,8 +235,8 @@ def gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> An
 
 
 def goes_by_rows(output: Tensor) -> bool:
-    """Whether rules can be called with a stack of gradients: of NumPy's arrays, and while nobody watches."""
-    return type(output.data) is ndarray and not isinstance(_recording.get(), Watcher)
+    """Whether rules can be called with a stack of gradients: of NumPy's arrays, and without a hook."""
+    return type(output.data) is ndarray and not isinstance(_recording.get(), Hook)
 
 
 def stacked_rows(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from .._pytree import reachable, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from ..core import Op, Tensor
-from ..core.context import _capture, _recording, recorded, repeated
+from ..core.context import _recording, _tracer, recorded, repeated
 from ..core.node import Node, sequence_nrs
 from ..core.tensor import history
 from .batched import packed
@@ -51,7 +51,7 @@ def checkpoint(f: Function) -> Function:
 
     @named("checkpoint", f)
     def call(*args: Any, **keywords: Any) -> Any:
-        if not _recording.get() or _capture.get() is not None:
+        if not _recording.get() or _tracer.get() is not None:
             return f(*args, **keywords)
         return _Checkpoint(f, (args, keywords)).value()
 

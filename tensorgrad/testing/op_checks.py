@@ -128,7 +128,7 @@ def _check_value(op: Op, operands: tuple[Any, ...], keywords: dict[str, object])
 
 def _check_filled(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     """An op that takes ``out`` writes its whole result there, however that lies in memory."""
-    if not op.fills:
+    if not op.takes_out:
         return
     arrays = [x.numpy() if isinstance(x, Tensor) else x for x in operands]
     expected = op(*arrays, **keywords)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..._pytree import tree_flatten
 from ...core import Op, Tensor, describe
-from ...core.context import _capture, no_grad, runtime_check
+from ...core.context import _tracer, no_grad, runtime_check
 from ...nn import Module
 
 
@@ -237,16 +237,16 @@ class _Recorder:
 
 @contextmanager
 def _unrecorded() -> Iterator[None]:
-    token = _capture.set(None)
+    token = _tracer.set(None)
     try:
         yield
     finally:
-        _capture.reset(token)
+        _tracer.reset(token)
 
 
 def _run(model: Callable[..., Any], examples: Sequence[np.ndarray], more: str) -> _Run:
     recorder = _Recorder([Tensor(example) for example in examples])
-    token = _capture.set(recorder)
+    token = _tracer.set(recorder)
     try:
         with no_grad():
             result = model(*recorder.run.inputs)
@@ -256,7 +256,7 @@ def _run(model: Callable[..., Any], examples: Sequence[np.ndarray], more: str) -
         shapes = ", ".join(map(describe, examples))
         raise ExportError(f"export: forward fails for {shapes}{more}: {error}") from error
     finally:
-        _capture.reset(token)
+        _tracer.reset(token)
     leaves, _ = tree_flatten(result)
     if not leaves or not all(isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves):
         raise ExportError(
