@@ -1,4 +1,4 @@
-"""Many rows of a Jacobian from one backward pass: the gradient rules are called with stacks of gradients."""
+"""Many rows of a Jacobian from one backward pass: the rules are called with a batch of gradients."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _each(function: Callable[..., Any], args: Any, settings: Any) -> Any:
 
 
 def _joined(results: list[Any]) -> Any:
-    """The results for all rows as a BatchedArray; what is no array (a shape, a dtype) is the same for all."""
+    """The results for all rows as a BatchedArray; what is not an array (a shape, a dtype) is the same for all rows."""
     if isinstance(results[0], (ndarray, np.generic)):
         return BatchedArray(np.stack(results))
     if type(results[0]) in (list, tuple) and any(isinstance(x, (ndarray, np.generic)) for x in results[0]):

@@ -69,7 +69,7 @@ class Conversions:
     def _without_gradient(self: Any, conversion: str) -> Array:
         if self._requires_grad and not is_traced():  # the tracer has a message of its own
             raise ConversionError(
-                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
+                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; continue with "
                 "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
                 "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
                 "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"

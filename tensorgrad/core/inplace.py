@@ -249,7 +249,7 @@ def plain_index(index: Any) -> Any:
 
 
 def _in_place(name: str) -> Callable[[Tensor, object], Tensor]:
-    """``x += y`` and its like: the result has the shape and dtype of ``x``, or there is an error, as in NumPy."""
+    """``x += y`` and so on: the result has the shape and dtype of ``x``, or there is an error, as in NumPy."""
 
     def result(x: Tensor, other: object) -> Tensor:
         out = OPS[name](x, other)

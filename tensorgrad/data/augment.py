@@ -34,8 +34,8 @@ class Augmentation:
     Raises
     ------
     ValueError
-        If a number is negative or not finite, zoom is not below 1, brightness or contrast are above 1, or cutout is no
-        integer.
+        If a number is negative or not finite, zoom is not below 1, brightness or contrast are above 1, or cutout is not
+        an integer.
     """
 
     flip: bool = False
@@ -65,7 +65,7 @@ class Augmentation:
         Raises
         ------
         TypeError, ValueError
-            If they are no array of that shape, or ``rng`` is no generator.
+            If they are not an array of that shape, or ``rng`` is not a generator.
         """
         _check(images, rng)
         if not images.size:

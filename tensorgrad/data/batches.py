@@ -30,7 +30,7 @@ def batches(
     Raises
     ------
     TypeError, ValueError
-        If they are no arrays of one length, size is no integer of at least 1, or ``rng`` is no generator.
+        If they are not arrays of one length, size is not a positive integer, or ``rng`` is not a generator.
     """
     for name, array in (("inputs", inputs), ("labels", labels)):
         if not isinstance(array, np.ndarray) or not array.ndim:

@@ -32,14 +32,14 @@ from .images import (
 
 PARTS = ("train", "test")
 PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-"""What folders of parts of a dataset are called: they are no classes."""
+"""Names of folders that hold parts of a data set, and are not classes."""
 
 NOT_DATA = {"__MACOSX", "__pycache__", "@eaDir"}
 """Folders that archives, Python and network drives leave behind; those that begin with a dot are left out anyway."""
 
 CACHE_VERSION = 4
 LOOKED_AT = 5
-"""Images of each class that are looked at to find out what they all are."""
+"""Images of each class whose shape and colours are read, to tell those of the data set."""
 
 LARGEST_SIDE = 64
 """To which images are resized where no size is chosen; smaller ones keep theirs."""

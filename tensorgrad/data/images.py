@@ -1,4 +1,4 @@
-"""One image file as bytes: every mode that Pillow opens becomes gray or RGB here, or is refused by name.
+"""Reading one image file: every mode that Pillow opens becomes gray or RGB, or raises.
 
 Arrays in ``.npy`` files are images too, of any number of channels.
 """
@@ -41,7 +41,7 @@ _ORIENTATION, _QUARTER_TURNS = 274, (5, 6, 7, 8)  # of EXIF
 
 
 class CannotBeRead(DataError):
-    """The file could not be read this time, for example without permission: it may be good."""
+    """The file could not be read this time, for example for lack of permission; it may be valid."""
 
 
 def read_image(path: str | Path, channels: int, size: Size, resize: str = "stretch") -> np.ndarray:
@@ -68,8 +68,8 @@ def read_image(path: str | Path, channels: int, size: Size, resize: str = "stret
     Raises
     ------
     DataError
-        If it is no image, empty, damaged or too large, or its pixels are NaN, negative or beyond 16 bits; the message
-        names the file, the reason and what to do.
+        If it is not an image, empty, damaged or too large, or its pixels are NaN, negative or beyond 16 bits; the
+        message names the file, the reason and what to do.
     ValueError
         If channels, size or resize are not possible.
     MissingExtra
@@ -144,7 +144,7 @@ def _read_array(path: str | Path, channels: int) -> np.ndarray:
 
 
 def shape_of(path: str | Path) -> tuple[int, int, int] | None:
-    """Channels, height and width of an image file, as far as its header says; None where it is no image.
+    """Channels, height and width of an image file, according to its header; None if it is not an image.
 
     Without opacity, and upright; a picture that is neither plain gray nor of one bit counts as one of three channels.
     """
@@ -162,7 +162,7 @@ def shape_of(path: str | Path) -> tuple[int, int, int] | None:
 
 
 def is_in_colour(path: str | Path) -> bool | None:
-    """Whether a file holds colours, as far as its header says; None where that is not clear, or it is no image."""
+    """Whether a file holds colours, according to its header; None if that is not clear, or it is not an image."""
     image_module = require("PIL.Image", "reading images")
     try:
         with _opened(image_module, path) as image:

@@ -1,4 +1,4 @@
-"""Examples made while the training goes on: decoded, augmented and prepared in threads, ahead of the step."""
+"""Loader: examples are decoded, augmented and prepared in threads, ahead of the step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Item = TypeVar("_Item")
 
 
 class Source(Protocol):
-    """Examples that are made one by one, such as :class:`ImageFolder`, or a map-style dataset of PyTorch.
+    """Examples that are loaded one by one, such as :class:`ImageFolder`, or a map-style dataset of PyTorch.
 
     ``labels``, an array of all of them, may be there as well: then no example is made to learn its label.
     """

@@ -1,4 +1,4 @@
-"""Finding mistakes: the op, the place and the numbers where a value or a gradient first goes wrong."""
+"""Anomaly detection: the op, the line and the numbers where a value or a gradient first is not finite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AnomalyError(ArithmeticError):
 
 
 class detect_anomaly(Hook):
-    """Inside, each op is checked: a context manager and a decorator, for finding out where NaN and infinity come from.
+    """Context manager and decorator that check each op, to find out where NaN and infinity come from.
 
     An error names the op, its operands, the line of your code that called it, and the element. Compiled functions run
     op by op. All this takes time: switch it off when the mistake has been found.

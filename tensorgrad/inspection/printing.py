@@ -18,7 +18,7 @@ from .names import Names, expression
 
 
 class print_ops(Hook):
-    """Inside, each op that is recorded is printed, and in the backward pass each gradient rule: a context manager.
+    """Context manager that prints each op that is recorded, and each gradient rule of the backward pass.
 
     What is not recorded is not printed: comparisons, ops on arrays alone, and what happens inside ``no_grad``. Compiled
     functions run op by op. Outside nothing is slower. (NumPy's ``np.trace`` is the sum of a diagonal, hence the name.)

@@ -267,7 +267,7 @@ class Sequential(Module):
             if hidden:
                 kind = type(owner).__name__
                 raise TypeError(
-                    f"Sequential: layer {i} is of the class {kind}, which is no Module, and holds "
+                    f"Sequential: layer {i} is of the class {kind}, which is not a Module, and holds "
                     f"{in_a_line(hidden[0])}, whose parameters would not be found; derive {kind} from "
                     "tensorgrad.nn.Module"
                 )
@@ -319,7 +319,7 @@ class Residual(Sequential):
     def __init__(self, *layers: Callable[[Tensor], Tensor], shortcut: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(*layers)
         if shortcut is not None:
-            Sequential(shortcut)  # which refuses what is no layer
+            Sequential(shortcut)  # which raises if it is not a layer
         self.shortcut = shortcut
 
     def _parts(self) -> Iterator[tuple[str, str]]:

@@ -51,7 +51,7 @@ class Module(State):
     """
 
     _training: bool = True
-    _was_called: bool = False  # with gradients, so that :class:`FirstCall` has looked at it
+    _was_called: bool = False  # with gradients, so that :class:`FirstCall` has checked it
 
     @property
     def training(self) -> bool:

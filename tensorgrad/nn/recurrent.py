@@ -377,7 +377,7 @@ class LSTM(Recurrent):
     rng
         NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
     bidirectional
-        Whether each layer also has a network that goes from the last step to the first, whose output is put beside.
+        Whether each layer also runs from the last step to the first, whose output is concatenated.
     dropout
         Rate of dropout between layers in training.
     dropout_rng

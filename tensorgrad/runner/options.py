@@ -216,7 +216,7 @@ class Options:
         metavar="N",
     )
     resume: bool | str = value(
-        "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
+        "continue where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
         "'--resume auto' starts a run where the folder holds none",
         Role.CALL,
         default=False,

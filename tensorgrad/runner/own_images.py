@@ -1,4 +1,4 @@
-"""The experiment with a folder of anybody's images."""
+"""The experiment with a folder of your own images."""
 
 from __future__ import annotations
 

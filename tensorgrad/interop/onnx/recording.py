@@ -151,7 +151,7 @@ _NUMBERS = (bool, int, float, complex)
 
 
 class _Recorder:
-    """Is told of every op, and does it as usual."""
+    """Records every op, and runs it as usual."""
 
     follows: Literal[True] = True
 
