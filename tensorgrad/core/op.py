@@ -168,8 +168,7 @@ class Op:
             if recording is not True:
                 recording.on_forward(node)
         else:
-            out._requires_grad = False
-            out._node = _unrecorded_node(out._view) if tracer is None else LeafNode()
+            out._requires_grad, out._node = False, _unrecorded_node(out._view) if tracer is None else LeafNode()
         return out if tracer is None else tracer.made(out)
 
     def _check_kind(self, data: Array) -> None:
