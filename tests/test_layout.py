@@ -64,3 +64,11 @@ def test_no_module_imports_another_that_imports_it():
     assert len(graph) > 100 and sum(map(len, graph.values())) > 300
     assert cycle(graph) == []
     assert cycle({**graph, "tensorgrad._text": {"tensorgrad.train"}, "tensorgrad.train": {"tensorgrad._text"}}) != []
+
+
+def test_the_engine_is_as_short_as_the_readme_says():
+    lines = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "tensorgrad" / "core").glob("*.py")}
+    assert {name: count for name, count in lines.items() if count > 450} == {}
+    for page in ("README.md", "docs/architecture.md"):
+        said = re.search(r"about (\d,\d{3}) lines", (ROOT / page).read_text())
+        assert abs(int(said[1].replace(",", "")) - sum(lines.values())) <= 150
