@@ -24,7 +24,7 @@ def test_no_file_of_tests_imports_another(path):
 
 
 def test_the_files_that_the_architecture_names_are_there():
-    text = "".join((ROOT / "docs" / name).read_text() for name in ("architecture.md", "pictures/architecture.dot"))
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("architecture.md", "architecture.dot"))
     names = re.findall(r"[\w/]+\.(?:py|md)\b|(?:tensorgrad|models|experiments)/[\w/]*", text)
     known = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tensorgrad").rglob("*.*")]
     missing = {name for name in names if not (ROOT / name).exists() and not any(k.endswith("/" + name) for k in known)}
