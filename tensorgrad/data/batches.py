@@ -10,7 +10,7 @@ import numpy as np
 def batches(
     inputs: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All examples once, ``size`` at a time, the last batch being what is left.
+    """Batches of ``size`` examples that cover all examples once; the last one may be smaller.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def batches(
     size
         Examples in a batch.
     rng
-        Draws the order. None: as they stand.
+        Generator that shuffles the examples. None: in their order.
 
     Examples
     --------
@@ -49,6 +49,6 @@ def batches(
 
 
 def index_batches(order: np.ndarray, size: int, start: int = 0) -> Iterator[np.ndarray]:
-    """``order`` from position ``start`` on, ``size`` entries at a time, the last batch being what is left."""
+    """Batches of ``size`` entries of ``order``, from position ``start``; the last one may be smaller."""
     for first in range(start, len(order), size):
         yield order[first : first + size]

@@ -47,10 +47,10 @@ class CannotBeRead(DataError):
 def read_image(path: str | Path, channels: int, size: Size, resize: str = "stretch") -> np.ndarray:
     """One image as bytes of shape (channels, height, width).
 
-    Turned upright by its EXIF orientation; transparent parts on white, unless opacity is a channel. Of an animation or
-    a file of several pages, the first. Pixels of more than 8 bits are scaled: integers of 12 or 16 bits by their
-    largest possible value; floats from the first of 0..1, 0..255 and 0..65535 that holds them all; integers of 32 bits
-    from 0..255 or 0..65535 likewise.
+    It is rotated by its EXIF orientation, and transparency is blended with white, unless there is an alpha channel. Of
+    an animation or a file of several pages the first image is read. Pixels of more than 8 bits are scaled: integers of
+    12 or 16 bits by their largest possible value; floats from the first of 0..1, 0..255 and 0..65535 that holds them
+    all; integers of 32 bits from 0..255 or 0..65535 likewise.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def read_image(path: str | Path, channels: int, size: Size, resize: str = "stret
         A file in any format that Pillow reads, or an ``.npy`` file with an array of bytes, of shape (height, width) or
         (height, width, channels).
     channels
-        1 for gray, 3 for RGB, 2 and 4 for these with opacity. Arrays in ``.npy`` files have as many as they have.
+        1 for gray, 3 for RGB, 2 and 4 for these with an alpha channel. For ``.npy`` files as many as they have.
     size
         Height and width of the result, or one number for both.
     resize
-        How an image of other proportions is made to fit: ``"stretch"`` takes no regard to them, ``"crop"`` cuts off
-        what is too much on both sides, ``"pad"`` adds black (transparent, where there is opacity) on both sides.
+        How an image with another aspect ratio is fitted: ``"stretch"`` distorts it, ``"crop"`` cuts off both sides,
+        ``"pad"`` adds black (transparent, with an alpha channel) on both sides.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A module as notebooks show it: the tree of what is inside, with shapes and numbers of parameters."""
+"""HTML of a module for notebooks: the tree of its layers, with shapes and numbers of parameters."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ class State(Tree):
         Parameters
         ----------
         path
-            Ending in ``.npz``, a file that proves its own integrity, which ``numpy.load`` opens too; or in
+            Ending in ``.npz``, a file with a checksum, which ``numpy.load`` opens too; or in
             ``.safetensors``, for other libraries (the extra ``safetensors``).
         description
-            What else the file should say, such as the names of classes: whatever JSON can hold.
+            Metadata for the file, such as the names of classes: anything that JSON can hold.
 
         Raises
         ------

@@ -272,7 +272,7 @@ class Optimiser(ABC):
         """
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         if (tracer := following()) is not None:
             return tracer.forget_gradients(self.parameters)
         for parameter in self.parameters:

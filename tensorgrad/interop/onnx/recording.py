@@ -1,4 +1,4 @@
-"""What a network computes, as a list of steps: its forward pass is run twice, with batches of different sizes.
+"""Recording a network as a list of steps: its forward pass is run twice, with batches of different sizes.
 
 What is alike in both runs belongs to the network; a length that differs is one of the batch, if it is a multiple of its
 size; anything else that differs depends on values in a way that was not recorded, and is refused.

@@ -58,7 +58,7 @@ def export(
     examples
         An input for each parameter of ``forward``: arrays, whose first axis is the batch.
     description
-        What else the file should say, such as the names of classes: whatever JSON can hold.
+        Metadata for the file, such as the names of classes: anything that JSON can hold.
 
     Raises
     ------
