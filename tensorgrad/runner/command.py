@@ -23,7 +23,7 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
     Raises
     ------
     UsageError
-        If it is no experiment, or the arguments are no list.
+        If it is not an experiment, or the arguments are not a list.
     """
     if not isinstance(experiment, Experiment):
         raise UsageError(f"main: takes an Experiment, such as experiments.mnist.EXPERIMENT, got {experiment!r}")
@@ -56,7 +56,7 @@ def _run(experiment: Experiment, arguments: list[str] | None) -> int:
         launcher = [] if ranks == 1 else ["mpiexec", "-n", str(ranks)]
         under = [] if ranks == 1 else ["-m", "mpi4py"]
         command = [*launcher, "python", *under, "-m", experiment.module, "--out", str(options.out), "--resume"]
-        print(f"{stopped}; go on with: {shlex.join(command)}", file=sys.stderr)
+        print(f"{stopped}; continue with: {shlex.join(command)}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:
         print("stopped by SIGINT outside the training; what was saved before is intact", file=sys.stderr)
