@@ -12,8 +12,10 @@ import numpy as np
 from .figure import saved_figure
 from .text import printable
 
-LONGEST_NAME = 24
-"""Characters of a class name that a picture shows."""
+LONGEST_NAME, LONGEST_WORDS = 24, 60
+"""Characters of a class name that a picture shows, and a page."""
+
+SMALL_WORDS = ("and", "of", "the")
 
 LARGEST_WRITTEN = 40
 """Classes up to which a confusion matrix is labelled and its counts are written."""
@@ -133,20 +135,23 @@ def confusion_cells(matrix: np.ndarray, names: Sequence[str]) -> list[list[Cell]
 def class_words(names: Sequence[str]) -> list[str]:
     """Names of classes as people write them, as far as they can still be told apart.
 
-    >>> class_words(["homer_simpson", "5", "T-shirt", ""])
-    ['Homer Simpson', '5', 'T-shirt', '(no name)']
+    >>> class_words(["krusty_the_clown", "5", "T-shirt", ""])
+    ['Krusty the Clown', '5', 'T-shirt', '(no name)']
     >>> class_words(["a_b", "A B"])
     ['a_b', 'A B']
     """
     found = [_in_words(name) for name in names]
-    return [word if found.count(word) == 1 else name or "(no name)" for word, name in zip(found, names)]
+    chosen = [word if found.count(word) == 1 else name or "(no name)" for word, name in zip(found, names)]
+    return [printable(name, LONGEST_WORDS) for name in chosen]
 
 
 def _in_words(name: str) -> str:
     words = name.replace("_", " ").split()
     if "_" not in name or not words:
         return name or "(no name)"
-    return " ".join(word.capitalize() if name.islower() else word for word in words)
+    if name.islower():
+        words = [word if i and word in SMALL_WORDS else word.capitalize() for i, word in enumerate(words)]
+    return " ".join(words)
 
 
 def save_confusion(matrix: np.ndarray, names: Sequence[str], path: str | Path) -> None:

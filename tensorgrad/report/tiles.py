@@ -65,7 +65,7 @@ def augmented(images: np.ndarray, variants: Sequence[np.ndarray]) -> list[tuple[
     ]
 
 
-def units(weights: np.ndarray) -> tuple[list[Tile], int]:
+def units(weights: np.ndarray, word: str = "unit") -> tuple[list[Tile], int]:
     """The incoming weights of the strongest units as pictures, those of the strongest first; and how many are noise.
 
     ``weights`` have the shape (units, channels, height, width). Units whose neighbouring weights are hardly alike are
@@ -75,7 +75,7 @@ def units(weights: np.ndarray) -> tuple[list[Tile], int]:
     strongest = np.argsort(-norms, kind="stable")
     has_shape = [unit for unit in strongest if not is_noise(weights[unit])]
     chosen = has_shape[:MOST_UNITS] if has_shape else strongest[:FEW_UNITS]
-    tiles = [Tile(_coloured(weights[i]), f"weights of unit {i}", f"unit {i}") for i in chosen]
+    tiles = [Tile(_coloured(weights[i]), f"weights of {word} {i}", f"{word} {i}") for i in chosen]
     return tiles, len(strongest) - len(has_shape)
 
 

@@ -137,10 +137,10 @@ def first_layer(prepared: Prepared) -> dict[str, Any]:
     weight = first.weight.numpy()
     is_kernel = isinstance(first, Conv2d)
     images = _visible(weight if is_kernel else weight.T.reshape(-1, *prepared.dataset.image_shape))
-    tiles, noise = units(images)
-    what = "kernel of the first convolution" if is_kernel else "unit of the first layer"
-    note = f"The weights with which each {what} looks at an image, the strongest first, each in colours of its own"
-    note += "." if images.shape[1] == 1 else ", around gray, in the channels red, green and blue."
+    word = "kernel" if is_kernel else "unit"
+    tiles, noise = units(images, word)
+    note = f"The weights with which each {word} of the first layer looks at an image, the strongest first, each on its own scale"
+    note += "." if images.shape[1] == 1 else ", around gray, in red, green and blue."
     if noise == len(images):
         note += " All look like noise, neighbouring weights being hardly alike: a few are shown."
     elif noise:

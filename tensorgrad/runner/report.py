@@ -76,7 +76,7 @@ def _summary(result: Result) -> dict[str, Any]:
     done, planned = metrics["epochs"], prepared.epochs
     of = f"of {done:,}" + (f", {planned:,} planned" if done < planned else "")
     return {
-        "title": dataset.name,
+        "title": _title(prepared),
         "above": f"tensorgrad, {experiment.name}, {metrics.get('date', '')}",
         "lead": lead,
         "warnings": _warnings(result),
@@ -90,6 +90,12 @@ def _summary(result: Result) -> dict[str, Any]:
     }
 
 
+def _title(prepared: Prepared) -> str:
+    experiment, data = prepared.experiment, prepared.dataset.name
+    is_named_after = experiment.takes_any or experiment.name.lower() in data.lower()
+    return data if is_named_after else f"{experiment.name}: {data}"
+
+
 def _warnings(result: Result) -> list[str]:
     """What a reader should know before all else."""
     prepared, metrics = result.prepared, result.metrics
@@ -97,8 +103,7 @@ def _warnings(result: Result) -> list[str]:
     found = []
     if metrics.get("diverged"):
         found.append(
-            "The training diverged: its losses are far above those that it began with. A lower learning rate helps most "
-            "often."
+            "The training diverged: its losses are far above those that it began with. Try a lower learning rate, --lr."
         )
     if metrics["stopped"]:
         found.append(f"The run was {metrics['stopped']} {done}; with --resume it goes on.")

@@ -168,7 +168,7 @@ def red_in(path):
 def test_pictures_show_rows_as_rows_and_channels_as_colours(tmp_path):
     image = np.zeros((3, 28, 28), np.uint8)
     image[0, :7] = 255  # a red bar at the top, four times as wide as tall
-    images, labels = image[None], np.array([1])
+    images = image[None]
     report.save_augmentation(images, [], tmp_path / "augmentation.png")
     weight = np.where(image > 0, 1.0, -1.0).reshape(-1, 1)
     report.save_weights(weight, image.shape, tmp_path / "weights.png")

@@ -1,5 +1,6 @@
 """The report as a browser shows it: on a screen and on a phone, light and dark."""
 
+import html
 import json
 
 import pytest
@@ -46,14 +47,15 @@ function lookAtText(inside, window, say) {
 
 function lookAtPictures(inside, width, say) {
   for (const each of inside.querySelectorAll("img, svg")) {
-    const box = each.getBoundingClientRect(), name = each.alt || each.getAttribute("aria-label") || each.textContent.slice(0, 50)
+    const box = each.getBoundingClientRect()
+    const name = each.alt || each.getAttribute("aria-label") || each.textContent.slice(0, 50)
     if (each.closest("figure, div").getClientRects().length === 0) continue
     if (each.tagName === "IMG" && !each.naturalWidth) say("no picture: " + name)
     const isHidden = each.closest(".strip") && !box.width
     if (!isHidden && (box.width < 20 || box.height < 20)) say("tiny: " + name + " " + box.width)
     const around = each.closest(".scroll, .plot, .tile, section").getBoundingClientRect()
-    const canScroll = each.closest(".scroll")
-    if (!canScroll && (box.left < around.left - 1 || box.right > around.right + 1 || box.right > width)) say("clipped: " + name)
+    const isOutside = box.left < around.left - 1 || box.right > Math.min(around.right + 1, width)
+    if (isOutside && !each.closest(".scroll")) say("clipped: " + name)
     if (each.closest(".graph") && box.width < Number(each.getAttribute("width")) - 1) say("shrunk: " + name)
   }
   for (const tick of inside.querySelectorAll(".tick, .key")) {
@@ -67,7 +69,8 @@ function lookAtTables(inside, width, say) {
     const isWide = box.scrollWidth > box.clientWidth + 1, hint = box.nextElementSibling
     if (isWide !== (hint.getClientRects().length > 0)) say("hint of " + box.getAttribute("aria-label"))
   }
-  const table = inside.querySelector(".sortable"), recall = () => [...table.tBodies[0].rows].map(row => Number(row.cells[2].dataset.value))
+  const table = inside.querySelector(".sortable")
+  const recall = () => [...table.tBodies[0].rows].map(row => Number(row.cells[2].dataset.value))
   const ordered = numbers => [...numbers].sort((one, other) => one - other).join()
   const button = table.tHead.rows[0].cells[2].querySelector("button")
   button.click()
@@ -117,9 +120,7 @@ def looked_at(folder):
     probe = folder / "probe.html"
     probe.write_text(PROBE % (json.dumps(SECTIONS), json.dumps("report.html")))
     shown = shown_in_chromium(probe, folder / "profile")
-    return json.loads(
-        shown[shown.index("FOUND ") + 6 : shown.index("</body>")].replace("&lt;", "<").replace("&gt;", ">")
-    )
+    return json.loads(html.unescape(shown[shown.index("FOUND ") + 6 : shown.index("</body>")]))
 
 
 @needs_chromium
