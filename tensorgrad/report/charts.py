@@ -111,7 +111,7 @@ def _over_epochs(
         curves=curves,
         bands=_bands(places, texts),
         marked=100 * across.place(best),
-        note="Not finite in some epochs." if len(known) < sum(map(len, values.values())) else "",
+        note="It is not finite in some epochs." if len(known) < sum(map(len, values.values())) else "",
     )
 
 

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 DECADES = 1.3
 """Powers of ten between the smallest and the largest value from which on an axis that may be logarithmic is."""
 
+TINY = 1e-30
+"""Values up to this are on a linear axis."""
+
+NARROW = 1e-9
+"""Differences of values, relatively, that are taken for none."""
+
 ROOM = 0.05
 """Share of an axis that is left free at both of its ends."""
 
@@ -35,10 +41,10 @@ class Scale:
         """One that has room for all values, as far as they are finite."""
         finite = [float(value) for value in values if math.isfinite(value)] or [0.0, 1.0]
         low, high = min(finite), max(finite)
-        if may_be_log and low > 0 and high > low * 10**DECADES:
+        if may_be_log and low > TINY and high > low * 10**DECADES:
             factor = (high / low) ** room
             return cls(low / factor, high * factor, is_log=True)
-        if low == high:
+        if high - low <= NARROW * max(abs(low), abs(high)):
             low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
         return cls(low - room * (high - low), high + room * (high - low))
 

@@ -139,7 +139,7 @@ def first_layer(prepared: Prepared) -> dict[str, Any]:
     images = _visible(weight if is_kernel else weight.T.reshape(-1, *prepared.dataset.image_shape))
     word = "kernel" if is_kernel else "unit"
     tiles, noise = units(images, word)
-    note = f"The weights with which each {word} of the first layer looks at an image, the strongest first, each on its own scale"
+    note = f"The weights of each {word} of the first layer, the strongest first, each on a scale of its own"
     note += "." if images.shape[1] == 1 else ", around gray, in red, green and blue."
     if noise == len(images):
         note += " All look like noise, neighbouring weights being hardly alike: a few are shown."
@@ -186,7 +186,8 @@ def graph(prepared: Prepared) -> str:
     images, labels = prepared.standardisation(prepared.train[0][:2]), prepared.train[1][:2]
     modes = [(module, module.rng.bit_generator.state) for module in prepared.model.modules() if hasattr(module, "rng")]
     prepared.model.train()
-    loss = tg.softmax_cross_entropy(prepared.model(images), labels) + prepared.model.penalty()
+    loss, penalty = tg.softmax_cross_entropy(prepared.model(images), labels), prepared.model.penalty()
+    loss = loss + penalty if isinstance(penalty, tg.Tensor) else loss
     prepared.model.eval()
     for module, state in modes:
         module.rng.bit_generator.state = state

@@ -103,7 +103,8 @@ def _warnings(result: Result) -> list[str]:
     found = []
     if metrics.get("diverged"):
         found.append(
-            "The training diverged: its losses are far above those that it began with. Try a lower learning rate, --lr."
+            "In this run the training diverged: its losses are far above those that it began with. Try a lower rate, "
+            "--lr."
         )
     if metrics["stopped"]:
         found.append(f"The run was {metrics['stopped']} {done}; with --resume it goes on.")
