@@ -12,8 +12,11 @@ from .scales import Scale
 
 Point = tuple[float, float]
 
-MOST_DOTS, MOST_BANDS, HUGE = 40, 300, 1e30
+MOST_DOTS, MOST_BANDS, HUGE = 20, 300, 1e30
 """Epochs up to which each is marked by a dot; those whose values are shown; losses that are drawn."""
+
+LEAST_SHARE = 0.3
+"""Of the chart's height that curves take: the level of chance is left out rather than that they get less."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,11 @@ def _over_epochs(
 ) -> Chart:
     across = Scale.over([row.epoch for row in history], room=0)
     values = {key: [row.measures.get(name, math.nan) for row in history] for key, name in drawn.items()}
-    known = [v for line in values.values() for v in line if abs(v) < HUGE] + ([] if chance is None else [chance])
-    up = Scale.over(known, may_be_log)
+    known = [v for line in values.values() for v in line if abs(v) < HUGE]
+    up, curves = _with_chance(known, may_be_log, chance, shown)
     places = [100 * across.place(row.epoch) for row in history]
     has_dots = len(history) <= MOST_DOTS
-    curves = [Curve(kind, label, _parts(places, line, up), has_dots) for (kind, label), line in values.items()]
-    if chance is not None:
-        curves.append(Curve("chance", f"chance, {shown(chance)}", [[(0, _down(up, chance)), (100, _down(up, chance))]]))
+    lines = [Curve(kind, label, _parts(places, line, up), has_dots) for (kind, label), line in values.items()]
     texts = [
         f"epoch {row.epoch}: "
         + ", ".join(f"{label} {shown(line[i])}" for (_, label), line in values.items())
@@ -108,11 +109,25 @@ def _over_epochs(
         x_label="epoch",
         x_ticks=[(100 * across.place(tick), f"{tick:.0f}") for tick in across.whole_ticks()],
         y_ticks=[(_down(up, tick), shown(tick)) for tick in up.ticks()],
-        curves=curves,
+        curves=[*lines, *curves],
         bands=_bands(places, texts),
         marked=100 * across.place(best),
         note="It is not finite in some epochs." if len(known) < sum(map(len, values.values())) else "",
     )
+
+
+def _with_chance(
+    values: Sequence[float], may_be_log: bool, chance: float | None, shown: Callable[[float], str]
+) -> tuple[Scale, list[Curve]]:
+    """The vertical axis, and the line of chance if there is one; where it is too far away, words alone."""
+    alone = Scale.over(values, may_be_log)
+    if chance is None:
+        return alone, []
+    scale, label = Scale.over([*values, chance], may_be_log), f"chance, {shown(chance)}"
+    if values and abs(scale.place(max(values)) - scale.place(min(values))) < LEAST_SHARE and len(set(values)) > 1:
+        where = "below" if chance < min(values) else "above"
+        return alone, [Curve("chance", f"{label} ({where})", [])]
+    return scale, [Curve("chance", label, [[(0, _down(scale, chance)), (100, _down(scale, chance))]])]
 
 
 def calibration_chart(found: Calibration) -> Chart:
