@@ -140,7 +140,7 @@ def first_layer(prepared: Prepared) -> dict[str, Any]:
     word = "kernel" if is_kernel else "unit"
     tiles, noise = units(images, word)
     note = f"The weights of each {word} of the first layer, the strongest first, each on a scale of its own"
-    note += "." if images.shape[1] == 1 else ", around gray, in red, green and blue."
+    note += "." if images.shape[1] == 1 else "; gray is 0, and what is brighter positive, in red, green and blue."
     if noise == len(images):
         note += " All look like noise, neighbouring weights being hardly alike: a few are shown."
     elif noise:

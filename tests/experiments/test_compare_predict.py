@@ -319,7 +319,7 @@ def spoilt(content, random):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_spoilt_folder_is_read_or_named(run, capsys, seed, monkeypatch):
-    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, path: None)
+    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, *_: None)
     chance = random.Random(seed)
     good = {name: (run / name).read_bytes() for name in (METRICS, HISTORY, BEST, SETTINGS)}
     for _ in range(40):

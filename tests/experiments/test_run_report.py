@@ -26,7 +26,7 @@ from tensorgrad.runner.preparation import Prepared
 from tensorgrad.runner.report import write_report
 from tensorgrad.runner.results import Result
 from tensorgrad.training import Epoch, RandomStreams
-from tests.support import NASTY, ROOT, examples, write_mnist
+from tests.support import NASTY, ROOT, examples, needs_chromium, shown_in_chromium, write_mnist
 
 HISTORY = [Epoch(1, 1.0, 0.5, 1.1, 0.4, 0.01, 0.1), Epoch(2, 0.9, 0.6, 1.0, 0.5, 0.01, 0.1)]
 
@@ -201,3 +201,34 @@ def test_the_command_is_quoted_for_the_shell(tmp_path, name):
         options = parse(EXPERIMENT, arguments)
         assert options.data_dir == Path(f"/data/{name}") and options.fast_dev_run
         assert options.epochs == 3 and options.out == Path(f"{tmp_path}-again")
+
+
+# In a browser
+
+SECTIONS = "learning,classes,calibration,mistakes,examples,weights,layers,network,settings,repeat"
+
+CHARACTERS = [f"{first}_{last}" for first in ("homer", "bartholomew", "ned") for last in ("simpson", "van_houten", "x")]
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_report_fits_a_screen_and_a_phone_light_and_dark(tmp_path):
+    pages = {
+        "digits": {"classes": list("0123456789")},
+        "characters": {
+            "classes": [*CHARACTERS, *(f"{name}_2" for name in CHARACTERS), "x" * 300],
+            "build": convolutional,
+            "channels": 3,
+            "history": [Epoch(1, float("nan"), 0.5, 2e15, 0.4, 0.01, 0.1)],
+            "metrics": {"stopped": "stopped by SIGINT", "diverged": True},
+        },
+    }
+    for name, given in pages.items():
+        (tmp_path / name).mkdir()
+        report_of(tmp_path / name, **given)
+    probe = tmp_path / "probe.html"
+    script = Path(__file__).with_name("report_probe.html").read_text()
+    script = script.replace("SECTIONS", json.dumps(SECTIONS))
+    probe.write_text(script.replace("of PAGES", f"of {json.dumps([f'{name}/report.html' for name in pages])}"))
+    shown = shown_in_chromium(probe, tmp_path / "profile")
+    assert json.loads(html.unescape(shown[shown.index("FOUND ") + 6 : shown.index("</body>")])) == []
