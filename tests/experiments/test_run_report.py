@@ -223,9 +223,9 @@ def test_the_report_fits_a_screen_and_a_phone_light_and_dark(tmp_path):
             "metrics": {"stopped": "stopped by SIGINT", "diverged": True},
         },
     }
-    for name, given in pages.items():
+    for name, run in pages.items():
         (tmp_path / name).mkdir()
-        report_of(tmp_path / name, **given)
+        report_of(tmp_path / name, **run)
     probe = tmp_path / "probe.html"
     script = Path(__file__).with_name("report_probe.html").read_text()
     script = script.replace("SECTIONS", json.dumps(SECTIONS))

@@ -25,15 +25,20 @@ for (const table of document.querySelectorAll(".sortable")) {
   })
 }
 
-// A hint below what is wider than the screen
+// A hint below what is larger than its box
 const boxes = [...document.querySelectorAll(".scroll")]
 for (const box of boxes) {
   const hint = document.createElement("p")
   hint.className = "hint"
-  hint.textContent = "Scroll sideways for more \u2192"
   box.after(hint)
 }
-const look = () => { for (const box of boxes) box.classList.toggle("is-wide", box.scrollWidth > box.clientWidth + 1) }
+const look = () => {
+  for (const box of boxes) {
+    const isWide = box.scrollWidth > box.clientWidth + 1, isTall = box.scrollHeight > box.clientHeight + 1
+    box.classList.toggle("is-cut", isWide || isTall)
+    box.nextElementSibling.textContent = isWide ? "Scroll sideways for more \u2192" : "Scroll for more \u2193"
+  }
+}
 addEventListener("load", look)
 addEventListener("resize", look)
 for (const each of document.querySelectorAll("details")) each.addEventListener("toggle", look)
