@@ -25,6 +25,14 @@ Settings = tuple[tuple[tuple[str, Any], ...], ...]
 """For each group names with values."""
 
 
+UNCOMPILED = 2
+"""Steps that are done before one is compiled, which takes as long as ten: in a compiled function it is part of that
+from its third call on."""
+
+FEW = 2**20
+"""Numbers in all parameters up to which that saves time; with more, arrays in between would be what counts."""
+
+
 class Optimiser(ABC):
     """What all optimisers share: parameters in groups, learning rates, step count, named state.
 
@@ -95,8 +103,10 @@ class Optimiser(ABC):
         self._settings = tuple(tuple(settings.items()) for settings in self._settings_of)
 
     def _compile(self) -> None:
-        self._compiled_step = own(self._step, lambda: self._version)
-        self._compiled_update = own(self._update_all, lambda: self._version)
+        size = sum(parameter.size for parameter in self.parameters)
+        uncompiled = UNCOMPILED if size <= FEW else 0
+        self._compiled_step = own(self._step, lambda: self._version, uncompiled)
+        self._compiled_update = own(self._update_all, lambda: self._version, uncompiled)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name not in _COMPILED}
