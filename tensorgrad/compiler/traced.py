@@ -148,8 +148,7 @@ class Recorder:
     def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], kind: str = "call") -> Any:
         """Any function of arrays: as a view if its result is one, else as a call that makes an array or fills one."""
         args = tuple(args)
-        nested = not all(isinstance(x, Traced) or not _holds_traced(x) for x in (*args, *settings.values()))
-        if nested or any(isinstance(x, Traced) for x in settings.values()):
+        if any(map(_holds_traced, settings.values())) or any(type(x) is not Traced and _holds_traced(x) for x in args):
             found: list[Traced] = []
             template = _template((args, settings), found)
             function, args, settings, kind = _Rebuilt(function, template), tuple(found), {}, "call"
@@ -193,19 +192,20 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         How the values are computed; None: ``hollow`` has them.
     """
 
-    __slots__ = ("_hollow", "compute", "recorder", "value")
+    __slots__ = ("_hollow", "compute", "dtype", "recorder", "shape", "value")
     __hash__ = object.__hash__
 
     def __init__(
         self, recorder: Recorder, value: Value, hollow: np.ndarray | None, compute: Computation | None = None
     ) -> None:
         self.recorder, self.value, self._hollow, self.compute = recorder, value, hollow, compute
+        self.shape, self.dtype = value.shape, value.dtype
 
     @property
     def hollow(self) -> np.ndarray:
         """Made where it is looked at."""
         if self._hollow is None:
-            self._hollow = np.empty(self.value.shape, self.value.dtype)
+            self._hollow = np.empty(self.shape, self.dtype)
         return self._hollow
 
     @property
@@ -224,9 +224,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
                 waiting.pop()
         return self.hollow
 
-    shape = property(lambda self: self.value.shape)
-    dtype = property(lambda self: self.value.dtype)
-    ndim = property(lambda self: len(self.value.shape))
+    ndim = property(lambda self: len(self.shape))
     size = property(lambda self: self.value.size)
     nbytes = property(lambda self: self.value.nbytes)
     T = property(lambda self: self.transpose())
@@ -431,7 +429,7 @@ def _operator(ufunc: np.ufunc, reflected: bool) -> Callable[..., Any]:
     usual = getattr(np.lib.mixins.NDArrayOperatorsMixin, f"__{'r' * reflected}{_ARITHMETIC[ufunc]}__")
 
     def operator(self: Traced, other: Any) -> Any:
-        if type(other) is Traced or type(other) in _NUMBERS:
+        if type(other) is Traced or type(other) in _NUMBERS or isinstance(other, np.generic):
             return self.recorder.ufunc(ufunc, (other, self) if reflected else (self, other))
         return usual(self, other)
 
@@ -473,14 +471,14 @@ def _applied(function: Callable[..., Any], args: Any, settings: dict[str, Any], 
 def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     """The order in memory of the first operand of that shape that does not lie in C order; None where there is none."""
     for operand in operands:
-        if type(operand) is Traced and not operand.value.contiguous and operand.value.shape == shape:
+        if type(operand) is Traced and not operand.value.contiguous and operand.shape == shape:
             if (order := order_of(operand.hollow)) is not None:
                 return order
     return None
 
 
 def _broadcast_shape(operands: Any) -> tuple[int, ...]:
-    shapes = {x.value.shape if type(x) is Traced else np.shape(x) for x in operands if type(x) not in _NUMBERS}
+    shapes = {x.shape if type(x) is Traced else np.shape(x) for x in operands if type(x) not in _NUMBERS}
     shapes.discard(())
     return np.broadcast_shapes(*shapes) if len(shapes) != 1 else shapes.pop()
 
@@ -561,8 +559,7 @@ def _unchanged(x: Any) -> Any:
 
 
 def _hashable(x: Any) -> Any:
-    if type(x) is Traced:
-        return x.value
+    """Equal for operands that are the same: signs of zeros, dtypes, and which array it is count."""
     if type(x) is float:
         return float, x.hex()
     if isinstance(x, np.ndarray):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from math import inf
 from typing import Any, Union
 
@@ -219,13 +219,13 @@ class Optimiser(ABC):
         """Update the parameters at these positions."""
         gradients = {i: self._gradient(i) for i in positions}
         present, of_group = sorted({rows[i] for i in positions}), [dict(items) for items in settings]
+        row_of = cache(lambda dtype, row: numbers.astype(dtype)[present.index(row)])
         for i in positions:
             tensors = self._tensors(i)
             dtype = _computed_in(tensors[0].dtype)
-            row = numbers.astype(dtype)[present.index(rows[i])]
             value, *state = (tensor.data.astype(dtype, copy=False) for tensor in tensors)
             gradient = gradients[i].astype(dtype, copy=False)
-            updated = self._update(row, value, gradient, *state, **of_group[self._group_of[i]])
+            updated = self._update(row_of(dtype, rows[i]), value, gradient, *state, **of_group[self._group_of[i]])
             for tensor, new in zip(tensors, updated):
                 tensor.data = without_subnormals(new).astype(tensor.dtype, copy=False)
 
