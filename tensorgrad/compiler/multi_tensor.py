@@ -132,7 +132,7 @@ def _describe(lane: _Lane) -> bool:
         terms: list[Any] = []
         for operand in (*instruction.operands, instruction.out):
             if type(operand) is not Value:
-                if isinstance(operand, (list, tuple)) or getattr(operand, "shape", ()):
+                if isinstance(operand, (list, tuple)) or getattr(operand, "shape", None):
                     return False
                 is_number = isinstance(operand, (bool, int, float, np.generic))
                 terms.append((type(operand), repr(operand) if is_number else id(operand)))

@@ -297,7 +297,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
                 for x in args[1:]
             )
             shape, dtype = _broadcast_shape(args), np.result_type(*choices)
-            return self.recorder.put_off("select", np.where, tuple(map(_as_array, args)), {}, shape, dtype, (np.where, args))
+            operands, compute = tuple(map(_as_array, args)), (np.where, args)
+            return self.recorder.put_off("select", np.where, operands, {}, shape, dtype, compute)
         if function is np.asarray:  # with like=
             return args[0] if isinstance(args[0], Traced) else self.recorder.constant(np.asarray(args[0]))
         if function in _METHODS and isinstance(args[0], Traced):
@@ -424,22 +425,22 @@ for _name in (
     if hasattr(np.ndarray, _name):
         setattr(Traced, _name, _array_method(_name))
 
-def _operator(ufunc: np.ufunc, reflected: bool) -> Callable[..., Any]:
-    """``self + other``, or ``other + self``: to get there by NumPy takes it microseconds for a Python number."""
-    usual = getattr(np.lib.mixins.NDArrayOperatorsMixin, f"__{'r' * reflected}{_ARITHMETIC[ufunc]}__")
+
+def _operator(name: str, ufunc: Any) -> Callable[..., Any]:
+    """``self + other`` and the like: to get there by way of NumPy takes it microseconds for a Python number."""
+    usual, is_reflected = getattr(np.lib.mixins.NDArrayOperatorsMixin, name), name.startswith("__r")
 
     def operator(self: Traced, other: Any) -> Any:
         if type(other) is Traced or type(other) in _NUMBERS or isinstance(other, np.generic):
-            return self.recorder.ufunc(ufunc, (other, self) if reflected else (self, other))
+            return self.recorder.ufunc(ufunc, (other, self) if is_reflected else (self, other))
         return usual(self, other)
 
     return operator
 
 
-_ARITHMETIC = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.divide: "truediv"}
-for _ufunc, _name in _ARITHMETIC.items():
-    setattr(Traced, f"__{_name}__", _operator(_ufunc, False))
-    setattr(Traced, f"__r{_name}__", _operator(_ufunc, True))
+for _name, _ufunc in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide}.items():
+    setattr(Traced, f"__{_name}__", _operator(f"__{_name}__", _ufunc))
+    setattr(Traced, f"__r{_name}__", _operator(f"__r{_name}__", _ufunc))
 
 _METHODS: dict[Any, str] = {
     getattr(np, name): name for name in ("sum", "max", "min", "any", "all", "mean", "copy", "ravel", "astype")
@@ -471,9 +472,9 @@ def _applied(function: Callable[..., Any], args: Any, settings: dict[str, Any], 
 def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     """The order in memory of the first operand of that shape that does not lie in C order; None where there is none."""
     for operand in operands:
-        if type(operand) is Traced and not operand.value.contiguous and operand.shape == shape:
-            if (order := order_of(operand.hollow)) is not None:
-                return order
+        is_moved = type(operand) is Traced and not operand.value.contiguous and operand.shape == shape
+        if is_moved and (order := order_of(operand.hollow)) is not None:
+            return order
     return None
 
 

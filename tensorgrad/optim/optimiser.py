@@ -26,8 +26,8 @@ Settings = tuple[tuple[tuple[str, Any], ...], ...]
 
 
 UNCOMPILED = 2
-"""Steps that are done before one is compiled, which takes as long as ten: in a compiled function it is part of that
-from its third call on."""
+"""Steps that are done before one is compiled, which takes as long as ten; a compiled function has taken them over by
+then."""
 
 FEW = 2**20
 """Numbers in all parameters up to which that saves time; with more, arrays in between would be what counts."""
@@ -103,8 +103,9 @@ class Optimiser(ABC):
         self._settings = tuple(tuple(settings.items()) for settings in self._settings_of)
 
     def _compile(self) -> None:
+        is_elementwise = type(self).__module__.startswith(__package__)  # as those of this library are
         size = sum(parameter.size for parameter in self.parameters)
-        uncompiled = UNCOMPILED if size <= FEW else 0
+        uncompiled = UNCOMPILED if is_elementwise and size <= FEW else 0
         self._compiled_step = own(self._step, lambda: self._version, uncompiled)
         self._compiled_update = own(self._update_all, lambda: self._version, uncompiled)
 
