@@ -153,13 +153,13 @@ class Recorder:
             template = _template((args, settings), found)
             function, args, settings, kind = _Rebuilt(function, template), tuple(found), {}, "call"
         compute = None
-        if function in _MOVING and isinstance(args[0], Traced) and not any(map(_holds_traced, args[1:])):
-            source = args[0]
-            example = function(source.hollow, *args[1:], **settings)
+        given = [x.example if isinstance(x, Traced) else x for x in args[1:]]
+        if function in _MOVING and isinstance(source := args[0], Traced):
+            example = function(source.hollow, *given, **settings)
             if source.compute is not None:
-                compute = partial(_applied, function, args[1:], settings), (source,)
+                compute = partial(_applied, function, given, settings), (source,)
         else:
-            example = function(*(x.example if isinstance(x, Traced) else x for x in args), **settings)
+            example = function(*(x.example if isinstance(x, Traced) else x for x in args[:1]), *given, **settings)
         if isinstance(example, (tuple, list)):
             return self._call_of_several(function, args, settings, example)
         if not isinstance(example, (np.ndarray, np.generic)):
@@ -461,6 +461,7 @@ _OF_SHAPE = (
 _MOVING = (
     *(np.ndarray.reshape, np.ndarray.transpose, np.ndarray.swapaxes, np.ndarray.squeeze, operator.getitem),
     *(np.broadcast_to, np.expand_dims, np.transpose, np.swapaxes, np.squeeze, np.reshape, np.moveaxis, np.flip),
+    *(np.ndarray.take, np.take),
 )
 """Functions for whose result the values of the first argument do not matter: they move elements only."""
 
