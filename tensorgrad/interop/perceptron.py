@@ -9,12 +9,12 @@ from typing import Any, Callable
 
 import numpy as np
 
-from .. import nn, optim
+from .. import nn
 from ..core import Tensor
 from ..nn import Dense, Dropout, Module, Sequential
 from ..nn.module import total
 from ..ops.norms import squared_norm
-from ..optim import Optimiser
+from ..optim import OPTIMISERS
 from ..training import RandomStreams
 
 ACTIVATIONS: Mapping[str, Callable[[], Module]] = {
@@ -31,16 +31,6 @@ ACTIVATIONS: Mapping[str, Callable[[], Module]] = {
     "tanh": nn.Tanh,
 }
 """By name; ``"logistic"`` and ``"identity"`` as in scikit-learn."""
-
-OPTIMISERS: Mapping[str, Callable[..., Optimiser]] = {
-    "adagrad": optim.Adagrad,
-    "adam": optim.Adam,
-    "adamax": optim.Adamax,
-    "adamw": optim.AdamW,
-    "lion": optim.Lion,
-    "rmsprop": optim.RMSprop,
-    "sgd": optim.SGD,
-}
 
 OUTPUT_SCALE = 0.3
 """Factor of the initial weights of the last layer: at first all outputs are almost alike."""

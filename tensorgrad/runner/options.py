@@ -17,6 +17,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, Union
 
+from ..optim import OPTIMISERS
 from .arguments import Parser, below_one, not_negative, path, positive, rate, share, whole, widths
 from .config import read_config
 from .errors import UsageError
@@ -158,7 +159,7 @@ class Options:
     optimiser: str = value(
         "what makes the steps (default: adam)",
         default="adam",
-        choices=["adam", "adamw", "adamax", "sgd", "rmsprop", "adagrad", "lion"],
+        choices=list(OPTIMISERS),
     )
     momentum: float | None = value("share of the earlier steps, for sgd and rmsprop", type=below_one, metavar="X")
     weight_decay: float | None = value(

@@ -10,6 +10,7 @@ from typing import Any
 import tensorgrad as tg
 
 from ..data import Loader
+from ..optim import OPTIMISERS
 from ..training import (
     DivergenceWarning,
     Epoch,
@@ -20,7 +21,7 @@ from ..training import (
     training_step,
 )
 from .options import Role
-from .preparation import OPTIMISERS, Prepared, optimiser_settings
+from .preparation import Prepared, optimiser_settings
 
 OVERFIT_STEPS = 1000
 
@@ -85,7 +86,7 @@ def overfit(prepared: Prepared) -> str:
     chosen = prepared.streams.order.permutation(len(prepared.train[1]))[: options.batch_size]
     images, labels = (part[chosen] for part in prepared.train)
     inputs = prepared.standardisation(images)
-    optimiser = OPTIMISERS[options.optimiser](model.parameters(), options.lr, **optimiser_settings(options))
+    optimiser = OPTIMISERS[options.optimiser](model.parameters(), lr=options.lr, **optimiser_settings(options))
     update = training_step(model, optimiser)
     if options.compile:
         update = tg.compile(update)

@@ -119,7 +119,7 @@ class Session:
         self,
         model: Module,
         optimiser: Optimiser,
-        rng: np.random.Generator | RandomStreams | int,
+        rng: np.random.Generator | RandomStreams | int | None,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
         callbacks: Sequence[Any] = (),

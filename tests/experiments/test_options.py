@@ -9,13 +9,14 @@ import pytest
 import models
 from experiments.mnist import EXPERIMENT
 from experiments.registry import EXPERIMENTS
+from tensorgrad.optim import OPTIMISERS
 from tensorgrad.runner import options as module
 from tensorgrad.runner.command import main
 from tensorgrad.runner.comparison import compare
 from tensorgrad.runner.errors import UsageError
 from tensorgrad.runner.folder import check_resumable, opened
 from tensorgrad.runner.options import Options, Role, parse
-from tensorgrad.runner.preparation import OPTIMISERS, prepare
+from tensorgrad.runner.preparation import prepare
 from tensorgrad.runner.run import run
 from tensorgrad.runner.training import Trained
 from tests.support import write_mnist
