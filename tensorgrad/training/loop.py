@@ -219,6 +219,7 @@ def fit(
     drop_last = _drops_last(model, count, batch_size, drop_last)
     session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
     _begin(session, resume, count)
+    session.progress.examples = count
     first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
     make = training_step if compiled is False else compiled_step
     step = make(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
