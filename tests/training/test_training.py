@@ -560,6 +560,15 @@ def test_a_training_that_diverged_is_said(lr):
     assert caught[0].message.history == history and caught[0].filename == __file__
 
 
+@pytest.mark.parametrize("count, epochs", [(20, 1), (20, 2), (20, 8), (20, 16), (40, 1), (40, 8)])
+def test_divergence_shows_after_few_steps_and_where_few_examples_are_learnt_by_heart(count, epochs):
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Dense(2, 16, rng), nn.ReLU(), nn.Dense(16, 3, rng))
+    adam = tg.optim.Adam(model.parameters(), lr=1e3)
+    with pytest.warns(DivergenceWarning, match="the training diverged"):
+        fitted(model, blobs(count), optimiser=adam, epochs=epochs, batch_size=20, rng=0)
+
+
 def test_divergence_is_told_after_resuming_too(tmp_path):
     model = network()
     optimiser = tg.optim.Adam(model.parameters(), lr=1e-3)
@@ -579,6 +588,8 @@ def test_healthy_trainings_are_not_called_diverged():
     inputs, labels = blobs()
     fitted(network(), (inputs * 1000, labels), (inputs * 1000, labels))  # large losses at first
     fitted(nn.Dense(2, 3, rng), (inputs * 0, labels), epochs=1, batch_size=5)  # nothing to learn
+    shifted = inputs, inputs[:, 0] + 1e3  # validation of numbers unlike those of the training
+    fitted(nn.Dense(2, 1, rng), (inputs, inputs[:, 0]), shifted, loss="mse")
     rare = (np.arange(300) == 7).astype(int)
     fitted(nn.Dense(2, 2, rng), (inputs, rare), (inputs, rare), epochs=1)
 
