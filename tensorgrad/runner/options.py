@@ -235,6 +235,7 @@ class Options:
         type=whole(0),
         metavar="N",
     )
+    tensorboard: bool = _switch("write curves for TensorBoard into the folder of the run", Role.MANNER)
     strict: bool = _flag("fail on an image that cannot be used instead of skipping it", Role.MANNER)
     quiet: bool = _flag("print the final line only", Role.MANNER)
     fast_dev_run: bool = _flag("everything once, on a few images, to see that it works")

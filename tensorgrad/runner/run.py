@@ -61,6 +61,8 @@ def run(experiment: Experiment, options: Options) -> Result | None:
         One sentence on what is wrong; where the training diverged, after the report.
     """
     require("matplotlib.figure", "the report")  # now, rather than after the training
+    if options.tensorboard:
+        require("tensorboardX", "--tensorboard")
     if options.resume is True and not options.overfit_batch:
         check_resumable(options.out)
     clock = Clock()
@@ -162,5 +164,7 @@ def _finish(prepared: Prepared, trained: Trained, clock: Clock) -> Result:
             f"{prepared.epochs}",
         )
     _tell(options, f"results in {options.out}: report.html, metrics.json, history.csv, pictures, checkpoints")
+    if options.tensorboard:
+        _tell(options, f"curves of this and other runs: tensorboard --logdir {options.out.parent}")
     say(f"test accuracy {result.metrics['test_accuracy']:.4f}")
     return result

@@ -15,6 +15,7 @@ from ..training import (
     DivergenceWarning,
     Epoch,
     Interrupted,
+    TensorBoard,
     TrainingError,
     evaluate,
     fit,
@@ -24,6 +25,9 @@ from .options import Role
 from .preparation import Prepared, optimiser_settings
 
 OVERFIT_STEPS = 1000
+
+EVENTS = "tensorboard"
+"""The folder in that of a run for TensorBoard's curves."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
         resume="auto" if options.resume else False,
         settings={name: value for name, value in prepared.settings.items() if name not in length},
         on_epoch=on_epoch,
+        callbacks=[TensorBoard(options.out / EVENTS)] if options.tensorboard else [],
         quiet=options.quiet,
         compiled=options.compile,
     )

@@ -55,6 +55,7 @@ def test_the_command_line_of_options_gives_them_again(tmp_path):
     for arguments in (
         [],
         ["--resume", "auto", "--no-augment", "--no-compile", "--workers", "2", "--strict", "--quiet", "--fast-dev-run"],
+        ["--tensorboard", "--warm-up", "3"],
         ["--resume", "--data-dir", "-a b", "--lr", "1e-07", "--clip", "0.1", "--patience", "3", "--seed", "9"],
     ):
         arguments = [f"--data-dir={x}" if x == "-a b" else x for x in arguments if x != "--data-dir"]
