@@ -13,6 +13,7 @@ from .. import nn
 from ..core import Tensor
 from ..nn import Dense, Dropout, Module, Sequential
 from ..nn.module import total
+from ..ops.activations import softmax
 from ..ops.norms import squared_norm
 from ..optim import OPTIMISERS
 from ..training import RandomStreams
@@ -99,6 +100,33 @@ def moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
     rounding = len(values) * np.finfo(np.float64).eps * np.abs(mean)
     return mean, np.where(scale > rounding, scale, 1.0)
+
+
+class Predictor(Module):
+    """All that an estimator predicts with: its network, and what is done before and after it.
+
+    ``features`` and ``targets`` are means and standard deviations, or None where nothing is scaled; without those of
+    targets the outputs are logits, of which probabilities are given.
+    """
+
+    def __init__(self, network: Module, features: Any, targets: Any) -> None:
+        dtype = next((parameter.dtype for parameter in network.parameters()), np.dtype(float))
+        self.network = network
+        self.features, self.targets = (
+            None if moments is None else tuple(Tensor(np.asarray(moment, dtype)) for moment in moments)
+            for moments in (features, targets)
+        )
+
+    def forward(self, x: Any) -> Tensor:
+        """Probabilities of classes, or numbers in the scale of the targets."""
+        if self.features is not None:
+            mean, scale = self.features
+            x = (x - mean) / scale
+        outputs = self.network(x)
+        if self.targets is None:
+            return softmax(outputs)
+        mean, scale = self.targets
+        return outputs.reshape(outputs.shape[0], *mean.shape) * scale + mean
 
 
 class Penalised(Module):

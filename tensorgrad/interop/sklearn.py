@@ -19,7 +19,7 @@ from ..optim.names import optimiser_of
 from ..optim.schedules import Rate
 from ..training import Epoch, Monitor, RandomStreams, fit, predict
 from ..training.objective import LossFunction
-from .perceptron import ACTIVATIONS, SETTINGS, Penalised, moments, perceptron
+from .perceptron import ACTIVATIONS, SETTINGS, Penalised, Predictor, moments, perceptron
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin, is_classifier
@@ -152,6 +152,21 @@ class _Estimator(BaseEstimator):
     def n_iter_(self) -> int:
         """How many epochs there have been."""
         return len(self.history_)
+
+    def as_module(self) -> Module:
+        """All that it predicts with, in one network: for ``onnx.export``, or to compute gradients of predictions.
+
+        It takes features as :meth:`fit` does, in an array of the dtype of the network, and gives what ``predict_proba``
+        of a classifier or ``predict`` of a regressor gives. Its parameters are those of ``module_``.
+
+        >>> import numpy as np
+        >>> points = np.random.default_rng(0).standard_normal((50, 2))
+        >>> regressor = TensorgradRegressor(epochs=2).fit(points, points[:, 0])
+        >>> np.allclose(regressor.as_module()(points), regressor.predict(points))
+        True
+        """
+        validation.check_is_fitted(self, "module_")
+        return Predictor(self.module_, self.feature_scaling_, getattr(self, "target_scaling_", None)).eval()
 
     # Fitting
 
