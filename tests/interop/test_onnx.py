@@ -696,9 +696,7 @@ def test_an_estimator_is_exported_with_all_that_it_does(tmp_path, dtype):
 
 
 def test_what_is_no_network_and_other_endings_are_refused(tmp_path):
-    with pytest.raises(
-        TypeError, match=r"model must be a Module, .* estimator .*, got list; .*pipeline\[-1\]"
-    ):
+    with pytest.raises(TypeError, match=r"model must be a Module, .* estimator .*, got list; .*pipeline\[-1\]"):
         onnx.export([nn.Dense(3, 2)], tmp_path / "a.onnx", np.ones((1, 3)))
     for name in ("a", "a.pt", "onnx"):
         with pytest.raises(ValueError, match=rf"export: the path must end in \.onnx, got '.*{name}'"):
