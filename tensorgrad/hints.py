@@ -1,4 +1,4 @@
-"""What stands in for names that users of other libraries type: read only when a name is missing."""
+"""Hints for names of other libraries, in the error message for a missing attribute."""
 
 from __future__ import annotations
 
@@ -75,6 +75,12 @@ INSTEAD = {
         "is_tensor": "isinstance(x, tg.Tensor)",
         "save": "model.save(path)",
         "load": "model.load(path)",
+        "special": "from scipy import special",
+        "erf": "from scipy.special import erf",
+        "erfinv": "from scipy.special import erfinv",
+        "lgamma": "from scipy.special import gammaln",
+        "digamma": "from scipy.special import digamma",
+        "sparse": "from tensorgrad.interop.scipy import sparse_matmul",
         "interop": "from tensorgrad.interop import onnx",
         "onnx": "from tensorgrad.interop import onnx",
         "device": "nothing in its place, as NumPy computes on the CPU",

@@ -13,7 +13,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..core import Tensor
-from ..core.arrays import OWNED
+from ..core.arrays import PRIVATE
 from ..core.node import sequence_nrs
 from ..ops.reductions import FEW
 from . import pooling, reductions
@@ -179,8 +179,8 @@ class Executable:
     def _bind(self) -> None:
         stored = {leaf for leaf, _ in self.program.stores}
         for index, tensor in enumerate(self.program.leaves):
-            if index in stored and not (tensor._memory is OWNED and tensor._array.flags.c_contiguous):
-                tensor._take(tensor._array.copy())
+            if index in stored and not (tensor._memory is PRIVATE and tensor._array.flags.c_contiguous):
+                tensor._set_array(tensor._array.copy())
         leaves = self.program.leaves
         for positions in dict.fromkeys(self.memory.side_by_side.values()):
             self._columns[positions] = side_by_side([leaves[position] for position in positions])

@@ -19,7 +19,7 @@ import numpy as np
 from .._optional import MissingExtra
 from .._pytree import tree_flatten, tree_unflatten
 from ..core import Tensor, as_data
-from ..core.context import Watcher, _capture, _recording
+from ..core.context import Hook, _recording, _tracer
 from . import events
 from .capture import Capture
 from .emit import Executable
@@ -173,12 +173,12 @@ class Compiled:
         self._one_by_one: deque[str] = deque(maxlen=MOST_OF_OWN)
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        is_watched = isinstance(_recording.get(), Watcher) or not _QUIET.issuperset(np.geterr().values())
-        if is_watched or _capture.get() is not None:
+        has_hook = isinstance(_recording.get(), Hook) or not _QUIET.issuperset(np.geterr().values())
+        if has_hook or _tracer.get() is not None:
             return self.function(*args, **settings)  # op by op, or as a part of what is traced
         self._calls += 1
         tracer = Following(self._root, self._compute)
-        token = _capture.set(tracer)
+        token = _tracer.set(tracer)
         try:
             result = self.function(*args, **settings)
             tracer.finish()
@@ -187,7 +187,7 @@ class Compiled:
             tracer.finish()
             raise
         finally:
-            _capture.reset(token)
+            _tracer.reset(token)
             self._events += tracer.new_events
             if self._events > MOST_EVENTS:
                 self._root, self._events, self._segments = Event(events.cut, None), 0, []
@@ -293,11 +293,11 @@ class Pure(Compiled):
         self.state: Callable[[], Any] | None = None
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        tracer = _capture.get()
+        tracer = _tracer.get()
         if tracer is not None and tracer.follows:
             return tracer.at_once(partial(self, **settings), *args)
-        if tracer is not None or isinstance(_recording.get(), Watcher):
-            return self.function(*args, **settings)  # part of another program, or to be watched op by op
+        if tracer is not None or isinstance(_recording.get(), Hook):
+            return self.function(*args, **settings)  # part of another program, or run op by op for a hook
         arguments = _Arguments(args, settings) if args or settings else _NONE
         with self._lock:
             return self._program(arguments)(arguments.arrays)

@@ -1,4 +1,9 @@
-"""How NumPy's functions find their ops, when they are given Tensors (NEP 13 and NEP 18)."""
+"""How a NumPy function that is called with a Tensor finds its op (NEP 13 and NEP 18).
+
+``np.exp(t)`` calls ``t.__array_ufunc__(np.exp, "__call__", t)``, and ``np.where(m, t, 0)``, which is not a ufunc,
+``t.__array_function__(np.where, ...)``. Both look the function up in ``NUMPY``, the table in ``registry.py``, which
+``declare`` and ``implements`` fill when ``tensorgrad.ops`` is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .registry import NUMPY, is_default, no_rule, numpy_name, refuse
+from .registry import NUMPY, found_later, is_default, no_rule, numpy_name, refuse
 
 
 class Dispatch:
-    """What NumPy asks of Tensors; a mixin, which holds nothing."""
+    """NumPy's two protocols, as a mixin of Tensor."""
 
     __slots__ = ()
 
     def __array_ufunc__(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
-        op = NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        op = NUMPY.get(function) or found_later(function)
         if op is not None and method == "__call__" and not settings:
             return op(*inputs)
         name = numpy_name(ufunc) if method == "__call__" else f"{numpy_name(ufunc)}.{method}"
@@ -33,7 +39,7 @@ class Dispatch:
         return op(*inputs, **settings)
 
     def __array_function__(self: Any, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        op = NUMPY.get(function)
+        op = NUMPY.get(function) or found_later(function)
         if op is None:
             raise no_rule(numpy_name(function), function)
         return op(*args, **kwargs)

@@ -26,14 +26,14 @@ class BatchNorm(Module):
     num_features
         Length of the second axis of the input.
     momentum
-        Share of the batch in ``running = (1 - momentum) * running + momentum * batch``; the batch's variance is there
+        Weight of the batch in ``running = (1 - momentum) * running + momentum * batch``; the batch's variance is there
         the unbiased one.
     eps
         Added to the variance.
     weight_init, bias_init, rng
         Initial values, as for :class:`Dense`, and the generator that draws them where they are random.
     dtype
-        Of the parameters and the running means.
+        Dtype of the parameters and the running means.
 
     Examples
     --------
@@ -140,11 +140,11 @@ class LayerNorm(Module):
     eps
         Added to the variance.
     bias
-        Whether there is one.
+        Whether to add a bias.
     weight_init, bias_init, rng
         Initial values, as for :class:`Dense`, and the generator that draws them where they are random.
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------
@@ -193,7 +193,7 @@ class RMSNorm(Module):
     weight_init, rng
         Initial values, as for :class:`Dense`, and the generator that draws them where they are random.
     dtype
-        Of the weight.
+        Dtype of the weight.
 
     Examples
     --------
@@ -233,8 +233,7 @@ class GroupNorm(Module):
     Parameters
     ----------
     num_groups
-        Into how many groups of successive channels those are divided; with one for each channel it is instance
-        normalisation.
+        Number of groups of successive channels; as many as there are channels is instance normalisation.
     num_channels
         Length of the second axis of the input.
     eps
@@ -242,7 +241,7 @@ class GroupNorm(Module):
     weight_init, bias_init, rng
         Initial values, as for :class:`Dense`, and the generator that draws them where they are random.
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------

@@ -72,7 +72,7 @@ def normal(
     Raises
     ------
     TypeError
-        If ``rng`` is no generator, or the numbers are not real.
+        If ``rng`` is not a generator, or the numbers are not real.
     ValueError
         If a ``scale`` is negative or ``size`` does not fit.
 
@@ -148,7 +148,7 @@ def uniform(
     Raises
     ------
     TypeError
-        If ``rng`` is no generator, or the limits are not real.
+        If ``rng`` is not a generator, or the limits are not real.
     ValueError
         If a ``high`` is below its ``low`` or ``size`` does not fit.
 
@@ -179,7 +179,7 @@ def permutation(x: AnyArray, axis: int = 0, *, rng: np.random.Generator) -> Any:
     Raises
     ------
     TypeError
-        If ``rng`` is no generator.
+        If ``rng`` is not a generator.
 
     Examples
     --------

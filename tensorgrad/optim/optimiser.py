@@ -44,7 +44,7 @@ class Optimiser(ABC):
 
     lr = Setting()
 
-    _version = 0  # counts the changes of what a step depends on besides its parameters
+    _version = 0  # counts changes of what a step depends on, other than the parameters
     _followed: Any = None  # what the last step in a compiled function was like
 
     def __init__(self, parameters: Parameters, lr: Rate, **settings: Any) -> None:
@@ -272,7 +272,7 @@ class Optimiser(ABC):
         """
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         if (tracer := following()) is not None:
             return tracer.forget_gradients(self.parameters)
         for parameter in self.parameters:
@@ -284,7 +284,7 @@ class Optimiser(ABC):
         """Step count, what the schedules have observed, and the state arrays, as ``slot.position``.
 
         Also settings that are numbers and have been changed since the optimiser was made. Copies, unless they are only
-        looked at and ``copy`` is False.
+        read and ``copy`` is False.
         """
         arrays = {f"{slot}.{i}": tensor.data for slot in self.slots for i, tensor in enumerate(self.state[slot])}
         if copy:

@@ -20,7 +20,7 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
     Raises
     ------
     UsageError
-        If it is no experiment, or the arguments are no list.
+        If it is not an experiment, or the arguments are not a list.
     """
     if not isinstance(experiment, Experiment):
         raise UsageError(f"main: takes an Experiment, such as experiments.mnist.EXPERIMENT, got {experiment!r}")
@@ -32,7 +32,7 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
             run(experiment, options)
     except Interrupted as stopped:
         command = ["python", "-m", experiment.module, "--out", str(options.out), "--resume"]
-        print(f"{stopped}; go on with: {shlex.join(command)}", file=sys.stderr)
+        print(f"{stopped}; continue with: {shlex.join(command)}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:
         print("stopped by SIGINT outside the training; what was saved before is intact", file=sys.stderr)

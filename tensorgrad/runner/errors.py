@@ -1,4 +1,4 @@
-"""Errors that a user can put right: the end of a script is exit code 2 and one sentence, never a traceback."""
+"""Errors that a user can fix: a script ends with exit code 2 and one sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .console import say
 
 
 class UsageError(ValueError):
-    """An option or argument that cannot be; the message is one sentence with the remedy."""
+    """An invalid option or argument; the message is one sentence with the remedy."""
 
 
 class reported_errors:
-    """Ends the script with code 2 and one sentence for everything that a user can put right."""
+    """Ends the script with code 2 and one sentence for every error that a user can fix."""
 
     def __init__(self, program: str) -> None:
         self.program = program

@@ -2,7 +2,8 @@
 
 Each is declared once, in :class:`Options`; a new one is a new line there. The command line and its ``--help``, JSON
 files of options, what is saved with a run, what must be the same where a run is resumed, and the command that repeats a
-run all follow from the declaration. Other code reads ``options.name``.
+run all follow from the declaration. What the option does is written where it is used, as ``options.name``: in
+``preparation.py`` for data, network and optimiser, in ``training.py`` for the training.
 """
 
 # ruff: noqa: RUF009 (what is called there declares fields)
@@ -217,7 +218,7 @@ class Options:
         metavar="N",
     )
     resume: bool | str = value(
-        "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
+        "continue where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
         "'--resume auto' starts a run where the folder holds none",
         Role.CALL,
         default=False,

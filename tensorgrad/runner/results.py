@@ -1,4 +1,4 @@
-"""What a training came to."""
+"""The results of a training."""
 
 from __future__ import annotations
 

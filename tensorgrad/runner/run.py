@@ -139,7 +139,7 @@ def _announce(prepared: Prepared) -> None:
 
 
 def _save_changes(options: Options) -> None:
-    """Where a resumed run has become longer than it was, or goes on in another manner, its settings say so."""
+    """Where a resumed run has become longer than it was, or continues with other options, update its settings."""
     saved = read_settings(options.out)
     changed = {**saved, **options.saved()}
     if changed != saved:

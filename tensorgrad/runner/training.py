@@ -1,4 +1,4 @@
-"""The training of what is prepared."""
+"""Training the prepared network."""
 
 from __future__ import annotations
 
