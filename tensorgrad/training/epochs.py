@@ -6,8 +6,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from ..core import Tensor
 from ..data import Loader, index_batches
-from ..data.loader import ahead, pooled
+from ..data.loader import ahead
 from ..optim import GradientsNotFinite, Optimiser
 from .callbacks import Callbacks
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
@@ -99,14 +98,12 @@ class Batches:
         if progress.order is None:
             progress.order = self.generators["order"].permutation(self.examples.count)
         steps = index_batches(progress.order[: self.count], self.size * self.accumulated, progress.position)
-        with pooled(self.examples.inputs) as inputs:
-            same = replace(self, examples=replace(self.examples, inputs=inputs))
-            is_ahead = isinstance(inputs, Loader) and inputs.workers and self._draws_alone
-            drawing = self.generators["augmentation"]
-            with closing(same._ahead(steps, inputs.prefetch) if is_ahead else same._made(steps, drawing)) as made:
-                for batch in made:
-                    progress.position += len(batch.indices)
-                    yield batch
+        inputs = self.examples.inputs
+        is_ahead = isinstance(inputs, Loader) and inputs.workers and self._draws_alone
+        made = self._ahead(steps, inputs.prefetch) if is_ahead else self._made(steps, self.generators["augmentation"])
+        for batch in made:
+            progress.position += len(batch.indices)
+            yield batch
 
     @property
     def _draws_alone(self) -> bool:
@@ -114,7 +111,7 @@ class Batches:
         drawing = self.generators["augmentation"].bit_generator
         return sum(rng.bit_generator is drawing for rng in self.generators.values()) == 1
 
-    def _made(self, steps: Iterator[np.ndarray], rng: np.random.Generator) -> Generator[Batch, None, None]:
+    def _made(self, steps: Iterator[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
         """The batches of steps of these examples."""
         for indices in steps:
             if len(indices) <= self.size:
@@ -145,15 +142,14 @@ class Batches:
         check_numbers("fit", prepared)
         return prepared
 
-    def _ahead(self, steps: Iterator[np.ndarray], count: int) -> Generator[Batch, None, None]:
+    def _ahead(self, steps: Iterator[np.ndarray], count: int) -> Iterator[Batch]:
         """The same, made ahead with a copy of the generator, which itself has the state after the batch at hand."""
         rng = self.generators["augmentation"]
         drawn = copy.deepcopy(rng)
         made = ((batch, drawn.bit_generator.state) for batch in self._made(steps, drawn))
-        with closing(ahead(made, count)) as batches:
-            for batch, state in batches:
-                rng.bit_generator.state = state
-                yield batch
+        for batch, state in ahead(made, count):
+            rng.bit_generator.state = state
+            yield batch
 
 
 @dataclass

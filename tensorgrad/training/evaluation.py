@@ -12,7 +12,6 @@ from .._pytree import tree_map
 from ..core import Tensor
 from ..core.context import no_grad
 from ..data import Loader
-from ..data.loader import pooled
 from ..nn import Module
 from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
 from .objective import Loss, Task, check_loss, objective
@@ -50,14 +49,13 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
     model.eval()
     parts = []
     try:
-        with pooled(inputs) as made:
-            for start in range(0, count_of(made), EVALUATION_BATCH):
-                part = part_of(made, start, EVALUATION_BATCH)
-                count = count_of(part)
-                prepared = prepare(part)
-                check_count("predict", "prepare", prepared, count)
-                check_numbers("predict", prepared)
-                parts.append(values_of(model(prepared)))
+        for start in range(0, count_of(inputs), EVALUATION_BATCH):
+            part = part_of(inputs, start, EVALUATION_BATCH)
+            count = count_of(part)
+            prepared = prepare(part)
+            check_count("predict", "prepare", prepared, count)
+            check_numbers("predict", prepared)
+            parts.append(values_of(model(prepared)))
     finally:
         for module, training in modes:
             module.training = training

@@ -1,7 +1,6 @@
 """Examples that are made in threads, ahead of the step: the same whatever the number of workers."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -99,22 +98,6 @@ def test_the_next_batches_are_made_while_a_step_is_computed():
     made.labels = CLASSES
     trained(Loader(made, workers=2, prefetch=2), epochs=1, callbacks=[Watch()])
     assert sorted(made.asked) == list(range(90))
-
-
-def test_an_epoch_and_a_prediction_make_one_pool_of_threads(monkeypatch):
-    made = []
-
-    class Counted(ThreadPoolExecutor):
-        def __init__(self, workers, name):
-            made.append(name)
-            super().__init__(workers, name)
-
-    monkeypatch.setattr("tensorgrad.data.loader.ThreadPoolExecutor", Counted)
-    loader = Loader(Made(), CLASSES, workers=3)
-    trained(loader, epochs=2, batch_size=5)
-    assert made == ["tensorgrad-loader", "tensorgrad-ahead"] * 2
-    predict(network(3), loader)
-    assert made[4:] == ["tensorgrad-loader"] and threading.active_count() == 1
 
 
 @pytest.mark.parametrize("workers", WORKERS)
