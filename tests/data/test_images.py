@@ -250,7 +250,8 @@ def test_files_outside_of_the_class_folders_are_named(tmp_path):
         for i in range(3):
             put(flat / part / f"{i}.png")
     with pytest.raises(
-        DataError, match=r"0 class folders and 3 file\(s\) outside of them; expected at least two folders, one per class"
+        DataError,
+        match=r"0 class folders and 3 file\(s\) outside of them; expected at least two folders, one per class",
     ):
         loaded(flat)
 
