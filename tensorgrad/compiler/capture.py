@@ -16,10 +16,10 @@ from ..core.context import _tracer, generator_like, no_grad, recorded
 from ..core.inplace import View
 from ..core.node import LeafNode
 from .program import Program, TensorOutput, Value
-from .traced import CaptureError, AbstractTracer, Traced
+from .traced import CaptureError, Recorder, Traced
 
 
-class Capture(AbstractTracer):
+class Capture(Recorder):
     """One recording. Tensors from outside are found when they are first used; others stand in for them.
 
     ``draws=False`` if running the program is to leave random generators and counters as they are.

@@ -23,7 +23,7 @@ class CaptureError(RuntimeError):
     """Something that a compiled step cannot do; the message says what to do instead."""
 
 
-class AbstractTracer:
+class Recorder:
     """Collects the instructions of a program while a function runs on :class:`Traced` arrays."""
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(
         self,
-        recorder: AbstractTracer,
+        recorder: Recorder,
         value: Value,
         hollow: np.ndarray,
         compute: Computation | None = None,
