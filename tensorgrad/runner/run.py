@@ -145,7 +145,7 @@ def _say_what_is_resumed(prepared: Prepared) -> None:
     if before == epochs or not (folder / LAST).exists():
         return
     if (done := epochs_done(folder)) > epochs:
-        raise UsageError(f"--epochs {epochs}: the run in {folder} has finished {done} already; ask for more")
+        raise UsageError(f"--epochs {epochs}: the run in {folder} has already finished {done}; choose more")
     if options.schedule in DEPENDS_ON_EPOCHS:
         warn(
             f"the {options.schedule} schedule spans all epochs: from epoch {done + 1} on it is that of {epochs}, "
