@@ -1,0 +1,147 @@
+"""The simulator of Allreduce, the cost model of training over ranks, and the page with what they say."""
+
+import numpy as np
+import pytest
+
+from benchmarks.scaling import model
+from benchmarks.scaling.allreduce import ALGORITHMS, Network, cost, quickest, simulate
+from benchmarks.scaling.model import Layer, Sending, Workload
+from benchmarks.scaling.simulated import SimulatedRank
+from tensorgrad.distributed import Buckets, current, plan, run_ranks
+
+SLOW = Network("slow", latency=1e-3, bandwidth=1e6, adding=1e7)
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+
+
+@every_algorithm
+@pytest.mark.parametrize("ranks", [*range(2, 18), 24, 31, 32, 33, 48, 63, 64])
+def test_all_ranks_have_the_same_sum_to_the_last_bit(algorithm, ranks):
+    rng = np.random.default_rng(ranks)
+    for count in (0, 1, 2, ranks - 1, ranks, 3 * ranks + 1):
+        values = rng.standard_normal((ranks, count)).astype(np.float32)
+        total = values.sum(axis=0, dtype=np.float64)
+        simulate(algorithm, np.zeros(ranks), SLOW, values[0].nbytes, values)
+        np.testing.assert_allclose(values[0], total, atol=1e-5)
+        assert (values == values[0]).all()
+
+
+@every_algorithm
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5, 8, 24, 64, 1000, 1024])
+def test_a_simulation_takes_what_the_formula_says(algorithm, ranks):
+    size = 1024 * ranks  # parts of equal size
+    clocks = simulate(algorithm, np.full(ranks, 2.0), SLOW, size)
+    np.testing.assert_allclose(clocks.max(), 2 + cost(algorithm, ranks).seconds(size, SLOW), rtol=1e-12)
+
+
+@every_algorithm
+@pytest.mark.parametrize("ranks", [2, 3, 7, 16])
+def test_no_rank_has_the_sum_before_the_last_one_has_come(algorithm, ranks):
+    for late in range(ranks):
+        clocks = np.zeros(ranks)
+        clocks[late] = 5.0
+        ends = simulate(algorithm, clocks, Network("", 0.0, np.inf), 8)
+        assert ends.min() >= 5.0
+        assert simulate(algorithm, clocks, SLOW, 800).min() > 5.0
+
+
+@every_algorithm
+@pytest.mark.parametrize("ranks", [2, 3, 6, 13, 32])
+def test_a_rank_sends_and_receives_at_most_one_message_at_a_time(algorithm, ranks):
+    for sources, targets, starts, stops, _ in ALGORITHMS[algorithm](ranks, 100):
+        assert len(set(sources)) == len(sources) == len(set(targets)) == len(targets)
+        assert (sources != targets).all() and (starts <= stops).all()
+
+
+def test_short_messages_go_in_few_rounds_and_long_ones_in_parts():
+    assert quickest(64, 8, SLOW) == "recursive doubling"
+    assert quickest(48, 10**9, SLOW) == "ring"
+    assert cost("tree", 64).seconds(10**6, SLOW) > cost("ring", 64).seconds(10**6, SLOW)
+
+
+@pytest.mark.parametrize("ranks, algorithm", [(2, "ring"), (5, "tree"), (8, "halving and doubling")])
+def test_buckets_are_summed_over_a_simulated_network(ranks, algorithm):
+    shapes = [(3, 5), (5,), (), (200,), (4,)]
+
+    def gradients(rank):
+        rng = np.random.default_rng(rank)
+        found = [rng.standard_normal(shape) for shape in shapes]
+        return [*found[:-1], found[-1] if rank == 1 else None]
+
+    def total():
+        rank = SimulatedRank(current(), SLOW, algorithm)
+        buckets = Buckets(shapes, [np.float64] * len(shapes), limit=64)
+        found = [np.array(array) for array in buckets.sum(rank, gradients(rank.rank))]
+        return found, rank.clock, rank.calls
+
+    results = run_ranks(ranks, total)
+    expected = [sum(gradients(rank)[i] for rank in range(ranks)) for i in range(4)] + [gradients(1)[4]]
+    for found, clock, calls in results:
+        assert calls == len(plan([8 * int(np.prod(shape)) for shape in shapes], limit=64))
+        assert clock > calls * cost(algorithm, ranks).messages * SLOW.latency
+        for array, other, first in zip(found, expected, results[0][0]):
+            np.testing.assert_allclose(array, other, rtol=1e-12)
+            np.testing.assert_array_equal(array, first)
+
+
+# The cost model
+
+DEEP = Workload("deep", tuple(Layer(40_000, 1.0) for _ in range(10)), 1e-3, per_pass=2e-3, update=1e-3)
+FAST = Network("fast", latency=1e-4, bandwidth=100e6, adding=1e9)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8, 64])
+@pytest.mark.parametrize("sending", [Sending(), Sending(True, 400_000), Sending(True, 1), Sending(True, passes=3)])
+@pytest.mark.parametrize("network", [SLOW, FAST])
+def test_the_model_is_what_messages_among_equal_ranks_take(ranks, sending, network):
+    computing = [sending.passes * (DEEP.per_pass + 16 * DEEP.per_example)] * ranks
+    found, expected = (
+        model.simulated_step(DEEP, computing, network, sending),
+        model.step(DEEP, ranks, 16, network, sending),
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4)  # where parts are not of equal size
+
+
+def test_buckets_that_overlap_with_the_backward_pass_hide_all_but_the_last():
+    afterwards = model.step(DEEP, 8, 64, FAST)
+    overlapping = model.step(DEEP, 8, 64, FAST, Sending(overlaps=True, limit=320_000))
+    alone = DEEP.per_pass + 64 * DEEP.per_example + DEEP.update
+    last = cost(quickest(8, 320_000, FAST), 8).seconds(320_000, FAST)
+    assert overlapping.waiting == pytest.approx(last)
+    assert overlapping.seconds == pytest.approx(alone + last)
+    assert afterwards.seconds > overlapping.seconds > alone
+
+
+def test_buckets_neither_tiny_nor_huge_are_the_best_plan():
+    limits = [160_000, 320_000, 10**9]
+    slow_start = Network("", latency=5e-4, bandwidth=100e6)
+    tiny, medium, huge = (model.step(DEEP, 8, 48, slow_start, Sending(True, limit)).seconds for limit in limits)
+    assert medium < tiny and medium < huge
+
+
+def test_all_wait_for_a_rank_that_is_late():
+    computing = [0.02] * 15 + [0.05]
+    late, even = (model.simulated_step(DEEP, times, FAST) for times in (computing, computing[:1] * 16))
+    assert late.seconds == pytest.approx(even.seconds + 0.03, abs=1e-3)
+    assert late.waiting > 0.03
+
+
+def test_what_more_ranks_bring():
+    network = FAST
+    efficiencies = [model.efficiency(DEEP, ranks, 32, network) for ranks in (1, 2, 8, 64)]
+    assert efficiencies[0] == 1 and efficiencies == sorted(efficiencies, reverse=True)
+    speedups = [model.speedup(DEEP, ranks, 64, network) for ranks in (1, 2, 4, 8, 64, 512)]
+    assert speedups[0] == 1 and all(1 < found < ranks for found, ranks in zip(speedups[1:4], (2, 4, 8)))
+    assert speedups[5] <= speedups[4]  # one example each: no more to be had
+
+
+def test_accumulated_and_half_as_long_gradients_cost_less_to_send():
+    plain, accumulated, half = (
+        model.efficiency(DEEP, 64, 8, FAST, sending) for sending in (Sending(), Sending(passes=4), Sending(itemsize=2))
+    )
+    assert plain < half < 1 and plain < accumulated
+
+
+def test_the_layers_of_a_network_have_its_parameters_and_work():
+    (_, first), (_, second), (_, third), (_, last) = model.layers("CNN")
+    assert (first, second, third, last) == (9 * 16 * 784, 9 * 16 * 32 * 196, 1568 * 64, 640)
+    assert model.Workload("", model.layers("784-512-10"), 1.0).values == 785 * 512 + 513 * 10
