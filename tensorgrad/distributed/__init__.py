@@ -3,6 +3,8 @@
 from .buckets import BUCKET_BYTES, Buckets, plan
 from .communicator import Communicator, RankError, SingleProcess
 from .current import current, using
+from .share import Share, global_batch, share_of, shared, sharing
+from .synchronised import synchronise
 from .threads import ThreadCommunicator, run_ranks
 
 __all__ = [
@@ -10,10 +12,16 @@ __all__ = [
     "Buckets",
     "Communicator",
     "RankError",
+    "Share",
     "SingleProcess",
     "ThreadCommunicator",
     "current",
+    "global_batch",
     "plan",
     "run_ranks",
+    "share_of",
+    "shared",
+    "sharing",
+    "synchronise",
     "using",
 ]

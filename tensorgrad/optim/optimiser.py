@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from math import inf
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 import numpy as np
 
@@ -43,6 +43,9 @@ class Optimiser(ABC):
     """Names of the arrays kept for each parameter; what the settings do not :meth:`_need` is left out."""
 
     lr = Setting()
+
+    before_step: Callable[[], None] | None = None
+    """Called before each step, to change gradients: see :func:`tensorgrad.distributed.synchronise`."""
 
     _version = 0  # counts the changes of what a step depends on besides its parameters
     _followed: Any = None  # what the last step in a compiled function was like
@@ -157,6 +160,13 @@ class Optimiser(ABC):
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
+        if self.before_step is not None:
+            if is_traced():
+                raise RuntimeError(
+                    f"{type(self).__name__}: a step inside a function that is compiled with pure=True cannot wait for "
+                    "other ranks; leave out pure=True"
+                )
+            self.before_step()
         if (tracer := following()) is not None:
             self._followed_step(tracer)
         else:
@@ -347,7 +357,7 @@ class Optimiser(ABC):
         return found
 
 
-_COMPILED = ("_compiled_step", "_compiled_update", "_followed")
+_COMPILED = ("_compiled_step", "_compiled_update", "_followed", "before_step")
 
 
 def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
