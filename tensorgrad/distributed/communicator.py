@@ -34,6 +34,7 @@ class Communicator(ABC):
     def __init__(self, rank: int, size: int, is_deterministic: bool = False) -> None:
         self.rank, self.size, self.is_deterministic = rank, size, is_deterministic
         self.calls, self.bytes, self.seconds = 0, 0, 0.0
+        self.is_patient = False
 
     @property
     def is_first(self) -> bool:
@@ -62,6 +63,15 @@ class Communicator(ABC):
     def share(self, value: Any) -> Any:
         """The object of rank 0."""
         return self.allgather(value if self.is_first else None)[0]
+
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Inside, a rank that does not answer may be doing something that takes long, such as to write a file."""
+        before, self.is_patient = self.is_patient, True
+        try:
+            yield
+        finally:
+            self.is_patient = before
 
     @contextmanager
     def _timed(self, size: int) -> Iterator[None]:

@@ -22,6 +22,9 @@ PATIENCE_AT_FIRST = 120.0
 FIRST = 20
 """How many messages are the first ones."""
 
+PATIENCE_WITH_FILES = 600.0
+"""The same while one of them writes files, or evaluates."""
+
 SLOWER = 5
 """How many times the longest time between two messages so far is waited for in any case."""
 
@@ -99,6 +102,8 @@ class MPICommunicator(Communicator):
     def _limit(self) -> float:
         if self.patience is not None:
             return self.patience
+        if self.is_patient:
+            return PATIENCE_WITH_FILES
         return PATIENCE_AT_FIRST if self.calls <= FIRST else max(PATIENCE, SLOWER * self._longest)
 
     def _end_for_others(self, waited: float) -> NoReturn:

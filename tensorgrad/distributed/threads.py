@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Sequence
 from typing import Any, Callable, NoReturn
@@ -50,6 +51,9 @@ class ThreadCommunicator(Communicator):
         board.is_here[self.rank] = False
 
     def _allgather(self, value: Any) -> list[Any]:
+        return [pickle.loads(each) for each in self._exchanged(pickle.dumps(value))]
+
+    def _exchanged(self, value: Any) -> list[Any]:
         self._board.slots[self.rank] = value
         self._wait()
         found = list(self._board.slots)
@@ -57,12 +61,12 @@ class ThreadCommunicator(Communicator):
         return found
 
     def _allreduce(self, buffer: np.ndarray) -> None:
-        buffer[...] = summed(self._allgather(buffer.copy()))
+        buffer[...] = summed(self._exchanged(buffer.copy()))
 
     _allreduce_in_order = _allreduce
 
     def _broadcast(self, buffer: np.ndarray) -> None:
-        buffer[...] = self._allgather(buffer.copy())[0]
+        buffer[...] = self._exchanged(buffer.copy())[0]
 
     def abort(self, cause: str) -> NoReturn:
         self._board.end(f"rank {self.rank} of {self.size}: {cause}")
