@@ -161,7 +161,7 @@ def efficiency(workload: Workload, ranks: int, batch: int, network: Network, sen
 
     Each has ``batch`` examples in each pass, however many ranks there are.
     """
-    return workload.alone(batch, 1) * sending.passes / step(workload, ranks, batch, network, sending).seconds
+    return workload.alone(batch, sending.passes) / step(workload, ranks, batch, network, sending).seconds
 
 
 def steps_needed(batch: float, noise_scale: float) -> float:

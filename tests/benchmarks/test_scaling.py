@@ -1,13 +1,20 @@
 """The simulator of Allreduce, the cost model of training over ranks, and the page with what they say."""
 
+import doctest
+import importlib
+import importlib.util
+import json
+import subprocess
+
 import numpy as np
 import pytest
 
-from benchmarks.scaling import model
+from benchmarks.scaling import __main__ as command
+from benchmarks.scaling import measure, model, page, predictions
 from benchmarks.scaling.allreduce import ALGORITHMS, Network, cost, quickest, simulate
 from benchmarks.scaling.model import Layer, Sending, Workload
 from benchmarks.scaling.simulated import SimulatedRank
-from tensorgrad.distributed import Buckets, current, plan, run_ranks
+from tensorgrad.distributed import BUCKET_BYTES, Buckets, current, plan, run_ranks
 
 SLOW = Network("slow", latency=1e-3, bandwidth=1e6, adding=1e7)
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -118,6 +125,16 @@ def test_buckets_neither_tiny_nor_huge_are_the_best_plan():
     assert medium < tiny and medium < huge
 
 
+@pytest.mark.parametrize("network", predictions.NETWORKS, ids=lambda network: network.name)
+@pytest.mark.parametrize("ranks", [8, 64, 1024])
+def test_the_limit_of_buckets_is_near_the_best_for_networks_of_several(network, ranks):
+    many = Workload("", tuple([Layer(250_000, 1.0)] * 40), 3e-4)
+    few = Workload("", model.layers("2352-2048-512-10"), 200e-6)
+    for workload in (many, few):
+        limits = {2**k: model.step(workload, ranks, 128, network, Sending(True, 2**k)).seconds for k in range(16, 28)}
+        assert limits[BUCKET_BYTES] <= 1.05 * min(limits.values())
+
+
 def test_all_wait_for_a_rank_that_is_late():
     computing = [0.02] * 15 + [0.05]
     late, even = (model.simulated_step(DEEP, times, FAST) for times in (computing, computing[:1] * 16))
@@ -145,3 +162,87 @@ def test_the_layers_of_a_network_have_its_parameters_and_work():
     (_, first), (_, second), (_, third), (_, last) = model.layers("CNN")
     assert (first, second, third, last) == (9 * 16 * 784, 9 * 16 * 32 * 196, 1568 * 64, 640)
     assert model.Workload("", model.layers("784-512-10"), 1.0).values == 785 * 512 + 513 * 10
+
+
+# What is measured and written
+
+RESULTS = json.loads((command.RESULTS / command.JSON).read_text())
+
+
+def test_the_figures_follow_from_what_was_measured():
+    for name, found in predictions.derived(RESULTS["measured"]).items():
+        _assert_equal(found, RESULTS[name])
+
+
+def _assert_equal(found, expected):
+    if isinstance(found, dict):
+        assert list(found) == list(expected)
+        found, expected = list(found.values()), list(expected.values())
+    if isinstance(found, (list, tuple)):
+        assert len(found) == len(expected)
+        for each, other in zip(found, expected):
+            _assert_equal(each, other)
+    else:
+        assert found == (pytest.approx(expected) if isinstance(expected, float) else expected)
+
+
+def test_the_page_has_the_tables_of_the_results():
+    text = command.PAGE.read_text()
+    assert page.rewritten(text, RESULTS) == text
+    assert all(f"<!-- {name} -->" in text for name in page.SECTIONS)
+    assert (command.RESULTS / command.MARKDOWN).read_text() == page.text(RESULTS)
+
+
+@pytest.mark.parametrize("name", ["allreduce", "measure", "model", "page", "predictions", "simulated"])
+def test_the_examples_run(name):
+    found = doctest.testmod(importlib.import_module(f"benchmarks.scaling.{name}"), optionflags=doctest.ELLIPSIS)
+    assert found.failed == 0
+
+
+@pytest.mark.slow
+def test_the_command_measures_writes_and_writes_again(monkeypatch, capsys, tmp_path):
+    asked = []
+
+    def one(setting, seconds, networks):
+        asked.append((setting, seconds))
+        return RESULTS["measured"]["settings"][str(setting)]
+
+    cores = RESULTS["measured"]["cores"]
+    monkeypatch.setattr(measure, "cores", lambda: cores)
+    monkeypatch.setattr(measure, "_one", one)
+    assert command.main(["--rounds", "2", "--seconds", "0.1", "--out", str(tmp_path / "a")]) == 0
+    assert asked == 2 * [((ranks, threads), 0.1) for ranks, threads in [(1, 1), (1, cores), (2, 1), (4, 1)]]
+    printed = capsys.readouterr().out
+    assert page.weak(RESULTS) in printed
+    assert command.main(["--again", str(tmp_path / "a" / "ranks.json"), "--out", str(tmp_path / "b")]) == 0
+    for name in ("ranks.json", "ranks.md"):
+        assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
+    assert (tmp_path / "b" / "ranks.png").stat().st_size > 20_000
+
+
+@pytest.mark.deep
+def test_two_ranks_are_measured():
+    if importlib.util.find_spec("mpi4py") is None:
+        pytest.skip("mpi4py is not installed")
+    found = measure._one(measure.Setting(2, 1), 0.005, ["64-32-10"])
+    (size, seconds), *_ = found["messages"]
+    assert size == 8 and 0 < seconds < 1
+    for batch, step, messages, update in found["steps"]["64-32-10"]:
+        assert batch in (128, 256) and 0 < messages < step and 0 < update < 1
+    assert 0 < found["fit"]["64-32-10"] < 1
+
+
+def test_what_is_lacking_is_said_in_one_sentence(monkeypatch, capsys, tmp_path):
+    def ends(command, **settings):
+        return subprocess.CompletedProcess(command, 1, "", "Traceback\nModuleNotFoundError: No module named 'mpi4py'\n")
+
+    monkeypatch.setattr(measure.subprocess, "run", ends)
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--out", str(tmp_path)])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert caught.value.code == 2 and said.startswith("benchmarks.scaling: error: ")
+    assert "1 ranks could not be measured" in said and "No module named 'mpi4py'" in said
+    monkeypatch.setattr(measure.shutil, "which", lambda name: None)
+    monkeypatch.setattr(measure.os.path, "exists", lambda name: False)
+    with pytest.raises(measure.UsageError, match="pip install mpi4py mpich"):
+        measure._one(measure.Setting(2, 1), 1.0, [])
