@@ -148,17 +148,19 @@ class Op:
             raise self._refusal(arrays, settings, error) from error
         if not traced:
             return data
-        if type(data) is not ndarray:
+        if type(data) is ndarray:
+            base = data.base
+        else:
             data = self._as_result(data)
-        base = data.base if type(data) is ndarray else getattr(data, "base", None)
+            base = getattr(data, "base", None)
         out = _new_tensor(Tensor)
         out._array, out._memory, out._grad, out._view = data, RESULT, None, None
         if base is not None:
             out._view = view_of(self, operands, arrays, settings, data)
             out._memory = SHARED if may_change else RESULT
-        if (kind := data.dtype.kind) not in "fiub":
+        if (kind := data.dtype.kind) != "f" and kind not in "iub":
             self._check_kind(data)
-        if needs_gradient and self.differentiable and kind in "fc" and (recording := _recording.get()):
+        if needs_gradient and self.differentiable and (kind == "f" or kind == "c") and (recording := _recording.get()):
             out._requires_grad = True
             if may_change:
                 arrays = self._unchanging(operands, arrays)

@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+OF_ALL = "_is_of_all_ranks"
+"""The attribute of an error that all ranks have raised."""
+
 
 class RankError(RuntimeError):
     """A rank that raised or did not answer, so that the others cannot go on; the message names it and the cause."""
@@ -27,6 +30,8 @@ class Communicator(ABC):
     is_deterministic
         Whether sums are added up in the order of the ranks, so that for one number of ranks they are always the same to
         the last bit. Else that is left to who carries the messages.
+    threads
+        How many BLAS computes with on each rank; None where that is left to its own choice, or the user's.
     calls, bytes, seconds
         Messages so far, the bytes of this rank in them, and the time spent in them, which is mostly waiting.
     """
@@ -35,6 +40,7 @@ class Communicator(ABC):
         self.rank, self.size, self.is_deterministic = rank, size, is_deterministic
         self.calls, self.bytes, self.seconds = 0, 0, 0.0
         self.is_patient = False
+        self.threads: int | None = None
 
     @property
     def is_first(self) -> bool:
@@ -94,9 +100,16 @@ class Communicator(ABC):
     @abstractmethod
     def _allgather(self, value: Any) -> list[Any]: ...
 
-    def has_failed_everywhere(self, cause: str) -> bool:
-        """Told by a rank that fails: whether all others do so, too; if not, the job ends with this rank's message."""
-        return True
+    def fail(self, error: BaseException) -> None:
+        """Told by a rank of an error: returns if all ranks have one, else the job ends with a message that names it."""
+        self.mark(error)
+
+    def leave(self) -> None:  # noqa: B027 - where nobody else is there is nothing to do
+        """Take leave of the others, all at once: an exit code then is no failure of one of them."""
+
+    def mark(self, error: BaseException) -> None:
+        """Note that all ranks raise this error, so that the first one alone has to show it."""
+        setattr(error, OF_ALL, True)
 
     @abstractmethod
     def abort(self, cause: str) -> NoReturn:

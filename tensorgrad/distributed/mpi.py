@@ -6,14 +6,16 @@ import os
 import pickle
 import sys
 import time
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 
 from .._optional import require
-from .communicator import Communicator
+from .blas import cores, limit, threads_of
+from .communicator import OF_ALL, Communicator
 
-PATIENCE = 8.0
+PATIENCE = 7.0
 """Seconds for which the others wait in the middle of a training, before a rank is taken for one that hangs."""
 
 PATIENCE_AT_FIRST = 120.0
@@ -53,7 +55,27 @@ class MPICommunicator(Communicator):
     @classmethod
     def of_world(cls) -> MPICommunicator:
         """Of all processes that the launcher has started."""
-        return cls(require("mpi4py.MPI", "training over several processes, as mpiexec has started them,").COMM_WORLD)
+        mpi = require("mpi4py.MPI", "training over several processes, as mpiexec has started them,")
+        ranks = cls(mpi.COMM_WORLD)
+        sys.excepthook = partial(ranks._say_once, sys.excepthook)
+        ranks._share_cores()
+        return ranks
+
+    def _share_cores(self) -> None:
+        """Divide the cores of each node among the ranks there."""
+        node = self._ranks.Split_type(self._mpi.COMM_TYPE_SHARED)
+        self.threads = threads_of(node.allgather(cores()), os.environ)
+        problem = None if self.threads is None else limit(self.threads)
+        if problem and self.is_first:
+            sys.stderr.write(f"{problem}\n")
+
+    def _say_once(self, say: Any, kind: Any, error: Any, trace: Any) -> None:
+        """What becomes of an error that nobody has caught: one of the ranks says it, and no other waits for ever."""
+        if not getattr(error, OF_ALL, False) and not self._agrees_to_fail():
+            say(kind, error, trace)
+            self.abort(f"{kind.__name__}: {error}")
+        elif self.is_first:
+            say(kind, error, trace)
 
     # Messages
 
@@ -87,7 +109,7 @@ class MPICommunicator(Communicator):
     # Waiting, and what ends it
 
     def _wait(self, request: Any) -> None:
-        """Until all have sent theirs; in Python, so that signals are heard."""
+        """Until all have sent theirs; in Python, so that signals and ranks that hang are noticed."""
         started = time.perf_counter()
         if self.calls > FIRST:
             self._longest = max(self._longest, started - self._left_at)
@@ -108,43 +130,48 @@ class MPICommunicator(Communicator):
 
     def _end_for_others(self, waited: float) -> NoReturn:
         """End all, with the names of the ranks that are not waiting; the first of those that wait says it."""
-        self._note(_LATE)
-        time.sleep(_GRACE)
-        waiting = self._noted(_LATE) | {self.rank}
+        waiting = self._all_that_note(_LATE)
         if min(waiting) < self.rank:
             time.sleep(3 * _GRACE)
         missing = sorted(set(range(self.size)) - waiting)
         names = f"rank {', '.join(map(str, missing))}" if missing else "a message"
         self._end(f"{names} of {self.size}: has not answered for {waited:.0f} s; all ranks end")
 
-    def has_failed_everywhere(self, cause: str) -> bool:
-        """Told by a rank that fails: whether all others do so, too; if not, the job ends with this rank's message."""
-        self._note(_FAILED)
-        until, failed = time.perf_counter() + _GRACE, {self.rank}
-        while len(failed) < self.size and time.perf_counter() < until:
-            time.sleep(0.01)
-            failed |= self._noted(_FAILED)
-        if len(failed) < self.size:
-            if min(failed) < self.rank:
-                time.sleep(3 * _GRACE)
-            self.abort(cause)
-        return True
+    def fail(self, error: BaseException) -> None:
+        if not getattr(error, OF_ALL, False) and not self._agrees_to_fail():
+            self.abort(f"{type(error).__name__}: {error}")
+        super().fail(error)
+
+    def _agrees_to_fail(self) -> bool:
+        """Whether all ranks fail now; if not, the first that does goes on to end the job, while the others wait."""
+        failed = self._all_that_note(_FAILED)
+        if len(failed) < self.size and min(failed) < self.rank:
+            time.sleep(3 * _GRACE)
+        return len(failed) == self.size
+
+    def leave(self) -> None:
+        self._mpi.Finalize()
 
     def abort(self, cause: str) -> NoReturn:
         self._end(f"rank {self.rank} of {self.size}: {cause}; all ranks end")
 
     def _end(self, message: str) -> NoReturn:
-        sys.stdout.flush()
-        sys.stderr.write(f"{message}\n")
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.write(2, f"{message}\n".encode(errors="backslashreplace"))  # also where nothing else is to be said
         self._ranks.Abort(1)
         os._exit(1)
 
-    def _note(self, tag: int) -> None:
-        """Tell all others, without waiting for them."""
+    def _all_that_note(self, tag: int) -> set[int]:
+        """Tell all others, without waiting for them; the ranks that tell the same within a moment."""
         for rank in range(self.size):
             if rank != self.rank:
                 self._notes.Isend(np.empty(0, np.uint8), rank, tag).Free()
+        until, found = time.perf_counter() + _GRACE, {self.rank}
+        while len(found) < self.size and time.perf_counter() < until:
+            time.sleep(0.01)
+            found |= self._noted(tag)
+        return found
 
     def _noted(self, tag: int) -> set[int]:
         """The ranks that have told so since the last call."""

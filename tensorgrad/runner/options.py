@@ -234,6 +234,10 @@ class Options:
         type=whole(0),
         metavar="N",
     )
+    deterministic: bool = _flag(
+        "over several ranks (mpiexec): add up gradients in their order, so that runs are equal to the last bit",
+        Role.MANNER,
+    )
     strict: bool = _flag("fail on an image that cannot be used instead of skipping it", Role.MANNER)
     quiet: bool = _flag("print the final line only", Role.MANNER)
     fast_dev_run: bool = _flag("everything once, on a few images, to see that it works")

@@ -17,7 +17,7 @@ from ..optim import Adam, Optimiser
 from ..optim.clipping import check_limit
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
 from .epochs import Batches, Training
-from .examples import as_arrays
+from .examples import Examples, as_arrays
 from .history import Epoch, History
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
@@ -216,9 +216,7 @@ def fit(
     chosen = objective("fit", loss, metrics)
     watched = monitor_of(monitor, chosen, validation is not None)
     with together(deterministic) as ranks:
-        examples = {"train": chosen.checked("fit", "train", train)}
-        if validation is not None:
-            examples["validation"] = chosen.checked("fit", "validation", validation)
+        examples = _checked_examples(chosen, train, validation)
         optimiser = checked_optimiser("fit", model, optimiser)
         ranks.check_optimiser(optimiser)
         count = examples["train"].count
@@ -232,9 +230,8 @@ def fit(
         sources = (prepare, augment, chosen, ranks)
         batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.generators, *sources)
         heard = Callbacks(_all_callbacks(given, watched, patience, on_epoch), Run(session, epochs))
-        evaluated = examples.get("validation")
-        parts = (session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet, ranks)
-        training = Training(*parts)
+        parts = (session, step, first, batches, examples.get("validation"), chosen, watched)
+        training = Training(*parts, epochs, heard, quiet, ranks)
         _run(training)
     if sentence := training.divergence():
         warnings.warn(DivergenceWarning(sentence, session.progress.history), stacklevel=2)
@@ -293,6 +290,11 @@ def _check_functions(**functions: tuple[Any, bool]) -> None:
     for name, (function, is_optional) in functions.items():
         if not callable(function) and not (is_optional and function is None):
             raise TypeError(f"fit: {name} must be a function, got {type(function).__name__}")
+
+
+def _checked_examples(chosen: Task, train: Any, validation: Any) -> dict[str, Examples]:
+    given = {"train": train} if validation is None else {"train": train, "validation": validation}
+    return {name: chosen.checked("fit", name, examples) for name, examples in given.items()}
 
 
 def _checked_callbacks(callbacks: Any) -> list[Callback]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -26,6 +29,7 @@ class Ranks:
     def __init__(self, communicator: Communicator) -> None:
         self._ranks = communicator
         self.rank, self.size = communicator.rank, communicator.size
+        self._began, self._waited_before = time.perf_counter(), communicator.seconds
 
     @property
     def is_first(self) -> bool:
@@ -95,6 +99,40 @@ class Ranks:
             raise told if error is None else error
         return result
 
+    def in_turn(self, function: Callable[[], Any]) -> Any:
+        """What a function gives on each, after the first one has called it: it may have made files for the others."""
+        if self.size == 1:
+            return function()
+        found = []
+        self.first(lambda: found.append(function()))
+        return found[0] if found else function()
+
+    def wait_for_first(self) -> None:
+        """Until the first one has come as far."""
+        with self._ranks.patiently():
+            self._ranks.barrier()
+
+    def figures(self) -> dict[str, Any] | None:
+        """How many there are, their threads, and for each the seconds spent computing and waiting; None where alone."""
+        if self.size == 1:
+            return None
+        waited = self._ranks.seconds - self._waited_before
+        seconds = self._ranks.allgather((time.perf_counter() - self._began - waited, waited))
+        computing, waiting = ([round(each, 2) for each in column] for column in zip(*seconds))
+        figures = {"count": self.size, "threads": self._ranks.threads}
+        return {**figures, "seconds_computing": computing, "seconds_waiting": waiting}
+
+    @property
+    def threads(self) -> str:
+        """With how many each of them computes, in words."""
+        count = self._ranks.threads
+        return "threads as the environment says" if count is None else f"{count} thread{'s' * (count > 1)} each"
+
+    def processes(self) -> str:
+        """Which process each of them is, to be found where one of them ends."""
+        found = self._ranks.allgather((socket.gethostname(), os.getpid()))
+        return ", ".join(f"rank {rank} process {pid} on {host}" for rank, (host, pid) in enumerate(found))
+
     def concatenated(self, part: Any, join: Callable[[list[Any]], Any]) -> Any:
         """The parts of all, joined."""
         with self._ranks.patiently():
@@ -139,11 +177,12 @@ class Ranks:
         """An error of one of them ends all, and its message names the rank; of all of them it is raised as it is."""
         try:
             yield
-        except (Interrupted, GeneratorExit):
+        except Interrupted as error:
+            self._ranks.mark(error)  # as they have agreed on it
             raise
         except BaseException as error:
             if self.size > 1:
-                self._ranks.has_failed_everywhere(f"{type(error).__name__}: {error}")
+                self._ranks.fail(error)
             raise
 
     def check_optimiser(self, optimiser: Optimiser) -> None:
