@@ -69,12 +69,20 @@ class Sending(NamedTuple):
         Bytes of a value: 4 for float32, 2 for float16.
     passes
         Batches whose gradients are added up before they are sent: gradient accumulation.
+    divides_update
+        Whether each rank updates only its part of the parameters, and these are handed out instead of sums of
+        gradients, in as many bytes: Rajbhandari et al., "ZeRO", 2020.
     """
 
     overlaps: bool = False
     limit: int = BUCKET_BYTES
     itemsize: int = 4
     passes: int = 1
+    divides_update: bool = False
+
+    def update(self, workload: Workload, ranks: int) -> float:
+        """Seconds of the update on a rank."""
+        return workload.update / (ranks if self.divides_update else 1)
 
 
 AFTERWARDS = Sending()
@@ -119,7 +127,7 @@ def step(workload: Workload, ranks: int, batch: int, network: Network, sending: 
         seconds = 0.0 if ranks == 1 else cost(quickest(ranks, size, network), ranks).seconds(size, network)
         clock = max(clock, begins + share * (ends - begins)) + seconds
     end = max(clock, ends)
-    return Step(end + workload.update, end - ends)
+    return Step(end + sending.update(workload, ranks), end - ends)
 
 
 def simulated_step(
@@ -144,7 +152,7 @@ def simulated_step(
         name = algorithm or quickest(len(ends), size, network)
         clocks = simulate(name, np.maximum(clocks, begins + share * (ends - begins)), network, size)
     after = np.maximum(clocks, ends)
-    return Step(float(after.max()) + workload.update, float((after - ends).max()))
+    return Step(float(after.max()) + sending.update(workload, len(ends)), float((after - ends).max()))
 
 
 def speedup(workload: Workload, ranks: int, batch: int, network: Network, sending: Sending = AFTERWARDS) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Callable, Sequence
@@ -107,6 +108,18 @@ def remedies(results: Results) -> str:
     return table(["64 ranks", *(f"{name}, {link.split(' E')[0]}" for name, link in columns)], rows)
 
 
+def batches(results: Results) -> str:
+    """What large batches do to accuracy."""
+    found = {tuple(row.values())[:3]: row["accuracy"] for row in results["accuracies"]}
+    first = min((batch for batch, *_ in found), default=0)
+    rows = []
+    for batch in dict.fromkeys(batch for batch, *_ in found):
+        reached = [found.get((batch, *how), math.nan) for how in ((False, False), (True, False), (True, True))]
+        cells = ["diverges" if each is None else "" if math.isnan(each) else f"{100 * each:.1f} %" for each in reached]
+        rows.append([f"{batch:,}", f"{batch / first:g}", *cells])
+    return table(["global batch", "as many times as at first", "rate as it was", "rate scaled", "and warmed up"], rows)
+
+
 def published(results: Results) -> str:
     """A run that others have reported."""
     found = results["published"]
@@ -123,7 +136,7 @@ def machine(results: Results) -> str:
 
 SECTIONS: dict[str, Callable[[Results], str]] = {
     function.__name__.replace("_", " "): function
-    for function in (machine, threads_or_ranks, constants, checks, weak, strong, remedies, published)
+    for function in (machine, threads_or_ranks, constants, checks, weak, strong, batches, remedies, published)
 }
 
 

@@ -119,6 +119,7 @@ REMEDIES = {
     "float32, after the backward pass": AFTERWARDS,
     "float32, overlapping": OVERLAPPING,
     "float16, overlapping": Sending(overlaps=True, itemsize=2),
+    "float32, overlapping, each updates a part": Sending(overlaps=True, divides_update=True),
     "float32, overlapping, 4 batches accumulated": Sending(overlaps=True, passes=4),
     "float16, overlapping, 4 batches accumulated": Sending(overlaps=True, itemsize=2, passes=4),
 }

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from benchmarks.scaling import __main__ as command
-from benchmarks.scaling import measure, model, page, predictions
+from benchmarks.scaling import batches, measure, model, page, predictions
 from benchmarks.scaling.allreduce import ALGORITHMS, Network, cost, quickest, simulate
 from benchmarks.scaling.model import Layer, Sending, Workload
 from benchmarks.scaling.simulated import SimulatedRank
 from tensorgrad.distributed import BUCKET_BYTES, Buckets, current, plan, run_ranks
+from tests.support import write_mnist
 
 SLOW = Network("slow", latency=1e-3, bandwidth=1e6, adding=1e7)
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -97,7 +98,10 @@ FAST = Network("fast", latency=1e-4, bandwidth=100e6, adding=1e9)
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 8, 64])
-@pytest.mark.parametrize("sending", [Sending(), Sending(True, 400_000), Sending(True, 1), Sending(True, passes=3)])
+@pytest.mark.parametrize(
+    "sending",
+    [Sending(), Sending(True, 400_000), Sending(True, 1), Sending(True, passes=3), Sending(divides_update=True)],
+)
 @pytest.mark.parametrize("network", [SLOW, FAST])
 def test_the_model_is_what_messages_among_equal_ranks_take(ranks, sending, network):
     computing = [sending.passes * (DEEP.per_pass + 16 * DEEP.per_example)] * ranks
@@ -197,6 +201,15 @@ def test_the_page_has_the_tables_of_the_results():
 def test_the_examples_run(name):
     found = doctest.testmod(importlib.import_module(f"benchmarks.scaling.{name}"), optionflags=doctest.ELLIPSIS)
     assert found.failed == 0
+
+
+def test_digits_are_trained_with_each_batch(monkeypatch, tmp_path, capsys):
+    write_mnist(tmp_path / "mnist")
+    monkeypatch.setattr(batches, "TRAININGS", [batches.Training(128), batches.Training(1024, True, True)])
+    found = batches.accuracies(tmp_path, epochs=1)
+    assert [(row["batch"], row["scales"], row["warms"]) for row in found] == [(128, False, False), (1024, True, True)]
+    assert all(0 <= row["accuracy"] <= 1 for row in found)
+    assert "Training(batch=128" in capsys.readouterr().err
 
 
 @pytest.mark.slow
