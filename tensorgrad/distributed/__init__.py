@@ -4,7 +4,7 @@ from .buckets import BUCKET_BYTES, Buckets, plan
 from .communicator import Communicator, RankError, SingleProcess
 from .current import current, using
 from .share import Share, global_batch, share_of, shared, sharing
-from .synchronised import synchronise
+from .synchronised import average_gradients, synchronise
 from .threads import ThreadCommunicator, run_ranks
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Share",
     "SingleProcess",
     "ThreadCommunicator",
+    "average_gradients",
     "current",
     "global_batch",
     "plan",

@@ -14,6 +14,7 @@ import numpy as np
 from .._optional import require
 from .blas import cores, limit, threads_of
 from .communicator import OF_ALL, Communicator
+from .launch import launched
 
 PATIENCE = 7.0
 """Seconds for which the others wait in the middle of a training, before a rank is taken for one that hangs."""
@@ -31,7 +32,8 @@ SLOWER = 5
 """How many times the longest time between two messages so far is waited for in any case."""
 
 _LATE, _FAILED = 1, 2
-_SPIN, _NAP, _GRACE = 2e-3, 5e-5, 1.0
+_SPIN, _NAP, _GRACE = 2e-4, 5e-5, 1.0
+_give_way = getattr(os, "sched_yield", lambda: None)
 
 
 class MPICommunicator(Communicator):
@@ -56,6 +58,12 @@ class MPICommunicator(Communicator):
     def of_world(cls) -> MPICommunicator:
         """Of all processes that the launcher has started."""
         mpi = require("mpi4py.MPI", "training over several processes, as mpiexec has started them,")
+        if mpi.COMM_WORLD.Get_size() != launched():
+            raise RuntimeError(
+                f"the launcher has started {launched()} processes, but mpi4py sees {mpi.COMM_WORLD.Get_size()}: they "
+                "are of different MPIs; take the mpiexec of the MPI that mpi4py was installed with, such as that of "
+                f"{mpi.Get_library_version().split(chr(10))[0].strip()}"
+            )
         ranks = cls(mpi.COMM_WORLD)
         sys.excepthook = partial(ranks._say_once, sys.excepthook)
         ranks._share_cores()
@@ -117,6 +125,8 @@ class MPICommunicator(Communicator):
             waited = time.perf_counter() - started
             if waited > _SPIN:
                 time.sleep(_NAP)
+            else:
+                _give_way()  # as there may be more ranks than cores
             if waited > self._limit():
                 self._end_for_others(waited)
         self._left_at = time.perf_counter()

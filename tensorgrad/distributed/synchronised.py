@@ -49,14 +49,34 @@ def synchronise(optimiser: Any) -> None:
     optimiser.before_step = Averaging(optimiser, ranks)
 
 
+def average_gradients(optimiser: Any) -> None:
+    """Average the gradients over the ranks now, instead of in the next step: say, to clip them before it.
+
+    Parameters
+    ----------
+    optimiser
+        That :func:`synchronise` was called with; of another one, or in one process, nothing changes.
+    """
+    if optimiser.before_step is not None:
+        optimiser.before_step.now()
+
+
 class Averaging:
-    """Before a step: gradients become their mean over the ranks."""
+    """Before a step: gradients become their mean over the ranks, unless they are that already."""
 
     def __init__(self, optimiser: Any, ranks: Communicator) -> None:
         self._parameters, self._ranks = optimiser.parameters, ranks
         self._buckets = buckets_of(self._parameters)
+        self._is_done = False
 
     def __call__(self) -> None:
+        if not self._is_done:
+            self.now()
+        self._is_done = False
+
+    def now(self) -> None:
+        """Average them."""
+        self._is_done = True
         share = shared()
         weight = 1 / self._ranks.size if share is None else share.count / share.total
         gradients = [None if p.grad is None else p.grad * p.dtype.type(weight) for p in self._parameters]

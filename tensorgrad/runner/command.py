@@ -52,7 +52,10 @@ def _run(experiment: Experiment, arguments: list[str] | None) -> int:
         with reported_errors(experiment.module):
             run(experiment, options)
     except Interrupted as stopped:
-        command = ["python", "-m", experiment.module, "--out", str(options.out), "--resume"]
+        ranks = current().size
+        launcher = [] if ranks == 1 else ["mpiexec", "-n", str(ranks)]
+        under = [] if ranks == 1 else ["-m", "mpi4py"]
+        command = [*launcher, "python", *under, "-m", experiment.module, "--out", str(options.out), "--resume"]
         print(f"{stopped}; go on with: {shlex.join(command)}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:

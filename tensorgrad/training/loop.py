@@ -223,7 +223,6 @@ def fit(
         drop_last = _drops_last(model, count, batch_size, drop_last)
         ranks.check(count - count % batch_size if drop_last else count, batch_size)
         session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, given, ranks)
-        session.begin_together()
         _begin(session, resume, count)
         first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
         step = _step(model, optimiser, max_norm, max_value, first, chosen, compiled is not False, ranks)
@@ -357,6 +356,7 @@ def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | No
 
 def _begin(session: Session, resume: bool | str, examples: int) -> None:
     """Make the folder of a session, and go on from what it holds where that is asked for."""
+    session.begin_together()
     if resume not in (True, False, "auto"):
         raise ValueError(f"fit: resume must be True, False or 'auto', got {resume!r}")
     folder = session.folder

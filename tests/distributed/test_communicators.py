@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_one_process_alone_sends_nothing():
 
 def test_several_processes_without_mpi4py_say_what_is_missing(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "2")
-    monkeypatch.setitem(__import__("sys").modules, "mpi4py.MPI", None)
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
     distributed.launch.world.cache_clear()
     try:
         with pytest.raises(ImportError, match=r"several processes.* needs mpi4py .* pip install mpi4py"):
@@ -87,9 +88,29 @@ def test_several_processes_without_mpi4py_say_what_is_missing(monkeypatch):
         distributed.launch.world.cache_clear()
 
 
+def test_processes_that_mpi_does_not_see_are_not_taken_for_one(monkeypatch):
+    class Alone:
+        COMM_WORLD = property(lambda self: self)
+
+        def Get_size(self):
+            return 1
+
+        def Get_library_version(self):
+            return "Open MPI v4.1\n"
+
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", Alone())
+    distributed.launch.world.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match=r"started 2 processes, but mpi4py sees 1: .* such as that of Open MPI"):
+            current()
+    finally:
+        distributed.launch.world.cache_clear()
+
+
 def test_a_launch_of_one_process_needs_no_mpi4py(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "1")
-    monkeypatch.setitem(__import__("sys").modules, "mpi4py.MPI", None)
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
     assert current().size == 1
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad.distributed import RankError, current, global_batch, run_ranks, synchronise
+from tensorgrad.distributed import RankError, average_gradients, current, global_batch, run_ranks, synchronise
 
 DRAWN = np.random.default_rng(0)
 IMAGES, LABELS = DRAWN.standard_normal((37, 2, 6, 6)), DRAWN.integers(0, 3, 37)
@@ -86,6 +86,22 @@ def test_without_a_global_batch_gradients_are_averaged():
         return weight.data.tolist(), unused.grad
 
     assert run_ranks(2, train, np.array([[1.0, 2.0], [3.0, 6.0]])) == [([-1.0, -3.0], None)] * 2
+
+
+def test_gradients_are_averaged_before_they_are_clipped():
+    def work():
+        weight = tg.Tensor(np.zeros(2), requires_grad=True)
+        sgd = tg.optim.SGD([weight], lr=1.0)
+        synchronise(sgd)
+        for _ in range(2):
+            sgd.zero_grad()
+            (weight * [[6.0, 0.0], [0.0, 8.0]][current().rank]).sum().backward()
+            average_gradients(sgd)
+            tg.optim.clip_gradients([weight], 2.5)  # from (3, 4)
+            sgd.step()
+        return weight.data.round(9).tolist()
+
+    assert run_ranks(2, work) == [[-3.0, -4.0]] * 2
 
 
 def test_a_step_compiled_as_pure_says_that_it_cannot_wait():
