@@ -170,8 +170,7 @@ class Op:
             if recording is not True:
                 recording.computed(node)
         else:
-            out._requires_grad = False
-            out._node = _start(out._view) if capture is None else LeafNode()
+            out._requires_grad, out._node = False, _start(out._view) if capture is None else LeafNode()
         return out if capture is None else capture.made(out)
 
     def _check_kind(self, data: Array) -> None:
