@@ -203,6 +203,7 @@ def test_the_examples_run(name):
     assert found.failed == 0
 
 
+@pytest.mark.slow
 def test_digits_are_trained_with_each_batch(monkeypatch, tmp_path, capsys):
     write_mnist(tmp_path / "mnist")
     monkeypatch.setattr(batches, "TRAININGS", [batches.Training(128), batches.Training(1024, True, True)])
@@ -231,6 +232,9 @@ def test_the_command_measures_writes_and_writes_again(monkeypatch, capsys, tmp_p
     for name in ("ranks.json", "ranks.md"):
         assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
     assert (tmp_path / "b" / "ranks.png").stat().st_size > 20_000
+    (tmp_path / "page.md").write_text("before <!-- weak -->old<!-- end --> after")
+    command.write(RESULTS, tmp_path / "b", tmp_path / "page.md")
+    assert page.weak(RESULTS) in (tmp_path / "page.md").read_text()
 
 
 @pytest.mark.deep
