@@ -23,6 +23,7 @@ from tensorgrad.runner.errors import reported_errors
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "scaling.md"
 JSON, MARKDOWN, PICTURE = "ranks.json", "ranks.md", "ranks.png"
+LIBRARIES = ("numpy", "numba", "mpi4py", "mpich")
 KEPT = ("machine", "measured", "accuracies")
 
 
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         out.mkdir(parents=True, exist_ok=True)
         before = json.loads((options.again or RESULTS / JSON).read_text())
         if options.again is None:
-            before.update({"machine": machine(), "measured": measure(options.rounds, options.seconds)})
+            before.update({"machine": machine(LIBRARIES), "measured": measure(options.rounds, options.seconds)})
         if options.data_dir is not None:
             before["accuracies"] = accuracies(options.data_dir)
         kept = {"accuracies": [], **{name: before[name] for name in KEPT if name in before}}
