@@ -91,7 +91,7 @@ HTML += [f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder in which the pages are built, without a warning."""
-    for library in ("sphinx", "furo", "myst_nb", "sphinxcontrib.mermaid"):
+    for library in ("sphinx", "furo", "myst_nb", "latex2mathml"):
         pytest.importorskip(library)
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / ".doctrees"), "docs"]
@@ -106,6 +106,16 @@ def test_the_pages_are_built_without_a_warning_and_listed(site):
     assert [name for name in HTML if not (site / name).exists()] == []
     assert [name for name in HTML if f'href="{name}"' not in index and name != "index.html"] == []
     assert 'id="tensorgrad.nn.Dense"' in (site / "api" / "nn.html").read_text()
+
+
+@pytest.mark.deep
+def test_the_pages_need_no_network(site):
+    loaded = re.compile(
+        r"""<(?:script|link|img|iframe)[^>]*(?:src|href)="https?:[^>]*>|(?:import|fetch)[^;\n]*https?:"""
+    )
+    pages = {page.name: loaded.findall(page.read_text()) for page in site.rglob("*.html")}
+    assert {name: found for name, found in pages.items() if found} == {}
+    assert "<math" in (site / "notebooks" / "Neural_Network_NumPy_Handwritten_detection.html").read_text()
 
 
 PROBE = """<script>

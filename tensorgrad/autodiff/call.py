@@ -1,6 +1,6 @@
-"""One call of a function that is differentiated: what all transforms have in common.
+"""One call of a function that is differentiated, which all transforms share.
 
-A transform calls ``f`` with Tensors of its own, its *variables*, in the place of the floating leaves of some arguments,
+A transform calls ``f`` with Tensors of its own, its *variables*, in place of the floating leaves of some arguments,
 and its backward pass leads from what ``f`` returns to exactly these. A transform inside another has other variables, so
 the two cannot be confused (Siskind & Pearlmutter 2005, "Perturbation confusion and referential transparency"), and
 there is no state outside the call: transforms nest to any order, in any number of threads.
@@ -30,7 +30,7 @@ Function = Callable[..., Any]
 
 
 class Call:
-    """One call of ``f``, recorded, with variables in the place of the floating leaves of some arguments."""
+    """One call of ``f``, recorded, with variables in place of the floating leaves of some arguments."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Call:
         self.live = bool(_recording.get()) and next(from_outside(roots, since), None) is not None
 
     def _with_variables(self, position: int, found: Sequence[Any], required: bool) -> list[Any]:
-        """The leaves of an argument, with variables for those that are floating."""
+        """The leaves of an argument, the floating ones replaced by variables."""
         for leaf in found:
             if _dtype_kind(leaf) == "c":
                 raise TypeError(
@@ -155,20 +155,20 @@ class Call:
     # What the caller gets
 
     def shown(self, tree: object, live: bool | None = None, with_tensors: bool | None = None) -> Any:
-        """Tensors in a container as the caller gets them: arrays, Tensors, or Tensors with their history."""
+        """Tensors in a container as they are returned: as arrays, Tensors, or Tensors with a history."""
         if self.live if live is None else live:
             return tree
         show = Tensor.detach if (self.with_tensors if with_tensors is None else with_tensors) else _plain
         return tree_map(lambda leaf: show(leaf) if isinstance(leaf, Tensor) else leaf, tree)
 
     def showing(self, vectors: Sequence[Any]) -> tuple[bool, Function]:
-        """Whether results that depend on ``vectors`` too can be differentiated in turn, and how they are shown."""
+        """How results that also depend on ``vectors`` are returned, and whether they can be differentiated in turn."""
         tensors = [vector for vector in vectors if isinstance(vector, Tensor)]
         live = bool(_recording.get()) and (self.live or any(tensor.requires_grad for tensor in tensors))
         return live, partial(self.shown, live=live, with_tensors=self.with_tensors or bool(tensors))
 
     def like_arguments(self, results: Sequence[object], show: Function) -> Any:
-        """One result for each variable, in containers like the arguments asked for; None for other leaves."""
+        """One result for each variable, in containers like the chosen arguments; None for other leaves."""
         rest = iter(results)
 
         def result_for(leaf: object) -> Any:
@@ -186,19 +186,19 @@ class Call:
         return tree_unflatten(self._structure, (next(rest) if is_output(leaf) else None for leaf in self._leaves))
 
     def gradient(self, cotangent: object) -> Any:
-        """The gradient of the only output, as the caller gets it."""
+        """The gradient of the only output, as it is returned."""
         return self.like_arguments(self.pull([cotangent], self.live, self.live), self.shown)
 
 
 def named(transform: str, f: Function) -> Callable[[Function], Function]:
-    """Decorate: the name and documentation of ``f`` for what a transform makes of it."""
+    """Decorate: give the transformed function the name and documentation of ``f``."""
     if not callable(f):
         raise TypeError(f"{transform}: takes a function, got {type(f).__name__}")
     return wraps(f, updated=())
 
 
 def _positions(name: str, argnums: int | Sequence[int] | None, count: int) -> tuple[list[int], bool]:
-    """The arguments to differentiate, counted from the front, and whether it is a single one."""
+    """The positions of the arguments to differentiate, as nonnegative numbers, and whether it is a single one."""
     if argnums is None:
         return list(range(count)), False
     alone = not isinstance(argnums, (tuple, list))
@@ -230,7 +230,7 @@ def is_floating(leaf: object) -> bool:
 
 
 def is_output(leaf: object) -> bool:
-    """Whether something that f returned has a derivative; a Python integer is a constant."""
+    """Whether a leaf that ``f`` returned has a derivative; Python integers are constants."""
     return type(leaf) is int or is_floating(leaf)
 
 

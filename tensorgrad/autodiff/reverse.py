@@ -1,4 +1,4 @@
-"""grad and its like: gradients of functions in reverse mode."""
+"""grad, value_and_grad, elementwise_grad: gradients of functions in reverse mode."""
 
 from __future__ import annotations
 

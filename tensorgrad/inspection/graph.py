@@ -28,7 +28,7 @@ class Vertex:
     array
         The value.
     node
-        Where the history has it; None for an array that is no Tensor.
+        Its node in the graph; None for an array that is not a Tensor.
     operands
         What the op was applied to, in its order.
     """
@@ -124,7 +124,7 @@ def _identity(array: Any) -> object:
 
 
 def _operand(known: dict[object, Vertex], parent: Node | None, array: Any) -> Vertex:
-    """The vertex of an operand: one for each node, and for each array that is no Tensor."""
+    """The vertex of an operand: one for each node, and for each array that is not a Tensor."""
     key = parent if parent is not None else _identity(array)
     if key not in known or (np.ndim(array) == 0 and parent is None):
         known[key] = Vertex(LEAF if parent is not None and parent.requires_grad else CONSTANT, array, parent)

@@ -1,4 +1,4 @@
-"""What the estimators train: a plain network of dense layers, its settings, and penalties that need no new kernels."""
+"""The default network of the scikit-learn estimators: dense layers, their settings and penalties."""
 
 from __future__ import annotations
 

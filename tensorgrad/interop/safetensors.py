@@ -95,7 +95,7 @@ def load(path: str | Path, check: Check = None) -> tuple[dict[str, np.ndarray], 
         The file.
     check
         Is called with arrays of the shapes and dtypes in the file, by name, all zeros and of no size in memory, before
-        anything but the header is read; what it raises goes on to the caller.
+        anything but the header is read; its errors propagate to the caller.
 
     Raises
     ------

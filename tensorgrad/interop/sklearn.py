@@ -378,7 +378,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):
     class_weight
         A factor for the examples of each class, ``{class: weight}``; ``"balanced"``: each class counts alike.
     warm_start
-        Whether :meth:`fit` goes on from the weights of an earlier call.
+        Whether :meth:`fit` continues from the weights of an earlier call.
     random_state
         Seed of initial weights, order, dropout and validation split.
     verbose
@@ -466,7 +466,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):
         return len(self.classes_)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
-        """Go on training, for one epoch of these examples.
+        """Continue training for one epoch of these examples.
 
         Parameters
         ----------
@@ -569,7 +569,7 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):
         return int(self.target_scaling_[0].size)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Go on training, for one epoch of these examples.
+        """Continue training for one epoch of these examples.
 
         The first call decides by which mean and scale the targets are standardised.
 

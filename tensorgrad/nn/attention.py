@@ -1,4 +1,4 @@
-"""Attention with several heads."""
+"""Multi-head attention."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class MultiHeadAttention(Module):
     embed_dim
         Features of queries and of the output.
     num_heads
-        Into how many heads these are divided.
+        Number of heads, among which the features are divided.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     causal
         Whether a target attends to sources up to its own position only.
     dropout
         Rate at which attention weights are dropped in training.
     dropout_rng
-        What draws that; None: ``rng``.
+        Generator that draws the masks; None: ``rng``.
     kdim, vdim
         Features of keys and of values; None: ``embed_dim``.
     bias
-        Whether the projections have one.
+        Whether the projections have a bias.
     weight_init, bias_init, dtype
-        Of the projections, as for :class:`Dense`.
+        Initial values and dtype of the projections, as for :class:`Dense`.
 
     Examples
     --------
@@ -112,7 +112,7 @@ class MultiHeadAttention(Module):
             Truth values of shape (examples, sources), False for sources that are left out, such as padding: whatever
             they hold, NaN too, changes neither outputs nor gradients.
         return_weights
-            Whether the weights, of shape (examples, heads, targets, sources), are returned as well.
+            Whether to return the attention weights, of shape (examples, heads, targets, sources), as well.
         """
         key = query if key is None else key
         value = key if value is None else value

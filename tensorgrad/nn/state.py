@@ -27,10 +27,10 @@ class State(Tree):
         Parameters
         ----------
         path
-            Ending in ``.npz``, a file that proves its own integrity, which ``numpy.load`` opens too; or in
+            Ending in ``.npz``, a file with a checksum, which ``numpy.load`` opens too; or in
             ``.safetensors``, for other libraries (the extra ``safetensors``).
         description
-            What else the file should say, such as the names of classes: whatever JSON can hold.
+            Metadata for the file, such as the names of classes: anything that JSON can hold.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class State(Tree):
     def load(self, path: str | Path) -> dict[str, Any]:
         """Set all tensors from a file of :meth:`save`, a checkpoint of ``fit`` such as ``best.npz`` included.
 
-        All are set or, on an error, none. Returns what the file says besides: the description given to :meth:`save`.
+        All are set or, on an error, none. Returns the description that was given to :meth:`save`.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class State(Tree):
         return self._load(path, lambda description: None)
 
     def _load(self, path: str | Path, accept: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """What :meth:`load` does, if ``accept``, called with what the file says besides, raises nothing."""
+        """What :meth:`load` does, if ``accept``, called with the description, does not raise."""
         from .._checkpoint import load_checkpoint, shortened
         from ..archive import CheckpointError
 
@@ -90,7 +90,7 @@ class State(Tree):
         return description
 
     def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
-        """The arrays of all tensors, by dotted name; copies, unless they are only looked at and ``copy`` is False."""
+        """The arrays of all tensors, by dotted name; copies, unless ``copy`` is False."""
         named = list(self.named_tensors())
         state = {name: (tensor.detach() if copy else tensor).data for name, tensor in named}
         if len(state) != len(named):
@@ -103,7 +103,7 @@ class State(Tree):
         Raises
         ------
         TypeError
-            If it is no mapping of names to arrays.
+            If it is not a mapping from names to arrays.
         KeyError
             If a name is missing or unknown.
         ValueError
@@ -181,7 +181,7 @@ def _check_fits(name: str, array: np.ndarray, tensor: Tensor) -> None:
 
 
 def _of_model(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """The arrays of a network in a file, which in a checkpoint of ``fit`` are beside others."""
+    """The arrays of a network in a file; a checkpoint of ``fit`` also holds others."""
     prefix = "model/"
     inside = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
     return inside or arrays

@@ -1,4 +1,4 @@
-"""A table of the layers of a module: what goes out of each, and how many parameters it has."""
+"""A table of the layers of a module with their output shapes and numbers of parameters."""
 
 from __future__ import annotations
 

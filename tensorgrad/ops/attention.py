@@ -55,7 +55,7 @@ def scaled_dot_product_attention(
         Of a shape that broadcasts to (..., targets, sources): truth values, where a target may attend to a source, or
         numbers that are added to the scores. A target that may attend to none gets zeros.
     causal
-        Whether target i may attend to sources 0 to i only, besides what ``mask`` says.
+        Whether target i may attend to sources 0 to i only, in addition to ``mask``.
     dropout, rng
         Rate at which weights are dropped, and the NumPy generator that draws which.
 

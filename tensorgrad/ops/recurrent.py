@@ -37,7 +37,7 @@ class _Kind(NamedTuple):
         ``slopes(activations, before, after)``: what the backward pass multiplies with, computed for all steps at once.
     back
         ``back(slopes, d)``: from the gradients ``d`` of the states after a step those of ``projected`` and of
-        ``recurrent``, and those of the states before it, apart from by way of ``recurrent``.
+        ``recurrent``, and those of the states before it, except through ``recurrent``.
     """
 
     gates: int

@@ -184,7 +184,7 @@ class warm_up(Schedule):
     """``schedule``, its first ``steps`` steps scaled by a rate that rises linearly.
 
     The schedule may be a number, a function from steps to the rate, or any :class:`Schedule`; one that learns from
-    losses is told of them.
+    losses gets them.
 
     >>> schedule = warm_up(cosine_decay(1.0, 100), 4)
     >>> schedule(0), schedule(4) == cosine_decay(1.0, 100)(4)
@@ -272,7 +272,7 @@ class Plateau(Schedule):
         return max(self.lr * self.scale, self.min_lr)
 
     def observe(self, loss: float) -> None:
-        """Take note of the validation loss of an epoch; NaN is no improvement."""
+        """Take note of the validation loss of an epoch; NaN does not count as an improvement."""
         loss = float(loss)
         if loss < self.lowest and (self.lowest == inf or loss < self.lowest - self.threshold * abs(self.lowest)):
             self.lowest, self.waited = loss, 0

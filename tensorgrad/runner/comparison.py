@@ -59,7 +59,7 @@ def compare(runs: list[Path], picture: Path) -> None:
 
 
 def _how_to_go_on(folder: Path) -> str:
-    return "; it was stopped before its results were written, go on with --resume" if (folder / LAST).exists() else ""
+    return "; it was stopped before its results were written, add --resume" if (folder / LAST).exists() else ""
 
 
 def _named(runs: list[Path]) -> dict[str, Path]:

@@ -2,7 +2,8 @@
 
 Each is declared once, in :class:`Options`; a new one is a new line there. The command line and its ``--help``, JSON
 files of options, what is saved with a run, what must be the same where a run is resumed, and the command that repeats a
-run all follow from the declaration. Other code reads ``options.name``.
+run all follow from the declaration. What the option does is written where it is used, as ``options.name``: in
+``preparation.py`` for data, network and optimiser, in ``training.py`` for the training.
 """
 
 # ruff: noqa: RUF009 (what is called there declares fields)
@@ -216,7 +217,7 @@ class Options:
         metavar="N",
     )
     resume: bool | str = value(
-        "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
+        "continue where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
         "'--resume auto' starts a run where the folder holds none",
         Role.CALL,
         default=False,
@@ -233,6 +234,10 @@ class Options:
         default=0,
         type=whole(0),
         metavar="N",
+    )
+    deterministic: bool = _flag(
+        "over several ranks (mpiexec): add up gradients in their order, so that runs are equal to the last bit",
+        Role.MANNER,
     )
     strict: bool = _flag("fail on an image that cannot be used instead of skipping it", Role.MANNER)
     quiet: bool = _flag("print the final line only", Role.MANNER)

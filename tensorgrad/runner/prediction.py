@@ -1,4 +1,4 @@
-"""What a trained network makes of new pictures."""
+"""Classifying new pictures with a trained network."""
 
 from __future__ import annotations
 

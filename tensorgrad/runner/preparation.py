@@ -1,4 +1,4 @@
-"""From an experiment and its options to everything that a training starts from."""
+"""From an experiment and its options to the data, network and optimiser of a training."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _circumstances(result: Result, seconds: dict[str, float]) -> dict[str, Any]:
 
 
 def _command(prepared: Prepared) -> str:
-    """The command that repeats the run, into a folder beside its own: how it was started and what it printed aside."""
+    """The command that repeats the run, into a folder next to its own, without options that do not affect results."""
     again = replace(prepared.options, out=Path(f"{os.path.abspath(prepared.options.out)}-again"))
     parts = ["python", "-m", prepared.experiment.module]
     return " ".join(map(_quoted, [*parts, *again.as_arguments(*NOT_REPEATED)]))

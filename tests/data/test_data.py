@@ -165,8 +165,8 @@ def test_what_is_no_idx_file_at_all_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, message in [
         (tmp_path, "it is a folder"),
-        (tmp_path / "pipe", "no regular file"),
-        ("/dev/zero", "no regular"),
+        (tmp_path / "pipe", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
     ]:
         with pytest.raises(DataError, match=message):
             read_idx(path)

@@ -389,7 +389,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path, capsys):
     for resume in ([], ["--resume"]):
         with pytest.raises(SystemExit) as caught:
             run_in(tmp_path, "--epochs", 1, "--out", tmp_path / "out", *resume)
-        said = "holds no run" if resume else "holds files that are no run's"
+        said = "holds no run" if resume else "holds files that are not a run's"
         assert caught.value.code == 2 and said in capsys.readouterr().err
     assert os.listdir(tmp_path / "out") == ["report.html"]
 

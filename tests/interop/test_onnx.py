@@ -440,7 +440,7 @@ REFUSED = {
     "forward must return a Tensor": lambda x: None,
     "fails for float32 of shape \\(4, 4, 6\\).*though it does for 3": lambda x: x.reshape(3, 24),
     "fails for float32 of shape \\(3, 4, 6\\)": lambda x: x @ x,
-    "no multiple of the batch": lambda x: np.broadcast_to(x[:1], (len(x) - 1, 4, 6)),
+    "not a multiple of the batch": lambda x: np.broadcast_to(x[:1], (len(x) - 1, 4, 6)),
     "complex64 has no counterpart": lambda x: x.astype(np.complex64),
 }
 

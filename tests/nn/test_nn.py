@@ -850,7 +850,7 @@ class Block:
 @pytest.mark.parametrize("held", [nn.Dense(2, 2), tg.Tensor([1.0], requires_grad=True), [nn.Dense(2, 2)]])
 @pytest.mark.parametrize("wrap", [lambda block: block, lambda block: block.apply])
 def test_sequential_refuses_objects_that_hide_layers(held, wrap):
-    with pytest.raises(TypeError, match=r"layer 1 is of the class Block, which is no Module.*; derive Block from"):
+    with pytest.raises(TypeError, match=r"layer 1 is of the class Block, which is not a Module.*; derive Block from"):
         nn.Sequential(nn.ReLU(), wrap(Block(held)))
     remedy = type("Derived", (Block, nn.Module), {})
     assert nn.Sequential(nn.ReLU(), wrap(remedy(held))).parameters()

@@ -27,7 +27,7 @@ IR_VERSION = 8
 """The version of the file format that belongs to it, which readers from 2022 on know."""
 
 DESCRIPTION = "tensorgrad"
-"""The name in a file's metadata of what :func:`export` was given besides the network."""
+"""The name in a file's metadata of the description that :func:`export` was given."""
 
 UNTRAINED = "tensorgrad.untrained"
 """The name in a file's metadata of a list of the tensors that require no gradients, such as running means."""
@@ -58,7 +58,7 @@ def export(
     examples
         An input for each parameter of ``forward``: arrays, whose first axis is the batch.
     description
-        What else the file should say, such as the names of classes: whatever JSON can hold.
+        Metadata for the file, such as the names of classes: anything that JSON can hold.
 
     Raises
     ------
@@ -272,7 +272,7 @@ class _Writer:
         if length.times is None:
             raise ExportError(
                 f"export: an axis has {length.first} elements for one batch and {length.second} for one of an example "
-                "more, which is no multiple of the batch; leave such a shape out of reshape and broadcast_to"
+                "more, which is not a multiple of the batch; leave such a shape out of reshape and broadcast_to"
             )
         return self._batch if length.times == 1 else self.node("Mul", self._batch, self.constant([length.times]))
 
