@@ -195,6 +195,7 @@ def graph(prepared: Prepared) -> str:
     """The graph of the loss of two training images, as SVG."""
     images, labels = prepared.standardisation(prepared.train[0][:2]), prepared.train[1][:2]
     modes = [(module, module.rng.bit_generator.state) for module in prepared.model.modules() if hasattr(module, "rng")]
+    means = [(x, x.numpy().copy()) for _, x in prepared.model.named_tensors() if not x.requires_grad]  # of batch norm
     with np.errstate(all="ignore"):
         prepared.model.train()
         loss, penalty = tg.softmax_cross_entropy(prepared.model(images), labels), prepared.model.penalty()
@@ -203,4 +204,6 @@ def graph(prepared: Prepared) -> str:
         drawing = tg.draw(loss, prepared.model, {"images": images, "labels": labels}, gradients=True)
     for module, state in modes:
         module.rng.bit_generator.state = state
+    for tensor, values in means:
+        tensor.data = values
     return drawing.svg

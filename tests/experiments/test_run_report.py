@@ -140,6 +140,22 @@ def test_a_run_that_did_not_go_well_says_so_at_the_top(tmp_path):
     assert "ended after 1 of 3 epochs" in words and "a dry run" in words
 
 
+@pytest.mark.slow
+def test_the_report_leaves_the_network_as_it_is(tmp_path):
+    made = []
+
+    def build(rng, classes):
+        dropout = tg.nn.Dropout(0.5, rng)
+        made.append(tg.nn.Sequential(*convolutional(rng, classes)[:5], dropout, convolutional(rng, classes)[5]))
+        made.append({name: tensor.numpy().copy() for name, tensor in made[0].named_tensors()})
+        return made[0]
+
+    report_of(tmp_path, ["a", "b"], build=build, channels=3)
+    for name, tensor in made[0].named_tensors():
+        np.testing.assert_array_equal(tensor.numpy(), made[1][name])
+    assert all(parameter.grad is None for parameter in made[0].parameters())
+
+
 def spoilt(value):
     def build(rng, classes):
         model = dense(rng, classes)
