@@ -88,23 +88,26 @@ def table_of_recordings(found: dict[str, dict[str, list[float]]]) -> str:
 def draw(results: Results, path: Path) -> None:
     """Bars of the speed relative to the reference, a panel for each training step at batch 128."""
     cases = [case for case in STEPS if case in results and REFERENCE in results[case]]
-    with saved_figure(path, 12, 4.2) as drawing:
+    with saved_figure(path, 9, 4.6) as drawing:
         for axes, case in zip(drawing.subplots(1, len(cases), squeeze=False)[0], cases):
             names = [name for name in FRAMEWORKS if name in results[case]][::-1]
             speeds = [ratio(results[case], name) for name in names]
             colours = ["#c44e52" if name.startswith("tensorgrad") else "#8c9bab" for name in names]
             bars = axes.barh(names, speeds, color=colours)
-            axes.bar_label(bars, [f"{speed:.2f}" for speed in speeds], padding=3, fontsize=8)
-            axes.set_title(case.network, fontsize=10)
-            axes.set_xlim(0, 1.18 * max(speeds))
-            axes.axvline(1, color="black", linewidth=0.6)
-            axes.tick_params(labelsize=8, labelleft=case is cases[0])
-            axes.set_xlabel(f"steps per second, {REFERENCE} = 1", fontsize=8)
+            labels = axes.bar_label(bars, [f"{speed:.2f}" for speed in speeds], padding=3, fontsize=9)
+            for label in labels:  # which the line would strike through
+                label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+            axes.set_title(case.network, fontsize=11)
+            axes.set_xlim(0, 1.3 * max(speeds))
+            axes.axvline(1, color="black", linewidth=0.8, zorder=0.5)
+            axes.tick_params(labelsize=9, labelleft=case is cases[0])
+            axes.spines[["top", "right"]].set_visible(False)
+        drawing.supxlabel(f"steps per second, {REFERENCE} = 1", fontsize=10)
 
 
 def draw_scaling(results: Results, path: Path) -> None:
     """Lines of the time of a step against batch size, width and depth."""
-    with saved_figure(path, 12, 3.8) as drawing:
+    with saved_figure(path, 10, 3.6) as drawing:
         for axes, (what, cases) in zip(drawing.subplots(1, len(SCALING)), SCALING.items()):
             values = {
                 "batch": [case.batch for case in cases],
