@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.mnist import EXPERIMENT
 from tensorgrad import distributed
 from tensorgrad.distributed import Buckets, RankError, SingleProcess, current, plan, run_ranks
+from tensorgrad.runner.command import main
 
 
 def test_each_thread_is_a_rank_and_outside_there_is_one_process():
@@ -86,6 +88,18 @@ def test_several_processes_without_mpi4py_say_what_is_missing(monkeypatch):
             current()
     finally:
         distributed.launch.world.cache_clear()
+
+
+def test_an_experiment_without_mpi4py_ends_with_that_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
+    distributed.launch.world.cache_clear()
+    try:
+        assert main(EXPERIMENT, ["--fast-dev-run"]) == 2
+    finally:
+        distributed.launch.world.cache_clear()
+    error = capsys.readouterr().err
+    assert error.startswith("experiments.mnist: error: ") and "pip install mpi4py" in error and error.count("\n") == 1
 
 
 def test_processes_that_mpi_does_not_see_are_not_taken_for_one(monkeypatch):
