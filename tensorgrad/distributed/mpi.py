@@ -22,6 +22,8 @@ PATIENCE = 7.0
 PATIENCE_AT_FIRST = 120.0
 """The same before its first messages have come, as functions are compiled."""
 
+ON_PURPOSE = "where one takes longer on purpose, set TENSORGRAD_PATIENCE to more seconds"
+
 FIRST = 20
 """How many messages are the first ones."""
 
@@ -159,7 +161,7 @@ class MPICommunicator(Communicator):
             time.sleep(3 * _GRACE)
         missing = sorted(set(range(self.size)) - waiting)
         names = f"rank {', '.join(map(str, missing))}" if missing else "a message"
-        self._end(f"{names} of {self.size}: has not answered for {waited:.0f} s; all ranks end")
+        self._end(f"{names} of {self.size}: has not answered for {waited:.0f} s; all ranks end; {ON_PURPOSE}")
 
     def fail(self, error: BaseException) -> None:
         if not getattr(error, OF_ALL, False) and not self._agrees_to_fail():

@@ -63,7 +63,8 @@ def run(experiment: Experiment, options: Options) -> Result | None:
     UsageError, DataError, CheckpointError, TrainingError
         One sentence on what is wrong; where the training diverged, after the report.
     """
-    require("matplotlib.figure", "the report")  # now, rather than after the training
+    for library in ("jinja2", "PIL.Image"):  # now, rather than after the training
+        require(library, "the report")
     if options.resume is True and not options.overfit_batch:
         check_resumable(options.out)
     clock, ranks = Clock(), Ranks(current())
@@ -184,6 +185,6 @@ def _finish(prepared: Prepared, trained: Trained, clock: Clock) -> Result:
             f"no better {options.monitor.replace('_', ' ')} for {options.patience} epochs: ended before epoch "
             f"{prepared.epochs}",
         )
-    _tell(options, f"results in {options.out}: report.html, metrics.json, history.csv, pictures, checkpoints")
+    _tell(options, f"results in {options.out}: report.html, metrics.json, history.csv, checkpoints")
     say(f"test accuracy {result.metrics['test_accuracy']:.4f}")
     return result

@@ -190,6 +190,7 @@ class Training:
             if is_first and (sentence := warning_of_unused(session.model, session.optimiser)):
                 self._warn(sentence, stacklevel=5)
             is_first = False
+            session.compare()
             session.save_if_none()
             with self.callbacks.evaluation():
                 row = self.ranks.row(self._row(started))
@@ -238,7 +239,9 @@ class Training:
             return self.step(*given) if batch.shares is None else self.step(*given, batch.shares)
         except LossNotFinite as error:
             happened = f"the loss became {error.loss} in step {self.session.optimiser.steps + 1}"
-            diagnosis = self.ranks.diagnosis(self._diagnosis(batch), error.is_of_this_rank)
+            inputs = not_finite_inputs("training", self.batches.examples.inputs, batch.indices, batch.inputs)
+            found = inputs or diagnose(self.session.model, batch.inputs)
+            diagnosis = self.ranks.diagnosis(found, 2 if inputs else int(error.is_of_this_rank))
             raise self._not_finite(happened, diagnosis) from None
         except GradientsNotFinite as error:
             where = f"step {self.session.optimiser.steps + 1} (epoch {self.session.progress.epoch})"
@@ -293,10 +296,6 @@ class Training:
             return interruption.signal
         counts = self.ranks.sums([float(interruption.signal == number) for number in SIGNALS])
         return next((number for number, count in zip(SIGNALS, counts) if count), None)
-
-    def _diagnosis(self, batch: Batch) -> str:
-        found = not_finite_inputs("training", self.batches.examples.inputs, batch.indices, batch.inputs)
-        return found or diagnose(self.session.model, batch.inputs)
 
     def _not_finite(self, happened: str, diagnosis: str) -> TrainingError:
         progress, folder = self.session.progress, self.session.folder

@@ -218,8 +218,9 @@ def fit(
     with together(deterministic) as ranks:
         examples = _checked_examples(chosen, train, validation)
         optimiser = checked_optimiser("fit", model, optimiser)
-        ranks.check_optimiser(optimiser)
         count = examples["train"].count
+        numbers = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "patience": patience}
+        ranks.check_alike(optimiser, {f"{name} examples": found.count for name, found in examples.items()}, numbers)
         drop_last = _drops_last(model, count, batch_size, drop_last)
         ranks.check(count - count % batch_size if drop_last else count, batch_size)
         session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, given, ranks)

@@ -151,19 +151,19 @@ class Ranks:
         found: Epoch = self.of_first(row)
         return found
 
-    def diagnosis(self, text: str, is_of_this: bool) -> str:
-        """Of what each has found, that of the first one with which something was wrong."""
+    def diagnosis(self, text: str, weight: int) -> str:
+        """Of what each has found, that which weighs most, with its rank."""
         if self.size == 1:
             return text
-        found = self._ranks.allgather((is_of_this, text))
-        rank = next((i for i, (is_wrong, _) in enumerate(found) if is_wrong), 0)
+        found = self._ranks.allgather((weight, text))
+        rank = max(range(self.size), key=lambda rank: found[rank][0])
         return f"on rank {rank}, {found[rank][1]}"
 
-    def compare(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
+    def compare(self, arrays: Callable[[], Mapping[str, np.ndarray]], step: int) -> None:
         """Raise unless all have the same numbers, to the last bit."""
         if self.size == 1:
             return
-        hashes = self._ranks.allgather({name: _hash(array) for name, array in arrays.items()})
+        hashes = self._ranks.allgather({name: _hash(array) for name, array in arrays().items()})
         for rank, found in enumerate(hashes):
             different = [name for name in hashes[0] if found.get(name) != hashes[0][name]]
             if different:
@@ -188,12 +188,28 @@ class Ranks:
                 self._ranks.fail(error)
             raise
 
-    def check_optimiser(self, optimiser: Optimiser) -> None:
-        """Raise if its gradients would be added up twice."""
-        if self.size > 1 and optimiser.before_step is not None:
+    def check_alike(self, optimiser: Optimiser, *numbers: Mapping[str, object]) -> None:
+        """Raise unless all have been given the same numbers, and optimisers whose gradients are added up once."""
+        if self.size == 1:
+            return
+        if optimiser.before_step is not None:
             raise ValueError(
                 "fit: adds up the gradients of all ranks itself; leave out tg.distributed.synchronise(optimiser)"
             )
+        facts = {name: number for part in numbers for name, number in part.items()}
+        facts["parameters"] = [parameter.shape for parameter in optimiser.parameters]
+        facts["optimiser"] = type(optimiser).__name__
+        facts["learning rate"] = optimiser.learning_rates
+        facts["optimiser's settings"] = [group.settings for group in optimiser.param_groups]
+        everywhere = self._ranks.allgather(facts)
+        for rank, found in enumerate(everywhere):
+            for name in facts:
+                first, here = everywhere[0].get(name), found.get(name)
+                if first != here:
+                    raise ValueError(
+                        f"fit: {name}: {first} on rank 0, {here} on rank {rank}; give all ranks the same, of which "
+                        "each takes its share"
+                    )
 
     def summing(self, parameters: Sequence[Any]) -> Summing:
         """What adds up the gradients of parameters."""

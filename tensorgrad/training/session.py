@@ -188,12 +188,16 @@ class Session:
         if not self._owns_files:
             self.save()
 
+    def compare(self) -> None:
+        """Raise unless all ranks have the same weights."""
+        self.ranks.compare(partial(self.model.state_dict, copy=False), self.optimiser.steps)
+
     def save(self) -> None:
         """Write the state to ``last.npz``; not one that is no longer finite, from which nothing could go on."""
         if self.folder is None:
             return
         started = time.perf_counter()
-        self.ranks.compare(self._numbers(), self.optimiser.steps)
+        self.ranks.compare(self._numbers, self.optimiser.steps)
         if not self._is_finite():
             return
         self.ranks.first(partial(self._write, self.folder))
