@@ -232,7 +232,7 @@ class Summing:
         *gradients, total = self._buckets.sum(self._ranks, [*arrays, np.asarray(loss, self._loss_dtype)])
         for parameter, gradient in zip(self._parameters, gradients):
             parameter.grad = gradient
-        return float(total)  # type: ignore[arg-type]
+        return float(np.asarray(total))
 
 
 @contextmanager
