@@ -109,8 +109,9 @@ class MultiHeadAttention(Module):
             values, where a target may attend to a source, or numbers that are added to the scores. A target that may
             attend to none gets zeros before the last projection.
         key_mask
-            Truth values of shape (examples, sources), False for sources that are left out, such as padding: whatever
-            they hold, NaN too, changes neither outputs nor gradients.
+            Booleans of shape (examples, sources), False for sources that are left out, such as padding: whatever
+            they hold, NaN too, changes neither outputs nor gradients. In self-attention they are targets still, with 0
+            for what is not finite there.
         return_weights
             Whether to return the attention weights, of shape (examples, heads, targets, sources), as well.
         """
@@ -125,7 +126,11 @@ class MultiHeadAttention(Module):
         (examples, targets, _), sources = shapes[0], shapes[1][1]
         masks = self._masks(mask, key_mask, examples, targets, sources)
         if key_mask is not None:  # 0 times NaN would spread what padding holds to outputs and gradients
-            key, value = (np.where(masks[-1].reshape(examples, sources, 1), x, 0) for x in (key, value))
+            inside = masks[-1].reshape(examples, sources, 1)
+            is_own = key is query
+            key, value = (np.where(inside, x, 0) for x in (key, value))
+            if is_own:
+                query = np.where(inside | np.isfinite(query), query, 0)
         queries, keys = self._heads(self.query(query)), self._heads(self.key(key))
         weights = attention_weights(queries, keys, masks, self.causal)
         used = weights if self.dropout is None else self.dropout(weights)
@@ -154,7 +159,7 @@ class MultiHeadAttention(Module):
             key_mask = key_mask if hasattr(key_mask, "__array_function__") else np.asarray(key_mask)
             if key_mask.shape != (examples, sources) or key_mask.dtype != bool:
                 raise ValueError(
-                    f"{self!r}: key_mask must be of truth values and of shape {(examples, sources)}, got "
+                    f"{self!r}: key_mask must be boolean and of shape {(examples, sources)}, got "
                     f"{key_mask.dtype} and {key_mask.shape}"
                 )
             found.append(key_mask.reshape(examples, 1, 1, sources))

@@ -161,7 +161,7 @@ def batch_norm(
     Raises
     ------
     ValueError
-        If shapes do not fit, or a batch has not more than one element for each channel.
+        If shapes do not fit, or a batch has at most one element for each channel.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def batch_norm(
         return _scaled(x - mean, scale, bias)
     if x.size <= x.shape[1]:
         raise ValueError(
-            f"batch_norm: a batch of shape {x.shape} has not more than one element for each channel, which has no "
+            f"batch_norm: a batch of shape {x.shape} has at most one element for each channel, so there is no "
             "variance; if it is the last batch, smaller than the others, leave it out (drop_last) or choose a batch "
             "size that leaves no remainder of 1; for inference call model.eval() first, or give mean= and var="
         )

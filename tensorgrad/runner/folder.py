@@ -57,9 +57,7 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             taken = False
         if taken:
-            raise UsageError(
-                f"--out {folder}: another run is at work there; choose another folder, or wait for its end"
-            )
+            raise UsageError(f"--out {folder}: another run is using it; choose another folder, or wait until it ends")
         yield
     finally:
         os.close(descriptor)

@@ -65,6 +65,8 @@ def run(experiment: Experiment, options: Options) -> Result | None:
     """
     for library in ("jinja2", "PIL.Image"):  # now, rather than after the training
         require(library, "the report")
+    if options.tensorboard:
+        require("tensorboardX", "--tensorboard")
     if options.resume is True and not options.overfit_batch:
         check_resumable(options.out)
     clock, ranks = Clock(), Ranks(current())
@@ -143,7 +145,7 @@ def _say_what_is_resumed(prepared: Prepared) -> None:
     if before == epochs or not (folder / LAST).exists():
         return
     if (done := epochs_done(folder)) > epochs:
-        raise UsageError(f"--epochs {epochs}: the run in {folder} has finished {done} already; ask for more")
+        raise UsageError(f"--epochs {epochs}: the run in {folder} has already finished {done}; choose more")
     if options.schedule in DEPENDS_ON_EPOCHS:
         warn(
             f"the {options.schedule} schedule spans all epochs: from epoch {done + 1} on it is that of {epochs}, "
@@ -186,5 +188,7 @@ def _finish(prepared: Prepared, trained: Trained, clock: Clock) -> Result:
             f"{prepared.epochs}",
         )
     _tell(options, f"results in {options.out}: report.html, metrics.json, history.csv, checkpoints")
+    if options.tensorboard:
+        _tell(options, f"curves of this and other runs: tensorboard --logdir {options.out.parent}")
     say(f"test accuracy {result.metrics['test_accuracy']:.4f}")
     return result

@@ -11,10 +11,12 @@ import tensorgrad as tg
 
 from ..data import Loader
 from ..distributed import current
+from ..optim import OPTIMISERS
 from ..training import (
     DivergenceWarning,
     Epoch,
     Interrupted,
+    TensorBoard,
     TrainingError,
     evaluate,
     fit,
@@ -22,9 +24,12 @@ from ..training import (
 )
 from ..training.ranks import Ranks
 from .options import Role
-from .preparation import OPTIMISERS, Prepared, optimiser_settings
+from .preparation import Prepared, optimiser_settings
 
 OVERFIT_STEPS = 1000
+
+EVENTS = "tensorboard"
+"""The folder in that of a run for TensorBoard's curves."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
         resume="auto" if options.resume else False,
         settings={name: value for name, value in prepared.settings.items() if name not in length},
         on_epoch=on_epoch,
+        callbacks=[TensorBoard(options.out / EVENTS)] if options.tensorboard else [],
         quiet=options.quiet,
         compiled=options.compile,
         deterministic=options.deterministic,
@@ -95,7 +101,7 @@ def overfit(prepared: Prepared) -> str:
     chosen = prepared.streams.order.permutation(len(prepared.train[1]))[: options.batch_size]
     images, labels = (part[chosen] for part in prepared.train)
     inputs = prepared.standardisation(images)
-    optimiser = OPTIMISERS[options.optimiser](model.parameters(), options.lr, **optimiser_settings(options))
+    optimiser = OPTIMISERS[options.optimiser](model.parameters(), lr=options.lr, **optimiser_settings(options))
     update = training_step(model, optimiser)
     if options.compile:
         update = tg.compile(update)

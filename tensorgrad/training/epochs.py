@@ -34,6 +34,10 @@ from .step import FirstStep, LossNotFinite, Step, warning_of_unused
 DIVERGED = 2.0
 """How many times the loss of guessing, and of the first step, both losses of an epoch are if the training diverged."""
 
+FAR = 100.0
+"""So many times that in the end the validation loss alone is, and that of some epoch was, if what diverged was then
+learnt by heart."""
+
 
 class TrainingError(RuntimeError):
     """Training that cannot go on; the message says where and what to change."""
@@ -311,10 +315,11 @@ class Training:
         guessing = self.task.guessing(self.batches.examples.targets)
         if progress.initial_loss is None or not progress.history or guessing is None:
             return ""
-        last = progress.history[-1]
-        if min(last.loss, last.measures.get("validation_loss", last.loss)) <= DIVERGED * max(
-            progress.initial_loss, guessing
-        ):
+        last, usual = progress.history[-1], max(progress.initial_loss, guessing)
+        validation_loss = last.measures.get("validation_loss", last.loss)
+        highest = max(row.loss for row in progress.history) if self.session.optimiser.steps > 1 else validation_loss
+        is_far = min(highest, validation_loss) > FAR * usual
+        if not is_far and min(last.loss, validation_loss) <= DIVERGED * usual:
             return ""
         validation = "" if last.validation_loss is None else f", the validation loss {last.validation_loss:.4g}"
         return (

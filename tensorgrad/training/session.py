@@ -37,7 +37,7 @@ OVERHEAD = 0.1
 
 @dataclass
 class Progress:
-    """How far the training has come, also in the middle of an epoch."""
+    """How far the training has come, also in the middle of an epoch; and with how many examples, 0 if nobody knows."""
 
     epoch: int = 1
     order: np.ndarray | None = None
@@ -48,6 +48,7 @@ class Progress:
     seconds: float = 0.0
     history: History = field(default_factory=History)
     best_epoch: int = 0
+    examples: int = 0
     initial_loss: float | None = None
 
     @property
@@ -85,7 +86,7 @@ class Progress:
 
     def check(self) -> None:
         """A ValueError or TypeError for what no training can have saved."""
-        integers = [self.epoch, self.position, self.best_epoch, *(row.epoch for row in self.history)]
+        integers = [self.epoch, self.position, self.best_epoch, self.examples, *(row.epoch for row in self.history)]
         numbers = [self.loss_sum, self.loss_weight, self.seconds]
         numbers += [number for pair in self.measured.values() for number in pair]
         numbers += [number for row in self.history for number in (row.loss, row.learning_rate, row.seconds)]
@@ -124,7 +125,7 @@ class Session:
         self,
         model: Module,
         optimiser: Optimiser,
-        rng: np.random.Generator | RandomStreams | int,
+        rng: np.random.Generator | RandomStreams | int | None,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
         callbacks: Sequence[Any] = (),
@@ -289,8 +290,7 @@ class Session:
         progress["history"] = History(Epoch(**row) for row in progress["history"])
         restored, best = Progress(**progress, order=arrays.get("order")), _without_prefix("best/", arrays)
         restored.check()
-        if examples is not None and restored.order is not None and len(restored.order) != examples:
-            raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {examples}")
+        self._check_examples(path, restored, examples)
         generators = self._states_of_generators(description["generators"])
         undo.callback(self.model.load_state_dict, self.model.state_dict())
         if best:
@@ -317,6 +317,16 @@ class Session:
                     stacklevel=5,
                 )
         self.progress, self._best_weights = restored, best
+
+    def _check_examples(self, path: Path, restored: Progress, examples: int | None) -> None:
+        """Raise if there were other training examples; take note of how many there are."""
+        before = restored.examples if restored.order is None else len(restored.order)
+        if examples is not None and before not in (0, examples):
+            raise CheckpointError(
+                f"{path}: made with {before} training examples, now there are {examples}; resume with the same, or "
+                "train into another folder, beginning with these weights: load_weights(model, path)"
+            )
+        restored.examples = before if examples is None else examples
 
     def _states_of_generators(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         missing = [name for name in self.generators if name not in saved]

@@ -144,7 +144,7 @@ def test_another_layout_is_refused_with_a_remedy_that_works(takes):
 
 
 def test_no_images_are_no_dataset():
-    with pytest.raises(DataError, match=r"expected images, one at least, got an array of shape \(0, 1, 2, 2\)"):
+    with pytest.raises(DataError, match=r"expected at least one image, got an array of shape \(0, 1, 2, 2\)"):
         dataset_of(np.zeros((0, 1, 2, 2), np.uint8))
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
+from tensorgrad import _checkpoint
 from tensorgrad.runner.command import main
 from tensorgrad.runner.console import say
 from tensorgrad.runner.folder import HISTORY, METRICS, SETTINGS
@@ -87,6 +88,13 @@ def reseal(run, **values):
     arrays = {name: values.pop(name, array) for name, array in arrays.items()}
     settings = {**description["settings"], **values}
     save_checkpoint(run / BEST, arrays, {"settings": {k: v for k, v in settings.items() if v != "absent"}})
+
+
+def test_a_checkpoint_is_read_once(run, capsys, monkeypatch):
+    opened = []
+    open_file = _checkpoint.open_regular
+    monkeypatch.setattr(_checkpoint, "open_regular", lambda path: opened.append(path) or open_file(path))
+    assert predicted(run, capsys)[0] == 0 and opened == [run / BEST]
 
 
 # Comparing

@@ -295,7 +295,7 @@ def test_a_finished_run_goes_on_for_more_epochs(tmp_path, capsys):
     assert run_in(tmp_path, "--out", out, "--resume") == 0
     assert "is complete" in capsys.readouterr().out
     said = exits_with_2(capsys, "--epochs", 2, "--out", out, "--resume")
-    assert f"--epochs 2: the run in {out} has finished 3 already; ask for more" in said
+    assert f"--epochs 2: the run in {out} has already finished 3; choose more" in said
     assert json.loads((out / "settings.json").read_text())["epochs"] == 3
 
 
@@ -378,7 +378,7 @@ def test_two_runs_at_once_need_two_folders(tmp_path, capsys, resume):
     before = {path: path.read_bytes() for path in out.iterdir()}
     with opened(out), pytest.raises(SystemExit) as caught:
         run_in(tmp_path, "--epochs", 1, "--out", out, *resume)
-    assert caught.value.code == 2 and "another run is at work there" in capsys.readouterr().err
+    assert caught.value.code == 2 and "another run is using it" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in out.iterdir()}
     assert run_in(tmp_path, "--epochs", 1, "--out", out, *resume) == 0
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,11 +121,24 @@ def test_blocks_that_leave_nothing_of_the_images_are_refused(tmp_path, capsys):
     assert main([*options, "4,4,4", "--overfit-batch", "--no-compile"]) == 0
 
 
-@pytest.mark.parametrize("module, name", [("PIL.Image", "Pillow"), ("jinja2", "jinja2")])
+def test_curves_for_tensorboard_are_in_the_folder_of_the_run(capsys):
+    photographs(Path("zoo"), count=3)
+    options = ["--hidden", "8", "--size", "8", "--no-compile", "--tensorboard"]
+    assert main(["zoo", *options, "--epochs", "1"]) == 0
+    assert "tensorboard --logdir runs" in capsys.readouterr().out
+    assert main(["--resume", "--epochs", "2", "--out", "runs/zoo", "--quiet"]) == 0  # as it was begun
+    assert len(list(Path("runs/zoo/tensorboard").iterdir())) == 2
+    assert main(["zoo", *options[:-1], "--epochs", "1", "--quiet"]) == 0  # the one before is put aside as a whole
+    assert Path("runs/zoo-1/tensorboard").exists() and not Path("runs/zoo/tensorboard").exists()
+
+
+@pytest.mark.parametrize(
+    "module, name", [("PIL.Image", "Pillow"), ("jinja2", "jinja2"), ("tensorboardX", "tensorboardX")]
+)
 def test_a_missing_library_is_named(tmp_path, capsys, monkeypatch, module, name):
     photographs(tmp_path / "zoo", count=3)
     monkeypatch.setitem(sys.modules, module, None)
-    said = refused(capsys, "zoo")
+    said = refused(capsys, "zoo", *(["--tensorboard"] if name == "tensorboardX" else []))
     assert said.startswith("tensorgrad.train: error: ") and f"pip install {name}" in said
 
 
