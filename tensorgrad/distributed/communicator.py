@@ -39,7 +39,7 @@ class Communicator(ABC):
     def __init__(self, rank: int, size: int, is_deterministic: bool = False) -> None:
         self.rank, self.size, self.is_deterministic = rank, size, is_deterministic
         self.calls, self.bytes, self.seconds = 0, 0, 0.0
-        self.is_patient = False
+        self.is_patient, self.keeps_pace_from = True, 0
         self.threads: int | None = None
 
     @property
@@ -71,13 +71,20 @@ class Communicator(ABC):
         return self.allgather(value if self.is_first else None)[0]
 
     @contextmanager
-    def patiently(self) -> Iterator[None]:
+    def patiently(self, is_patient: bool = True) -> Iterator[None]:
         """Inside, a rank that does not answer may be doing something that takes long, such as to write a file."""
-        before, self.is_patient = self.is_patient, True
+        before, self.is_patient = self.is_patient, is_patient
         try:
             yield
         finally:
             self.is_patient = before
+
+    @contextmanager
+    def keeping_pace(self) -> Iterator[None]:
+        """Inside, ranks come to each message at about the same time: one that does not is taken for one that hangs."""
+        self.keeps_pace_from = self.calls
+        with self.patiently(False):
+            yield
 
     @contextmanager
     def _timed(self, size: int) -> Iterator[None]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from .communicator import Communicator, SingleProcess
-from .launch import world
+from .world import world
 
 _current: ContextVar[Communicator | None] = ContextVar("communicator", default=None)
 _ALONE = SingleProcess()

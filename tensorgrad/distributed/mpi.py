@@ -17,10 +17,10 @@ from .communicator import OF_ALL, Communicator
 from .launch import launched
 
 PATIENCE = 7.0
-"""Seconds for which the others wait in the middle of a training, before a rank is taken for one that hangs."""
+"""Seconds for which the others wait in the middle of ``fit``, before a rank is taken for one that hangs."""
 
 PATIENCE_AT_FIRST = 120.0
-"""The same before the first messages have come, as data is loaded and functions are compiled."""
+"""The same before its first messages have come, as functions are compiled."""
 
 ON_PURPOSE = "where one takes longer on purpose, set TENSORGRAD_PATIENCE to more seconds"
 
@@ -28,10 +28,10 @@ FIRST = 20
 """How many messages are the first ones."""
 
 PATIENCE_WITH_FILES = 600.0
-"""The same while one of them writes files, or evaluates."""
+"""The same while one of them writes files or evaluates, and in loops of one's own."""
 
 SLOWER = 5
-"""How many times the longest time between two messages so far is waited for in any case."""
+"""How many times the longest time between two messages so far is waited for in any case; of the first ones twice."""
 
 _LATE, _FAILED = 1, 2
 _SPIN, _NAP, _GRACE = 2e-4, 5e-5, 1.0
@@ -53,7 +53,7 @@ class MPICommunicator(Communicator):
         super().__init__(ranks.Get_rank(), ranks.Get_size(), is_deterministic)
         self._mpi = require("mpi4py.MPI", "training over ranks")
         self._ranks, self._notes = ranks.Dup(), ranks.Dup()
-        self._left_at, self._longest = time.perf_counter(), 0.0
+        self._left_at, self._longest, self._longest_at_first = time.perf_counter(), 0.0, 0.0
         self.patience: float | None = float(os.environ.get("TENSORGRAD_PATIENCE", 0)) or None
 
     @classmethod
@@ -121,8 +121,7 @@ class MPICommunicator(Communicator):
     def _wait(self, request: Any) -> None:
         """Until all have sent theirs; in Python, so that signals and ranks that hang are noticed."""
         started = time.perf_counter()
-        if self.calls > FIRST:
-            self._longest = max(self._longest, started - self._left_at)
+        self._note_pace(started - self._left_at)
         while not request.Test():
             waited = time.perf_counter() - started
             if waited > _SPIN:
@@ -138,7 +137,22 @@ class MPICommunicator(Communicator):
             return self.patience
         if self.is_patient:
             return PATIENCE_WITH_FILES
-        return PATIENCE_AT_FIRST if self.calls <= FIRST else max(PATIENCE, SLOWER * self._longest)
+        if self._is_at_first:
+            return PATIENCE_AT_FIRST
+        return max(PATIENCE, SLOWER * self._longest, 2 * self._longest_at_first)
+
+    @property
+    def _is_at_first(self) -> bool:
+        return self.calls - self.keeps_pace_from <= FIRST
+
+    def _note_pace(self, seconds: float) -> None:
+        """What this rank has spent between two messages."""
+        if self.is_patient:
+            return
+        if self._is_at_first:
+            self._longest_at_first = max(self._longest_at_first, seconds)
+        else:
+            self._longest = max(self._longest, seconds)
 
     def _end_for_others(self, waited: float) -> NoReturn:
         """End all, with the names of the ranks that are not waiting; the first of those that wait says it."""

@@ -7,6 +7,7 @@ import shlex
 import sys
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 
+from .._optional import MissingExtra
 from ..distributed import current
 from ..training import Interrupted
 from .errors import UsageError, reported_errors
@@ -29,7 +30,11 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> int:
         raise UsageError(f"main: takes an Experiment, such as experiments.mnist.EXPERIMENT, got {experiment!r}")
     if isinstance(arguments, str):
         raise UsageError(f"main: arguments must be a list of text, such as ['--epochs', '5'], got {arguments!r}")
-    ranks = current()
+    try:
+        ranks = current()
+    except (MissingExtra, RuntimeError) as error:  # of the launch
+        print(f"{experiment.module}: error: {error}", file=sys.stderr)
+        return 2
     if ranks.size == 1:
         return _run(experiment, arguments)
     with ExitStack() as silence:

@@ -81,7 +81,10 @@ class Ranks:
 
     def of_first(self, value: Any) -> Any:
         """What the first one has."""
-        return value if self.size == 1 else self._ranks.share(value)
+        if self.size == 1:
+            return value
+        with self._ranks.patiently():
+            return self._ranks.share(value)
 
     def first(self, function: Callable[[], Any]) -> Any:
         """What a function gives on the first one, where alone it is called; or its error, on all of them."""
@@ -229,7 +232,7 @@ class Summing:
         *gradients, total = self._buckets.sum(self._ranks, [*arrays, np.asarray(loss, self._loss_dtype)])
         for parameter, gradient in zip(self._parameters, gradients):
             parameter.grad = gradient
-        return float(total)  # type: ignore[arg-type]
+        return float(np.asarray(total))
 
 
 @contextmanager
@@ -240,7 +243,7 @@ def together(is_deterministic: bool) -> Iterator[Ranks]:
     communicator.is_deterministic = is_deterministic or before
     ranks = Ranks(communicator)
     try:
-        with ranks.failing_together():
+        with communicator.keeping_pace(), ranks.failing_together():
             yield ranks
     finally:
         communicator.is_deterministic = before

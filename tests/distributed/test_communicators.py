@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.mnist import EXPERIMENT
 from tensorgrad import distributed
 from tensorgrad.distributed import Buckets, RankError, SingleProcess, current, plan, run_ranks
+from tensorgrad.runner.command import main
 
 
 def test_each_thread_is_a_rank_and_outside_there_is_one_process():
@@ -80,12 +82,24 @@ def test_one_process_alone_sends_nothing():
 def test_several_processes_without_mpi4py_say_what_is_missing(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
-    distributed.launch.world.cache_clear()
+    distributed.world.world.cache_clear()
     try:
         with pytest.raises(ImportError, match=r"several processes.* needs mpi4py .* pip install mpi4py"):
             current()
     finally:
-        distributed.launch.world.cache_clear()
+        distributed.world.world.cache_clear()
+
+
+def test_an_experiment_without_mpi4py_ends_with_that_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
+    distributed.world.world.cache_clear()
+    try:
+        assert main(EXPERIMENT, ["--fast-dev-run"]) == 2
+    finally:
+        distributed.world.world.cache_clear()
+    error = capsys.readouterr().err
+    assert error.startswith("experiments.mnist: error: ") and "pip install mpi4py" in error and error.count("\n") == 1
 
 
 def test_processes_that_mpi_does_not_see_are_not_taken_for_one(monkeypatch):
@@ -100,12 +114,12 @@ def test_processes_that_mpi_does_not_see_are_not_taken_for_one(monkeypatch):
 
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", Alone())
-    distributed.launch.world.cache_clear()
+    distributed.world.world.cache_clear()
     try:
         with pytest.raises(RuntimeError, match=r"started 2 processes, but mpi4py sees 1: .* such as that of Open MPI"):
             current()
     finally:
-        distributed.launch.world.cache_clear()
+        distributed.world.world.cache_clear()
 
 
 def test_a_launch_of_one_process_needs_no_mpi4py(monkeypatch):
