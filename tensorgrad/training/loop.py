@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 import numpy as np
 
 from ..archive import CheckpointError
 from ..data import Loader
+from ..hints import refuse_keywords
 from ..nn import Module
 from ..optim import Optimiser
 from ..optim.clipping import check_limit
@@ -67,6 +68,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     compiled: bool | None = None,
+    **unknown: NoReturn,
 ) -> History:
     """Train a network by minimising a loss, by default softmax cross-entropy, plus the model's penalties.
 
@@ -199,12 +201,9 @@ def fit(
     >>> history[-1].metrics["r2"] > 0.99
     True
     """
-    _check_numbers(
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        **({} if patience is None else {"patience": patience}),
-    )
+    refuse_keywords(fit, unknown)
+    _check_numbers(epochs=epochs, batch_size=batch_size, accumulate=accumulate)
+    _check_numbers(**({} if patience is None else {"patience": patience}))
     _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
     check_limit("fit", "max_norm", max_norm)
     check_limit("fit", "max_value", max_value)
