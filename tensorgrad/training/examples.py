@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Callable
@@ -75,6 +76,8 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     TypeError, ValueError
         If they are no inputs and targets of one length, in arrays; with a remedy that fits.
     """
+    if _makes_examples(examples):
+        examples = Loader(examples)
     if isinstance(examples, Loader):
         examples = examples, examples.labels
     is_given = isinstance(examples, (tuple, list)) and len(examples) in (2, 3)
@@ -111,6 +114,12 @@ def of_table(leaf: Any) -> Any:
         if all(column.ndim == 1 and column.dtype.kind in "biuf" for column in columns):
             return np.stack(columns, axis=1)
     return array
+
+
+def _makes_examples(examples: object) -> bool:
+    """Whether it gives examples one by one, such as an ``ImageFolder``."""
+    is_data = isinstance(examples, (Loader, tuple, list, str, bytes, Mapping)) or hasattr(examples, "__array__")
+    return not is_data and hasattr(examples, "__len__") and hasattr(examples, "__getitem__")
 
 
 def _has_entries(part: object) -> bool:
