@@ -222,7 +222,7 @@ def _joined(results: list[Any]) -> Any:
 def gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> Any:
     """A row of gradients of ``wanted`` for each element of ``output``, which has one axis."""
     seeds = np.eye(output.size, dtype=output.dtype)
-    if live or not goes_by_rows(output):
+    if live or not can_batch(output):
         rows = [
             gradients_of(output, wanted, asarray_like(seed, output), create_graph=live, retain_graph=True)
             for seed in seeds
@@ -230,16 +230,16 @@ def gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> An
         matrix = np.stack([packed(row) for row in rows])
         return matrix if live else matrix.data
     return np.concatenate(
-        [stacked_rows(output, wanted, seeds[i : i + ROWS_AT_ONCE]) for i in range(0, output.size, ROWS_AT_ONCE)]
+        [batched_gradients(output, wanted, seeds[i : i + ROWS_AT_ONCE]) for i in range(0, output.size, ROWS_AT_ONCE)]
     )
 
 
-def goes_by_rows(output: Tensor) -> bool:
+def can_batch(output: Tensor) -> bool:
     """Whether rules can be called with a stack of gradients: of NumPy's arrays, and without a hook."""
     return type(output.data) is ndarray and not isinstance(_recording.get(), Hook)
 
 
-def stacked_rows(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
+def batched_gradients(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
     """Several rows of gradients from one backward pass."""
     nodes = [history(tensor) for tensor in wanted]
     found = dict(backward_pass(history(output), BatchedArray(seeds), set(nodes), retain_graph=True))

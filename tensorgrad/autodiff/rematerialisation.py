@@ -14,7 +14,7 @@ from ..core.context import _recording, _tracer, recorded, repeated
 from ..core.node import Node, sequence_nrs
 from ..core.tensor import history
 from .batched import packed
-from .call import Function, from_outside, named, refuse_changed
+from .call import Function, check_unchanged, named, outer_tensors
 from .gradients import gradients_of
 
 
@@ -74,8 +74,8 @@ class _Checkpoint:
         """What the function returns, with a history that is this call as a whole."""
         variables = [Tensor(x.data, requires_grad=True) for x in self._inputs]
         value, outputs = self._run(variables)
-        refuse_changed("checkpoint", self._leaves, self._since)
-        self._outside = list(from_outside(outputs, self._since))
+        check_unchanged("checkpoint", self._leaves, self._since)
+        self._outside = list(outer_tensors(outputs, self._since))
         for variable, x in zip(variables, self._inputs):  # reached only through something that f has kept
             node = history(variable)
             node.op, node.parents, node.arrays, node.array = _KEPT, [history(x)], [x._array], variable._array
@@ -122,7 +122,7 @@ class _Checkpoint:
         began = next(sequence_nrs)
         output = self._again(inputs, out.data if isinstance(out, Tensor) else out)
         _stand_in(history(output), dict(zip(map(history, self._outside), map(history, outside))), began)
-        if not set(map(history, from_outside([output], began))) <= set(map(history, variables)):
+        if not set(map(history, outer_tensors([output], began))) <= set(map(history, variables)):
             raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them again")
         parts = gradients_of(output, variables, g, create_graph, retain_graph=create_graph)
         return parts if create_graph else [part.data for part in parts]

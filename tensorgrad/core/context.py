@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _recording: ContextVar[bool | Hook] = ContextVar("recording", default=True)
-_tracer: ContextVar[Recorder | Follower | None] = ContextVar("tracer", default=None)
+_tracer: ContextVar[AbstractTracer | Follower | None] = ContextVar("tracer", default=None)
 _repeating: ContextVar[bool] = ContextVar("repeating", default=False)
 
 
@@ -104,7 +104,7 @@ class Tracer(Protocol):
         """Called before ``owner.attribute`` is replaced."""
 
 
-class Recorder(Tracer, Protocol):
+class AbstractTracer(Tracer, Protocol):
     """A tracer that runs the function on abstract arrays, without values, and records what NumPy does to them."""
 
     follows: Literal[False]

@@ -1,4 +1,4 @@
-"""Conversions of a Tensor to text, Python numbers, truth values and arrays; an error where a gradient would be lost."""
+"""Conversions of a Tensor to text, Python numbers, booleans and arrays; an error where a gradient would be lost."""
 
 from __future__ import annotations
 

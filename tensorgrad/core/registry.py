@@ -72,7 +72,7 @@ def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 def implements(function: Callable[..., Any], differentiable: bool = True, on_complex: bool = False) -> Callable[[F], F]:
     """Decorate: register a composition of ops, with NumPy's parameters, as what ``function`` does to Tensors.
 
-    ``differentiable=False``: no gradient flows through it, as for shapes and truth values. ``on_complex=True``: it is
+    ``differentiable=False``: no gradient flows through it, as for shapes and booleans. ``on_complex=True``: it is
     right for complex arguments, too, which otherwise raise.
     """
 

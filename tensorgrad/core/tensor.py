@@ -185,7 +185,7 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
 
     @property
     def grad(self) -> Array | Any:  # Any stands for None: after a backward pass there is an array
-        """The gradient that :meth:`backward` has accumulated: an array of the tensor's shape and dtype, or None.
+        """The gradient accumulated by :meth:`backward`, an array of the tensor's shape and dtype, or None.
 
         Leaves with ``requires_grad=True`` have one, and results on which :meth:`retain_grad` was called.
         """

@@ -86,7 +86,7 @@ class Dataset:
         if problem := wrong_layout(images.shape):
             raise DataError(f"{where}: {problem}")
         if len(images) == 0:
-            raise DataError(f"{where}: expected images, one at least, got an array of shape {images.shape}")
+            raise DataError(f"{where}: expected at least one image, got an array of shape {images.shape}")
         if labels.shape != (len(images),):
             raise DataError(
                 f"{where}: {len(images)} images but labels of shape {labels.shape}; each image needs one label"
@@ -197,7 +197,7 @@ def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generat
         raise ValueError(f"stratified_split: fraction must lie between 0 and 1, got {fraction!r}")
     labels = np.asarray(labels)
     if labels.ndim != 1 or not len(labels):
-        raise DataError(f"stratified_split: expected labels of shape (count,), one at least, got {labels.shape}")
+        raise DataError(f"stratified_split: expected at least one label, of shape (count,), got {labels.shape}")
     held_out = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

@@ -228,7 +228,7 @@ def _split(folder: Path, classes: tuple[str, ...], arrays: dict[str, np.ndarray]
     few = [f"{name} ({count})" for name, count in zip(classes, counts) if count < 3]
     if few:
         raise DataError(
-            f"{printable(folder)}: too few images of {', '.join(few)}; each class needs 3 at least, to train, to "
+            f"{printable(folder)}: too few images of {', '.join(few)}; each class needs at least 3, to train, to "
             "validate and to test on: add some or remove the class"
         )
     parts = zip(PARTS, stratified_split(labels, test, np.random.default_rng(0)))
@@ -264,7 +264,7 @@ def _files_by_class(root: Path, say: Callable[[str], Any]) -> dict[str, list[Pat
     if len(found) < 2:
         files = f" and {len(stray)} file(s) outside of them" if stray else ""
         raise DataError(
-            f"{where}: {len(found)} class folders{files}; expected one folder per class, two at least, each with its "
+            f"{where}: {len(found)} class folders{files}; expected at least two folders, one per class, each with its "
             "images"
         )
     if stray:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -66,8 +64,6 @@ class Loader:
     >>> history = fit(model, train, epochs=2, batch_size=10, rng=np.random.default_rng(0))
     """
 
-    _pool: ThreadPoolExecutor | None = None  # of a loader in pooled
-
     def __init__(self, source: Source | np.ndarray, labels: Any = None, *, workers: int = 1, prefetch: int = 2) -> None:
         for name, number, least in (("workers", workers, 0), ("prefetch", prefetch, 1)):
             if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
@@ -124,22 +120,8 @@ class Loader:
     def _each(self, function: Any, indices: Sequence[int]) -> list[Any]:
         if self.workers < 2 or len(indices) < 2:
             return [function(index) for index in indices]
-        if self._pool is not None:
-            return list(self._pool.map(function, indices))
         with ThreadPoolExecutor(self.workers, "tensorgrad-loader") as pool:
             return list(pool.map(function, indices))
-
-
-@contextmanager
-def pooled(inputs: Any) -> Iterator[Any]:
-    """Inputs that a loader makes with the same threads for all batches, which then end; arrays as they are."""
-    if not isinstance(inputs, Loader) or inputs.workers < 2:
-        yield inputs
-        return
-    with ThreadPoolExecutor(inputs.workers, "tensorgrad-loader") as pool:
-        same = copy.copy(inputs)
-        same._pool = pool
-        yield same
 
 
 def _stacked(inputs: list[np.ndarray]) -> np.ndarray:
@@ -152,7 +134,7 @@ def _stacked(inputs: list[np.ndarray]) -> np.ndarray:
     return np.stack(inputs)
 
 
-def ahead(items: Iterator[_Item], count: int) -> Generator[_Item, None, None]:
+def ahead(items: Iterator[_Item], count: int) -> Iterator[_Item]:
     """``items`` in their order, up to ``count`` of them made ahead in a thread; an error is raised in its place.
 
     >>> list(ahead(iter("abc"), 2))

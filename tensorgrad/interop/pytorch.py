@@ -232,7 +232,7 @@ def _set(model: Module, state: dict[str, np.ndarray]) -> None:
 
 
 def _as_array(value: Any) -> np.ndarray:
-    """An array of ours, or of a tensor of PyTorch's; its bfloat16, which NumPy has not, as float32."""
+    """An array of ours, or of a tensor of PyTorch's; its bfloat16, which NumPy does not have, as float32."""
     if isinstance(value, (np.ndarray, np.generic)):
         return np.asarray(value)
     if isinstance(value, Tensor):

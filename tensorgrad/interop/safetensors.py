@@ -104,7 +104,7 @@ def load(path: str | Path, check: Check = None) -> tuple[dict[str, np.ndarray], 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, or holds a dtype that NumPy has not.
+        If the file is missing, damaged, or holds a dtype that NumPy does not have.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def _outline(where: str, name: str, part: Any) -> np.ndarray:
     """An array of the shape and dtype that the header gives for one."""
     if (dtype := _DTYPES.get(part.get_dtype())) is None:
         raise CheckpointError(
-            f"{where}: {printable(name)[:100]} is {part.get_dtype()}, which NumPy has not; convert it to float32 where "
+            f"{where}: {printable(name)[:100]} is {part.get_dtype()}, unknown to NumPy; convert it to float32 where "
             "the file was made"
         )
     return np.broadcast_to(np.zeros((), dtype), part.get_shape())

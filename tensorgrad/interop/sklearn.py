@@ -491,7 +491,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):
         """
         if self.class_weight == "balanced":
             raise ValueError(
-                "TensorgradClassifier: class_weight='balanced' needs all examples, which partial_fit has not; pass "
+                "TensorgradClassifier: class_weight='balanced' needs all examples, not a part of them; pass "
                 "class_weight={class: weight, ...}"
             )
         if classes is None and not hasattr(self, "module_"):

@@ -109,7 +109,7 @@ class MultiHeadAttention(Module):
             values, where a target may attend to a source, or numbers that are added to the scores. A target that may
             attend to none gets zeros before the last projection.
         key_mask
-            Truth values of shape (examples, sources), False for sources that are left out, such as padding: whatever
+            Booleans of shape (examples, sources), False for sources that are left out, such as padding: whatever
             they hold, NaN too, changes neither outputs nor gradients. In self-attention they are targets still, with 0
             for what is not finite there.
         return_weights
@@ -159,7 +159,7 @@ class MultiHeadAttention(Module):
             key_mask = key_mask if hasattr(key_mask, "__array_function__") else np.asarray(key_mask)
             if key_mask.shape != (examples, sources) or key_mask.dtype != bool:
                 raise ValueError(
-                    f"{self!r}: key_mask must be of truth values and of shape {(examples, sources)}, got "
+                    f"{self!r}: key_mask must be boolean and of shape {(examples, sources)}, got "
                     f"{key_mask.dtype} and {key_mask.shape}"
                 )
             found.append(key_mask.reshape(examples, 1, 1, sources))

@@ -7,6 +7,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..core import Tensor
+from ..distributed.share import examples_along
 from ..ops.linalg import affine
 from ..ops.recurrent import RECURRENT
 from .initialisers import Initialiser, generator, parameter
@@ -264,7 +265,7 @@ class Recurrent(Module):
             Where to start, of shape (layers * directions, examples, hidden_size), the layers in order and of each the
             backward direction last; of an LSTM a pair of such. None: zeros.
         mask
-            Truth values of shape (examples, steps), False for steps that are left out, such as padding: states stay
+            Booleans of shape (examples, steps), False for steps that are left out, such as padding: states stay
             as they are, and the output is 0. From lengths: ``np.arange(steps) < lengths[:, None]``. None: all count.
         return_state
             Whether to return the last states as well, in the form of ``state``.
@@ -287,7 +288,8 @@ class Recurrent(Module):
         last: list[Any] = []  # the states of each network at the end, in an array
         for layer in range(len(self.cells)):
             if layer and self.dropout is not None:
-                sequence = self.dropout(sequence)
+                with examples_along(1):
+                    sequence = self.dropout(sequence)
             found = self._layer(layer, sequence, inside, initial)
             last += [states[:, -1] for states in found]
             outputs = [found[0][0], *(states[0, ::-1] for states in found[1:])]
@@ -320,7 +322,7 @@ class Recurrent(Module):
         mask = mask if hasattr(mask, "__array_function__") else np.asarray(mask)
         if mask.dtype != bool or mask.shape != (examples, steps):
             raise ValueError(
-                f"{self!r}: mask must be of truth values and of shape {(examples, steps)}, got {mask.dtype} and "
+                f"{self!r}: mask must be boolean and of shape {(examples, steps)}, got {mask.dtype} and "
                 f"{mask.shape}; from lengths it is np.arange(steps) < lengths[:, None]"
             )
         return mask.swapaxes(0, 1)

@@ -179,7 +179,7 @@ def _tensorsolve(a: AnyArray, b: AnyArray, axes: Axis = None) -> AnyArray:
         a = np.transpose(a, (*(axis for axis in range(a.ndim) if axis not in last), *last))
     shape = a.shape[b.ndim :]
     if prod(shape) != prod(a.shape[: b.ndim]):
-        raise np.linalg.LinAlgError(f"tensorsolve: a of shape {a.shape} and b of shape {b.shape} are no square system")
+        raise np.linalg.LinAlgError(f"tensorsolve: a of shape {a.shape} and b of shape {b.shape} give no square system")
     return _solve(a.reshape(prod(shape), prod(shape)), b.reshape(-1)).reshape(shape)
 
 

@@ -137,7 +137,7 @@ class one_cycle(Schedule):
     lr
         The highest rate.
     steps
-        All steps of the training, 2 at least.
+        All steps of the training, at least 2.
     pct_start
         Share of the steps in which the rate rises, between 0 and 1.
     div_factor
@@ -230,7 +230,7 @@ class Plateau(Schedule):
     factor
         Between 0 and 1.
     patience
-        Epochs without improvement after which the rate is lowered, 1 at least.
+        Epochs without improvement after which the rate is lowered, at least 1.
     min_lr
         The rate is never lowered further than to this.
     threshold

@@ -21,6 +21,7 @@ except ImportError:  # Windows: two runs in one folder are not told apart there
     fcntl = None  # type: ignore[assignment]
 
 SETTINGS, METRICS, HISTORY = "settings.json", "metrics.json", "history.csv"
+REPORT = "report.html"
 
 
 @contextmanager
@@ -56,9 +57,7 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             taken = False
         if taken:
-            raise UsageError(
-                f"--out {folder}: another run is at work there; choose another folder, or wait for its end"
-            )
+            raise UsageError(f"--out {folder}: another run is using it; choose another folder, or wait until it ends")
         yield
     finally:
         os.close(descriptor)

@@ -236,6 +236,10 @@ class Options:
         type=whole(0),
         metavar="N",
     )
+    deterministic: bool = _flag(
+        "over several ranks (mpiexec): add up gradients in their order, so that runs are equal to the last bit",
+        Role.MANNER,
+    )
     tensorboard: bool = _switch("write curves for TensorBoard into the folder of the run", Role.MANNER)
     strict: bool = _flag("fail on an image that cannot be used instead of skipping it", Role.MANNER)
     quiet: bool = _flag("print the final line only", Role.MANNER)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorgrad as tg
 
 from ..data import Loader
+from ..distributed import current
 from ..optim import OPTIMISERS
 from ..training import (
     DivergenceWarning,
@@ -21,6 +22,7 @@ from ..training import (
     fit,
     training_step,
 )
+from ..training.ranks import Ranks
 from .options import Role
 from .preparation import Prepared, optimiser_settings
 
@@ -37,10 +39,17 @@ class Trained:
     history: list[Epoch]
     stopped: Interrupted | None = None
     diverged: DivergenceWarning | None = None
+    ranks: dict[str, Any] | None = None
 
 
 def train(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> Trained:
     """Train the network, with checkpoints in the run's folder; it then has the weights of its best epoch."""
+    ranks = Ranks(current())
+    trained = _trained(prepared, on_epoch)
+    return replace(trained, ranks=ranks.figures())
+
+
+def _trained(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> Trained:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DivergenceWarning)
         try:
@@ -74,6 +83,7 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
         callbacks=[TensorBoard(options.out / EVENTS)] if options.tensorboard else [],
         quiet=options.quiet,
         compiled=options.compile,
+        deterministic=options.deterministic,
     )
 
 

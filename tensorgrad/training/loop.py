@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
@@ -18,13 +19,14 @@ from ..optim.clipping import check_limit
 from ..optim.names import OptimiserLike, optimiser_of
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
 from .epochs import Batches, Training
-from .examples import as_arrays
+from .examples import Examples, as_arrays
 from .history import Epoch, History
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
-from .objective import Loss, objective
+from .objective import Loss, Task, objective
+from .ranks import Ranks, together
 from .session import LAST, Session, folders_like
-from .step import FirstStep, compiled_step, takes_no_single_example, training_step
+from .step import FirstStep, Step, compiled_step, step_over_ranks, takes_no_single_example, training_step
 from .streams import RandomStreams
 
 
@@ -68,6 +70,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     compiled: bool | None = None,
+    deterministic: bool = False,
     **unknown: NoReturn,
 ) -> History:
     """Train a network by minimising a loss, by default softmax cross-entropy, plus the model's penalties.
@@ -157,6 +160,9 @@ def fit(
     compiled
         Whether the step is compiled (see ``tensorgrad.compile``): faster, with the same results; a ``forward`` of your
         own runs as Python in each step. Not compiled, Python's debugger sees the values of every operation.
+    deterministic
+        Over several ranks (``mpiexec -n 4``): whether gradients are added up in the order of the ranks, so that for one
+        number of ranks each run gives the same to the last bit. In one process it does in any case.
 
     Returns
     -------
@@ -175,6 +181,8 @@ def fit(
         If a checkpoint cannot be saved, is missing, or does not fit this training.
     Interrupted
         If SIGINT or SIGTERM asked to stop; the state has been saved, and the model has its best weights so far.
+    RankError
+        If ranks have come to different parameters.
 
     Warns
     -----
@@ -203,35 +211,52 @@ def fit(
     True
     """
     refuse_keywords(fit, unknown)
-    _check_numbers(epochs=epochs, batch_size=batch_size, accumulate=accumulate)
-    _check_numbers(**({} if patience is None else {"patience": patience}))
+    numbers = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "patience": patience}
+    _check_numbers(numbers, optional=("patience",))
     _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
     check_limit("fit", "max_norm", max_norm)
     check_limit("fit", "max_value", max_value)
-    callbacks = _checked_callbacks(callbacks)
+    given = _checked_callbacks(callbacks)
     chosen = objective("fit", loss, metrics)
     watched = monitor_of(monitor, chosen, validation is not None)
-    examples = {"train": chosen.checked("fit", "train", train)}
-    if validation is not None:
-        examples["validation"] = chosen.checked("fit", "validation", validation)
-    optimiser = checked_optimiser("fit", model, optimiser)
-    count = examples["train"].count
-    drop_last = _drops_last(model, count, batch_size, drop_last)
-    session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
-    _begin(session, resume, count)
-    session.progress.examples = count
-    first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
-    make = training_step if compiled is False else compiled_step
-    step = make(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
-    generators = session.generators
-    batches = Batches(examples["train"], batch_size, accumulate, drop_last, generators, prepare, augment, chosen)
-    evaluated = examples.get("validation")
-    heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
-    training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet)
-    _run(training)
+    with together(deterministic) as ranks:
+        examples = _checked_examples(chosen, train, validation)
+        optimiser = checked_optimiser("fit", model, optimiser)
+        count = examples["train"].count
+        ranks.check_alike(optimiser, {f"{name} examples": found.count for name, found in examples.items()}, numbers)
+        drop_last = _drops_last(model, count, batch_size, drop_last)
+        ranks.check(count - count % batch_size if drop_last else count, batch_size)
+        session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, given, ranks)
+        _begin(session, resume, count)
+        session.progress.examples = count
+        first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
+        step = _step(model, optimiser, max_norm, max_value, first, chosen, compiled is not False, ranks)
+        sources = (prepare, augment, chosen, ranks)
+        batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.generators, *sources)
+        heard = Callbacks(_all_callbacks(given, watched, patience, on_epoch), Run(session, epochs))
+        parts = (session, step, first, batches, examples.get("validation"), chosen, watched)
+        training = Training(*parts, epochs, heard, quiet, ranks)
+        _run(training)
     if sentence := training.divergence():
         warnings.warn(DivergenceWarning(sentence, session.progress.history), stacklevel=2)
     return session.progress.history
+
+
+def _step(
+    model: Module,
+    optimiser: Optimiser,
+    max_norm: float | None,
+    max_value: float | None,
+    first: FirstStep,
+    chosen: Task,
+    compiled: bool,
+    ranks: Ranks,
+) -> Step:
+    """The function of a step."""
+    given = (model, optimiser, max_norm, first)
+    if ranks.size > 1:
+        return step_over_ranks(*given, loss=chosen, max_value=max_value, ranks=ranks, compiled=compiled)
+    return (compiled_step if compiled else training_step)(*given, loss=chosen, max_value=max_value)
 
 
 def _run(training: Training) -> None:
@@ -239,6 +264,7 @@ def _run(training: Training) -> None:
     session = training.session
     try:
         with Interruption(saves=session.folder is not None) as interruption:
+            interruption.is_quiet = not training.ranks.is_first
             training.run(interruption)
         session.load_best()
     finally:
@@ -257,8 +283,10 @@ def _all_callbacks(
 # What is looked at before
 
 
-def _check_numbers(**numbers: object) -> None:
+def _check_numbers(numbers: Mapping[str, object], optional: Collection[str]) -> None:
     for name, number in numbers.items():
+        if number is None and name in optional:
+            continue
         if not isinstance(number, (int, np.integer)) or number < 1:
             raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
 
@@ -268,6 +296,11 @@ def _check_functions(**functions: tuple[Any, bool]) -> None:
     for name, (function, is_optional) in functions.items():
         if not callable(function) and not (is_optional and function is None):
             raise TypeError(f"fit: {name} must be a function, got {type(function).__name__}")
+
+
+def _checked_examples(chosen: Task, train: Any, validation: Any) -> dict[str, Examples]:
+    given = {"train": train} if validation is None else {"train": train, "validation": validation}
+    return {name: chosen.checked("fit", name, examples) for name, examples in given.items()}
 
 
 def _checked_callbacks(callbacks: Any) -> list[Callback]:
@@ -336,6 +369,7 @@ def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | No
 
 def _begin(session: Session, resume: bool | str, examples: int) -> None:
     """Make the folder of a session, and go on from what it holds where that is asked for."""
+    session.begin_together()
     if resume not in (True, False, "auto"):
         raise ValueError(f"fit: resume must be True, False or 'auto', got {resume!r}")
     folder = session.folder
@@ -349,6 +383,10 @@ def _begin(session: Session, resume: bool | str, examples: int) -> None:
             f"{folder}: holds no {LAST} to resume from{f'; did you mean {like}?' if like else ''}; check the name, or "
             "pass resume='auto' to start from the beginning where there is none"
         )
+    session.ranks.first(partial(_make, folder))
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

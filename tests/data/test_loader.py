@@ -1,7 +1,6 @@
 """Examples that are made in threads, ahead of the step: the same whatever the number of workers."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -105,23 +104,6 @@ def test_what_makes_examples_one_by_one_is_taken_as_it_is():
     (model, history), (other, expected) = trained(Made()), trained(Loader(Made()))
     assert [row.loss for row in history] == [row.loss for row in expected]
     assert evaluate(model, Made()) == evaluate(other, (INPUTS, CLASSES))
-
-
-def test_an_epoch_and_a_prediction_make_one_pool_of_threads(monkeypatch):
-    made = []
-
-    class Counted(ThreadPoolExecutor):
-        def __init__(self, workers, name):
-            made.append(name)
-            super().__init__(workers, name)
-
-    monkeypatch.setattr("tensorgrad.data.loader.ThreadPoolExecutor", Counted)
-    loader = Loader(Made(), CLASSES, workers=3)
-    trained(loader, epochs=2, batch_size=5)
-    assert made == ["tensorgrad-loader", "tensorgrad-ahead"] * 2
-    predict(network(3), loader)
-    assert made[4:] == ["tensorgrad-loader"]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tensorgrad")]
 
 
 @pytest.mark.parametrize("workers", WORKERS)

@@ -266,7 +266,7 @@ X = np.ones((2, 3, 6))
         ),
         (
             lambda: nn.MultiHeadAttention(6, 2)(X, key_mask=np.ones((2, 4), bool)),
-            r"key_mask must be of truth values and of shape \(2, 3\), got bool and \(2, 4\)",
+            r"key_mask must be boolean and of shape \(2, 3\), got bool and \(2, 4\)",
         ),
         (
             lambda: nn.Residual(nn.Dense(6, 1))(X),
@@ -286,7 +286,7 @@ def test_a_mask_of_another_precision_does_not_change_that_of_the_result():
 
 
 def test_a_mask_of_integers_is_refused():
-    with pytest.raises(TypeError, match=r"must hold truth values, where to attend, or floats .* got int64 of shape"):
+    with pytest.raises(TypeError, match=r"must hold booleans, True to attend, or floats .* got int64 of shape"):
         tg.scaled_dot_product_attention(X, X, X, np.ones((3, 3), int))
     with pytest.raises(TypeError, match="Sequential: layer 0 is the class Dense"):
         nn.Residual(np.tanh, shortcut=nn.Dense)

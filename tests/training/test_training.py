@@ -904,9 +904,7 @@ def test_a_network_without_parameters_is_one_sentence():
         def forward(self, x):
             return x @ self.weight
 
-    with pytest.raises(
-        ValueError, match=r"fit: Fixed has no parameters to train; .* with requires_grad = True"
-    ):
+    with pytest.raises(ValueError, match=r"fit: Fixed has no parameters to train; .* with requires_grad = True"):
         fit(Fixed(np.ones((2, 3))), blobs())
     fit(Fixed(tg.Tensor(np.ones((2, 3)), requires_grad=True)), blobs(), epochs=1)
 

@@ -195,7 +195,7 @@ class _Recorder:
     reading_gradient = stand_in
 
     def reading(self, tensor: Tensor) -> Tensor:
-        """Note that a tensor is made an array, a number or a truth value."""
+        """Note that a tensor is made an array, a number or a boolean."""
         self.run.converted.append(self.place(tensor))
         return self.stand_in(tensor)
 
