@@ -13,7 +13,7 @@ from ..core import Tensor
 from ..core.context import no_grad
 from ..data import Loader
 from ..nn import Module
-from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
+from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, of_table, part_of
 from .objective import Loss, Task, check_loss, objective
 from .ranks import Ranks
 
@@ -44,6 +44,7 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
     >>> predict(tg.nn.Dense(2, 3), np.zeros((5, 2))).shape
     (5, 3)
     """
+    inputs = mapped(of_table, inputs)
     if not count_of(inputs):
         raise ValueError("predict: takes one input at least, got none")
     return _predicted(model, inputs, prepare, 0, count_of(inputs))

@@ -209,7 +209,7 @@ LOSSES = {
             takes=targets.classes,
             check=targets.check_classes,
             guess=_entropy,
-            metrics=_ACCURACY,
+            metrics=_ACCURACY_OF_ROWS,
         ),
         _known(nn.categorical_cross_entropy, takes=targets.classes_or_distributions, **_ROWS),
         _known(nn.kl_divergence, takes=targets.distributions, **_ROWS),
