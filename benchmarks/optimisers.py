@@ -25,6 +25,7 @@ from tensorgrad.runner.arguments import Parser, path, whole
 from tensorgrad.runner.errors import reported_errors
 
 JSON, MARKDOWN = "optimisers.json", "optimisers.md"
+WAYS = (OURS, OURS_ON_NUMPY)
 STEPS, BATCH, DECAY = 100, 16, 1e-3
 """Of an epoch; examples in a step; and the weight decay."""
 
@@ -58,7 +59,7 @@ def trainings(network: str, examples: Path, optimisers: list[str], epochs: int) 
     """What :func:`benchmarks.workers.optimise` finds of a network with these optimisers, with numba and without."""
     found = []
     for optimiser in optimisers:
-        for name in (OURS, OURS_ON_NUMPY):
+        for name in WAYS:
             given = json.dumps([str(examples), optimiser, DECAY, epochs, STEPS, BATCH])
             printed = in_a_fresh_process("optimise", name, network, given, threads=1)
             print(f"{datetime.datetime.now():%H:%M:%S} {network}, {optimiser}, {name}", file=sys.stderr, flush=True)

@@ -320,7 +320,7 @@ def optimise(name: str, network: str) -> None:
 
 def subnormal(array: np.ndarray) -> int:
     """How many numbers of an array are subnormal."""
-    return int(np.count_nonzero(array) - np.count_nonzero(np.abs(array) >= np.finfo(array.dtype).tiny))
+    return int(np.count_nonzero((array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)))
 
 
 def main(arguments: list[str] | None = None) -> None:
