@@ -12,13 +12,12 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from benchmarks.frameworks import OURS, OURS_ON_NUMPY
 from benchmarks.recipes import OPTIMISERS, RUNS
-from benchmarks.runs import examples_of
+from benchmarks.runs import examples_of, read_runs
 from benchmarks.speed import machine
-from benchmarks.tables import table_of_optimisers
+from benchmarks.tables import Runs, table_of_optimisers
 from benchmarks.workers import in_a_fresh_process
 from tensorgrad._atomic import replacing
 from tensorgrad.runner.arguments import Parser, path, whole
@@ -39,34 +38,39 @@ def main(arguments: list[str] | None = None) -> int:
     add("--networks", nargs="+", choices=list(RUNS), default=list(RUNS), metavar="NAME", help=f"of {', '.join(RUNS)}")
     add("--only", nargs="+", choices=list(OPTIMISERS), default=list(OPTIMISERS), metavar="NAME", help="optimisers")
     add("--out", type=path, default=Path("runs/benchmark"), metavar="DIR", help="for table and figures")
+    add("--keep", action="store_true", help="add to the trainings that the folder holds")
     options = parser.parse_args(arguments)
     with reported_errors("benchmarks.optimisers"):
         options.out.mkdir(parents=True, exist_ok=True)
+        found = read_runs(options.out / JSON) if options.keep and (options.out / JSON).exists() else []
         with tempfile.TemporaryDirectory() as folder:
-            found = []
             for network in options.networks:
                 examples = examples_of(network, options.data_dir, Path(folder))
-                found += trainings(network, examples, options.only, options.epochs)
-        text = f"{machine()}\n\n{table_of_optimisers(found)}"
-        for name, content in ((JSON, json.dumps(found, indent=1)), (MARKDOWN, text)):
-            with replacing(options.out / name) as temporary:
-                temporary.write_text(content + "\n")
+                for optimiser in options.only:
+                    _trainings(network, optimiser, examples, options.epochs, found)
+                    text = _write(found, options.out)
     print(text)
     return 0
 
 
-def trainings(network: str, examples: Path, optimisers: list[str], epochs: int) -> list[dict[str, Any]]:
-    """What :func:`benchmarks.workers.optimise` finds of a network with these optimisers, with numba and without."""
-    found = []
-    for optimiser in optimisers:
-        for name in WAYS:
-            given = json.dumps([str(examples), optimiser, DECAY, epochs, STEPS, BATCH])
-            printed = in_a_fresh_process("optimise", name, network, given, threads=1)
-            print(f"{datetime.datetime.now():%H:%M:%S} {network}, {optimiser}, {name}", file=sys.stderr, flush=True)
-            if printed:
-                row = json.loads(printed.splitlines()[-1])
-                found.append({"network": network, "optimiser": optimiser, "framework": name, **row})
-    return found
+def _trainings(network: str, optimiser: str, examples: Path, epochs: int, found: Runs) -> None:
+    """Add what :func:`benchmarks.workers.optimise` tells of a network and an optimiser, with numba and without."""
+    for name in WAYS:
+        given = json.dumps([str(examples), optimiser, DECAY, epochs, STEPS, BATCH])
+        printed = in_a_fresh_process("optimise", name, network, given, threads=1)
+        print(f"{datetime.datetime.now():%H:%M:%S} {network}, {optimiser}, {name}", file=sys.stderr, flush=True)
+        if printed:
+            row = json.loads(printed.splitlines()[-1])
+            found.append({"network": network, "optimiser": optimiser, "framework": name, **row})
+
+
+def _write(found: Runs, out: Path) -> str:
+    """Write figures and table; returns the table."""
+    text = f"{machine()}\n\n{table_of_optimisers(found)}"
+    for name, content in ((JSON, json.dumps(found, indent=1)), (MARKDOWN, text)):
+        with replacing(out / name) as temporary:
+            temporary.write_text(content + "\n")
+    return text
 
 
 if __name__ == "__main__":
