@@ -18,6 +18,7 @@ from .autodiff import (
 from .compiler import CaptureError, Compiled, compile
 from .core import OPS, Op, Tensor, declare, implements
 from .core.context import no_grad
+from .core.registry import declared_by
 from .debug import AnomalyError, detect_anomaly
 from .ops import random
 from .ops.activations import (
@@ -48,6 +49,8 @@ from .testing import GradientError, gradcheck
 __version__ = "0.1.0"
 
 tensor = Tensor  # as PyTorch writes it
+
+declared_by("scipy.special", "tensorgrad.interop.scipy.special")
 
 __all__ = [
     "OPS",

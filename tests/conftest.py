@@ -3,8 +3,13 @@
 The drawn examples are the same in every run; the profile ``search`` draws new ones.
 """
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import settings
+
+with suppress(ImportError):
+    import tensorgrad.interop.scipy  # noqa: F401  so that tests which go through all ops find SciPy's
 
 settings.register_profile("usual", max_examples=20, derandomize=True)
 settings.register_profile("deep", max_examples=100, derandomize=True)

@@ -52,7 +52,10 @@ def as_operand(value: object) -> Any:
     if hasattr(value, "__array_function__") and not isinstance(value, ndarray):
         return value
     if hasattr(value, "toarray"):
-        raise TypeError("Tensor: sparse matrices are not differentiated; pass tensorgrad.Tensor(S.toarray())")
+        raise TypeError(
+            "Tensor: sparse matrices multiply Tensors by tensorgrad.interop.scipy.sparse_matmul(S, x), or (x, S), and "
+            "do nothing else with them; pass tensorgrad.Tensor(S.toarray()) for the rest"
+        )
     if hasattr(value, "filled"):
         raise TypeError("Tensor: masked arrays are not differentiated; pass array.filled(...) and a mask to np.where")
     if isinstance(value, np.matrix):

@@ -71,8 +71,10 @@ class Conversions:
             raise ConversionError(
                 f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
                 "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
-                "tensorgrad.Tensor(np.zeros(n)) collect them; a sparse matrix multiplies them as "
-                "tensorgrad.Tensor(S.toarray())), or call tensor.item() or tensor.numpy() if no gradient is meant"
+                "tensorgrad.Tensor(np.zeros(n)) collect them; sparse matrices multiply them by "
+                "tensorgrad.interop.scipy.sparse_matmul, or as tensorgrad.Tensor(S.toarray()); in place of SciPy's "
+                "functions of arrays there are tensorgrad.logsumexp, np.linalg.solve and others, see docs/scipy.md), "
+                "or call tensor.item() or tensor.numpy() if no gradient is meant"
             )
         current: Array = self._current()
         return current

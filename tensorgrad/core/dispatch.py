@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .registry import NUMPY, is_default, no_rule, numpy_name, refuse
+from .registry import NUMPY, found_later, is_default, no_rule, numpy_name, refuse
 
 
 class Dispatch:
@@ -16,7 +16,8 @@ class Dispatch:
     __slots__ = ()
 
     def __array_ufunc__(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
-        op = NUMPY.get(ufunc if method == "__call__" else getattr(ufunc, method))
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        op = NUMPY.get(function) or found_later(function)
         if op is not None and method == "__call__" and not settings:
             return op(*inputs)
         name = numpy_name(ufunc) if method == "__call__" else f"{numpy_name(ufunc)}.{method}"
@@ -33,7 +34,7 @@ class Dispatch:
         return op(*inputs, **settings)
 
     def __array_function__(self: Any, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        op = NUMPY.get(function)
+        op = NUMPY.get(function) or found_later(function)
         if op is None:
             raise no_rule(numpy_name(function), function)
         return op(*args, **kwargs)

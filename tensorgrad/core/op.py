@@ -146,17 +146,19 @@ class Op:
             raise self._refusal(arrays, settings, error) from error
         if not traced:
             return data
-        if type(data) is not ndarray:
+        if type(data) is ndarray:
+            base = data.base
+        else:
             data = self._as_result(data)
-        base = data.base if type(data) is ndarray else getattr(data, "base", None)
+            base = getattr(data, "base", None)
         out = _new_tensor(Tensor)
         out._array, out._memory, out._grad, out._view = data, RESULT, None, None
         if base is not None:
             out._view = view_of(self, operands, arrays, settings, data)
             out._memory = SHARED if may_change else RESULT
-        if (kind := data.dtype.kind) not in "fiub":
+        if (kind := data.dtype.kind) != "f" and kind not in "iub":
             self._check_kind(data)
-        if needs_gradient and self.differentiable and kind in "fc" and (recording := _recording.get()):
+        if needs_gradient and self.differentiable and (kind == "f" or kind == "c") and (recording := _recording.get()):
             out._requires_grad = True
             if may_change:
                 arrays = self._unchanging(operands, arrays)
@@ -166,8 +168,7 @@ class Op:
             if recording is not True:
                 recording.computed(node)
         else:
-            out._requires_grad = False
-            out._node = _start(out._view) if capture is None else LeafNode()
+            out._requires_grad, out._node = False, _start(out._view) if capture is None else LeafNode()
         return out if capture is None else capture.made(out)
 
     def _check_kind(self, data: Array) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
@@ -26,6 +28,9 @@ _PLAIN_ANSWERS: set[Callable[..., Any]] = set()
 
 _REMEDIES: dict[Callable[..., Any], str] = {}
 """What to do instead of calling a NumPy function that Tensors refuse, where there is more to say than usual."""
+
+_LATER: dict[str, str] = {}
+"""By the name of another library the module that declares ops for its functions, as long as that is not imported."""
 
 _UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "subok": True}
 """What ufuncs take their keywords to be; those who give them so change nothing."""
@@ -105,6 +110,20 @@ def refuse_complex(name: str, values: Any) -> None:
             )
 
 
+def declared_by(library: str, module: str) -> None:
+    """Have ``module`` imported, which declares ops for functions of ``library``, when one of them may be missing."""
+    _LATER[library] = module
+
+
+def found_later(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """What stands in for a function that is not in the table, once all that may declare it is imported; or None."""
+    for library, module in list(_LATER.items()):
+        if sys.modules.get(library) is not None:
+            importlib.import_module(module)
+            _LATER.pop(library, None)
+    return NUMPY.get(function)
+
+
 def refuses(function: Callable[..., Any], remedy: str) -> None:
     """Have ``function`` refused on Tensors with a remedy of its own: a clause that ends the sentence."""
     _REMEDIES[function] = remedy
@@ -147,7 +166,7 @@ def is_default(keyword: str, value: object) -> bool:
 def numpy_name(function: Callable[..., Any]) -> str:
     """``np.linalg.norm``, say; a ufunc of another library by its name alone."""
     if isinstance(function, np.ufunc) and getattr(np, function.__name__, None) is not function:
-        return str(function.__name__)
+        return str(function.__name__).lstrip("_")
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     return f"{module}.{function.__name__}"
 

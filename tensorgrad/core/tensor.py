@@ -337,12 +337,18 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
         start = seed_for(self, gradient)
         seed = start.data if isinstance(start, Tensor) else start
         retained = _retained() if _retaining else None
-        for node, collected in backward_pass(history(self), seed, retain_graph=retain_graph, retained=retained):
-            leaf = node.leaf() if node.leaf is not None else None if retained is None else retained.get(node)
-            if leaf is not None:
-                with _adding_up:
-                    so_far = leaf._grad if capture is None else capture.reading_gradient(leaf)._grad
-                    leaf.grad = collected if so_far is None else so_far + collected
+        found = backward_pass(history(self), seed, retain_graph=retain_graph, retained=retained)
+        with _adding_up:
+            for node, collected in found:
+                leaf = node.leaf() if node.leaf is not None else None if retained is None else retained.get(node)
+                if leaf is None:
+                    continue
+                so_far = leaf._grad if capture is None else capture.reading_gradient(leaf)._grad
+                total = collected if so_far is None else so_far + collected
+                if capture is None:
+                    leaf._grad, leaf._grad_is_lent = total, False
+                else:
+                    capture.set_gradient(leaf, total)
 
     def __getitem__(self, index: Any) -> Tensor:
         return OPS["getitem"](self, index=plain_index(index))

@@ -109,7 +109,8 @@ class MultiHeadAttention(Module):
             values, where a target may attend to a source, or numbers that are added to the scores. A target that may
             attend to none gets zeros before the last projection.
         key_mask
-            Truth values of shape (examples, sources), False for sources that are left out, such as padding.
+            Truth values of shape (examples, sources), False for sources that are left out, such as padding: whatever
+            they hold, NaN too, changes neither outputs nor gradients.
         return_weights
             Whether the weights, of shape (examples, heads, targets, sources), are returned as well.
         """
@@ -123,6 +124,8 @@ class MultiHeadAttention(Module):
             )
         (examples, targets, _), sources = shapes[0], shapes[1][1]
         masks = self._masks(mask, key_mask, examples, targets, sources)
+        if key_mask is not None:  # 0 times NaN would spread what padding holds to outputs and gradients
+            key, value = (np.where(masks[-1].reshape(examples, sources, 1), x, 0) for x in (key, value))
         queries, keys = self._heads(self.query(query)), self._heads(self.key(key))
         weights = attention_weights(queries, keys, masks, self.causal)
         used = weights if self.dropout is None else self.dropout(weights)

@@ -43,6 +43,13 @@ def in_dtype(values: AnyArray, dtype: DType) -> AnyArray:
     return values if values.dtype == dtype else values.astype(dtype)
 
 
+def typed(value: AnyArray | complex, out: AnyArray) -> AnyArray:
+    """An operand in the dtype of the result: small integers would overflow, and Python numbers spread as float64."""
+    if isinstance(value, (int, float, complex)):
+        return np.full_like(out, value, shape=())
+    return in_dtype(value, out.dtype)
+
+
 def in_single(function: F) -> F:
     """Decorate a forward function or a rule: half precision is computed in single, and the result is half again.
 

@@ -15,14 +15,8 @@ import numpy as np
 
 from .. import samples
 from ..core import OPS, AnyArray, Tensor, asarray_like, declare, implements
+from .conversion import typed as _typed
 from .kinks import quotient, slope_at_kink
-
-
-def _typed(value: AnyArray | complex, out: AnyArray) -> AnyArray:
-    """An operand in the dtype of the result: small integers would overflow, and Python numbers spread as float64."""
-    if isinstance(value, (int, float, complex)):
-        return np.full_like(out, value, shape=())
-    return value if value.dtype == out.dtype else value.astype(out.dtype)
 
 
 def _or_infinite(divisor: AnyArray) -> AnyArray:

@@ -85,6 +85,20 @@ def test_self_attention_and_one_source_of_keys_and_values():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("junk", [np.nan, np.inf, 1e30])
+def test_what_masked_sources_hold_changes_nothing(junk):
+    layer, query, key, value = make()
+    kept = masks()["of keys"][0]["key_mask"]
+    found = []
+    for held in 0.0, junk:
+        leaves = [tg.Tensor(np.where(kept[..., None], x, held), requires_grad=True) for x in (key, value)]
+        wanted = [*leaves, *layer.parameters()]
+        output = layer(query, *leaves, key_mask=kept)
+        found.append([output.numpy(), *tg.gradients(np.sin(output).sum(), wanted)])
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_gradients_of_attention():
     layer, query, key, value = make()
     mask = np.array([[1, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 0]], bool)
