@@ -285,8 +285,8 @@ def fit(name: str, network: str) -> None:
 def optimise(name: str, network: str) -> None:
     """Train with an optimiser that standard input names, and print the milliseconds of the steps of each epoch.
 
-    Medians, which other work of the machine changes little; also how many numbers of weights and state are subnormal in
-    the end, of how many, and the last loss.
+    Medians of the processor's time, which other work of the machine changes little; also how many numbers of weights
+    and state are subnormal in the end, of how many, and the last loss.
     """
     from tensorgrad import optim, training
 
@@ -303,7 +303,7 @@ def optimise(name: str, network: str) -> None:
         """Notes when steps end."""
 
         def on_step_end(self, run: training.Run, loss: float) -> None:
-            ends.append(time.perf_counter())
+            ends.append(time.process_time())
 
     given: dict[str, Any] = {"batch_size": batch, "rng": np.random.default_rng(0), "callbacks": [Clock()]}
     history = training.fit(model, (inputs, labels), None, optimiser, epochs=epochs, quiet=True, **given)
