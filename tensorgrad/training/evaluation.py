@@ -13,7 +13,7 @@ from ..core import Tensor
 from ..core.context import no_grad
 from ..data import Loader
 from ..nn import Module
-from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
+from .examples import Examples, as_arrays, check_count, check_numbers, count_of, part_of
 from .objective import Loss, Task, check_loss, objective
 
 EVALUATION_BATCH = 1000
@@ -64,7 +64,12 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
 
 def values_of(outputs: Any) -> Any:
     """The arrays of Tensors, in the containers that hold them."""
-    return mapped(lambda x: x.numpy() if isinstance(x, Tensor) else np.asarray(x), outputs)
+    return outputs.numpy() if isinstance(outputs, Tensor) else tree_map(_array_of, outputs)
+
+
+def _array_of(output: Any) -> np.ndarray:
+    array: np.ndarray = output.numpy() if isinstance(output, Tensor) else np.asarray(output)
+    return array
 
 
 def evaluate(

@@ -221,7 +221,8 @@ def fit(
     generators = session.generators
     batches = Batches(examples["train"], batch_size, accumulate, drop_last, generators, prepare, augment, chosen)
     evaluated = examples.get("validation")
-    heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
+    own = _own_callbacks(watched, patience, on_epoch, saves=session.folder is not None)
+    heard = Callbacks([ScheduleObserver(), *callbacks, *own], Run(session, epochs))
     training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet)
     _run(training)
     if sentence := training.divergence():
@@ -240,11 +241,11 @@ def _run(training: Training) -> None:
         session.model.eval()
 
 
-def _all_callbacks(
-    callbacks: Sequence[Callback], monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None
+def _own_callbacks(
+    monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None, saves: bool
 ) -> list[Callback]:
-    """The user's among those of :func:`fit`: what changes the state comes before it is saved."""
-    found: list[Callback] = [ScheduleObserver(), *callbacks, Checkpoint()]
+    """Those of :func:`fit` itself, after the user's: what changes the state comes before it is saved."""
+    found: list[Callback] = [Checkpoint()] if saves else []
     found += [] if patience is None else [EarlyStopping(monitor, patience)]
     return found + ([] if on_epoch is None else [OnEpoch(on_epoch)])
 
