@@ -44,7 +44,7 @@ def deep(session: nox.Session) -> None:
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Values and gradients beside PyTorch's and JAX's, which `test` skips where they aren't installed."""
+    """Values and gradients compared with PyTorch's and JAX's, which `test` skips where they aren't installed."""
     pytest(session, "-m", "parity", extras="test,parity")
 
 
@@ -71,7 +71,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The speed beside other libraries: tables and pictures in runs/benchmark."""
+    """The speed compared with other libraries: tables and pictures in runs/benchmark."""
     session.install("-e", ".[experiments,fast,parity]", "autograd", "mygrad")
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
 

@@ -109,7 +109,7 @@ def of_runs(runs: Runs) -> Iterable[Bar]:
 
 
 def of_steps(rounds: int, seconds: float) -> list[Bar]:
-    """Of single steps and inferences, and a step beside its matrix products."""
+    """Of single steps and inferences, and of a step compared with its matrix products."""
     names = [OURS, OURS_ON_NUMPY, REFERENCE, JAX]
     results = compare(dict.fromkeys(wanted.case for wanted in RATIOS), names, rounds, seconds)
     results.update(compare([PRODUCTS_STEP], [OURS, PRODUCTS], rounds, seconds))
@@ -134,7 +134,7 @@ def of_calls(rounds: int) -> list[Bar]:
 
 
 def of_fit(given: str, rounds: int) -> Bar:
-    """Of ``fit`` on the digits beside the compiled step alone."""
+    """Of ``fit`` on the digits compared with the compiled step alone."""
     counts = [found[OURS] for _ in range(rounds) if OURS in (found := in_fresh_processes("fit", [OURS], DIGITS, given))]
     value = median(within / alone for within, alone in counts) if counts else None
     return Bar(f"{DIGITS}: a step in fit / the compiled step alone", 1.1, False, value)

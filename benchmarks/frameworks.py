@@ -80,7 +80,7 @@ class Framework:
         """Switch what is for training alone on or off; only where the network has a mode."""
 
     def chain(self) -> Work | None:
-        """Forward and backward through 1,000 operations on ten numbers: what each operation costs besides its work."""
+        """Forward and backward through 1,000 operations on ten numbers: the overhead of an operation."""
         return None
 
     def work(self, kind: str, sizes: tuple[Any, ...], batch: int) -> Work | None:

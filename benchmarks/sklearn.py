@@ -1,4 +1,4 @@
-"""The estimators beside scikit-learn's own: python -m benchmarks.sklearn [--raw] [--development] [--seeds 3].
+"""The estimators compared with scikit-learn's own: python -m benchmarks.sklearn [--raw] [--development] [--seeds 3].
 
 Both with their default settings, on the same folds, fitted in turn. Ours were chosen by cross-validation on the data
 of ``--development`` and 1,800 images of MNIST; none of the table's data took part.

@@ -75,9 +75,9 @@ def table_of_starts(found: dict[str, dict[str, list[float]]]) -> str:
 
 
 def table_of_recordings(found: dict[str, dict[str, list[float]]]) -> str:
-    """First, second and next ten steps for each network."""
+    """First, second and ten later steps for each network."""
     networks = list(found)
-    columns = [f"{network}: {what}" for network in networks for what in ("step 1", "step 2", "steps 3 to 12")]
+    columns = [f"{network}: {what}" for network in networks for what in ("step 1", "step 2", "ten later steps")]
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for name in found[networks[0]]:
         cells = [_short(milliseconds) for network in networks for milliseconds in found[network][name]]

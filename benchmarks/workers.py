@@ -28,6 +28,9 @@ from benchmarks.recipes import OPTIMISERS, RUNS, inputs_of, is_of_images, recipe
 LEAST_CALLS = 3
 MEMORY_STEPS = 20
 RECORDINGS = 9
+SETTLING = 3
+"""Calls after the second until what is compiled is."""
+
 BATCH = 128
 FIT_STEPS, FIT_EPOCHS = 100, 6
 
@@ -163,7 +166,7 @@ def _peak_memory() -> float:
 
 
 def record(name: str, network: str) -> None:
-    """Print what recording costs: milliseconds of the first call, the second (which compares) and the next ten.
+    """Print what recording costs: milliseconds of the first call, the second (which compares) and ten settled ones.
 
     Medians over fresh networks, after one that has loaded the code, and kernels that earlier processes have compiled.
     """
@@ -172,10 +175,10 @@ def record(name: str, network: str) -> None:
         step = framework.work("step", sizes_of(network), 128)
         assert step is not None
         clock = [time.perf_counter()]
-        for _ in range(12):
+        for _ in range(2 + SETTLING + 10):
             step()
             clock.append(time.perf_counter())
-        times.append((clock[1] - clock[0], clock[2] - clock[1], clock[12] - clock[2]))
+        times.append((clock[1] - clock[0], clock[2] - clock[1], clock[-1] - clock[-11]))
     print(json.dumps([1e3 * statistics.median(column) for column in zip(*times[1:])]))
 
 

@@ -7,6 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert as mathml
+from sphinx.util.docutils import SphinxTranslator
+
 import tensorgrad
 from tensorgrad._atomic import replacing
 
@@ -19,21 +23,19 @@ version = release = tensorgrad.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
-    "sphinxcontrib.mermaid",
 ]
 html_theme = "furo"
 html_title = f"tensorgrad {version}"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
+html_math_renderer = "mathml"
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 highlight_language = "python"
 
 myst_enable_extensions = ["dollarmath", "html_image"]
-myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # tools/notebooks.py runs them
 nb_render_markdown_format = "myst"
@@ -48,10 +50,17 @@ napoleon_use_rtype = False
 
 
 def setup(app: Any) -> None:
-    """Tell Sphinx what is done besides."""
+    """Connect what this file adds to Sphinx."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", copy_notebooks)
     app.connect("source-read", prepare_page)
     app.connect("autodoc-process-docstring", escape_stars, priority=100)  # before napoleon, which makes emphasis
+
+
+def write_formula(translator: SphinxTranslator, node: Any) -> None:
+    """A formula as MathML, which browsers show without a script: the pages need no network."""
+    translator.body.append(mathml(node.astext(), display="block" if node.tagname == "math_block" else "inline"))
+    raise SkipNode
 
 
 def copy_notebooks(app: Any) -> None:

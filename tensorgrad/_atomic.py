@@ -1,4 +1,4 @@
-"""Atomic writes: a file is the old one or the new one, whatever happens."""
+"""Atomic writes: whatever happens, a file is either the old one or the new one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PREFIX, _SUFFIX = ".", ".partial"
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; it takes the place of ``path`` only when all went well.
+    """A temporary path in the same folder to write to; it replaces ``path`` only if no error occurs.
 
     The data is flushed to disk before the rename, and the rename before returning, so a crash or a kill at any
     moment leaves the old file or the new one.
@@ -44,7 +44,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def remove_partial(folder: str | Path) -> None:
-    """Remove what a killed process left half written in ``folder``."""
+    """Remove files in ``folder`` that a killed process left half written."""
     for path in Path(folder).glob(f"{_PREFIX}*{_SUFFIX}"):
         path.unlink(missing_ok=True)
 

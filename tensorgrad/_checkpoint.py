@@ -1,7 +1,7 @@
-"""Checkpoints: arrays and a description in one ordinary ``.npz`` file that proves its own integrity.
+"""Checkpoints: arrays and a description in one ordinary ``.npz`` file with a checksum.
 
 The zip comment of the file holds the SHA-256 of all bytes before it, so a file that was changed, cut or grown is told
-from a good one before anything in it is looked at. No pickle is written or read, and a file takes no more memory than
+from a good one before anything in it is used. No pickle is written or read, and a file takes no more memory than
 it is long. A path that ends in ``.safetensors`` is a file of that format instead, with the description in its metadata.
 """
 
@@ -24,7 +24,7 @@ from .interop.safetensors import Check
 DESCRIPTION = "description"
 _KIND = "tensorgrad checkpoint"
 _VERSION = 2
-"""Version 1 had the entries of the description beside kind and version, and the names of arrays as they are."""
+"""Version 1 had the entries of the description next to kind and version, and the names of arrays as they are."""
 _ALIAS = "%"
 _LONGEST_NAME = 200
 _DIGEST_LENGTH = 64
@@ -38,7 +38,7 @@ _ELSEWHERE = {
 
 
 def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Write a checkpoint; the old file stays until the new one is whole and on disk.
+    """Write a checkpoint atomically: the old file stays until the new one is complete and on disk.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], descript
 
 
 def load_checkpoint(path: str | Path, check: Check = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read and verify a checkpoint: its arrays by name, and its description.
+    """Read a checkpoint and verify its checksum; returns its arrays by name, and its description.
 
     ``check`` is called with arrays of the shapes and dtypes in the file, by name, and may raise to refuse it: of a
     ``.safetensors`` file before they are read.
@@ -161,7 +161,7 @@ def _description_of(where: str, metadata: dict[str, str]) -> dict[str, Any]:
         return dict(json.loads(metadata.get(_METADATA, "{}")))
     except (ValueError, TypeError, RecursionError):
         raise CheckpointError(
-            f"{where}: its metadata has an entry {_METADATA!r} that is no description; use another one"
+            f"{where}: its metadata has an entry {_METADATA!r} that is not a description; use another file"
         ) from None
 
 
@@ -194,7 +194,7 @@ def _described(where: str, members: dict[str, np.ndarray]) -> tuple[dict[str, np
             arrays = {header["names"].get(member, member): array for member, array in members.items()}
             if len(arrays) == len(members) and all(isinstance(name, str) for name in arrays):
                 return arrays, dict(header["description"])
-            raise ValueError("names that are no names")
+            raise ValueError("names that are not text")
     except Exception:  # whatever a crafted description may hold
         raise CheckpointError(
             f"{where}: not a checkpoint, its description is not one of a checkpoint; use another one"
@@ -213,7 +213,7 @@ def _seal(file: BinaryIO) -> None:
 
 
 def _verify(path: str, file: BinaryIO) -> None:
-    """Check the digest; nothing else in the file is trusted before."""
+    """Verify the digest, before anything else in the file is used."""
     length = file.seek(0, 2)
     file.seek(0)
     if file.read(4) != b"PK\x03\x04":

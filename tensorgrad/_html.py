@@ -1,4 +1,4 @@
-"""Pieces of HTML by which notebooks show things; they take font and colours from the notebook, light or dark."""
+"""HTML for notebooks, in the font and colours of the notebook, light or dark."""
 
 from __future__ import annotations
 

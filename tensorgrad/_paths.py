@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file for reading bytes; others, such as a named pipe, from which reading might never return, not.
+    """Open a regular file for reading bytes; an OSError for others, such as a pipe, which might block.
 
     Raises
     ------
@@ -22,12 +22,12 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def check_regular(path: str | Path) -> os.stat_result:
-    """The status of a regular file; an OSError for anything else, or nothing, of that name."""
+    """The status of a regular file; an OSError if there is none of that name, or something else."""
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(None, "it is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(None, "it is no regular file")
+        raise OSError(None, "it is not a regular file")
     return status
 
 
@@ -46,7 +46,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def cache_folder() -> Path:
-    """Where files are kept that can be made again: ``$XDG_CACHE_HOME/tensorgrad``, else ``~/.cache/tensorgrad``."""
+    """Where files are cached that can be recreated: ``$XDG_CACHE_HOME/tensorgrad``, else ``~/.cache/tensorgrad``."""
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # a user without a home

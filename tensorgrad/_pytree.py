@@ -1,4 +1,4 @@
-"""Nested containers: their leaves and their structure, and what an object reaches whose purpose is to hold others.
+"""Pytrees: the leaves and the structure of nested containers; and everything that an object refers to.
 
 A *tree* is a leaf or a container of trees. Containers are dicts, lists and tuples with their subclasses (OrderedDicts,
 defaultdicts, namedtuples) and dataclasses of any kind; everything else, None included, is a leaf.

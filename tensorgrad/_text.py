@@ -1,10 +1,10 @@
-"""Text that others wrote, made harmless: names of classes, files and runs may hold anything."""
+"""Escaping of text from elsewhere: names of classes, files and runs may contain anything."""
 
 from __future__ import annotations
 
 
 def printable(text: object, longest: int | None = None) -> str:
-    """``text`` on one line, what is no visible character as its escape; of more than ``longest`` the middle is cut.
+    """``text`` on one line, with invisible characters escaped, and its middle left out beyond ``longest`` characters.
 
     A terminal obeys control characters, a picture has no glyph for them, and bytes that are not UTF-8, which Python
     keeps in file names, cannot be written to a UTF-8 file at all.

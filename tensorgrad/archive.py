@@ -1,4 +1,4 @@
-"""Arrays in one ordinary ``.npz`` file, read without trusting what the file says.
+"""Arrays in one ordinary ``.npz`` file, read defensively: a damaged or malicious file raises, and takes little memory.
 
 The members are stored, never compressed or pickled, so that a file holds every byte that it promises: reading takes no
 more memory than the file is long, whatever its headers claim.
@@ -22,11 +22,11 @@ _PIECE = 2**20
 
 
 class ArchiveError(ValueError):
-    """A file that holds no arrays, or not those that it promises; the message is the reason without the file's name."""
+    """A file that is not a valid archive of arrays; the message is the reason without the file's name."""
 
 
 class CheckpointError(Exception):
-    """A checkpoint that is missing, damaged, of something else, or cannot be written; one sentence with the reason."""
+    """A checkpoint is missing, damaged, of something else, or cannot be written; the message is one sentence."""
 
 
 def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
@@ -66,7 +66,8 @@ def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
             for member in members:
                 name = member.filename[: -len(_SUFFIX)]
                 if not member.filename.endswith(_SUFFIX) or name in arrays:
-                    raise ArchiveError(f"it has an entry {member.filename[:100]!r}, which is no array or there twice")
+                    entry = member.filename[:100]
+                    raise ArchiveError(f"it has an entry {entry!r}, which is not an array, or occurs twice")
                 arrays[name] = _read_member(archive, member)
     except (ArchiveError, OSError):
         raise

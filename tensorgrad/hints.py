@@ -1,4 +1,4 @@
-"""What stands in for names that users of other libraries type: read only when a name is missing."""
+"""Hints for names of other libraries, in the error message for a missing attribute."""
 
 from __future__ import annotations
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .runner import naming
+from .runner import predicting
 from .runner.own_images import OWN_IMAGES
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the script; its exit code is that of :func:`tensorgrad.runner.naming.main`."""
-    return naming.main("tensorgrad.predict", {OWN_IMAGES.name: OWN_IMAGES}, arguments)
+    """Run the script; its exit code is that of :func:`tensorgrad.runner.predicting.main`."""
+    return predicting.main("tensorgrad.predict", {OWN_IMAGES.name: OWN_IMAGES}, arguments)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def without_subnormals(x: Any) -> Any:
 
     The offset is 1.3e-26 in float32 and 1.3e-287 in float64. Values below it become multiples of 7.7e-34 (1.5e-303);
     between it and 2e-19 (1e-271) they may change in their last bit, and larger ones do not change at all. What is left
-    besides 0 is so far from the subnormal numbers that its product with a learning rate is normal, too.
+    other than 0 is so far from the subnormal numbers that its product with a learning rate is normal, too.
 
     float16 is left alone: its normal numbers begin at 6e-5, among ordinary weights and updates, and NumPy computes with
     it in float32, where none of its numbers is subnormal.

@@ -4,13 +4,13 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tests.support import ROOT
+import tensorgrad as tg
+from tests.support import ROOT, needs_chromium, shown_in_chromium
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -87,13 +87,12 @@ def test_the_commands_of_contributing_are_sessions_of_nox():
 
 HTML = [page.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for page in PAGES[2:]]
 HTML += [f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder in which the pages are built, without a warning."""
-    for library in ("sphinx", "furo", "myst_nb", "sphinxcontrib.mermaid"):
+    for library in ("sphinx", "furo", "myst_nb", "latex2mathml"):
         pytest.importorskip(library)
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / ".doctrees"), "docs"]
@@ -108,6 +107,19 @@ def test_the_pages_are_built_without_a_warning_and_listed(site):
     assert [name for name in HTML if not (site / name).exists()] == []
     assert [name for name in HTML if f'href="{name}"' not in index and name != "index.html"] == []
     assert 'id="tensorgrad.nn.Dense"' in (site / "api" / "nn.html").read_text()
+    page = (site / "api" / "tensorgrad.html").read_text()
+    names = set(tg.__all__) - {"OPS", "nn", "optim", "random", "samples"}
+    assert {name for name in names if f'id="tensorgrad.{name}"' not in page} == set()
+
+
+@pytest.mark.deep
+def test_the_pages_need_no_network(site):
+    loaded = re.compile(
+        r"""<(?:script|link|img|iframe)[^>]*(?:src|href)="https?:[^>]*>|(?:import|fetch)[^;\n]*https?:"""
+    )
+    pages = {page.name: loaded.findall(page.read_text()) for page in site.rglob("*.html")}
+    assert {name: found for name, found in pages.items() if found} == {}
+    assert "<math" in (site / "notebooks" / "Neural_Network_NumPy_Handwritten_detection.html").read_text()
 
 
 PROBE = """<script>
@@ -129,13 +141,10 @@ onload = async () => {
 
 
 @pytest.mark.deep
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
 def test_the_pages_fit_a_screen_and_a_phone(site, tmp_path):
     (site / "probe.html").write_text(PROBE % json.dumps(HTML))
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
-    flags += f" --allow-file-access-from-files --window-size=1400,1000 --user-data-dir={tmp_path / 'profile'}"
-    flags += f" --virtual-time-budget=60000 --dump-dom file://{site / 'probe.html'}"
-    shown = subprocess.run([CHROMIUM, *flags.split()], capture_output=True, text=True, timeout=240).stdout
+    shown = shown_in_chromium(site / "probe.html", tmp_path / "profile")
     assert "FOUND []" in shown, shown
 
 

@@ -21,6 +21,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for draw in (
         backprop,
+        backprop_worksheet,
         zero_grad,
         overflow,
         initial_values,
@@ -50,30 +51,42 @@ def dress(axes: Any, **settings: Any) -> None:
 
 def backprop(path: Path) -> None:
     """The graph of (w x + b - y)^2, with values above the arrows and derivatives below."""
-    places = {"w": (0, 2), "x": (0, 1), "b": (1.5, 0.2), "y": (3, 0.2)}
+    draw_steps(path, "red: derivatives of the loss, from right to left")
+
+
+def backprop_worksheet(path: Path) -> None:
+    """The same, for a class to fill in the derivatives."""
+    draw_steps(path, "red: derivatives of the loss, to fill in", are_shown=False)
+
+
+def draw_steps(path: Path, legend: str, are_shown: bool = True) -> None:
+    """Draw the graph of both, with the derivatives or with question marks."""
+    places = {"w": (-0.4, 2.25), "x": (-0.4, 0.75), "b": (1.3, 0.1), "y": (2.8, 0.1)}
     ops = {"·": (1.5, 1.5), "+": (3, 1.5), "-": (4.5, 1.5), "²": (6, 1.5), "loss": (7.5, 1.5)}
     arrows = [("w", "·", "2", "-30"), ("x", "·", "3", "-20"), ("·", "+", "6", "-10"), ("b", "+", "-1", "-10")]
     arrows += [("+", "-", "5", "-10"), ("y", "-", "10", "10"), ("-", "²", "-5", "-10"), ("²", "loss", "25", "1")]
-    with saved_figure(path, 7, 2.7) as figure:
+    with saved_figure(path, 7.6, 2.4) as figure:
         axes = figure.subplots()
-        axes.set(xlim=(-0.4, 8), ylim=(-0.2, 2.45), aspect="equal")
+        axes.set(xlim=(-0.75, 8.15), ylim=(-0.25, 2.5), aspect="equal")
         axes.axis("off")
         places.update(ops)
         for start, stop, value, slope in arrows:
             (x0, y0), (x1, y1) = places[start], places[stop]
             arrow = {"arrowstyle": "->", "color": GRAY, "shrinkA": 17, "shrinkB": 17}
             axes.annotate("", (x1, y1), (x0, y0), arrowprops=arrow)
-            x, y = (x0 + x1) / 2, (y0 + y1) / 2
-            side = 0.17 if y0 == y1 else 0.0
-            shift = 0.0 if y0 == y1 else 0.27
-            axes.text(x - shift, y + side, value, ha="center", va="center", color=BLUE, fontsize=12, fontweight="bold")
-            axes.text(x + shift, y - side, slope, ha="center", va="center", color=RED, fontsize=12, fontweight="bold")
+            along = 0.5 if y0 == y1 else 0.42
+            x, y = x0 + along * (x1 - x0), y0 + along * (y1 - y0)
+            side = 0.17 if y0 == y1 else 0.21
+            lean = 0.0 if y0 == y1 else 0.12 if y1 > y0 else -0.12  # away from an arrow that is not level
+            number = {"ha": "center", "va": "center", "fontsize": 12, "fontweight": "bold"}
+            axes.text(x - lean, y + side, value, color=BLUE, **number)
+            axes.text(x + lean, y - side, slope if are_shown or stop == "loss" else "?", color=RED, **number)
         for name, (x, y) in places.items():
             ground = "white" if name in ops and name != "loss" else "#eeeeee"
             box = {"boxstyle": "circle,pad=0.35" if len(name) == 1 else "round,pad=0.4", "fc": ground, "ec": GRAY}
             axes.text(x, y, name, ha="center", va="center", fontsize=13, bbox=box)
-        axes.text(5.0, 0.55, "blue: values, from left to right", color=BLUE, fontsize=10)
-        axes.text(5.0, 0.2, "red: derivatives of the loss, from right to left", color=RED, fontsize=10)
+        axes.text(4.5, 0.5, "blue: values, from left to right", color=BLUE, fontsize=10)
+        axes.text(4.5, 0.15, legend, color=RED, fontsize=10)
 
 
 # Break it yourself

@@ -26,7 +26,7 @@ a test compares it with the installed NumPy. At the end are the functions of `sc
 
 - **differentiable**: recorded, with gradients of any order; an argument that is not handled raises and is named.
   **Complex too**: so are complex numbers on the way to a real loss, which raise elsewhere.
-- **no derivative**: gives what it gives on arrays (integers, truth values, steps, shapes), without a gradient.
+- **no derivative**: gives what it gives on arrays (integers, booleans, steps, shapes), without a gradient.
 - **refused**: raises an error that names the function and the remedy.
 """
 

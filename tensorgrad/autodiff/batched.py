@@ -1,4 +1,4 @@
-"""Many rows of a Jacobian from one backward pass: the gradient rules are called with stacks of gradients."""
+"""Many rows of a Jacobian from one backward pass: the rules are called with a batch of gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from .._pytree import tree_leaves, tree_map
 from ..core import Tensor, asarray_like, backward_pass
-from ..core.context import Watcher, _recording
+from ..core.context import Hook, _recording
 from ..core.tensor import history
 from .gradients import gradients_of
 
@@ -211,7 +211,7 @@ def _each(function: Callable[..., Any], args: Any, settings: Any) -> Any:
 
 
 def _joined(results: list[Any]) -> Any:
-    """The results for all rows as a BatchedArray; what is no array (a shape, a dtype) is the same for all."""
+    """The results for all rows as a BatchedArray; what is not an array (a shape, a dtype) is the same for all rows."""
     if isinstance(results[0], (ndarray, np.generic)):
         return BatchedArray(np.stack(results))
     if type(results[0]) in (list, tuple) and any(isinstance(x, (ndarray, np.generic)) for x in results[0]):
@@ -222,7 +222,7 @@ def _joined(results: list[Any]) -> Any:
 def gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> Any:
     """A row of gradients of ``wanted`` for each element of ``output``, which has one axis."""
     seeds = np.eye(output.size, dtype=output.dtype)
-    if live or not goes_by_rows(output):
+    if live or not can_batch(output):
         rows = [
             gradients_of(output, wanted, asarray_like(seed, output), create_graph=live, retain_graph=True)
             for seed in seeds
@@ -230,16 +230,16 @@ def gradients_by_row(output: Tensor, wanted: Sequence[Tensor], live: bool) -> An
         matrix = np.stack([packed(row) for row in rows])
         return matrix if live else matrix.data
     return np.concatenate(
-        [stacked_rows(output, wanted, seeds[i : i + ROWS_AT_ONCE]) for i in range(0, output.size, ROWS_AT_ONCE)]
+        [batched_gradients(output, wanted, seeds[i : i + ROWS_AT_ONCE]) for i in range(0, output.size, ROWS_AT_ONCE)]
     )
 
 
-def goes_by_rows(output: Tensor) -> bool:
-    """Whether rules can be called with a stack of gradients: of NumPy's arrays, and while nobody watches."""
-    return type(output.data) is ndarray and not isinstance(_recording.get(), Watcher)
+def can_batch(output: Tensor) -> bool:
+    """Whether rules can be called with a stack of gradients: of NumPy's arrays, and without a hook."""
+    return type(output.data) is ndarray and not isinstance(_recording.get(), Hook)
 
 
-def stacked_rows(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
+def batched_gradients(output: Tensor, wanted: Sequence[Tensor], seeds: ndarray) -> ndarray:
     """Several rows of gradients from one backward pass."""
     nodes = [history(tensor) for tensor in wanted]
     found = dict(backward_pass(history(output), BatchedArray(seeds), set(nodes), retain_graph=True))

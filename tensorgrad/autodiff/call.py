@@ -1,6 +1,6 @@
-"""One call of a function that is differentiated: what all transforms have in common.
+"""One call of a function that is differentiated, which all transforms share.
 
-A transform calls ``f`` with Tensors of its own, its *variables*, in the place of the floating leaves of some arguments,
+A transform calls ``f`` with Tensors of its own, its *variables*, in place of the floating leaves of some arguments,
 and its backward pass leads from what ``f`` returns to exactly these. A transform inside another has other variables, so
 the two cannot be confused (Siskind & Pearlmutter 2005, "Perturbation confusion and referential transparency"), and
 there is no state outside the call: transforms nest to any order, in any number of threads.
@@ -22,7 +22,7 @@ from ..core import OPS, Tensor, describe
 from ..core.context import _recording, recorded, settle
 from ..core.conversions import ConversionError
 from ..core.node import sequence_nrs
-from .batched import blocks_of, goes_by_rows, packed, stacked_rows
+from .batched import batched_gradients, blocks_of, can_batch, packed
 from .gradients import gradients_of
 from .networks import with_networks, with_parameters
 
@@ -30,7 +30,7 @@ Function = Callable[..., Any]
 
 
 class Call:
-    """One call of ``f``, recorded, with variables in the place of the floating leaves of some arguments."""
+    """One call of ``f``, recorded, with variables in place of the floating leaves of some arguments."""
 
     def __init__(
         self,
@@ -66,14 +66,14 @@ class Call:
         self._leaves, self._structure = tree_flatten(self.value)
         self.outputs = self._outputs()
         roots = [leaf for leaf in (*self._leaves, *tree_leaves(self.aux)) if isinstance(leaf, Tensor)]
-        self.live = bool(_recording.get()) and next(from_outside(roots, since), None) is not None
+        self.live = bool(_recording.get()) and next(outer_tensors(roots, since), None) is not None
 
     def _with_variables(self, position: int, found: Sequence[Any], required: bool) -> list[Any]:
-        """The leaves of an argument, with variables for those that are floating."""
+        """The leaves of an argument, the floating ones replaced by variables."""
         for leaf in found:
             if _dtype_kind(leaf) == "c":
                 raise TypeError(
-                    f"{self.name}: argument {position} holds {kind_of(leaf)}, and transforms differentiate with "
+                    f"{self.name}: argument {position} holds {type_of(leaf)}, and transforms differentiate with "
                     "respect to real numbers; pass the parts, as in f(x + 1j * y), or call backward on the loss, which "
                     "gives a complex Tensor dL/dx + i dL/dy"
                 )
@@ -82,7 +82,7 @@ class Call:
         return [self._variable(leaf) if is_floating(leaf) else leaf for leaf in found]
 
     def _refuse(self, what: str, found: Sequence[object]) -> None:
-        kinds = ", ".join(dict.fromkeys(map(kind_of, found)))
+        kinds = ", ".join(dict.fromkeys(map(type_of, found)))
         if kinds:
             raise TypeError(
                 f"{self.name}: {what} no real floats to differentiate, but {kinds}; pass floats, as in x.astype(float)"
@@ -90,7 +90,7 @@ class Call:
 
     def _variable(self, leaf: Any) -> Tensor:
         if isinstance(leaf, Tensor) and leaf.requires_grad and _recording.get():
-            variable: Tensor = OPS["positive"](leaf)  # of its own, and it leads to what is outside
+            variable: Tensor = OPS["positive"](leaf)  # another Tensor, through which gradients flow to the argument
         else:
             data = leaf.data if isinstance(leaf, Tensor) else leaf
             variable = Tensor(np.asarray(data, self._dtype) if type(data) is float else data, requires_grad=True)
@@ -105,14 +105,14 @@ class Call:
             with recorded():
                 returned = f(*args, **keywords)
         except ValueError as error:
-            if isinstance(error.__cause__, ConversionError):  # whose remedy NumPy's own words would hide
+            if isinstance(error.__cause__, ConversionError):  # NumPy would hide its remedy
                 raise error.__cause__ from None
             raise
-        refuse_changed(self.name, self.variables, called)
+        check_unchanged(self.name, self.variables, called)
         if not has_aux:
             return returned, None
         if not isinstance(returned, tuple) or len(returned) != 2:
-            raise TypeError(f"{self.name}: with has_aux=True f must return (value, aux), got {kind_of(returned)}")
+            raise TypeError(f"{self.name}: with has_aux=True f must return (value, aux), got {type_of(returned)}")
         return returned
 
     def _outputs(self) -> list[Tensor]:
@@ -120,12 +120,12 @@ class Call:
         found = self._leaves
         complexes = [leaf for leaf in found if _dtype_kind(leaf) == "c"]
         if complexes or (found and not any(map(is_output, found))):
-            raise TypeError(f"{self.name}: f must return floats, got {kind_of((complexes or found)[0])}")
+            raise TypeError(f"{self.name}: f must return floats, got {type_of((complexes or found)[0])}")
         plain = [leaf for leaf in found if is_floating(leaf)]
         if plain and self.variables and not any(isinstance(leaf, Tensor) for leaf in found):
             warnings.warn(
-                f"{self.name}: f returned {kind_of(plain[0])}, no Tensor, so its derivatives are zero; compute with "
-                "Tensors to the end, as .item(), .numpy() and .data leave the record",
+                f"{self.name}: f returned {type_of(plain[0])}, not a Tensor, so its derivatives are zero; use "
+                "Tensors to the end, as .item(), .numpy() and .data cut the graph",
                 stacklevel=4,
             )
         outputs = [float(leaf) if type(leaf) is int else leaf for leaf in found if is_output(leaf)]
@@ -144,31 +144,31 @@ class Call:
     def only(self) -> Tensor:
         """The only output, or an error."""
         if self._structure != LEAF:
-            hint = "; for (value, aux) say has_aux=True" if self.name in ("grad", "value_and_grad") else ""
-            raise TypeError(f"{self.name}: f must return one array, got {kind_of(self.value)}{hint}")
+            hint = "; for (value, aux) pass has_aux=True" if self.name in ("grad", "value_and_grad") else ""
+            raise TypeError(f"{self.name}: f must return one array, got {type_of(self.value)}{hint}")
         return self.outputs[0]
 
-    def pull(self, cotangents: Sequence[object], create_graph: bool, retain_graph: bool) -> list[Tensor]:
+    def pull_back(self, cotangents: Sequence[object], create_graph: bool, retain_graph: bool) -> list[Tensor]:
         """The gradients of the variables, given those of the outputs."""
-        return pulled(self.outputs, self.variables, cotangents, create_graph, retain_graph)
+        return pull_back(self.outputs, self.variables, cotangents, create_graph, retain_graph)
 
-    # What the caller gets
+    # Results as they are returned
 
-    def shown(self, tree: object, live: bool | None = None, with_tensors: bool | None = None) -> Any:
-        """Tensors in a container as the caller gets them: arrays, Tensors, or Tensors with their history."""
+    def returned(self, tree: object, live: bool | None = None, with_tensors: bool | None = None) -> Any:
+        """Tensors in a container as they are returned: as arrays, Tensors, or Tensors with a history."""
         if self.live if live is None else live:
             return tree
         show = Tensor.detach if (self.with_tensors if with_tensors is None else with_tensors) else _plain
         return tree_map(lambda leaf: show(leaf) if isinstance(leaf, Tensor) else leaf, tree)
 
-    def showing(self, vectors: Sequence[Any]) -> tuple[bool, Function]:
-        """Whether results that depend on ``vectors`` too can be differentiated in turn, and how they are shown."""
+    def returning(self, vectors: Sequence[Any]) -> tuple[bool, Function]:
+        """How results that also depend on ``vectors`` are returned, and whether they can be differentiated in turn."""
         tensors = [vector for vector in vectors if isinstance(vector, Tensor)]
         live = bool(_recording.get()) and (self.live or any(tensor.requires_grad for tensor in tensors))
-        return live, partial(self.shown, live=live, with_tensors=self.with_tensors or bool(tensors))
+        return live, partial(self.returned, live=live, with_tensors=self.with_tensors or bool(tensors))
 
     def like_arguments(self, results: Sequence[object], show: Function) -> Any:
-        """One result for each variable, in containers like the arguments asked for; None for other leaves."""
+        """One result for each variable, in containers like the chosen arguments; None for other leaves."""
         rest = iter(results)
 
         def result_for(leaf: object) -> Any:
@@ -186,19 +186,19 @@ class Call:
         return tree_unflatten(self._structure, (next(rest) if is_output(leaf) else None for leaf in self._leaves))
 
     def gradient(self, cotangent: object) -> Any:
-        """The gradient of the only output, as the caller gets it."""
-        return self.like_arguments(self.pull([cotangent], self.live, self.live), self.shown)
+        """The gradient of the only output, as it is returned."""
+        return self.like_arguments(self.pull_back([cotangent], self.live, self.live), self.returned)
 
 
 def named(transform: str, f: Function) -> Callable[[Function], Function]:
-    """Decorate: the name and documentation of ``f`` for what a transform makes of it."""
+    """Decorate: give the transformed function the name and documentation of ``f``."""
     if not callable(f):
         raise TypeError(f"{transform}: takes a function, got {type(f).__name__}")
     return wraps(f, updated=())
 
 
 def _positions(name: str, argnums: int | Sequence[int] | None, count: int) -> tuple[list[int], bool]:
-    """The arguments to differentiate, counted from the front, and whether it is a single one."""
+    """The positions of the arguments to differentiate, as nonnegative numbers, and whether it is a single one."""
     if argnums is None:
         return list(range(count)), False
     alone = not isinstance(argnums, (tuple, list))
@@ -230,11 +230,11 @@ def is_floating(leaf: object) -> bool:
 
 
 def is_output(leaf: object) -> bool:
-    """Whether something that f returned has a derivative; a Python integer is a constant."""
+    """Whether a leaf that ``f`` returned has a derivative; Python integers are constants."""
     return type(leaf) is int or is_floating(leaf)
 
 
-def kind_of(value: object) -> str:
+def type_of(value: object) -> str:
     return describe(value) if hasattr(value, "shape") and hasattr(value, "dtype") else type(value).__name__
 
 
@@ -243,7 +243,7 @@ def _plain(tensor: Tensor) -> Any:
     return data[()] if type(data) is ndarray and data.ndim == 0 else data
 
 
-def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
+def outer_tensors(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
     """The Tensors older than ``since`` that require gradients and that ``roots`` were computed from."""
     settle()
     visited: set[Any] = set()
@@ -260,7 +260,7 @@ def from_outside(roots: Sequence[Tensor], since: int) -> Iterator[Tensor]:
             stack.extend(operand for operand in tensor.creator[1] if isinstance(operand, Tensor))
 
 
-def refuse_changed(name: str, arguments: Sequence[Any], since: int) -> None:
+def check_unchanged(name: str, arguments: Sequence[Any], since: int) -> None:
     """Raise if ``f`` has changed a Tensor that it was given: gradients would be with respect to the new value."""
     settle()
     nodes = (argument._node for argument in arguments if isinstance(argument, Tensor))
@@ -268,7 +268,7 @@ def refuse_changed(name: str, arguments: Sequence[Any], since: int) -> None:
         raise TypeError(f"{name}: f changes an argument in place; let it change a copy (x = x + 0) instead")
 
 
-def pulled(
+def pull_back(
     outputs: Sequence[Tensor],
     variables: Sequence[Tensor],
     cotangents: Sequence[Any],
@@ -284,11 +284,11 @@ def pulled(
     else:
         with recorded():
             output, seed = (packed(parts) for parts in zip(*pairs))
-    if create_graph or not goes_by_rows(output) or np.all(seed.data if isinstance(seed, Tensor) else seed):
+    if create_graph or not can_batch(output) or np.all(seed.data if isinstance(seed, Tensor) else seed):
         return gradients_of(output, variables, seed, create_graph, retain_graph)
     found = gradients_of(output, variables, seed, create_graph, retain_graph=True)
     if any(np.isnan(tensor.data).any() for tensor in found):  # perhaps 0 times NaN, which a BatchedArray keeps at 0
-        row = stacked_rows(output, variables, np.expand_dims(seed.data if isinstance(seed, Tensor) else seed, 0))
+        row = batched_gradients(output, variables, np.expand_dims(seed.data if isinstance(seed, Tensor) else seed, 0))
         blocks = next(blocks_of(row, [Tensor(np.zeros(1))], variables))
         return [block.reshape(variable.shape) for block, variable in zip(blocks, variables)]
     return found

@@ -1,4 +1,4 @@
-"""Derivatives as values: what is built on the backward pass."""
+"""Gradients as values, without setting ``.grad``."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def gradients(
 def gradients_of(
     output: Tensor, wanted: Sequence[Tensor], seed: Any, create_graph: bool, retain_graph: bool
 ) -> list[Tensor]:
-    """The gradients of ``wanted`` as Tensors, zeros where ``output`` does not depend on one; nothing is checked."""
+    """The gradients of ``wanted`` as Tensors, zeros where ``output`` does not depend on one; no argument checks."""
     nodes = [history(tensor) for tensor in wanted]
     if create_graph:
         with recorded():
@@ -120,6 +120,6 @@ def _tensor(part: Any) -> Tensor:
 
 
 def _unshared(part: object) -> Tensor:
-    """A recorded gradient as a Tensor with an array of its own: rules may hand one on to several operands."""
+    """A recorded gradient as a Tensor with its own array, as a rule may return the same one for several operands."""
     copy: Tensor = _tensor(part) + 0
     return copy

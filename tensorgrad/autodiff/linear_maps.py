@@ -11,7 +11,7 @@ from numpy import ndarray
 from .._pytree import tree_map
 from ..core import Tensor, describe
 from .batched import dummy_gradient
-from .call import Call, Function, is_floating, is_output, kind_of, pulled
+from .call import Call, Function, is_floating, is_output, pull_back, type_of
 from .networks import with_parameters
 
 
@@ -51,11 +51,13 @@ def vjp(f: Function, *args: object, **keywords: object) -> tuple[Any, Function]:
 
     def pullback(cotangent: object) -> tuple[Any, ...]:
         cotangents = _all_fitting("vjp", "cotangent", call.value, cotangent, is_output, call.outputs)
-        live, show = call.showing(cotangents)
-        found: tuple[Any, ...] = call.like_arguments(call.pull(cotangents, create_graph=live, retain_graph=True), show)
+        live, show = call.returning(cotangents)
+        found: tuple[Any, ...] = call.like_arguments(
+            call.pull_back(cotangents, create_graph=live, retain_graph=True), show
+        )
         return found
 
-    return tree_map(_unshared, call.shown(call.value)), pullback
+    return tree_map(_unshared, call.returned(call.value)), pullback
 
 
 def jvp(f: Function, args: object, tangents: object) -> tuple[Any, Any]:
@@ -93,10 +95,10 @@ def jvp(f: Function, args: object, tangents: object) -> tuple[Any, Any]:
     args, _ = _arguments(args)
     call = Call("jvp", f, args, {})
     vectors = _all_fitting("jvp", "tangent", args, _arguments(tangents)[0], is_floating, call.variables)
-    live, show = call.showing(vectors)
+    live, show = call.returning(vectors)
     dummies = [dummy_gradient(output) for output in call.outputs]
-    first = call.pull(dummies, create_graph=True, retain_graph=True)
-    parts = pulled(first, dummies, vectors, create_graph=live, retain_graph=live)
+    first = call.pull_back(dummies, create_graph=True, retain_graph=True)
+    parts = pull_back(first, dummies, vectors, create_graph=live, retain_graph=live)
     return show(call.value), show(call.like_value(parts))
 
 
@@ -132,9 +134,9 @@ def hvp(f: Function, args: object, vectors: object) -> Any:
     call = Call("hvp", f, args, {})
     output = call.scalar()
     parts = _all_fitting("hvp", "vector", args, _arguments(vectors)[0], is_floating, call.variables)
-    live, show = call.showing(parts)
-    first = call.pull([np.ones_like(output.data)], create_graph=True, retain_graph=True)
-    second = pulled(first, call.variables, parts, create_graph=live, retain_graph=live)
+    live, show = call.returning(parts)
+    first = call.pull_back([np.ones_like(output.data)], create_graph=True, retain_graph=True)
+    second = pull_back(first, call.variables, parts, create_graph=live, retain_graph=live)
     products = call.like_arguments(second, show)
     return products[0] if alone else products
 
@@ -162,7 +164,7 @@ def _all_fitting(
         raise ValueError(f"{name}: {kind}s: {error}") from None
     for leaf, part in pairs:
         if part is not None and not has_one(leaf):
-            raise TypeError(f"{name}: a {kind} must be None where there is {kind_of(leaf)}, got {kind_of(part)}")
+            raise TypeError(f"{name}: a {kind} must be None where there is {type_of(leaf)}, got {type_of(part)}")
     parts = [part for leaf, part in pairs if has_one(leaf)]
     return [_fitting(name, kind, part, like) for part, like in zip(parts, expected)]
 
@@ -172,7 +174,7 @@ def _fitting(name: str, kind: str, given: object, expected: Tensor) -> Any:
     if type(given) in (int, float) and expected.shape == ():
         return np.full_like(expected.data, given)
     if not hasattr(given, "shape") or not hasattr(given, "dtype"):
-        raise TypeError(f"{name}: a {kind} must be {describe(expected)}, got {kind_of(given)}")
+        raise TypeError(f"{name}: a {kind} must be {describe(expected)}, got {type_of(given)}")
     if given.shape != expected.shape or given.dtype != expected.dtype:
         error = ValueError if given.shape != expected.shape else TypeError
         raise error(f"{name}: a {kind} must be {describe(expected)}, got {describe(given)}")

@@ -86,7 +86,7 @@ def _jacobian(name: str, f: Function, args: Any, keywords: Any, argnums: int | S
     with recorded():
         matrix = _matrix(call.outputs, call.variables, call.live)
         blocks = list(blocks_of(matrix, call.outputs, call.variables))
-    return call.like_value([call.like_arguments(row, call.shown) for row in blocks])
+    return call.like_value([call.like_arguments(row, call.returned) for row in blocks])
 
 
 def _matrix(outputs: Sequence[Tensor], variables: Sequence[Tensor], live: bool) -> Any:
@@ -101,7 +101,7 @@ def _matrix(outputs: Sequence[Tensor], variables: Sequence[Tensor], live: bool) 
     if rows <= columns:
         return gradients_by_row(output, variables, live)
     dummy = dummy_gradient(output)
-    pulled = packed(gradients_of(output, variables, dummy, create_graph=True, retain_graph=True))
-    if not pulled.requires_grad:
-        return asarray_like(np.zeros((rows, columns), pulled.dtype), output)
-    return gradients_by_row(pulled, [dummy], live).T
+    pulled_back = packed(gradients_of(output, variables, dummy, create_graph=True, retain_graph=True))
+    if not pulled_back.requires_grad:
+        return asarray_like(np.zeros((rows, columns), pulled_back.dtype), output)
+    return gradients_by_row(pulled_back, [dummy], live).T

@@ -1,4 +1,4 @@
-"""Networks among what is differentiated: their parameters are, and others stand in for them.
+"""Networks among the arguments of a transform: it differentiates with respect to their parameters.
 
 A network is any object with ``named_parameters`` and ``with_tensors``, as a :class:`tensorgrad.nn.Module` has them.
 """
@@ -14,20 +14,20 @@ from ..core import Tensor
 
 
 def is_network(leaf: object) -> bool:
-    """Whether something has parameters of its own."""
+    """Whether it has parameters."""
     kind = type(leaf)
     return kind is not ndarray and kind is not Tensor and hasattr(kind, "named_parameters")
 
 
 def with_parameters(tree: Any) -> Any:
-    """A container with a dict of its parameters, by name, in the place of each network."""
+    """The container with each network replaced by the dict of its parameters, by name."""
     if not any(map(is_network, tree_leaves(tree))):
         return tree
     return tree_map(lambda leaf: dict(leaf.named_parameters()) if is_network(leaf) else leaf, tree)
 
 
 def with_networks(tree: Any, parameters: Any) -> Any:
-    """The inverse of :func:`with_parameters`: networks like those of ``tree``, that have other parameters."""
+    """The inverse of :func:`with_parameters`: copies of the networks in ``tree`` with these parameters."""
     leaves, structure = tree_flatten(tree)
     others = flatten_up_to(structure, parameters)
     return tree_unflatten(structure, [_filled(leaf, other) for leaf, other in zip(leaves, others)])

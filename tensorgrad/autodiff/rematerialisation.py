@@ -1,4 +1,4 @@
-"""Gradient checkpointing: what a function computes inside is computed again in the backward pass, not kept."""
+"""Gradient checkpointing: intermediate results are recomputed in the backward pass instead of being kept."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from numpy import ndarray
 
 from .._pytree import reachable, tree_flatten, tree_leaves, tree_map, tree_unflatten
 from ..core import Op, Tensor
-from ..core.context import _capture, _recording, recorded, repeated
+from ..core.context import _recording, _tracer, recorded, repeated
 from ..core.node import Node, sequence_nrs
 from ..core.tensor import history
 from .batched import packed
-from .call import Function, from_outside, named, refuse_changed
+from .call import Function, check_unchanged, named, outer_tensors
 from .gradients import gradients_of
 
 
 def checkpoint(f: Function) -> Function:
-    """``f`` with a history that holds only its inputs and outputs: the backward pass calls ``f`` again.
+    """``f`` without its intermediate results in the graph: the backward pass calls ``f`` again.
 
     That takes the time of one more evaluation and saves the memory of everything computed inside (Griewank & Walther,
     "Revolve", 2000; Chen et al., "Training deep nets with sublinear memory cost", 2016). Values and gradients are those
     of ``f``, of any order. Tensors that ``f`` finds elsewhere, such as the parameters of a network, get their gradients
     too. Random generators that ``f`` reaches (arguments, attributes, what its code refers to) draw the same numbers
-    again, and go on afterwards as if they had not. Inside a compiled function ``f`` is simply called.
+    again, and are restored afterwards. Inside a compiled function ``f`` is simply called.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def checkpoint(f: Function) -> Function:
 
     @named("checkpoint", f)
     def call(*args: Any, **keywords: Any) -> Any:
-        if not _recording.get() or _capture.get() is not None:
+        if not _recording.get() or _tracer.get() is not None:
             return f(*args, **keywords)
         return _Checkpoint(f, (args, keywords)).value()
 
@@ -74,9 +74,9 @@ class _Checkpoint:
         """What the function returns, with a history that is this call as a whole."""
         variables = [Tensor(x.data, requires_grad=True) for x in self._inputs]
         value, outputs = self._run(variables)
-        refuse_changed("checkpoint", self._leaves, self._since)
-        self._outside = list(from_outside(outputs, self._since))
-        for variable, x in zip(variables, self._inputs):  # met again only by way of what f has kept
+        check_unchanged("checkpoint", self._leaves, self._since)
+        self._outside = list(outer_tensors(outputs, self._since))
+        for variable, x in zip(variables, self._inputs):  # reached only through something that f has kept
             node = history(variable)
             node.op, node.parents, node.arrays, node.array = _KEPT, [history(x)], [x._array], variable._array
         if not outputs:
@@ -85,7 +85,7 @@ class _Checkpoint:
         return tree_map(lambda leaf: next(rest) if self._is_output(leaf) else leaf, value)
 
     def _run(self, variables: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
-        """What the function returns for variables in the place of the inputs, and those leaves of it that depend on
+        """What the function returns for variables in place of the inputs, and those leaves of it that depend on
         them or on Tensors from outside.
         """
         rest = iter(variables)
@@ -122,7 +122,7 @@ class _Checkpoint:
         began = next(sequence_nrs)
         output = self._again(inputs, out.data if isinstance(out, Tensor) else out)
         _stand_in(history(output), dict(zip(map(history, self._outside), map(history, outside))), began)
-        if not set(map(history, from_outside([output], began))) <= set(map(history, variables)):
+        if not set(map(history, outer_tensors([output], began))) <= set(map(history, variables)):
             raise RuntimeError("checkpoint: f uses tensors that an earlier call of it has kept; compute them again")
         parts = gradients_of(output, variables, g, create_graph, retain_graph=create_graph)
         return parts if create_graph else [part.data for part in parts]
@@ -159,7 +159,7 @@ _KEPT = _operation(_refuse_kept)
 
 
 def _stand_in(output: Node, others: dict[Node, Node], since: int) -> None:
-    """Put ``others`` in the place of the parents that they stand in for, wherever those were used after ``since``.
+    """Replace parents by ``others``, which stand in for them, in all nodes after ``since``.
 
     A backward pass then stops at them; of two operands from outside, one may have been computed from the other.
     """

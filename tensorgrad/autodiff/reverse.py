@@ -1,4 +1,4 @@
-"""grad and its like: gradients of functions in reverse mode."""
+"""grad, value_and_grad, elementwise_grad: gradients of functions in reverse mode."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
         call = Call("grad", f, args, keywords, argnums, has_aux)
         output = call.scalar()
         found = call.gradient(np.ones_like(output.data))
-        return (found, call.shown(call.aux)) if has_aux else found
+        return (found, call.returned(call.aux)) if has_aux else found
 
     return gradient
 
@@ -77,8 +77,8 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool 
         call = Call("value_and_grad", f, args, keywords, argnums, has_aux)
         output = call.scalar()
         found = call.gradient(np.ones_like(output.data))
-        value = call.shown(call.value)
-        return ((value, call.shown(call.aux)), found) if has_aux else (value, found)
+        value = call.returned(call.value)
+        return ((value, call.returned(call.aux)), found) if has_aux else (value, found)
 
     return value_and_gradient
 

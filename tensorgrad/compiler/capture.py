@@ -11,8 +11,8 @@ import numpy as np
 
 from .._pytree import LEAF, tree_flatten, tree_unflatten
 from ..core import Op, Tensor
-from ..core.arrays import OWNED
-from ..core.context import _capture, generator_like, no_grad, recorded
+from ..core.arrays import PRIVATE
+from ..core.context import _tracer, generator_like, no_grad, recorded
 from ..core.inplace import View
 from ..core.node import LeafNode
 from .program import Program, TensorOutput, Value
@@ -135,8 +135,11 @@ class Capture(Recorder):
         """What the op's forward function gives: as one instruction if it works on real arrays only."""
         if not op.opaque:
             return op.forward(*arrays, **settings)
+        if op.effect is not None:
+            example = op.effect(*(x.example if isinstance(x, Traced) else x for x in arrays), **settings)
+            return self.emit("source", op.forward, tuple(arrays), settings, example)
         if not any(isinstance(value, np.random.Generator) for value in settings.values()):
-            return self.call(op.forward, arrays, settings, "fill" if op.fills else "call")
+            return self.call(op.forward, arrays, settings, "fill" if op.takes_out else "call")
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]
         memo = {id(x): generator_like(x) for x in settings.values() if isinstance(x, np.random.Generator)}
         example = op.forward(*examples, **copy.deepcopy(settings, memo))
@@ -184,7 +187,7 @@ class Capture(Recorder):
 
     def record(self, function: Callable[..., Any], args: Any, settings: Any, effects: bool = True) -> Program:
         """Run ``function`` and return its program; without ``effects`` one that computes the result alone."""
-        token = _capture.set(self)
+        token = _tracer.set(self)
         try:
             with np.errstate(all="ignore"):  # the program itself will say it
                 result = function(*args, **settings)
@@ -193,7 +196,7 @@ class Capture(Recorder):
             if effects:
                 self._note_effects()
         finally:
-            _capture.reset(token)
+            _tracer.reset(token)
             for kept in (self._alive, self._known, self._constants, self._stand_ins, self._leaves, self._wrappers):
                 kept.clear()  # else traced arrays and this would keep each other alive
         return self.program.without_dead_code()
@@ -240,7 +243,7 @@ class _Leaf:
         self.tensor, self.index, self.traced = tensor, index, traced
         self.grad_is_known = self.grad_is_set = False
         self.stand_in = Tensor.__new__(Tensor)
-        self.stand_in._array, self.stand_in._memory = cast(Any, traced), OWNED
+        self.stand_in._array, self.stand_in._memory = cast(Any, traced), PRIVATE
         self.stand_in._grad = self.stand_in._view = None
         self.stand_in._requires_grad = tensor._requires_grad
         self.stand_in._node = LeafNode(ref(self.stand_in) if tensor._requires_grad else None)

@@ -13,7 +13,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..core import Tensor
-from ..core.arrays import OWNED
+from ..core.arrays import PRIVATE
 from ..core.node import sequence_nrs
 from ..ops.reductions import FEW
 from . import pooling, reductions
@@ -179,8 +179,8 @@ class Executable:
     def _bind(self) -> None:
         stored = {leaf for leaf, _ in self.program.stores}
         for index, tensor in enumerate(self.program.leaves):
-            if index in stored and not (tensor._memory is OWNED and tensor._array.flags.c_contiguous):
-                tensor._take(tensor._array.copy())
+            if index in stored and not (tensor._memory is PRIVATE and tensor._array.flags.c_contiguous):
+                tensor._set_array(tensor._array.copy())
         leaves = self.program.leaves
         for positions in dict.fromkeys(self.memory.side_by_side.values()):
             self._columns[positions] = side_by_side([leaves[position] for position in positions])
@@ -240,13 +240,23 @@ class Executable:
         lines = []
         for instruction in self._views.pop(root, ()):
             name = self._names[instruction.out] = f"v{len(self._names)}"
-            operands = [self._name(x) if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
-            call = self._call_text(instruction, operands)
             if self._is_static(instruction.values[0]):
-                self._bound(name, partial(eval, call, self._space))
-            else:
-                lines.append(f"{name} = {call}")
+                self._bound(name, partial(self._view, instruction))
+                continue
+            operands = [self._name(x) if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
+            lines.append(f"{name} = {self._call_text(instruction, operands)}")
         return lines
+
+    def _view(self, instruction: Instruction) -> Any:
+        """The result of an instruction on what is there before a replay."""
+        operands = [self._array(x) if isinstance(x, Value) else x for x in instruction.operands]
+        return instruction.function(*operands, **instruction.settings)
+
+    def _array(self, value: Value) -> Any:
+        return self._space[self._names[value]]
+
+    def _reshaped(self, value: Value, shape: tuple[int, ...]) -> Any:
+        return self._array(value).reshape(shape)
 
     def _call_text(self, instruction: Instruction, operands: list[str], function: Any = None) -> str:
         settings = [f"{name}={self._constant(value)}" for name, value in instruction.settings.items()]
@@ -444,7 +454,7 @@ class Executable:
                         array = self._scratch_array(temporary[value], (rows, *rest), value.dtype)
                         row.append(array[: end - start])
                     else:
-                        array = eval(self._name(value), self._space)
+                        array = self._array(value)
                         row.append((array.reshape(-1) if flat else array)[start:end])
                 row += [sums[block : block + 1].reshape(()) for sums in partial_sums]
                 found.append(tuple(row))
@@ -466,10 +476,11 @@ class Executable:
         for number, (value, shape) in enumerate(kernel.arrays):
             name = self._name(value)
             if shape != value.shape:
-                reshaped = f"{name}.reshape({self._constant(shape)})"
-                name = f"k{index}_{number}" if self._is_static(value) else reshaped
                 if self._is_static(value):
-                    self._bound(name, partial(eval, reshaped, self._space))
+                    name = f"k{index}_{number}"
+                    self._bound(name, partial(self._reshaped, value, shape))
+                else:
+                    name += f".reshape({self._constant(shape)})"
             operands.append(name)
         function = compiled(kernel.source, [(value.dtype, len(shape)) for value, shape in kernel.arrays])
         return [f"{self._constant(function)}({', '.join(operands)})"]

@@ -16,12 +16,12 @@ from weakref import ref
 import numpy as np
 
 from ..core import OPS, Op, Tensor
-from ..core.arrays import OWNED, SHARED, unchanging
-from ..core.arrays import RESULT as MADE
-from ..core.context import Watcher, _capture, _recording
+from ..core.arrays import PRIVATE, SHARED, snapshot
+from ..core.arrays import READ_ONLY as MADE
+from ..core.context import Hook, _recording, _tracer
 from ..core.node import LeafNode
 from . import events
-from .events import ARRAY, LEAF, NUMBER, RESULT, TENSOR, VALUE, Event, Pending, Place, can_be_compared, is_same
+from .events import ARRAY, LEAF, NUMBER, READ_ONLY, TENSOR, VALUE, Event, Pending, Place, can_be_compared, is_same
 
 BY_VALUES = frozenset(
     (
@@ -127,7 +127,7 @@ class Following:
         if len(operands) == len(places) and (not (settings or event.settings) or is_same(settings, event.settings)):
             for operand, place in zip(operands, places):
                 kind = place[0]
-                if kind == RESULT:
+                if kind == READ_ONLY:
                     if type(operand) is not Tensor:
                         break
                     if (self._pending(operand) if self._observing else operand._array) is not place[1]:
@@ -137,7 +137,7 @@ class Following:
                     if slot is None:
                         if place[1] < len(noted) or (read and id(operand) in read):
                             break
-                        is_known = operand is place[3] and operand._array is place[4] and operand._memory is OWNED
+                        is_known = operand is place[3] and operand._array is place[4] and operand._memory is PRIVATE
                         is_known = is_known and operand._requires_grad is place[2][2]
                         if not (is_known or _is_leaf_again(operand, place)):
                             break
@@ -253,7 +253,7 @@ class Following:
     def _places(self, what: Any, operands: Sequence[Any], settings: Any, changed: int) -> tuple[Place, ...] | None:
         if not _can_be_followed(what, operands) or not all(map(can_be_compared, settings.values())):
             return None
-        if isinstance(_recording.get(), Watcher):
+        if isinstance(_recording.get(), Hook):
             return None
         found = []
         for position, operand in enumerate(operands):
@@ -287,7 +287,7 @@ class Following:
         if type(operand) is Tensor:
             pending = self._pending(operand)
             if pending is not None:
-                return RESULT, pending
+                return READ_ONLY, pending
             slot = self._slots.get(id(operand))
             if slot is not None:
                 return [LEAF, slot, _kind_of(operand), None, None]
@@ -316,7 +316,7 @@ class Following:
         if tensor._requires_grad and _recording.get():
             return None
         now: Any = _new_tensor(Tensor)
-        now._array, now._memory, now._requires_grad = unchanging(array), OWNED, False
+        now._array, now._memory, now._requires_grad = snapshot(array), PRIVATE, False
         now._grad, now._view, now._node = None, None, LeafNode()
         return now  # type: ignore[no-any-return]
 
@@ -335,7 +335,7 @@ class Following:
             copied = operand.copy(order="K")
             self._copied[id(operand)] = operand, copied
             return copied
-        return unchanging(operand)
+        return snapshot(operand)
 
     def _pending(self, tensor: Tensor) -> Pending | None:
         """What stands for it, if it is a result of this segment."""
@@ -371,7 +371,7 @@ class Following:
 
     def _compute(self) -> None:
         alive = tuple([i for i, result in enumerate(self._results) if result() is not None])
-        token = _capture.set(None)
+        token = _tracer.set(None)
         try:
             found = self._run(self._at, alive, self._leaves, self._inputs)
             if found is None:
@@ -382,20 +382,20 @@ class Following:
                     if tensor is not None:
                         tensor._array, tensor._node = self._known.get(index, array), node
         finally:
-            _capture.reset(token)
+            _tracer.reset(token)
 
     def _do_pending(self) -> None:
         """Do what is pending one by one: from now on in this segment nothing is."""
         if self._observing:
             return
-        token = _capture.set(None)
+        token = _tracer.set(None)
         try:
             self._do_one_by_one()
         except BaseException:
             self._end()
             raise
         finally:
-            _capture.reset(token)
+            _tracer.reset(token)
         self._gradients.clear()
         self._observing = True
 
@@ -443,11 +443,11 @@ class Following:
             self._known[pending.index] = None
             return tensor
         if pending.index not in self._known:
-            token = _capture.set(None)
+            token = _tracer.set(None)
             try:
                 found = self._run(self._at, (pending.index,), self._leaves, self._inputs, False)
             finally:
-                _capture.reset(token)
+                _tracer.reset(token)
             if found is None:
                 return self.stand_in(tensor)
             ((self._known[pending.index], _),) = found
@@ -528,11 +528,11 @@ class Following:
 
 def eagerly(what: Any, operands: Any, settings: Any) -> Any:
     """Call it as without compiling."""
-    token = _capture.set(None)
+    token = _tracer.set(None)
     try:
         return what(*operands, **settings)
     finally:
-        _capture.reset(token)
+        _tracer.reset(token)
 
 
 def _become(tensor: Tensor, other: Tensor) -> None:

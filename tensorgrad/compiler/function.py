@@ -19,7 +19,7 @@ import numpy as np
 from .._optional import MissingExtra
 from .._pytree import tree_flatten, tree_unflatten
 from ..core import Tensor, as_data
-from ..core.context import Watcher, _capture, _recording
+from ..core.context import Hook, _recording, _tracer
 from . import events
 from .capture import Capture
 from .emit import Executable
@@ -140,10 +140,13 @@ def without_kernels() -> Iterator[None]:
         _kernels.reset(token)
 
 
-def own(function: Callable[..., Any], state: Callable[[], Any]) -> Pure:
-    """A pure function of this library, compiled, which depends on its arguments and on ``state()``."""
+def own(function: Callable[..., Any], state: Callable[[], Any], uncompiled: int = 0) -> Pure:
+    """A pure function of this library, compiled, which depends on its arguments and on ``state()``.
+
+    The first ``uncompiled`` calls run it as it is; it must then give the same to the last bit, and compute elementwise.
+    """
     compiled = Pure(function)
-    compiled.is_own, compiled.state = True, state
+    compiled.is_own, compiled.state, compiled.uncompiled = True, state, uncompiled
     return compiled
 
 
@@ -173,12 +176,12 @@ class Compiled:
         self._one_by_one: deque[str] = deque(maxlen=MOST_OF_OWN)
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        is_watched = isinstance(_recording.get(), Watcher) or not _QUIET.issuperset(np.geterr().values())
-        if is_watched or _capture.get() is not None:
+        has_hook = isinstance(_recording.get(), Hook) or not _QUIET.issuperset(np.geterr().values())
+        if has_hook or _tracer.get() is not None:
             return self.function(*args, **settings)  # op by op, or as a part of what is traced
         self._calls += 1
         tracer = Following(self._root, self._compute)
-        token = _capture.set(tracer)
+        token = _tracer.set(tracer)
         try:
             result = self.function(*args, **settings)
             tracer.finish()
@@ -187,7 +190,7 @@ class Compiled:
             tracer.finish()
             raise
         finally:
-            _capture.reset(token)
+            _tracer.reset(token)
             self._events += tracer.new_events
             if self._events > MOST_EVENTS:
                 self._root, self._events, self._segments = Event(events.cut, None), 0, []
@@ -285,7 +288,11 @@ class Pure(Compiled):
     ----------
     state
         What it depends on besides its arguments is ``state()``, if that is not None.
+    uncompiled
+        How many calls more are not compiled.
     """
+
+    uncompiled = 0
 
     def __init__(self, function: Callable[..., Any], fast: bool | None = None) -> None:
         super().__init__(function, fast)
@@ -293,11 +300,14 @@ class Pure(Compiled):
         self.state: Callable[[], Any] | None = None
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        tracer = _capture.get()
+        tracer = _tracer.get()
         if tracer is not None and tracer.follows:
             return tracer.at_once(partial(self, **settings), *args)
-        if tracer is not None or isinstance(_recording.get(), Watcher):
-            return self.function(*args, **settings)  # part of another program, or to be watched op by op
+        if tracer is not None or isinstance(_recording.get(), Hook):
+            return self.function(*args, **settings)  # part of another program, or run op by op for a hook
+        if self.uncompiled:
+            self.uncompiled -= 1
+            return self.function(*args, **settings)
         arguments = _Arguments(args, settings) if args or settings else _NONE
         with self._lock:
             return self._program(arguments)(arguments.arrays)

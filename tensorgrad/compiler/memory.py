@@ -276,5 +276,5 @@ def _address(array: np.ndarray) -> int:
 def _aligned(nbytes: int) -> np.ndarray:
     """Bytes that start at a multiple of a cache line."""
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -_address(raw) % ALIGNMENT
     return raw[start : start + nbytes]

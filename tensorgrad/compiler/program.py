@@ -128,12 +128,10 @@ class Program:
         What becomes the data, and the ``.grad``, of a leaf in the end: position of the leaf and a Value or constant.
     outputs
         What is returned: a tree with Values in it.
-    watched
+    guarded
         The program may be used as long as these attributes have these values: owner, name, value.
     guards
         And as long as these functions are true.
-    outside
-        And as long as these names stand for what they did.
     recorded_in
         Seconds that the recording took.
     """
@@ -145,7 +143,6 @@ class Program:
     outputs: Any = None
     guarded: list[tuple[Any, str, Any]] = field(default_factory=list)
     guards: list[Callable[[], bool]] = field(default_factory=list)
-    outside: list[Any] = field(default_factory=list)
     recorded_in: float = 0.0
 
     def results(self) -> Iterator[Value]:

@@ -1,4 +1,9 @@
-"""The engine, a file an idea: whether ops are recorded, nodes, the backward pass, ops, Tensors and their changes."""
+"""The engine, one idea per file.
+
+To read it: ``node`` (the recorded graph), ``backward`` (the chain rule), ``op`` (forward pass and recording),
+``registry`` and ``dispatch`` (how a NumPy function finds its op), ``tensor``, ``operators``, ``inplace`` (``x += y``,
+views), and ``context`` (``no_grad``, hooks, tracers).
+"""
 
 from .arrays import AnyArray, Array, ArrayT, Axis, Constant, DType, Operand, as_data, describe
 from .backward import backward_pass, sum_to_shape

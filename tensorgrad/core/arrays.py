@@ -1,4 +1,4 @@
-"""Arrays that are no Tensors: what operands may be, and copies that nobody else writes into."""
+"""Plain arrays: what operands may be besides Tensors, and snapshots of arrays that somebody may write into."""
 
 from __future__ import annotations
 
@@ -16,37 +16,38 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 Array = ndarray
-"""An array, where a Tensor is not meant; arrays of other libraries that speak NumPy's protocols do as well."""
+"""An array, not a Tensor: NumPy's, or that of another library with NumPy's protocols."""
 
 AnyArray = Union[ndarray, "Tensor"]
-"""What ops compute with: an array, or a Tensor. Gradient rules are written for both."""
+"""An array or a Tensor. Gradient rules are written for both."""
 
 Axis = Union[int, tuple[int, ...], None]
-"""The axes that a function goes along; None: all."""
+"""Over which axes; None: all."""
 
 Constant = Union[ndarray, np.generic, complex, str, "Sequence[Any]", None]
-"""What an op is given besides Tensors: arrays, numbers, lists of numbers."""
+"""An operand that is not a Tensor: an array, a number, a list of numbers."""
 
 Operand = Union[Constant, "Tensor"]
-"""What an op is given."""
+"""An operand of an op."""
 
 DType = Union["DTypeLike", None]
-"""A dtype, or what NumPy makes one of; None: its own choice."""
+"""Anything that NumPy accepts as a dtype; None: NumPy's choice."""
 
 ArrayT = TypeVar("ArrayT", bound=AnyArray)
-"""The same of a function that gives a Tensor for a Tensor, and an array for an array."""
+"""For functions that return a Tensor for a Tensor, and an array for an array."""
 
-RESULT, OWNED, SHARED = "result", "owned", "shared"
-"""Who may write into a Tensor's array: nobody, as an op made it; the Tensor, a compiled step in its name; anybody."""
+READ_ONLY, PRIVATE, SHARED = "read-only", "private", "shared"
+"""Who may write into a Tensor's array. READ_ONLY: nobody, as it is the result of an op, to which nodes refer. PRIVATE:
+only the library, such as a compiled step that updates parameters. SHARED: also the user, who has it from ``.data``."""
 
 SMALL = 65536
-"""Bytes of an array whose copies are not worth sharing."""
+"""Arrays of at most so many bytes are copied each time: sharing the copies would not pay."""
 
 _copies: WeakValueDictionary[Any, ndarray] = WeakValueDictionary()
 
 
 def as_operand(value: object) -> Any:
-    """An operand that is no Tensor: NumPy scalars and other libraries' arrays as they are, sequences as arrays."""
+    """An operand other than a Tensor: arrays and NumPy scalars unchanged, sequences as arrays."""
     if type(value) is ndarray or isinstance(value, np.generic) or value is None:
         return value
     if hasattr(value, "__array_function__") and not isinstance(value, ndarray):
@@ -73,19 +74,19 @@ def as_data(value: Any) -> Array:
     return array
 
 
-def unchanging(array: Any) -> Any:
-    """The values of ``array`` now, whoever writes into it later: a copy, unless nobody can.
+def snapshot(array: Any) -> Any:
+    """The values that ``array`` has now, whatever is written into it later: a copy, unless it is read-only.
 
-    A large array that is used again and has not changed in between is copied once, as long as a history holds the copy:
-    a matrix that takes part in a thousand products is kept once.
+    A large array that is used again without a change in between is copied only once while the copy is in use: a graph
+    with a thousand products of one matrix holds one copy.
 
     Examples
     --------
     >>> import numpy as np
     >>> x = np.arange(10_000.0)
-    >>> first, second = unchanging(x), unchanging(x)
+    >>> first, second = snapshot(x), snapshot(x)
     >>> x[0] = 1
-    >>> first is second, unchanging(x) is first, first[0].item()
+    >>> first is second, snapshot(x) is first, first[0].item()
     (True, False, 0.0)
     """
     if type(array) is not ndarray or not (array.flags.writeable or _may_change(array)):
@@ -100,7 +101,7 @@ def unchanging(array: Any) -> Any:
 
 
 def _may_change(array: ndarray) -> bool:
-    """Whether a read-only array can be written into all the same, by way of one that it is a view of."""
+    """Whether a read-only array can change nevertheless, because it is a view of a writeable one."""
     owner = array.base
     while isinstance(owner, ndarray):
         if owner.flags.writeable:
@@ -110,12 +111,12 @@ def _may_change(array: ndarray) -> bool:
 
 
 def _bits(array: ndarray) -> ndarray:
-    """The elements as integers: equal where no bit differs, which -0.0 and NaN do not say of themselves."""
+    """The elements as integers, to compare them bit by bit: NaN differs from itself, and -0.0 equals 0.0."""
     return array.view(f"u{array.dtype.itemsize}")
 
 
 def is_view(result: object, operand: object) -> bool:
-    """Whether what an op made of an operand shares its memory."""
+    """Whether the result of an op is a view of its operand."""
     base = getattr(result, "base", None)
     if base is None or base is operand or base is getattr(operand, "base", None):
         return base is not None
@@ -123,7 +124,7 @@ def is_view(result: object, operand: object) -> bool:
 
 
 def describe(value: object) -> str:
-    """An operand in the words of an error message: shape and dtype, or the scalar itself.
+    """An operand for an error message: its dtype and shape, or the scalar itself.
 
     >>> import numpy as np
     >>> describe(np.zeros((2, 3), np.float32))
@@ -137,8 +138,8 @@ def describe(value: object) -> str:
 def _keep_freed_memory() -> None:
     """Make the C library keep freed arrays of up to 32 MB for the next step.
 
-    glibc hands a large block back to the system when it is freed, and each step pays for the same pages again, until a
-    block as large has been freed once. Measured: a step on 784-512-10 takes 1.8 ms instead of 4.3, on
+    glibc returns a large block to the system when it is freed, so that each step pays for page faults again, until a
+    block of that size has been freed once. Measured: a step on 784-512-10 takes 1.8 ms instead of 4.3, on
     2352-2048-512-10 26 instead of 33. The block is never written to, so it costs nothing.
     """
     np.empty(2**25 - 2**13, np.uint8)

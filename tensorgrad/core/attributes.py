@@ -1,4 +1,4 @@
-"""The attributes that a Tensor shares with arrays: shape, dtype and such, and parts of it."""
+"""The attributes that Tensors have in common with arrays: shape, dtype, T, real and so on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Attributes:
-    """What arrays have, too; a mixin, which holds nothing."""
+    """The attributes of arrays, as a mixin of Tensor."""
 
     __slots__ = ()
 
     @property
     def shape(self: Any) -> tuple[int, ...]:
-        """Tuple of the lengths of the axes."""
+        """Lengths of the axes."""
         shape: tuple[int, ...] = self._array.shape
         return shape
 

@@ -1,14 +1,15 @@
-"""The backward pass: from the gradient of a result to those of what it was computed from.
+"""The backward pass: from the gradient of a result to the gradients of everything that it was computed from.
 
-Without what makes it safe and spares work it is the chain rule in four lines::
+Without error checks and shortcuts it is the chain rule in four lines::
 
     gradients = {output: 1}
     for node in reached(gradients, latest_first=True):
         for rule, parent in zip(node.op.rules, node.parents):
             gradients[parent] += rule(gradients[node], node.array, *node.arrays)
 
-A node is always made later than its parents, so visiting the latest first is a topological order; a leaf whose node
-is later than what was computed from it has been changed since, which is an error.
+``op.rules[i]`` gives the gradient for operand ``i``; an op of any number of operands has one rule, which gives all.
+A node is always created after its parents, so that latest first is a topological order. A leaf that is later than a
+node computed from it has been changed in between, which is an error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from numpy import ndarray
 
 from .arrays import AnyArray, Array, describe, is_view
-from .context import Watcher, _capture, _recording
+from .context import Hook, _recording, _tracer
 from .node import Node
 
 if TYPE_CHECKING:
@@ -37,52 +38,52 @@ def backward_pass(
     recorded_as: Callable[[Node, Array], Tensor] | None = None,
     retained: Collection[Node] | None = None,
 ) -> list[tuple[Node, Any]]:
-    """Follow the history of ``output`` back, the latest node first, and return the gradients found.
+    """Go through the graph behind ``output``, latest node first, and return the gradients.
 
     Parameters
     ----------
     output, seed
         Where to start, and the gradient of the loss with respect to it.
     wanted
-        The nodes whose gradients are asked for; only what leads to them is computed. Default: every source.
+        The nodes whose gradients are returned; only what leads to them is computed. Default: all leaves.
     retain_graph
-        Keep the history. By default each node is freed as soon as it has been used.
+        Keep the graph. By default each node is freed as soon as it has been used.
     recorded_as
-        ``recorded_as(node, array)`` gives a Tensor: the rules are called with Tensors, so that the gradients are
-        recorded in turn, where recording is on. Default: they are called with arrays.
+        ``recorded_as(node, array)`` makes a Tensor of a value. The rules are then called with Tensors, so that they are
+        recorded in turn and the gradients can be differentiated. Default: they are called with arrays.
     retained
-        Nodes whose gradients are returned as well, where all sources are asked for.
+        Further nodes whose gradients are returned, in addition to those of all leaves.
 
     Returns
     -------
     list of (Node, gradient)
-        Gradients are Tensors with ``recorded_as``, else arrays that nobody else holds.
+        Tensors with ``recorded_as``, else arrays to which nothing else refers.
     """
-    relevant, returned = (None, retained) if wanted is None else (_leading_to(output, wanted), wanted)
+    relevant, returned = (None, retained) if wanted is None else (_nodes_towards(output, wanted), wanted)
     found: list[tuple[Node, Any]] = []
-    gradients = {output: seed}  # those of sources, which lead nowhere, are left for the end
-    buffers: set[Node] = set()  # the nodes whose gradient so far nobody else holds, so that it is added to in place
+    gradients = {output: seed}  # of leaves they stay here until the end
+    buffers: set[Node] = set()  # nodes whose gradient is an array of our own, which is accumulated in place
     latest_first = [(-output.sequence_nr, output)] if output.op is not None else []
-    watcher = recording if isinstance(recording := _recording.get(), Watcher) else None
-    in_place = watcher is None and _capture.get() is None
+    hook = recording if isinstance(recording := _recording.get(), Hook) else None
+    in_place = hook is None and _tracer.get() is None
     while latest_first:
         node = heappop(latest_first)[1]
         gradient = gradients.pop(node)
         if returned is not None and node in returned:
             found.append((node, gradient))
-            if wanted is not None and (node.is_freed or not _leads_on(node, relevant)):
+            if wanted is not None and (node.is_freed or not _leads_to_wanted(node, relevant)):
                 continue
         op: Any = node.op
         arrays, settings, out = node.arrays, node.settings, node.array
         if arrays is None:
             raise _freed()
-        values, out = (_live(node, recorded_as), recorded_as(node, out)) if recorded_as else (arrays, out)
+        values, out = (_recorded_operands(node, recorded_as), recorded_as(node, out)) if recorded_as else (arrays, out)
         accumulate = op.accumulate if in_place and type(gradient) is ndarray else None
         parts = op.rules[0](gradient, out, *values, **settings) if op.arity is None else None
         for index, parent in enumerate(node.parents):
             if parent is None:
                 continue
-            if parent.sequence_nr > node.sequence_nr or (relevant is not None and _shows_a_change(parent)):
+            if parent.sequence_nr > node.sequence_nr or (relevant is not None and _base_has_changed(parent)):
                 raise _changed(op)
             if not parent.requires_grad or (relevant is not None and parent not in relevant):
                 continue
@@ -99,29 +100,29 @@ def backward_pass(
                     part = rule(gradient, out, *values, **settings)
                 else:
                     continue
-                if watcher is not None:
-                    watcher.differentiated(node, index, gradient, part)
+                if hook is not None:
+                    hook.on_backward(node, index, gradient, part)
                 if part.shape != operand.shape or part.dtype != operand.dtype:
-                    part = fitted(op, index, part, operand, node.array)
+                    part = match_operand(op, index, part, operand, node.array)
                 gradients[parent] = part if so_far is None else so_far + part
             if so_far is None and parent.op is not None:
                 heappush(latest_first, (-parent.sequence_nr, parent))
         if not retain_graph:
             node.parents, node.arrays, node.settings = (), None, {}
     found += gradients.items()
-    return found if recorded_as is not None else _unshared(found, seed)
+    return found if recorded_as is not None else _own_arrays(found, seed)
 
 
-def _live(node: Node, recorded_as: Callable[[Node, Array], Tensor]) -> list[AnyArray]:
-    """Operands for a rule that is recorded: Tensors where a gradient flows, else the values of the forward pass."""
+def _recorded_operands(node: Node, recorded_as: Callable[[Node, Array], Tensor]) -> list[AnyArray]:
+    """The operands for a rule that is recorded: Tensors where a gradient flows, else arrays."""
     return [
         array if parent is None or not parent.requires_grad else recorded_as(parent, array)
         for parent, array in zip(node.parents, node.arrays)
     ]
 
 
-def _shows_a_change(node: Node) -> bool:
-    """Whether its array is a view of one that has been written into since; where all is visited, that is noticed."""
+def _base_has_changed(node: Node) -> bool:
+    """Whether the node's array is a view, and what it is a view of has changed since."""
     while node.arrays and is_view(node.array, node.arrays[0]) and (parent := node.parents[0]) is not None:
         if parent.sequence_nr > node.sequence_nr:
             return True
@@ -129,13 +130,13 @@ def _shows_a_change(node: Node) -> bool:
     return False
 
 
-def _leads_on(node: Node, relevant: Collection[Node] | None) -> bool:
-    """Whether anything that is asked for lies behind a node."""
+def _leads_to_wanted(node: Node, relevant: Collection[Node] | None) -> bool:
+    """Whether one of the wanted nodes is behind a node."""
     return relevant is None or any(parent in relevant for parent in node.parents)
 
 
-def _leading_to(output: Node, wanted: Collection[Node]) -> set[Node]:
-    """All nodes between ``wanted`` and ``output``; nothing else needs to be computed."""
+def _nodes_towards(output: Node, wanted: Collection[Node]) -> set[Node]:
+    """All nodes on the way from ``output`` to ``wanted``; the gradients of others are not needed."""
     relevant, oldest = set(wanted), min(node.sequence_nr for node in wanted)
     visited, stack = {output}, [output]
     while stack:
@@ -148,16 +149,16 @@ def _leading_to(output: Node, wanted: Collection[Node]) -> set[Node]:
             if parent is not None and parent.requires_grad and parent not in visited:
                 visited.add(parent)
                 stack.append(parent)
-    for node in sorted(visited, key=lambda node: node.sequence_nr):  # parents are decided before what uses them
-        if _leads_on(node, relevant):
+    for node in sorted(visited, key=lambda node: node.sequence_nr):  # parents come before what was computed from them
+        if _leads_to_wanted(node, relevant):
             relevant.add(node)
     return relevant
 
 
-def fitted(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
-    """A rule's gradient in its operand's shape and dtype, where broadcasting or mixed dtypes explain a difference.
+def match_operand(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
+    """The gradient from a rule in the shape and dtype of its operand: undoes broadcasting and type promotion.
 
-    To a real operand belongs the real part: the other one says what would happen if it could move off the real axis.
+    Differences that neither explains are errors of the rule. The gradient of a real operand is the real part.
     """
     shape, dtype = operand.shape, operand.dtype
     if part.shape != shape:
@@ -176,7 +177,7 @@ def fitted(op: Op, index: int, part: Any, operand: Array, out: Array) -> Any:
 
 
 def _precision(dtype: Any) -> Any:
-    """The dtype of the parts of a complex dtype; any other as it is."""
+    """The dtype of the real part of a complex dtype; any other dtype unchanged."""
     return np.finfo(dtype).dtype if dtype.kind == "c" else dtype
 
 
@@ -189,7 +190,7 @@ def sum_to_shape(gradient: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     >>> sum_to_shape(np.ones((2, 3)), (3,))
     array([2., 2., 2.])
     """
-    if gradient.dtype.char == "e":  # half precision does not count beyond 2,048
+    if gradient.dtype.char == "e":  # sums of ones in half precision stop at 2,048
         return sum_to_shape(gradient.astype(np.float32), shape).astype(gradient.dtype)
     added = gradient.ndim - len(shape)
     if gradient.shape[added:] == shape:
@@ -203,17 +204,17 @@ def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return shape == aligned or (len(shape) <= len(target) and all(n in (1, m) for n, m in zip(shape, aligned)))
 
 
-def _unshared(found: list[tuple[Node, Any]], seed: object) -> list[tuple[Node, Array]]:
-    """The gradients as arrays that nobody else holds: ``.grad`` belongs to the user, who may change it.
+def _own_arrays(found: list[tuple[Node, Any]], seed: object) -> list[tuple[Node, Array]]:
+    """The gradients as arrays to which nothing else refers, since users may change ``.grad`` in place.
 
-    A rule gives a new array, or hands on the gradient that it was given, or a view. Copying always would cost a pass
-    over every parameter in each step.
+    A rule may return the gradient that it was given, or a view; those are copied. Copying all would cost a pass over
+    every parameter in each step.
     """
-    handed_on, own = {id(seed)}, []
+    seen, own = {id(seed)}, []
     for node, gradient in found:
-        if type(gradient) is not ndarray or gradient.base is not None or id(gradient) in handed_on:
+        if type(gradient) is not ndarray or gradient.base is not None or id(gradient) in seen:
             gradient = np.array(gradient) if isinstance(gradient, np.generic) else gradient.copy()
-        handed_on.add(id(gradient))
+        seen.add(id(gradient))
         own.append((node, gradient))
     return own
 

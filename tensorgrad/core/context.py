@@ -1,8 +1,8 @@
-"""What goes on around the ops: whether they are recorded, by whom they are watched, and who traces them.
+"""The context of the ops: whether they are recorded (``no_grad``), which hooks are called, and which tracer listens.
 
-While a function is traced, say to be compiled, a :class:`Tracer` lets arrays be stood in for by objects that record
-what NumPy does to them. What else the function does is told to it through the functions at the end of this file; when
-nothing is traced they do nothing special. All of this is local to the thread and to the async task.
+A :class:`Tracer` follows a function, for example to compile it. The core calls its methods and knows nothing else of
+compilers; side effects, random draws and checks reach it through the functions at the end of this file, which without a
+tracer just do what they say. All of this is local to the thread and to the async task.
 """
 
 from __future__ import annotations
@@ -26,58 +26,58 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_recording: ContextVar[bool | Watcher] = ContextVar("recording", default=True)
-_capture: ContextVar[Recorder | Follower | None] = ContextVar("capture", default=None)
+_recording: ContextVar[bool | Hook] = ContextVar("recording", default=True)
+_tracer: ContextVar[AbstractTracer | Follower | None] = ContextVar("tracer", default=None)
 _repeating: ContextVar[bool] = ContextVar("repeating", default=False)
 
 
-class Watcher:
-    """Is told of everything that is recorded and differentiated while it is the value of ``_recording``."""
+class Hook:
+    """While ``_recording`` is set to one, its methods are called for every op that is recorded and every gradient."""
 
-    def computed(self, node: Node) -> None:
-        """An op was recorded."""
+    def on_forward(self, node: Node) -> None:
+        """Called when an op has been recorded."""
 
-    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
-        """From the gradient that has arrived at a node's result, a rule has given that for an operand."""
+    def on_backward(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+        """Called when a rule has returned ``gradient`` for an operand, given ``arrived``, that of the node's result."""
 
-    def beside_others(self) -> Watcher:
-        """A watcher that tells this one and whoever watches already."""
+    def after_outer(self) -> Hook:
+        """A hook that calls the one that is set already, if any, and then this one."""
         outer = _recording.get()
-        return _Both(outer, self) if isinstance(outer, Watcher) else self
+        return _Both(outer, self) if isinstance(outer, Hook) else self
 
 
-class _Both(Watcher):
-    """Two watchers, of which the outer one is told first."""
+class _Both(Hook):
+    """Two hooks, of which the outer one is called first."""
 
-    def __init__(self, outer: Watcher, inner: Watcher) -> None:
+    def __init__(self, outer: Hook, inner: Hook) -> None:
         self._outer, self._inner = outer, inner
 
-    def computed(self, node: Node) -> None:
-        self._outer.computed(node)
-        self._inner.computed(node)
+    def on_forward(self, node: Node) -> None:
+        self._outer.on_forward(node)
+        self._inner.on_forward(node)
 
-    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
-        self._outer.differentiated(node, position, arrived, gradient)
-        self._inner.differentiated(node, position, arrived, gradient)
+    def on_backward(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+        self._outer.on_backward(node, position, arrived, gradient)
+        self._inner.on_backward(node, position, arrived, gradient)
 
 
 class Tracer(Protocol):
-    """What is told of everything that a traced function does."""
+    """Follows a function that is traced: the core calls these methods for everything that the function does."""
 
     def stand_in(self, tensor: Tensor) -> Tensor:
-        """The Tensor to read and to change in the place of one that others may see; itself if that is made inside."""
+        """The Tensor on which to operate instead, for one from outside the function; itself for one made inside."""
 
     def reading(self, tensor: Tensor) -> Tensor:
-        """The Tensor whose array is to be read, and not written into, in the place of that of one."""
+        """The Tensor whose array is to be read, but not written into, instead."""
 
     def original(self, tensor: Tensor) -> Tensor:
-        """The Tensor that one stands in for."""
+        """The inverse of ``stand_in``."""
 
     def made(self, tensor: Tensor) -> Tensor:
-        """Told of a Tensor that has been made, and gives it back."""
+        """Called for each Tensor that is created; returns it."""
 
     def reading_gradient(self, tensor: Tensor) -> Tensor:
-        """The Tensor whose ``.grad`` is to be read in the place of that of one."""
+        """The Tensor whose ``.grad`` is to be read instead."""
 
     def set_gradient(self, tensor: Tensor, value: object) -> None:
         """Set ``.grad``."""
@@ -86,35 +86,35 @@ class Tracer(Protocol):
         """Whether ``.grad`` is not None."""
 
     def changing_history(self, tensor: Tensor) -> None:
-        """A Tensor is about to get a history by a change in place, or ``.requires_grad`` to be set."""
+        """Called before ``.requires_grad`` is set, or an in-place change gives a Tensor a history."""
 
     def io_callback(self, function: Callable[..., Any], example: Callable[[], Any]) -> Any:
-        """What stands for ``function()``, an array from Python such as random numbers; ``example()`` gives one."""
+        """The result of ``function()``, an array that is new in each call, such as random numbers."""
 
     def check(self, function: Callable[..., None], arrays: Sequence[object], now: bool) -> None:
-        """``function(*arrays)`` raises if a value is wrong; called at once if ``now``, else once values are known."""
+        """Run ``function(*arrays)``, which raises for wrong values: at once if ``now``, else when they are known."""
 
     def guard(self, owner: object, attribute: str, value: object) -> None:
-        """``owner.attribute`` has been read, and is ``value``."""
+        """Called when ``owner.attribute`` has been read, and is ``value``."""
 
     def refuse_to_set(self, owner: object, attribute: str) -> None:
-        """``owner.attribute`` is about to be set, to a value of Python's."""
+        """Called before ``owner.attribute`` is set to a Python value."""
 
     def refuse_to_keep(self, owner: object, attribute: str, value: object) -> None:
-        """``owner.attribute`` is about to be replaced."""
+        """Called before ``owner.attribute`` is replaced."""
 
 
-class Recorder(Tracer, Protocol):
-    """A tracer that gives what stands for arrays, and looks at what NumPy does to them."""
+class AbstractTracer(Tracer, Protocol):
+    """A tracer that runs the function on abstract arrays, without values, and records what NumPy does to them."""
 
     follows: Literal[False]
 
     def compute(self, op: Op, arrays: Sequence[object], settings: dict[str, object]) -> Any:
-        """What the op's forward function gives."""
+        """The result of the op's forward function."""
 
 
 class Follower(Tracer, Protocol):
-    """A tracer that is asked for the result of each op."""
+    """A tracer that runs the function as Python and supplies the result of each op."""
 
     follows: Literal[True]
 
@@ -128,14 +128,14 @@ class Follower(Tracer, Protocol):
     ) -> Any:
         """The result of an op, or of a function of Tensors that may change the first ``changed`` ones in place.
 
-        ``undo()`` takes back what has been done in Python, if it turns out that something before it fails.
+        ``undo()`` reverts what has been done in Python, if a deferred op before it turns out to fail.
         """
 
     def cut(self) -> None:
-        """Do everything that has been deferred."""
+        """Compute everything that has been deferred."""
 
     def at_once(self, function: Callable[..., Any], *args: object) -> Any:
-        """``function(*args)``, after everything before it has been done, and not followed."""
+        """``function(*args)``, run eagerly, after everything that has been deferred."""
 
     def backward(self, tensor: Tensor, gradient: object, retain_graph: bool) -> None:
         """Do the backward pass."""
@@ -145,19 +145,19 @@ class Follower(Tracer, Protocol):
 
 
 def is_traced() -> bool:
-    """Whether a function runs on what stands for arrays, which have no values."""
-    tracer = _capture.get()
+    """Whether a function is run on abstract arrays, which have no values."""
+    tracer = _tracer.get()
     return tracer is not None and not tracer.follows
 
 
 def following() -> Follower | None:
-    """The tracer, if it is one that follows."""
-    tracer = _capture.get()
+    """The tracer, if it is a :class:`Follower`."""
+    tracer = _tracer.get()
     return tracer if tracer is not None and tracer.follows else None
 
 
 def settle() -> None:
-    """Do everything that has been deferred, so that nodes and their sequence numbers are those of eager code."""
+    """Compute everything that has been deferred, so that the graph is the one that eager code would have recorded."""
     if (tracer := following()) is not None:
         tracer.cut()
 
@@ -195,7 +195,7 @@ class no_grad:
 
         @wraps(function)
         def without_recording(*args: object, **kwargs: object) -> Any:
-            token = _recording.set(False)  # as `with no_grad():` does, in 0.6 us less: inference of one image takes 17
+            token = _recording.set(False)  # `with no_grad():` takes 0.6 us more, of 17 for the inference of one image
             try:
                 return function(*args, **kwargs)
             finally:
@@ -206,7 +206,7 @@ class no_grad:
 
 @contextmanager
 def recorded() -> Iterator[None]:
-    """Record inside, also within :func:`no_grad`."""
+    """Record ops inside, even within :func:`no_grad`."""
     token = _recording.set(_recording.get() or True)
     try:
         yield
@@ -216,7 +216,7 @@ def recorded() -> Iterator[None]:
 
 @contextmanager
 def repeated() -> Iterator[None]:
-    """Inside, functions are called once more for their gradients only: see :func:`is_repeated`."""
+    """Inside, a function is called again just for its gradients: see :func:`is_repeated`."""
     token = _repeating.set(True)
     try:
         yield
@@ -225,32 +225,32 @@ def repeated() -> Iterator[None]:
 
 
 def is_repeated() -> bool:
-    """Whether a call repeats one whose effects there have been, such as running means: it should have none."""
+    """Whether this call repeats an earlier one, so that side effects such as running means are left out."""
     return _repeating.get()
 
 
-# What a tracer is told
+# What a tracer has to know
 
 
 def io_callback(function: Callable[[], Any], example: Callable[[], Any]) -> Any:
-    """``function()``, an array from Python, with side effects; called again in each call of a compiled function.
+    """``function()``, which returns an array and may have side effects; run in each call of a compiled function.
 
-    ``example()`` gives such an array without the effects.
+    ``example()`` returns such an array without side effects.
     """
-    capture = _capture.get()
-    return function() if capture is None else capture.io_callback(function, example)
+    tracer = _tracer.get()
+    return function() if tracer is None else tracer.io_callback(function, example)
 
 
 def draw_with(rng: np.random.Generator, function: Callable[[np.random.Generator], Any]) -> Any:
     """``function(rng)``, a random array; drawn again in each call of a compiled function."""
-    capture = _capture.get()
-    if capture is None:
+    tracer = _tracer.get()
+    if tracer is None:
         return function(rng)
-    return capture.io_callback(partial(function, rng), lambda: function(generator_like(rng)))
+    return tracer.io_callback(partial(function, rng), lambda: function(generator_like(rng)))
 
 
 def generator_like(rng: np.random.Generator) -> np.random.Generator:
-    """A generator that draws the same; of the usual kind it is made in a fifth of the time of ``copy.deepcopy``."""
+    """A copy of a generator; for the usual kind in a fifth of the time of ``copy.deepcopy``."""
     if type(rng) is not np.random.Generator or type(rng.bit_generator) is not np.random.PCG64:
         return copy.deepcopy(rng)
     bits = np.random.PCG64(0)
@@ -259,41 +259,41 @@ def generator_like(rng: np.random.Generator) -> np.random.Generator:
 
 
 def runtime_check(check: Callable[..., None], *arrays: object, now: bool = True) -> None:
-    """``check(*arrays)``, which raises if something is wrong; made in each call of a compiled function.
+    """``check(*arrays)``, which raises if a value is wrong; run in each call of a compiled function.
 
-    ``now=False`` if nothing that follows relies on it: no values are then computed for it while a function is traced.
+    ``now=False`` allows it to be deferred, as nothing that follows relies on it.
     """
-    capture = _capture.get()
-    if capture is not None:
-        capture.check(check, arrays, now)
+    tracer = _tracer.get()
+    if tracer is not None:
+        tracer.check(check, arrays, now)
     else:
         check(*(x._current() if hasattr(x, "_current") else x for x in arrays))
 
 
 class Replacements:
-    """How often an attribute of a module or an optimiser has been replaced: programs made before are then compared."""
+    """Counts how often attributes of modules and optimisers have been replaced: compiled programs then check again."""
 
     count = 0
 
     @classmethod
     def note(cls, owner: object, attribute: str, value: object) -> None:
-        """Called before ``owner.attribute`` is set."""
+        """Call this before setting ``owner.attribute``."""
         if vars(owner).get(attribute, cls) is not value:
             cls.count += 1
-            if (capture := _capture.get()) is not None:
-                capture.refuse_to_keep(owner, attribute, value)
+            if (tracer := _tracer.get()) is not None:
+                tracer.refuse_to_keep(owner, attribute, value)
 
 
 def refuse_while_traced(owner: object, attribute: str) -> None:
-    """Raise if a function is being traced: a replay would not set ``owner.attribute``."""
-    if (capture := _capture.get()) is not None:
-        capture.refuse_to_set(owner, attribute)
+    """Raise while a pure function is traced, as a replay would not set ``owner.attribute``."""
+    if (tracer := _tracer.get()) is not None:
+        tracer.refuse_to_set(owner, attribute)
 
 
 def guarded(owner: object, attribute: str) -> Any:
-    """``owner.attribute``; a guard: with another value the function is traced again."""
+    """``owner.attribute``, guarded: a compiled function is retraced when its value changes."""
     value = getattr(owner, attribute)
-    capture = _capture.get()
-    if capture is not None:
-        capture.guard(owner, attribute, value)
+    tracer = _tracer.get()
+    if tracer is not None:
+        tracer.guard(owner, attribute, value)
     return value

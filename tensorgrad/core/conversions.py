@@ -1,4 +1,4 @@
-"""A Tensor as something else: text, Python's numbers, truth values, arrays. Where it carries a gradient, an error."""
+"""Conversions of a Tensor to text, Python numbers, booleans and arrays; an error where a gradient would be lost."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class ConversionError(TypeError):
-    """A Tensor that requires gradients where an array or a number is needed, which cannot carry them."""
+    """A Tensor that requires gradients was to be converted to an array or a number, which would lose them."""
 
 
 class Conversions:
-    """What turns Tensors into other things; a mixin, which holds nothing."""
+    """Conversions to other types, as a mixin of Tensor."""
 
     __slots__ = ()
 
@@ -34,7 +34,7 @@ class Conversions:
         return format(self.item(), specification) if specification else repr(self)
 
     def item(self: Any) -> Any:
-        """The only element as a Python number. Raises ValueError if there is not exactly one."""
+        """The element of a one-element tensor as a Python number; a ValueError if there are more, or none."""
         if self._array.size != 1:
             raise ValueError(f"item: takes a tensor of one element, got shape {self.shape}")
         return self._current().item()
@@ -48,28 +48,28 @@ class Conversions:
         return bool(self._current().reshape(()))
 
     def __float__(self: Any) -> float:
-        return float(self._only_without_gradient("float").item())
+        return float(self._without_gradient("float").item())
 
     def __complex__(self: Any) -> complex:
-        return complex(self._only_without_gradient("complex").item())
+        return complex(self._without_gradient("complex").item())
 
     def __int__(self: Any) -> int:
-        return int(self._only_without_gradient("int").item())
+        return int(self._without_gradient("int").item())
 
     def __index__(self: Any) -> int:
-        return as_integer(self._only_without_gradient("index"))
+        return as_integer(self._without_gradient("index"))
 
     def __array__(self: Any, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
-        array = self._only_without_gradient("np.asarray")
+        array = self._without_gradient("np.asarray")
         if not is_traced() and copy is None and (dtype is None or dtype == array.dtype):
             data: Array = self.data
             return data
         return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
 
-    def _only_without_gradient(self: Any, conversion: str) -> Array:
-        if self._requires_grad and not is_traced():  # a capture says it in its own way
+    def _without_gradient(self: Any, conversion: str) -> Array:
+        if self._requires_grad and not is_traced():  # the tracer has a message of its own
             raise ConversionError(
-                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; go on with "
+                f"{conversion}: this tensor requires gradients, which an array or a number cannot carry; continue with "
                 "Tensors (np.stack and tensorgrad.array join them, np.zeros_like(tensor) and "
                 "tensorgrad.Tensor(np.zeros(n)) collect them; sparse matrices multiply them by "
                 "tensorgrad.interop.scipy.sparse_matmul, or as tensorgrad.Tensor(S.toarray()); in place of SciPy's "
@@ -80,8 +80,8 @@ class Conversions:
         return current
 
     def _repr_html_(self: Any) -> str:
-        """As notebooks show it."""
-        from .._html import card, preformatted  # which they alone need
+        """HTML for notebooks."""
+        from .._html import card, preformatted  # imported for notebooks only
 
         facts = [str(self.shape), str(self.dtype)]
         if not self.is_leaf:
@@ -95,4 +95,4 @@ class Conversions:
 
     def tolist(self: Any) -> Any:
         """The data as nested lists of Python numbers; not of a tensor that requires gradients."""
-        return self._only_without_gradient("tolist").tolist()
+        return self._without_gradient("tolist").tolist()

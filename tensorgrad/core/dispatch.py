@@ -1,4 +1,9 @@
-"""How NumPy's functions find their ops, when they are given Tensors (NEP 13 and NEP 18)."""
+"""How a NumPy function that is called with a Tensor finds its op (NEP 13 and NEP 18).
+
+``np.exp(t)`` calls ``t.__array_ufunc__(np.exp, "__call__", t)``, and ``np.where(m, t, 0)``, which is not a ufunc,
+``t.__array_function__(np.where, ...)``. Both look the function up in ``NUMPY``, the table in ``registry.py``, which
+``declare`` and ``implements`` fill when ``tensorgrad.ops`` is imported.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from .registry import NUMPY, found_later, is_default, no_rule, numpy_name, refus
 
 
 class Dispatch:
-    """What NumPy asks of Tensors; a mixin, which holds nothing."""
+    """NumPy's two protocols, as a mixin of Tensor."""
 
     __slots__ = ()
 

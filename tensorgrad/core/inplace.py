@@ -1,8 +1,14 @@
-"""Changes in place: ``x[i] = v``, ``x += y``; and views, which see the changes of what they are views of.
+"""In-place changes, ``x[i] = v`` and ``x += y``, and views, which see the changes of their base.
 
-A change gives the Tensor a new array and a new node, and leaves the old ones to the histories that hold them: what was
-computed before keeps its gradients. A view knows its base and the op that made it of that. It is made again when it is
-next used after the base has changed; a change of the view itself is an assignment to the base.
+A change never writes into an array that a node refers to. It computes the new value with an op, and gives the *Tensor*
+a new array and a new node: what was recorded before keeps its values and gradients.
+
+A view (``x[0]``, ``x.T``) knows its base and the op that made it. Changing a view assigns to that part of the base;
+when the base has changed, the view is computed again the next time it is used. ``x[0] += 1`` is three calls::
+
+    row = x.__getitem__(0)     # the op getitem: a view of x
+    row = row.__iadd__(1)      # _change_base: x becomes setitem(x, row + 1, index=0), and row is a view of that
+    x.__setitem__(0, row)      # nothing to do: row is x[0] already (_is_item)
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ import numpy as np
 from numpy import ndarray
 
 from .arrays import SHARED, Array, is_view
-from .context import _capture, _recording, no_grad, recorded
+from .context import _recording, _tracer, no_grad, recorded
 from .node import sequence_nrs
 from .registry import OPS
 
@@ -25,32 +31,32 @@ if TYPE_CHECKING:
 
 
 class View(NamedTuple):
-    """How a Tensor shares the memory of another, its base, which may be a view as well."""
+    """That a Tensor is a view of another one, its base, which may itself be a view."""
 
     base: Tensor
     op: Op
     settings: dict[str, Any]
     root: Tensor
-    """The base of the base and so on: the one that is no view."""
-    seen: Array
-    """The root's array when the view was made."""
+    """The base of the base and so on, up to the Tensor that is not a view."""
+    root_array: Array
+    """The root's array when the view was computed; with another one the view is outdated."""
     is_recorded: bool
-    """Whether gradients flow through it; not for one made of a Tensor that requires them inside ``no_grad``."""
+    """Whether gradients flow through it; not if it was made inside ``no_grad`` of a base that requires gradients."""
 
 
 def view_of(
     op: Op, operands: Sequence[Any], arrays: list[object], settings: dict[str, object], data: Array
 ) -> View | None:
-    """What there is to know if ``data``, an op's result, is a view of its operand."""
+    """The :class:`View` if ``data``, an op's result, is a view of its operand."""
     if len(operands) != 1 or data is arrays[0] or (type(data) is ndarray and not is_view(data, arrays[0])):
-        return None  # what is traced is handed on where arrays are copied
+        return None  # an abstract array may be returned as it is where arrays are copied
     base = operands[0]
     root = base if base._view is None else base._view.root
     return View(base, op, settings, root, root._array, bool(_recording.get()) or not base._requires_grad)
 
 
 class InPlace:
-    """What changes a Tensor; a mixin, which holds nothing."""
+    """In-place operators and methods, as a mixin of Tensor."""
 
     __slots__ = ()
     _view: View | None
@@ -58,7 +64,7 @@ class InPlace:
     def __setitem__(self: Any, index: Any, value: Any) -> None:
         index = plain_index(index)
         if getattr(value, "_view", None) is not None and _is_item(value, self, index):
-            return  # the end of x[i] += y: the item is a view, and the change has been made
+            return  # the last call of x[i] += y: the item is a view, and the base has been changed
         kind = self._array.dtype.kind
         if hasattr(value, "_requires_grad") and value._requires_grad and kind not in "fc":
             raise TypeError(
@@ -86,8 +92,8 @@ class InPlace:
         self._change(lambda x, _: function(x), None, name)
 
     def _change(self: Any, change: Callable[[Tensor, Any], Tensor], other: object, name: str) -> Any:
-        """Be ``change(self, other)`` from now on, and let the base and its views see it."""
-        if (tracer := _capture.get()) is not None:
+        """Become ``change(self, other)``; the base and its views see it."""
+        if (tracer := _tracer.get()) is not None:
             if tracer.follows:
                 return tracer.at_once(self._change, change, other, name)
             if (stand_in := tracer.stand_in(self)) is not self:
@@ -95,13 +101,13 @@ class InPlace:
                 return self
         if self._view is not None:
             return self._change_base(change, other, name)
-        recording, capture = _recording.get(), _capture.get()
+        recording = _recording.get()
         if recording and self._requires_grad and self._node.op is None:
             raise TypeError(
                 f"{name}: a leaf that requires gradients would lose its .grad; change a copy (x = x + 0), or, if no "
                 "gradient is meant, as in an update of parameters, change it inside tensorgrad.no_grad()"
             )
-        before = self._so_far()
+        before = self._before_change()
         after = change(before, before if other is self else other)
         if not recording and self._requires_grad:
             if self._node.op is not None:
@@ -109,27 +115,27 @@ class InPlace:
                     f"{name}: the result of recorded ops cannot be changed inside no_grad, as its history would not "
                     "know; change it outside, or a copy (x = x.detach())"
                 )
-            if capture is not None:
+            if tracer is not None:
                 self.data = after.data
             elif self._memory is SHARED:
                 self._array[...] = after._array
                 self._node.sequence_nr = next(sequence_nrs)
             else:
                 array = _laid_out_like(self._array, after._array)
-                self._take(array if getattr(array, "base", None) is None else array.copy(order="K"))
+                self._set_array(array if getattr(array, "base", None) is None else array.copy(order="K"))
         elif after._requires_grad or before._requires_grad:
-            if capture is not None:
-                capture.changing_history(self)
+            if tracer is not None:
+                tracer.changing_history(self)
             self._array, self._memory = _laid_out_like(self._array, after._array), after._memory
             self._node, self._requires_grad = after._node, after._requires_grad
-        elif self._memory is SHARED and capture is None:
+        elif self._memory is SHARED and tracer is None:
             self._array[...] = after._array
         else:
             self._array, self._memory = _laid_out_like(self._array, after._array), after._memory
         return self
 
-    def _so_far(self: Any) -> Tensor:
-        """The value before a change, as a Tensor of its own."""
+    def _before_change(self: Any) -> Tensor:
+        """The value before a change, as another Tensor."""
         before: Tensor = object.__new__(type(self))
         before._array = self._array
         before._node, before._requires_grad, before._memory = self._node, self._requires_grad, self._memory
@@ -138,7 +144,7 @@ class InPlace:
 
     def _change_base(self: Any, change: Callable[[Tensor, Any], Tensor], other: object, name: str) -> Any:
         """Change a view: assign the new value to its part of the base."""
-        self._follow_base()
+        self._update_view()
         base, op, settings, _, _, is_recorded = self._view
         if base._requires_grad and _recording.get():
             if base._node.op is None:
@@ -151,7 +157,7 @@ class InPlace:
                     f"{name}: this tensor is a view that was made inside no_grad, so that a change of it would cut off "
                     "the gradients of what it is a view of; make the view outside, or change a copy (x + 0)"
                 )
-        before = self._so_far()
+        before = self._before_change()
         after = change(before, before if other is self else other)
         if op.name == "getitem":
             base[settings["index"]] = after
@@ -162,24 +168,24 @@ class InPlace:
                 after,
                 name,
             )
-        self._follow_base()
+        self._update_view()
         return self
 
-    def _follow_base(self: Any) -> None:
-        """Be made again of the base, where that has changed."""
+    def _update_view(self: Any) -> None:
+        """Compute a view again, if its base has changed."""
         root = self._view.root
-        if root._array is self._view.seen and not (
+        if root._array is self._view.root_array and not (
             self._requires_grad and root._node.sequence_nr > self._node.sequence_nr
         ):
             return
         outdated = [self]
         while (base := outdated[-1]._view.base)._view is not None:
             outdated.append(base)
-        for view in reversed(outdated):  # not by recursion: views of views of views are thousands deep in some loops
-            view._make_again(base)
+        for view in reversed(outdated):  # not by recursion: loops may make chains of thousands of views
+            view._recompute(base)
 
-    def _make_again(self: Any, root: Tensor) -> None:
-        """Apply the op that made this view to the base as it is now."""
+    def _recompute(self: Any, root: Tensor) -> None:
+        """Apply the op that made this view to its base again."""
         base, op, settings, _, _, is_recorded = self._view
         with recorded() if is_recorded else no_grad():
             again = op(base, **settings)
@@ -189,15 +195,15 @@ class InPlace:
 
 
 def _is_item(value: Any, base: Tensor, index: object) -> bool:
-    """Whether a view is ``base[index]``, and up to date, with its gradients."""
+    """Whether ``value`` is the view ``base[index]``, and up to date."""
     view = value._view
-    if view.base is not base or view.op.name != "getitem" or view.root._array is not view.seen:
+    if view.base is not base or view.op.name != "getitem" or view.root._array is not view.root_array:
         return False
     return value._requires_grad == base._requires_grad and _is_same_index(view.settings["index"], index)
 
 
 def _is_same_index(one: Any, other: Any) -> bool:
-    """Whether two indices are surely the same; those of arrays may be, which is not looked into."""
+    """Whether two indices are equal; arrays count as different."""
     if type(one) is not type(other) or isinstance(one, ndarray):
         return False
     if type(one) is tuple:
@@ -206,7 +212,7 @@ def _is_same_index(one: Any, other: Any) -> bool:
 
 
 def _laid_out_like(pattern: Array, array: Array) -> Array:
-    """The array, in memory as ``pattern`` is: on this depends what is a view of it and what a copy."""
+    """The array in the memory layout of ``pattern``, on which it depends whether ``reshape`` gives a view or a copy."""
     if type(array) is not ndarray or array.ndim < 2 or array.strides == pattern.strides:
         return array
     result = np.empty_like(pattern)
@@ -215,7 +221,7 @@ def _laid_out_like(pattern: Array, array: Array) -> Array:
 
 
 def _positions(op: Op, settings: dict[str, object], base: Tensor, dtype: np.dtype, name: str) -> ndarray:
-    """Where the elements of a view are in the base, counted in C order."""
+    """For each element of a view its position in the flattened base."""
     places: ndarray = op.forward(np.arange(base.size).reshape(base.shape), **settings)
     if base.dtype != dtype:
         raise TypeError(
@@ -228,22 +234,22 @@ def _positions(op: Op, settings: dict[str, object], base: Tensor, dtype: np.dtyp
 
 
 def plain_index(index: Any) -> Any:
-    """An index of arrays of its own, for Tensors, arrays and lists alike: the history keeps it."""
+    """An index for the node to keep: Tensors, arrays and lists in it as arrays that nothing else refers to."""
     if isinstance(index, tuple):
         return tuple(plain_index(part) for part in index)
     if isinstance(index, slice):
         parts = (index.start, index.stop, index.step)
         return slice(*(as_integer(part) if hasattr(part, "dtype") else part for part in parts))
-    if hasattr(index, "_only_without_gradient"):
-        return index._only_without_gradient("index").copy()
+    if hasattr(index, "_without_gradient"):
+        return index._without_gradient("index").copy()
     if isinstance(index, list):
         index = np.array(index)
-        return index if index.size else index.astype(np.intp)  # as NumPy takes an empty list
+        return index if index.size else index.astype(np.intp)  # NumPy's meaning of an empty list
     return index.copy() if isinstance(index, ndarray) else index
 
 
 def _in_place(name: str) -> Callable[[Tensor, object], Tensor]:
-    """``x += y`` and its like: the result has the shape and dtype of ``x``, or there is an error, as in NumPy."""
+    """``x += y`` and so on: the result has the shape and dtype of ``x``, or there is an error, as in NumPy."""
 
     def result(x: Tensor, other: object) -> Tensor:
         out = OPS[name](x, other)

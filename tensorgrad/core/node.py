@@ -1,4 +1,4 @@
-"""Node: how a value was computed, or that it is where a computation starts."""
+"""Node: how a value was computed. The nodes, with the parents of each, are the recorded graph."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 sequence_nrs = count(1)
-"""What is made or changed later has a larger number."""
+"""Counts up with each node that is created and each leaf that is changed."""
 
 
 class Node:
     """One step of a computation: the op, what it was applied to, and its result.
 
-    Nodes are not changed, but emptied when the backward pass is through with them. A change of a Tensor in place gives
-    it another node, so that a history never refers to a value that is no longer there.
+    A node never changes, except that the backward pass frees it once it has used it. Changing a Tensor in place gives
+    the Tensor a new node: what was recorded before still refers to the old values.
 
     Attributes
     ----------
     op
         The op that was applied; None for a :class:`LeafNode`.
     parents
-        For each operand its node; None for one that is no Tensor, or a result that requires no gradient.
+        The node of each operand; None if the operand is not a Tensor, or does not require a gradient.
     arrays, settings
-        The operands' values and the keyword arguments; ``arrays`` is None for a source, and once it is freed.
+        The operands' values and the keyword arguments; ``arrays`` is None for a leaf, and once the node is freed.
     array
         The result.
     sequence_nr
-        When it was made: later than its parents.
+        Larger than those of its parents, so that descending order is a topological order of the graph.
     requires_grad
-        Whether a gradient is wanted for it, or for what it was computed from.
+        Whether a gradient flows to it.
     """
 
     __slots__ = ("__weakref__", "array", "arrays", "op", "parents", "sequence_nr", "settings")
@@ -53,23 +53,23 @@ class Node:
 
     @property
     def is_freed(self) -> bool:
-        """Whether the backward pass has been through it, without ``retain_graph``."""
+        """Whether a backward pass without ``retain_graph`` has used it."""
         return self.arrays is None and self.op is not None
 
     def without_history(self) -> Node:
-        """A freed node that shows what it was, and refers to nothing."""
+        """A freed node of the same op, which keeps nothing else alive."""
         return Node(self.op, (), None, {}, None)
 
 
 class LeafNode(Node):
-    """Where a computation starts: a Tensor that was made from data.
+    """A leaf of the graph: a Tensor that was created from data.
 
     Attributes
     ----------
     sequence_nr
-        When it was made or last changed: what is older than that was computed from another value.
+        From its creation or last change: a node with a smaller number was computed from an earlier value.
     leaf
-        A weak reference to the Tensor, if its gradient is collected.
+        A weak reference to the Tensor, if gradients are accumulated in its ``.grad``.
     """
 
     __slots__ = ("leaf", "requires_grad")
@@ -81,12 +81,12 @@ class LeafNode(Node):
 
 
 class UnrecordedView(Node):
-    """Where a computation starts that uses a view of a leaf made inside ``no_grad``: no gradient flows through it.
+    """A view of a leaf that was made inside ``no_grad``: no gradient flows through it.
 
     Attributes
     ----------
     leaf_node
-        The leaf's node; what is older than its last change was computed from another value of the view.
+        The leaf's node, whose sequence number tells when the view last changed.
     """
 
     __slots__ = ("leaf_node",)

@@ -1,4 +1,4 @@
-"""Op: a NumPy function with one gradient rule per operand, declared once."""
+"""Op: a NumPy function with one gradient rule per operand. Calling it is the forward pass, and records a node."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy import ndarray
 
 from ..samples import Sample
-from .arrays import OWNED, RESULT, SHARED, AnyArray, Array, Constant, as_data, as_operand, describe, unchanging
-from .context import _capture, _recording
+from .arrays import PRIVATE, READ_ONLY, SHARED, AnyArray, Array, Constant, as_data, as_operand, describe, snapshot
+from .context import _recording, _tracer
 from .inplace import View, view_of
 from .node import LeafNode, Node, UnrecordedView, sequence_nrs
 from .registry import refuse_complex, registered
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 Rule = Optional[Callable[..., Union[AnyArray, "Sequence[AnyArray]"]]]
 
-_PLAIN = frozenset({float, int, bool, complex})
+_PYTHON_NUMBERS = frozenset({float, int, bool, complex})
 
 
 class Op:
     """A NumPy function with one gradient rule per operand; made by :func:`declare`.
 
-    Operands are positional and may be Tensors; settings are keywords and never are. Called without any Tensor an
-    op is its plain forward function, so ops can be used inside rules and on arrays.
+    Operands are positional and may be Tensors; settings are keyword arguments and are never Tensors. Called on arrays
+    alone an op is just its forward function, so that rules can use ops, too.
     """
 
     __slots__ = (
@@ -38,8 +38,8 @@ class Op:
         "arity",
         "broadcasts",
         "differentiable",
+        "effect",
         "expects",
-        "fills",
         "forward",
         "name",
         "numpy",
@@ -49,6 +49,7 @@ class Op:
         "rules",
         "sample",
         "settings",
+        "takes_out",
     )
 
     def __init__(
@@ -63,6 +64,7 @@ class Op:
         opaque: bool = False,
         complex_rules: str | None = None,
         accumulate: Callable[..., None] | None = None,
+        effect: Callable[..., Any] | None = None,
     ) -> None:
         if numpy is None and isinstance(forward, np.ufunc):
             numpy = forward
@@ -72,8 +74,8 @@ class Op:
             expects = "operands whose shapes broadcast together" if broadcasts else "operands of fitting shapes"
         self.name, self.forward, self.rules, self.sample = name, forward, rules, sample
         self.numpy, self.broadcasts, self.expects = numpy, broadcasts, expects
-        self.opaque, self.accumulate = opaque, accumulate
-        self.arity, self.settings, self.fills = _signature(forward)
+        self.opaque, self.accumulate, self.effect = opaque or effect is not None, accumulate, effect
+        self.arity, self.settings, self.takes_out = _signature(forward)
         self.required = [name for name, default in self.settings.items() if default is inspect.Parameter.empty]
         self.differentiable = any(rule is not None for rule in rules)
         if not callable(sample):
@@ -85,7 +87,7 @@ class Op:
         self.on_complex = self._on_complex(complex_rules)
 
     def _on_complex(self, complex_rules: str | None) -> Op | None:
-        """The op that is recorded where the result is complex; None: complex operands are refused."""
+        """The op to record for complex results, with the rules for these; None if complex operands raise."""
         if complex_rules is None:
             return None
         if complex_rules == "direct":
@@ -109,12 +111,12 @@ class Op:
     @overload
     def __call__(self, first: Any, second: Any, third: Tensor, /, *others: Any, **settings: Any) -> Tensor: ...
     @overload
-    def __call__(self, first: Constant, /, *others: Any, **settings: Any) -> Any: ...  # NumPy's types hide Tensors
+    def __call__(self, first: Constant, /, *others: Any, **settings: Any) -> Any: ...  # which may be a Tensor
     def __call__(self, *operands: Any, **settings: Any) -> Any:
-        if (capture := _capture.get()) is not None:
-            if capture.follows:
-                return capture.follow(self, operands, settings)
-            operands = tuple(capture.stand_in(x) if type(x) is Tensor else x for x in operands)
+        if (tracer := _tracer.get()) is not None:
+            if tracer.follows:
+                return tracer.follow(self, operands, settings)
+            operands = tuple(tracer.stand_in(x) if type(x) is Tensor else x for x in operands)
         arrays: list[Any] = []
         parents: list[Node | None] = []
         traced = needs_gradient = may_change = False
@@ -123,7 +125,7 @@ class Op:
             if kind is Tensor:
                 traced = True
                 if operand._view is not None:
-                    operand._follow_base()
+                    operand._update_view()
                 if operand._requires_grad:
                     needs_gradient = True
                 if operand._memory is SHARED:
@@ -132,7 +134,7 @@ class Op:
                 arrays.append(operand._array)
             else:
                 parents.append(None)
-                if kind not in _PLAIN:
+                if kind not in _PYTHON_NUMBERS:
                     may_change = True
                     operand = operand if kind is ndarray else as_operand(operand)
                 arrays.append(operand)
@@ -141,7 +143,7 @@ class Op:
         if self.on_complex is None and traced and self.differentiable:
             refuse_complex(self.name, arrays)
         try:
-            data = self.forward(*arrays, **settings) if capture is None else capture.compute(self, arrays, settings)
+            data = self.forward(*arrays, **settings) if tracer is None else tracer.compute(self, arrays, settings)
         except (TypeError, ValueError, IndexError) as error:
             raise self._refusal(arrays, settings, error) from error
         if not traced:
@@ -152,34 +154,34 @@ class Op:
             data = self._as_result(data)
             base = getattr(data, "base", None)
         out = _new_tensor(Tensor)
-        out._array, out._memory, out._grad, out._view = data, RESULT, None, None
+        out._array, out._memory, out._grad, out._view = data, READ_ONLY, None, None
         if base is not None:
             out._view = view_of(self, operands, arrays, settings, data)
-            out._memory = SHARED if may_change else RESULT
+            out._memory = SHARED if may_change else READ_ONLY
         if (kind := data.dtype.kind) != "f" and kind not in "iub":
             self._check_kind(data)
         if needs_gradient and self.differentiable and (kind == "f" or kind == "c") and (recording := _recording.get()):
             out._requires_grad = True
             if may_change:
-                arrays = self._unchanging(operands, arrays)
-            node = out._node = _new_node(Node)  # as Node(...) does, in half the time: 80 ns of 2.4 us
+                arrays = self._snapshots(operands, arrays)
+            node = out._node = _new_node(Node)  # the same as Node(...), in half the time: 80 ns of 2.4 us
             node.op, node.array, node.sequence_nr = self if kind == "f" else self.on_complex, data, next(sequence_nrs)
             node.parents, node.arrays, node.settings = parents, arrays, settings
             if recording is not True:
-                recording.computed(node)
+                recording.on_forward(node)
         else:
-            out._requires_grad, out._node = False, _start(out._view) if capture is None else LeafNode()
-        return out if capture is None else capture.made(out)
+            out._requires_grad, out._node = False, _unrecorded_node(out._view) if tracer is None else LeafNode()
+        return out if tracer is None else tracer.made(out)
 
     def _check_kind(self, data: Array) -> None:
-        """Refuse a result that no Tensor holds, or for which the rules do not hold."""
+        """Raise for a result that is not numeric, or is complex though the rules hold for real numbers only."""
         if data.dtype.kind != "c":
             raise TypeError(f"{self.name} gives {data.dtype}, and Tensors hold numbers; check the operands")
         if self.on_complex is None:
             refuse_complex(self.name, [data])
 
     def _as_result(self, data: object) -> Array:
-        """What a forward function gave, if that is no array of NumPy's."""
+        """The result of a forward function as an array, where it is not one of NumPy's."""
         if isinstance(data, np.generic):
             return np.asarray(data)
         if isinstance(data, Tensor):
@@ -188,10 +190,10 @@ class Op:
             )
         return as_data(data)
 
-    def _unchanging(self, operands: tuple[object, ...], arrays: list[object]) -> list[Any]:
-        """The arrays for a history: of those that somebody may write into before the backward pass, copies."""
+    def _snapshots(self, operands: tuple[object, ...], arrays: list[object]) -> list[Any]:
+        """The arrays for the node: copies of those that may be written into before the backward pass."""
         return [
-            array if type(operand) is Tensor and operand._memory is not SHARED else unchanging(array)
+            array if type(operand) is Tensor and operand._memory is not SHARED else snapshot(array)
             for operand, array in zip(operands, arrays)
         ]
 
@@ -204,7 +206,7 @@ class Op:
             if name not in self.settings:
                 known = ", ".join(self.settings) or "no settings"
                 raise TypeError(f"{self.name} has no setting {name}= (it takes {known})")
-            if type(value) is list or type(value) is ndarray:  # which may change before the backward pass
+            if type(value) is list or type(value) is ndarray:  # it may be changed before the backward pass
                 settings[name] = value.copy()
         for name in self.required:
             if name not in settings:
@@ -231,6 +233,7 @@ def declare(
     opaque: bool = False,
     complex_rules: str | None = None,
     accumulate: Callable[..., None] | None = None,
+    effect: Callable[..., Any] | None = None,
 ) -> Op:
     """Declare an op: its forward function, one gradient rule per operand, and how to draw valid operands.
 
@@ -248,19 +251,24 @@ def declare(
     sample
         ``sample(draw)`` returns valid ``(operands, settings)``, drawn with :mod:`tensorgrad.samples`.
     numpy
-        The NumPy function that this op stands in for on Tensors. A ufunc used as ``forward`` is its own.
+        The NumPy function that this op implements on Tensors. Default: ``forward``, if that is a ufunc.
     broadcasts
         Whether operands broadcast, so that gradients are summed back; default: for elementwise ufuncs.
     expects
         What valid operands are, for the error message.
     opaque
-        Whether ``forward`` takes nothing but arrays, say because it writes into one: a compiled step calls it as it is.
-        If it has a keyword-only ``out=None``, it writes its result there, in an array that the step has made for it.
+        Whether ``forward`` needs real arrays, for example because it writes into one: a compiled step then calls it as
+        a whole. If it has a keyword-only ``out=None``, it has to write its result there if an array is passed.
     complex_rules
-        Which rules hold on complex operands. ``"direct"``: these, for a gradient dL/dRe(z) + i dL/dIm(z), as of linear
-        functions. ``"holomorphic"``: these multiply by f'(z), which the engine conjugates. None: they are refused.
+        What the rules mean for complex operands, whose gradient is dL/dRe(z) + i dL/dIm(z). ``"direct"``: they give
+        just that, as those of linear functions do. ``"holomorphic"``: they multiply by f'(z), and the engine
+        conjugates. None: complex operands raise.
     accumulate
-        For a single operand read in part: ``accumulate(total, g, **settings)`` adds what the rule gives, in place.
+        For an op that reads a part of its only operand, such as indexing: ``accumulate(total, g, **settings)`` adds the
+        gradient to ``total`` in place, which spares the rule an array of zeros.
+    effect
+        For a ``forward`` that does more than compute, such as to send a message: ``effect(*operands, **settings)``
+        gives a result of that kind without doing so, to see what it is like. Compiled, such calls keep their order.
 
     Raises
     ------
@@ -275,12 +283,12 @@ def declare(
     Tensor([1., 8.])
     >>> del tg.OPS["cube"]
     """
-    op = Op(name, forward, rules, sample, numpy, broadcasts, expects, opaque, complex_rules, accumulate)
+    op = Op(name, forward, rules, sample, numpy, broadcasts, expects, opaque, complex_rules, accumulate, effect)
     return registered(op)
 
 
 def _conjugated(rule: Rule) -> Rule:
-    """From the rule of a holomorphic function for J^T g the one for J^H g = conj(J^T conj(g))."""
+    """For complex operands of a holomorphic function: from the rule for J^T g that for J^H g = conj(J^T conj(g))."""
     if rule is None:
         return None
 
@@ -293,7 +301,7 @@ def _conjugated(rule: Rule) -> Rule:
 
 
 def _signature(forward: Callable[..., Any]) -> tuple[int | None, dict[str, Any], bool]:
-    """Number of operands (None: any), the settings with their defaults, and whether there is an ``out``."""
+    """Number of operands (None: any), settings with their defaults, and whether the function takes ``out``."""
     if isinstance(forward, np.ufunc):
         return forward.nin, {}, False
     parameters = inspect.signature(forward).parameters.values()
@@ -304,9 +312,9 @@ def _signature(forward: Callable[..., Any]) -> tuple[int | None, dict[str, Any],
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters), settings, fills
 
 
-def _start(view: View | None) -> Node | None:
-    """The node of a result that is not recorded: of a view the root's, which knows when that was last written into."""
-    if view is None or view.root._memory is not OWNED:
+def _unrecorded_node(view: View | None) -> Node | None:
+    """The node of a result that is not recorded: of a view that of its root, which tells when it was last changed."""
+    if view is None or view.root._memory is not PRIVATE:
         return None
     node: Any = view.root._node
     return UnrecordedView(node) if node.requires_grad else node

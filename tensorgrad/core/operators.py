@@ -38,7 +38,7 @@ def _reflected(name: str) -> Callable[[Tensor, object], Tensor]:
 
 
 def _reduction(name: str) -> Callable[..., Tensor]:
-    """A method with the parameters of the NumPy function; ``axis`` and ``keepdims`` alone take the short way."""
+    """A method like the NumPy function; with no arguments but ``axis`` and ``keepdims`` it calls the op directly."""
     function = getattr(np, name)
     parameters = [p for p in inspect.signature(function).parameters if p not in ("a", "axis")]
 
@@ -69,7 +69,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Tensor]:
 
 
 class Operators:
-    """What Tensors do with other values; a mixin, which holds nothing."""
+    """Operators and ndarray methods, as a mixin of Tensor."""
 
     __slots__ = ()
 
@@ -126,7 +126,7 @@ class Operators:
     conjugate = conj
 
     def reshape(self: Any, *shape: Any, **keywords: Any) -> Tensor:
-        """``np.reshape``, recorded; the shape as one tuple or as several numbers, -1 for what is left."""
+        """``np.reshape``, recorded; the shape as a tuple or as separate numbers, one of which may be -1."""
         if keywords:
             result: Tensor = NUMPY[np.reshape](self, _spread(shape), **keywords)
             return result
@@ -138,7 +138,7 @@ class Operators:
         return self.reshape(-1, order=order) if order != "C" else self.reshape(-1)
 
     def flatten(self, order: str = "C") -> Tensor:
-        """The elements along one axis, recorded; as in NumPy a copy, which changes of this tensor do not reach."""
+        """The elements along one axis, recorded; a copy, as in NumPy: later changes of this tensor do not affect it."""
         result: Tensor = NUMPY[np.copy](self.ravel(order))
         return result
 
@@ -155,14 +155,14 @@ class Operators:
     def astype(
         self: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
     ) -> Tensor:
-        """The data converted to ``dtype``, recorded when that is floating; the layout in memory is NumPy's choice."""
+        """The data converted to ``dtype``; recorded if that is floating."""
         if not np.can_cast(self.dtype, dtype, casting):
             raise TypeError(f"astype: {self.dtype} to {np.dtype(dtype)} is not allowed by casting={casting!r}")
         result: Tensor = OPS["astype"](self, dtype=dtype)
         return result
 
     def clip(self, min: Operand = None, max: Operand = None, out: object = None) -> Tensor:
-        """``np.clip``, recorded; None: no bound."""
+        """``np.clip``, recorded; None means no bound."""
         result: Tensor = NUMPY[np.clip](self, min, max, out)
         return result
 
@@ -180,11 +180,11 @@ class Operators:
     dot, copy = _method(np.dot), _method(np.copy)
 
     def nonzero(self) -> tuple[Tensor, ...]:
-        """``np.nonzero``: for each axis the indices of the elements that are not zero."""
+        """``np.nonzero``: the indices of the nonzero elements, one tensor per axis."""
         places: tuple[Tensor, ...] = NUMPY[np.nonzero](self)
         return places
 
 
 def _spread(arguments: tuple[object, ...]) -> Any:
-    """``((2, 3),)`` and ``(2, 3)`` alike as ``(2, 3)``."""
+    """``(2, 3)`` for both ``((2, 3),)`` and ``(2, 3)``."""
     return arguments[0] if len(arguments) == 1 else arguments

@@ -1,4 +1,4 @@
-"""The registry: every op by name, and what stands in for each NumPy function when an argument is a Tensor."""
+"""The registry: every op by name, and for each NumPy function its implementation on Tensors."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 OPS: dict[str, Op] = {}
-"""Every op there is, by name. The property tests walk this table, so no op escapes them."""
+"""Every op by name. The property tests go through this table, so that every op is tested."""
 
 NUMPY: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""What stands in for a NumPy function when one of its arguments is a Tensor."""
+"""For each NumPy function what is called instead when an argument is a Tensor: an op, or a composition of ops."""
 
-_PLAIN_ANSWERS: set[Callable[..., Any]] = set()
-"""Those among them through which no gradient flows."""
+_NOT_DIFFERENTIABLE: set[Callable[..., Any]] = set()
+"""The functions in that table through which no gradient flows."""
 
 _REMEDIES: dict[Callable[..., Any], str] = {}
-"""What to do instead of calling a NumPy function that Tensors refuse, where there is more to say than usual."""
+"""What to do instead of calling an unsupported NumPy function, where the usual advice does not fit."""
 
 _LATER: dict[str, str] = {}
 """By the name of another library the module that declares ops for its functions, as long as that is not imported."""
 
 _UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "order": "K", "subok": True}
-"""What ufuncs take their keywords to be; those who give them so change nothing."""
+"""Default values of the keyword arguments of ufuncs; passing them explicitly changes nothing."""
 
 
 def registered(op: Op) -> Op:
-    """The op itself, now in the tables by its name and by the NumPy function that it stands in for."""
+    """Add the op to the tables, by its name and by the NumPy function that it implements; returns it."""
     if op.name in OPS:
         raise ValueError(
             f"declare: an op named {op.name!r} exists already; choose another name, "
@@ -52,7 +52,7 @@ def registered(op: Op) -> Op:
 
 
 def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adapt NumPy's parameters to the op's operands and settings; what the op does not handle is refused."""
+    """The op with the parameters of the NumPy function; arguments that the op does not handle raise."""
     parameters = list(inspect.signature(function).parameters.values())
     names = [p.name for p in parameters]
     defaults = {p.name: p.default for p in parameters}
@@ -70,36 +70,36 @@ def _numpy_call(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def implements(function: Callable[..., Any], differentiable: bool = True, on_complex: bool = False) -> Callable[[F], F]:
-    """Register a composition of ops, with NumPy's own parameters, as what ``function`` does to Tensors.
+    """Decorate: register a composition of ops, with NumPy's parameters, as what ``function`` does to Tensors.
 
-    ``differentiable=False`` is for answers that no gradient flows through, such as shapes and truth values;
-    ``on_complex=True`` for a composition that is right for complex arguments too, which are refused otherwise.
+    ``differentiable=False``: no gradient flows through it, as for shapes and booleans. ``on_complex=True``: it is
+    right for complex arguments, too, which otherwise raise.
     """
 
     def register(composition: F) -> F:
-        NUMPY[function] = composition if on_complex or not differentiable else _of_reals(function, composition)
-        (_PLAIN_ANSWERS.discard if differentiable else _PLAIN_ANSWERS.add)(function)
+        NUMPY[function] = composition if on_complex or not differentiable else _real_only(function, composition)
+        (_NOT_DIFFERENTIABLE.discard if differentiable else _NOT_DIFFERENTIABLE.add)(function)
         return composition
 
     return register
 
 
-def _of_reals(function: Callable[..., Any], composition: F) -> F:
-    """The composition, refusing complex arguments."""
+def _real_only(function: Callable[..., Any], composition: F) -> F:
+    """The composition, with an error for complex arguments."""
 
     @wraps(composition)
-    def of_reals(*args: object, **keywords: object) -> Any:
+    def real_only(*args: object, **keywords: object) -> Any:
         refuse_complex(numpy_name(function), (*args, *keywords.values()))
         return composition(*args, **keywords)
 
-    of_reals.of_reals = composition  # type: ignore[attr-defined]
-    return cast(F, of_reals)
+    real_only.real_only = composition  # type: ignore[attr-defined]
+    return cast(F, real_only)
 
 
 def refuse_complex(name: str, values: Any) -> None:
     """Raise if there are complex numbers among ``values``, or in lists and tuples among them."""
     for value in values:
-        if type(value) is np.ndarray and value.dtype.kind != "c":  # at once, as each call of an op comes here
+        if type(value) is np.ndarray and value.dtype.kind != "c":  # first, for speed: each op comes here
             continue
         if isinstance(value, (list, tuple)):
             refuse_complex(name, value)
@@ -125,12 +125,12 @@ def found_later(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 
 def refuses(function: Callable[..., Any], remedy: str) -> None:
-    """Have ``function`` refused on Tensors with a remedy of its own: a clause that ends the sentence."""
+    """Set what the error message for an unsupported ``function`` advises: a clause that ends its sentence."""
     _REMEDIES[function] = remedy
 
 
 def status(function: Callable[..., Any]) -> str:
-    """What a NumPy function does to Tensors: ``differentiable`` (``complex too``), ``no derivative`` or ``refused``.
+    """Support for a NumPy function: ``differentiable`` (``complex too``), ``no derivative`` or ``refused``.
 
     >>> import numpy as np, tensorgrad
     >>> status(np.exp), status(np.hypot), status(np.argmax), status(np.roots)
@@ -141,15 +141,15 @@ def status(function: Callable[..., Any]) -> str:
         return "refused"
     op: Any = getattr(found, "op", found)
     is_op = op in OPS.values()
-    flows = op.differentiable if is_op else function not in _PLAIN_ANSWERS
+    flows = op.differentiable if is_op else function not in _NOT_DIFFERENTIABLE
     if not flows:
         return "no derivative"
-    of_complex = op.on_complex is not None if is_op else not hasattr(found, "of_reals")
+    of_complex = op.on_complex is not None if is_op else not hasattr(found, "real_only")
     return "differentiable, complex too" if of_complex else "differentiable"
 
 
 def refuse(function: str, **arguments: object) -> None:
-    """Raise a TypeError that names the first argument given that ``function`` does not handle on Tensors."""
+    """Raise a TypeError that names the first of these arguments that was passed, as ``function`` does not handle it."""
     for name, value in arguments.items():
         if value is not None and value is not np._NoValue:
             raise TypeError(
@@ -164,7 +164,7 @@ def is_default(keyword: str, value: object) -> bool:
 
 
 def numpy_name(function: Callable[..., Any]) -> str:
-    """``np.linalg.norm``, say; a ufunc of another library by its name alone."""
+    """The name for messages, such as ``np.linalg.norm``; for a ufunc of another library just its name."""
     if isinstance(function, np.ufunc) and getattr(np, function.__name__, None) is not function:
         return str(function.__name__).lstrip("_")
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)

@@ -1,7 +1,7 @@
 """Tensor: an array that remembers how it was computed.
 
-A real loss may be computed by way of complex numbers. Its gradient with respect to a complex z is dL/dRe(z) +
-i dL/dIm(z), the direction of steepest ascent; ops whose rules have not been shown to hold for it refuse complex data.
+A real loss may depend on complex numbers. Its gradient with respect to a complex z is dL/dRe(z) + i dL/dIm(z), the
+direction of steepest ascent; ops whose rules do not hold for complex numbers raise.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 import numpy as np
 from numpy import ndarray
 
-from .arrays import OWNED, RESULT, SHARED, AnyArray, Array, as_data, describe
+from .arrays import PRIVATE, READ_ONLY, SHARED, AnyArray, Array, as_data, describe
 from .attributes import Attributes
 from .backward import backward_pass
-from .context import _capture, _recording, is_repeated, is_traced, no_grad
+from .context import _recording, _tracer, is_repeated, is_traced, no_grad
 from .conversions import Conversions
 from .dispatch import Dispatch
 from .inplace import InPlace, View, plain_index
@@ -30,24 +30,27 @@ if TYPE_CHECKING:
 
     from .op import Op
 
-_adding_up = threading.Lock()
-_stand_ins: WeakKeyDictionary[Node, ref[Tensor]] = WeakKeyDictionary()
-_retaining: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
-"""By identity the results whose gradients are collected, see :meth:`Tensor.retain_grad`."""
+_grad_lock = threading.Lock()
+_tensors_by_node: WeakKeyDictionary[Node, ref[Tensor]] = WeakKeyDictionary()
+_retained_results: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+"""The results, by ``id``, on which :meth:`Tensor.retain_grad` was called."""
 
 
 class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
     """An array that remembers how it was computed.
 
+    It has the operators, methods and attributes of an array, such as ``@``, ``sum``, ``reshape`` and ``T``, and NumPy's
+    functions accept it.
+
     Parameters
     ----------
     data
-        Array, scalar or nested sequence of numbers; an array is copied. Arrays used in operations with Tensors may be
-        written into as well: the history keeps copies, except of those that nobody can write into.
+        Array, scalar or nested sequence of numbers; an array is copied. Arrays that are combined with Tensors may be
+        written into afterwards: the recorded graph keeps copies, except of read-only arrays.
     requires_grad
-        Whether :meth:`backward` collects a gradient for it; only floating and complex dtypes can.
+        Whether :meth:`backward` accumulates a gradient in ``.grad``; floating and complex dtypes only.
     dtype
-        Converts the data first; default: NumPy's own choice.
+        Converts the data first; default: NumPy's choice.
 
     Raises
     ------
@@ -72,7 +75,7 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
 
     _array: Array
     _grad: Array | None
-    _grad_is_lent: bool  # set with a gradient by a compiled step, which writes into that array again in its next call
+    _grad_is_lent: bool  # the gradient is a buffer of a compiled step, which overwrites it in its next call
     _memory: str
     _node: Node | None
     _requires_grad: bool
@@ -86,28 +89,28 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
         array = as_data(data)
         array = array if dtype is None else array.astype(dtype, copy=False)
         self._array = array if isinstance(data, (list, tuple, int, float, complex)) else array.copy()
-        self._memory = OWNED
+        self._memory = PRIVATE
         self._view = self._grad = None
         self._requires_grad = False
         self._node = LeafNode()
-        if (tracer := _capture.get()) is not None:
+        if (tracer := _tracer.get()) is not None:
             tracer.made(self)
         if requires_grad:
             self.requires_grad = requires_grad
 
-    # What it holds
+    # Data, gradient and history
 
     @property
     def data(self) -> Array:
-        """The array itself, not recorded; read-only while a gradient of its own history may need it.
+        """The array itself; nothing done to it is recorded. Of a result of recorded ops it is read-only.
 
-        What is written into it changes the tensor, and no gradient of what was computed before: histories keep the
-        values that they used. Assigning another array copies it; ``t.data -= step`` counts as a change too.
+        Writing into it changes the tensor, but not the gradients of what was computed before, as the graph keeps the
+        values that were used. Assigning an array copies it; ``t.data -= step`` counts as a change, too.
         """
-        if (tracer := _capture.get()) is not None:
+        if (tracer := _tracer.get()) is not None:
             self = tracer.stand_in(self)
         if self._view is not None:
-            self._follow_base()
+            self._update_view()
         array = self._array
         if type(array) is not ndarray:
             return array
@@ -116,12 +119,12 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
             view.flags.writeable = False
             return view
         if self._memory is not SHARED:
-            self._share()
+            self._share_array()
         return self._array
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
-        if (tracer := _capture.get()) is not None:
+        if (tracer := _tracer.get()) is not None:
             self = tracer.stand_in(self)
         if not self.is_leaf:
             raise RuntimeError(
@@ -139,20 +142,20 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
             with no_grad():
                 self._change(lambda x, _: Tensor(array), None, "Tensor.data")
         elif array is not self._array:
-            self._take(array.copy())
+            self._set_array(array.copy())
         elif self._node is not None:
             self._node.sequence_nr = next(sequence_nrs)
 
     def _current(self) -> Array:
-        """The array, to be read only; of a view, as its base is now."""
-        if (tracer := _capture.get()) is not None:
+        """The array, for reading only; a view is brought up to date first."""
+        if (tracer := _tracer.get()) is not None:
             self = tracer.reading(self)
         if self._view is not None:
-            self._follow_base()
+            self._update_view()
         return self._array
 
     def _is_in_use(self) -> bool:
-        """Whether it, or what it is a view of, is a result whose own gradient may need it as it is."""
+        """Whether it is a result of recorded ops, or a view of one: gradient rules may need the values."""
         while True:
             if self._node is not None and self._node.arrays is not None:
                 return True
@@ -160,37 +163,37 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
                 return False
             self = self._view.base
 
-    def _share(self) -> None:
-        """Let somebody outside write into the array: a copy of it, as histories may hold the one so far."""
+    def _share_array(self) -> None:
+        """Make the array one that the user may write into: a copy, as nodes may refer to the present one."""
         owner = self if self._view is None else self._view.root
         owner._array, owner._memory = owner._array.copy(order="K"), SHARED
         self._current()
 
-    def _own(self) -> None:
-        """Be no view any more, but a tensor of its own."""
+    def _detach_from_base(self) -> None:
+        """Stop being a view: copy the data."""
         if self._view is not None:
             array, root = self._current().copy(), self._view.root
-            self._view, self._array, self._memory = None, array, OWNED
-            root._array = root._array.view()  # so that views of this tensor find that they have another root
+            self._view, self._array, self._memory = None, array, PRIVATE
+            root._array = root._array.view()  # so that views of this tensor notice that their root has changed
 
-    def _take(self, array: Array) -> None:
-        """Let a new array, which nobody else holds, be the data from now on."""
-        self._array, self._memory = array, OWNED
+    def _set_array(self, array: Array) -> None:
+        """Make a new array, to which nothing else refers, the data."""
+        self._array, self._memory = array, PRIVATE
         if self._node is None:
             self._node = LeafNode()
         self._node.sequence_nr = next(sequence_nrs)
 
     @property
     def grad(self) -> Array | Any:  # Any stands for None: after a backward pass there is an array
-        """The gradient that :meth:`backward` has collected: an array of the tensor's shape and dtype, or None.
+        """The gradient accumulated by :meth:`backward`, an array of the tensor's shape and dtype, or None.
 
-        It is collected for leaves, those made with ``requires_grad=True``, and where :meth:`retain_grad` was called.
+        Leaves with ``requires_grad=True`` have one, and results on which :meth:`retain_grad` was called.
         """
-        if (tracer := _capture.get()) is not None:
+        if (tracer := _tracer.get()) is not None:
             self = tracer.reading_gradient(self)
-        if self._grad is None and not self.is_leaf and id(self) not in _retaining:
+        if self._grad is None and not self.is_leaf and id(self) not in _retained_results:
             warnings.warn(
-                "Tensor.grad: this is a result, and gradients are collected in leaves; call tensor.retain_grad() "
+                "Tensor.grad: this is a result, and gradients are accumulated in leaves; call tensor.retain_grad() "
                 "before the backward pass, or tensorgrad.gradients(loss, tensor) in its place",
                 stacklevel=2,
             )
@@ -200,19 +203,19 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
-        if (tracer := _capture.get()) is not None:
+        if (tracer := _tracer.get()) is not None:
             tracer.set_gradient(self, value)
         else:
             self._grad, self._grad_is_lent = value, False
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to this tensor; a view that is made a leaf becomes a tensor of its own."""
+        """Whether gradients flow to this tensor. Setting it on a view copies the data, as the view becomes a leaf."""
         return self._requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if (tracer := _capture.get()) is not None:
+        if (tracer := _tracer.get()) is not None:
             tracer.changing_history(self)
         if value and self._array.dtype.kind not in "fc":
             raise TypeError(
@@ -224,21 +227,21 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
                 "Tensor: the result of recorded ops requires gradients; use tensor.detach() to cut it off"
             )
         if value and self.is_leaf:
-            self._own()
-            self._node = LeafNode(ref(self))  # a new node: what was computed from it before does not lead back to it
+            self._detach_from_base()
+            self._node = LeafNode(ref(self))  # a new node, so that no gradient comes from what was computed before
         elif isinstance(self._node, LeafNode):
             self._node.requires_grad = bool(value)
         self._requires_grad = bool(value)
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it is no result of recorded ops: made from data, or computed without a gradient."""
+        """Whether it was created from data, or computed without recording; False for results of recorded ops."""
         return self._node is None or self._node.op is None
 
     @property
     def creator(self) -> tuple[Op, tuple[Any, ...]] | None:
-        """The op and the operands that it was computed from; None for a leaf, and once the history has been freed."""
-        if (tracer := _capture.get()) is not None:
+        """The op and the operands that it was computed from; None for a leaf, and after the graph has been freed."""
+        if (tracer := _tracer.get()) is not None:
             tracer.stand_in(self)
         node = self._node
         if node is None or node.op is None or node.is_freed:
@@ -246,26 +249,27 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
         operands = tuple(
             array if parent is None else tensor_of(parent, array) for parent, array in zip(node.parents, node.arrays)
         )
-        if (tracer := _capture.get()) is not None:
+        if (tracer := _tracer.get()) is not None:
             operands = tuple(tracer.original(x) if type(x) is Tensor else x for x in operands)
         return node.op, operands
 
     def detach(self) -> Tensor:
         """A copy of the data without history: gradients stop here."""
-        if (tracer := _capture.get()) is not None and tracer.follows:
+        if (tracer := _tracer.get()) is not None and tracer.follows:
             detached: Tensor = tracer.follow(_detached, (self,), {})
             return detached
         return Tensor(self._current())
 
     def numpy(self) -> Array:
-        """The array itself, shared with the tensor; nothing done to it is recorded. See :attr:`data`."""
+        """The array itself, which shares memory with the tensor; nothing done to it is recorded. See :attr:`data`."""
         return self.data
 
     def retain_grad(self) -> None:
-        """Collect the gradient of this result, too, in ``.grad``, in each later :meth:`backward`; of a leaf it is.
+        """Have each later :meth:`backward` accumulate the gradient of this result in ``.grad``, as that of a leaf.
 
-        After a change in place it is the gradient of the new value. Inside ``no_grad``, where nothing is recorded,
-        nothing happens. Functions such as :func:`tensorgrad.gradients`, which return gradients, leave ``.grad`` alone.
+        After an in-place change it is the gradient of the new value. Inside ``no_grad``, where nothing is recorded, and
+        on leaves it does nothing. Functions that return gradients, such as :func:`tensorgrad.gradients`, do not set
+        ``.grad``.
 
         Raises
         ------
@@ -290,7 +294,7 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
             )
         if not _recording.get():
             return
-        if (tracer := _capture.get()) is not None:
+        if (tracer := _tracer.get()) is not None:
             self = tracer.stand_in(self)
         if not self._requires_grad:
             raise RuntimeError(
@@ -298,10 +302,10 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
                 "no_grad"
             )
         if not self.is_leaf:
-            _retaining[id(self)] = self
+            _retained_results[id(self)] = self
 
     def zero_grad(self) -> None:
-        """Forget the collected gradient: ``grad`` is None again."""
+        """Set ``grad`` to None."""
         self.grad = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -309,57 +313,57 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
             raise TypeError("copy: a tensor with history cannot be copied or pickled; use tensor.detach() first")
         return _rebuilt, (self._current(), self._requires_grad, self._grad)
 
-    # Going back
+    # The backward pass
 
     def backward(self, gradient: ArrayLike | Tensor | None = None, retain_graph: bool = False) -> None:
-        """Add the gradient of this tensor to ``.grad`` of every leaf that it was computed from.
+        """Accumulate the gradients of this tensor in ``.grad`` of every leaf that it was computed from.
 
         Parameters
         ----------
         gradient
             Gradient of the loss with respect to this tensor, of its shape. Default: 1, for a tensor of one element.
         retain_graph
-            Keep the history for another backward; by default it is freed on the way.
+            Keep the graph for another backward; by default it is freed.
 
         Raises
         ------
         RuntimeError
-            If nothing was recorded, the history has been freed, or data was changed since it was used.
+            If nothing was recorded, the graph has been freed, or data has been changed since it was used.
         ValueError
             If ``gradient`` is missing for a tensor of several elements, or of another shape.
         TypeError
             If it is missing for a complex tensor, or complex for a real one.
         """
-        capture = _capture.get()
-        if capture is not None and capture.follows:
-            capture.backward(self, gradient, retain_graph)
+        tracer = _tracer.get()
+        if tracer is not None and tracer.follows:
+            tracer.backward(self, gradient, retain_graph)
             return
         start = seed_for(self, gradient)
         seed = start.data if isinstance(start, Tensor) else start
-        retained = _retained() if _retaining else None
+        retained = _retained_nodes() if _retained_results else None
         found = backward_pass(history(self), seed, retain_graph=retain_graph, retained=retained)
-        with _adding_up:
+        with _grad_lock:
             for node, collected in found:
                 leaf = node.leaf() if node.leaf is not None else None if retained is None else retained.get(node)
                 if leaf is None:
                     continue
-                so_far = leaf._grad if capture is None else capture.reading_gradient(leaf)._grad
+                so_far = leaf._grad if tracer is None else tracer.reading_gradient(leaf)._grad
                 total = collected if so_far is None else so_far + collected
-                if capture is None:
+                if tracer is None:
                     leaf._grad, leaf._grad_is_lent = total, False
                 else:
-                    capture.set_gradient(leaf, total)
+                    tracer.set_gradient(leaf, total)
 
     def __getitem__(self, index: Any) -> Tensor:
         return OPS["getitem"](self, index=plain_index(index))
 
 
 def history(tensor: Tensor) -> Node:
-    """The node of a tensor that requires gradients, or an error."""
-    if (tracer := _capture.get()) is not None:
+    """The node of a tensor; an error if it does not require gradients."""
+    if (tracer := _tracer.get()) is not None:
         tensor = tracer.stand_in(tensor)
     if tensor._view is not None:
-        tensor._follow_base()
+        tensor._update_view()
     if not tensor._requires_grad or tensor._node is None:
         raise RuntimeError(
             "backward: nothing was recorded for this tensor; make an input with requires_grad=True, outside of no_grad"
@@ -367,27 +371,27 @@ def history(tensor: Tensor) -> Node:
     return tensor._node
 
 
-def _retained() -> dict[Node, Tensor]:
-    """The results whose gradients are collected, by their nodes."""
-    tensors = [tensor for each in _retaining.valuerefs() if (tensor := each()) is not None]
+def _retained_nodes() -> dict[Node, Tensor]:
+    """The results on which ``retain_grad`` was called, by their nodes."""
+    tensors = [tensor for each in _retained_results.valuerefs() if (tensor := each()) is not None]
     return {tensor._node: tensor for tensor in tensors if tensor._node is not None}
 
 
 def tensor_of(node: Node, array: Any) -> Tensor:
-    """A Tensor for the value of a node, which was ``array`` when it was used: always the same, while somebody holds it.
+    """The Tensor of a node, whose value was ``array`` when it was used: the same one as long as it is referred to.
 
     For a leaf it is the leaf itself.
     """
-    known = _stand_ins.get(node, node.leaf)
+    known = _tensors_by_node.get(node, node.leaf)
     tensor = known() if known is not None else None
     if tensor is None:
         tensor = _with_node(node, array)
-        _stand_ins[node] = ref(tensor)
+        _tensors_by_node[node] = ref(tensor)
     return tensor
 
 
 def as_used(node: Node, array: Any) -> Tensor:
-    """A Tensor that leads to a node and holds ``array``, as the leaf itself may not: it may be written into."""
+    """A Tensor of a node that has the value ``array``, even if the leaf has been changed since."""
     tensor = tensor_of(node, array)
     return tensor if tensor._array is array else _with_node(node, array)
 
@@ -396,7 +400,7 @@ def _with_node(node: Node, array: Any) -> Tensor:
     tensor = Tensor.__new__(Tensor)
     tensor._array, tensor._node, tensor._requires_grad = array, node, node.requires_grad
     tensor._grad = tensor._view = None
-    tensor._memory = RESULT
+    tensor._memory = READ_ONLY
     return tensor
 
 
@@ -405,20 +409,20 @@ def _detached(tensor: Tensor) -> Tensor:
 
 
 def _rebuilt(data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
-    """A copied or unpickled tensor: a value of its own, so with a sequence number of its own."""
+    """A copied or unpickled tensor, with a node of its own."""
     tensor = Tensor(data, requires_grad)
     tensor.grad = grad
     return tensor
 
 
 def asarray_like(array: AnyArray, x: AnyArray) -> AnyArray:
-    """A new NumPy array, as an array of the library that ``x`` belongs to."""
+    """A new NumPy array, converted to the array type of ``x``."""
     like = x.data if isinstance(x, Tensor) else x
     return array if isinstance(like, ndarray) else np.asarray(array, like=like)
 
 
 def seed_for(output: Tensor, gradient: ArrayLike | Tensor | None) -> AnyArray:
-    """The gradient to start from: 1 for an output of one element, else the one given, checked."""
+    """The gradient to start from: ``gradient``, checked; by default 1, for an output of one element."""
     if gradient is None:
         if output._array.dtype.kind == "c":
             raise TypeError(
@@ -430,7 +434,7 @@ def seed_for(output: Tensor, gradient: ArrayLike | Tensor | None) -> AnyArray:
             )
         array = output._array
         if array.ndim == 0 and (type(array) is ndarray or is_traced()):
-            one: Array = array.dtype.type(1)  # cheaper than an array, and a capture computes with it at once
+            one: Array = array.dtype.type(1)  # cheaper than an array, and a constant to a tracer
             return one
         return np.ones_like(array)
     seed = gradient if isinstance(gradient, Tensor) else as_data(gradient)

@@ -12,14 +12,14 @@ from .layout import wrong_layout
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images may be changed; 0 (or False) leaves that change out.
+    """Random changes of images, by at most these amounts; 0 (or False): none.
 
-    Geometry (flip, shift, rotation, zoom) is one affine map per image, sampled bilinearly, the border repeated.
+    Flip, shift, rotation and zoom are one affine map per image, with bilinear interpolation and repeated borders.
 
     Attributes
     ----------
     flip
-        Whether to mirror left and right, every other image on average.
+        Whether to mirror images horizontally, each with probability 1/2.
     shift
         Largest shift in pixels, along each axis.
     rotation
@@ -34,8 +34,8 @@ class Augmentation:
     Raises
     ------
     ValueError
-        If a number is negative or not finite, zoom is not below 1, brightness or contrast are above 1, or cutout is no
-        integer.
+        If a number is negative or not finite, zoom is not below 1, brightness or contrast are above 1, or cutout is not
+        an integer.
     """
 
     flip: bool = False
@@ -58,14 +58,14 @@ class Augmentation:
             raise ValueError(f"Augmentation: cutout must be a whole number of pixels, got {self.cutout!r}")
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Changed copies of images of shape (N, C, H, W), values 0..255, as float32 of the same shape.
+        """Randomly changed copies of images of shape (N, C, H, W), values 0..255, as float32.
 
-        All channels of an image are changed alike; ``rng`` draws as many numbers whatever their number.
+        All channels of an image are changed alike, with random numbers that do not depend on how many there are.
 
         Raises
         ------
         TypeError, ValueError
-            If they are no array of that shape, or ``rng`` is no generator.
+            If they are not an array of that shape, or ``rng`` is not a generator.
         """
         _check(images, rng)
         if not images.size:

@@ -10,7 +10,7 @@ import numpy as np
 def batches(
     inputs: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All examples once, ``size`` at a time, the last batch being what is left.
+    """Batches of ``size`` examples that cover all examples once; the last one may be smaller.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def batches(
     size
         Examples in a batch.
     rng
-        Draws the order. None: as they stand.
+        Generator that shuffles the examples. None: in their order.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def batches(
     Raises
     ------
     TypeError, ValueError
-        If they are no arrays of one length, size is no integer of at least 1, or ``rng`` is no generator.
+        If they are not arrays of one length, size is not a positive integer, or ``rng`` is not a generator.
     """
     for name, array in (("inputs", inputs), ("labels", labels)):
         if not isinstance(array, np.ndarray) or not array.ndim:
@@ -49,6 +49,6 @@ def batches(
 
 
 def index_batches(order: np.ndarray, size: int, start: int = 0) -> Iterator[np.ndarray]:
-    """``order`` from position ``start`` on, ``size`` entries at a time, the last batch being what is left."""
+    """Batches of ``size`` entries of ``order``, from position ``start``; the last one may be smaller."""
     for first in range(start, len(order), size):
         yield order[first : first + size]

@@ -21,9 +21,9 @@ class Dataset:
     Attributes
     ----------
     name
-        What it is, for people: shown and saved with the results.
+        Name of the data set, shown and saved with the results.
     classes
-        Name of each class; a label is an index into it.
+        Names of the classes; a label is an index into them.
     train_images, test_images
         Arrays of shape (N, C, H, W), that is examples, channels, height and width: bytes or floats, values 0..255.
         Gray images have one channel.
@@ -86,7 +86,7 @@ class Dataset:
         if problem := wrong_layout(images.shape):
             raise DataError(f"{where}: {problem}")
         if len(images) == 0:
-            raise DataError(f"{where}: expected images, one at least, got an array of shape {images.shape}")
+            raise DataError(f"{where}: expected at least one image, got an array of shape {images.shape}")
         if labels.shape != (len(images),):
             raise DataError(
                 f"{where}: {len(images)} images but labels of shape {labels.shape}; each image needs one label"
@@ -138,7 +138,7 @@ class Standardisation:
     def of(cls, images: np.ndarray) -> Standardisation:
         """Mean and population standard deviation of each channel, over all pixels of images of shape (N, C, H, W).
 
-        They are added up in float64. The deviation is 0.001 at least, so that a channel of one colour becomes 0.
+        They are added up in float64. The deviation is at least 0.001, so that a constant channel becomes 0.
 
         Raises
         ------
@@ -189,7 +189,7 @@ def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generat
     Raises
     ------
     ValueError
-        If the fraction does not lie between 0 and 1.
+        If the fraction is not between 0 and 1.
     DataError
         If there are no labels, or a class has fewer than two examples.
     """
@@ -197,7 +197,7 @@ def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generat
         raise ValueError(f"stratified_split: fraction must lie between 0 and 1, got {fraction!r}")
     labels = np.asarray(labels)
     if labels.ndim != 1 or not len(labels):
-        raise DataError(f"stratified_split: expected labels of shape (count,), one at least, got {labels.shape}")
+        raise DataError(f"stratified_split: expected at least one label, of shape (count,), got {labels.shape}")
     held_out = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

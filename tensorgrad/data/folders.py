@@ -1,4 +1,4 @@
-"""Image folders: a folder of images for each class, decoded once and kept in a cache, or when they are asked for."""
+"""Image folders: one folder per class, decoded once and cached, or on demand."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from .images import (
 
 PARTS = ("train", "test")
 PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-"""What folders of parts of a dataset are called: they are no classes."""
+"""Names of folders that hold parts of a data set, and are not classes."""
 
 NOT_DATA = {"__MACOSX", "__pycache__", "@eaDir"}
 """Folders that archives, Python and network drives leave behind; those that begin with a dot are left out anyway."""
 
 CACHE_VERSION = 4
 LOOKED_AT = 5
-"""Images of each class that are looked at to find out what they all are."""
+"""Images of each class whose shape and colours are read, to tell those of the data set."""
 
 LARGEST_SIDE = 64
 """To which images are resized where no size is chosen; smaller ones keep theirs."""
@@ -51,9 +51,9 @@ Files = dict[str, dict[str, list[Path]]]
 
 
 class ImageFolder:
-    """Images sorted into one folder per class, each decoded when it is asked for.
+    """Images in one folder per class, each decoded on demand.
 
-    ``len(folder)`` is how many there are, ``folder[i]`` an image of shape (channels, height, width) in bytes with its
+    ``len(folder)`` is their number, ``folder[i]`` an image of shape (channels, height, width) in bytes with its
     label, an index into ``classes``. For :class:`Loader`, which decodes ahead; :func:`load_image_folders` decodes all.
 
     Parameters
@@ -62,15 +62,15 @@ class ImageFolder:
         Holds ``CLASS/**``. Images in folders within that of a class belong to it too; files that begin with a dot are
         left out.
     channels
-        1 for gray, 3 for RGB, 2 and 4 for these with opacity; of ``.npy`` files as many as they have. None: 3 where any
-        of the first images of a class is in colour, else 1.
+        1 for gray, 3 for RGB, 2 and 4 for these with an alpha channel; for ``.npy`` files as many as they have. None: 3
+        if any of the first images of a class is in colour, else 1.
     size
         Height and width to which every image is resized, or one number for both. None: those of the first image, at
         most 64.
     resize
-        ``"stretch"``, ``"crop"`` or ``"pad"``: how images of other proportions are made to fit; see :func:`read_image`.
+        ``"stretch"``, ``"crop"`` or ``"pad"``: how images with another aspect ratio are fitted; see :func:`read_image`.
     say
-        Called with a sentence on what was left out.
+        Function called with a sentence on what was left out, such as ``print``.
 
     Raises
     ------
@@ -150,14 +150,14 @@ def load_image_folders(
     channels, size, resize
         As for :class:`ImageFolder`.
     strict
-        Whether a file that cannot be used is fatal; otherwise it is skipped, and what was skipped is said.
+        Whether a file that cannot be used raises; otherwise it is skipped, and ``say`` is called.
     cache
         Folder for the decoded images. Default: ``tensorgrad`` in the user's cache folder.
     say
-        Called with a sentence on what was skipped or left out, and on classes without images.
+        Function called with a sentence on what was skipped or left out, and on classes without images.
     test
-        Where it is a number, the folder may hold ``CLASS/**`` instead, of which this share of each class is for
-        testing: always the same images.
+        If a number, the folder may hold ``CLASS/**`` instead, of which this fraction of each class is for testing:
+        always the same images.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def _split(folder: Path, classes: tuple[str, ...], arrays: dict[str, np.ndarray]
     few = [f"{name} ({count})" for name, count in zip(classes, counts) if count < 3]
     if few:
         raise DataError(
-            f"{printable(folder)}: too few images of {', '.join(few)}; each class needs 3 at least, to train, to "
+            f"{printable(folder)}: too few images of {', '.join(few)}; each class needs at least 3, to train, to "
             "validate and to test on: add some or remove the class"
         )
     parts = zip(PARTS, stratified_split(labels, test, np.random.default_rng(0)))
@@ -264,7 +264,7 @@ def _files_by_class(root: Path, say: Callable[[str], Any]) -> dict[str, list[Pat
     if len(found) < 2:
         files = f" and {len(stray)} file(s) outside of them" if stray else ""
         raise DataError(
-            f"{where}: {len(found)} class folders{files}; expected one folder per class, two at least, each with its "
+            f"{where}: {len(found)} class folders{files}; expected at least two folders, one per class, each with its "
             "images"
         )
     if stray:

@@ -1,4 +1,4 @@
-"""One image file as bytes: every mode that Pillow opens becomes gray or RGB here, or is refused by name.
+"""Reading one image file: every mode that Pillow opens becomes gray or RGB, or raises.
 
 Arrays in ``.npy`` files are images too, of any number of channels.
 """
@@ -41,16 +41,16 @@ _ORIENTATION, _QUARTER_TURNS = 274, (5, 6, 7, 8)  # of EXIF
 
 
 class CannotBeRead(DataError):
-    """The file could not be read this time, for example without permission: it may be good."""
+    """The file could not be read this time, for example for lack of permission; it may be valid."""
 
 
 def read_image(path: str | Path, channels: int, size: Size, resize: str = "stretch") -> np.ndarray:
     """One image as bytes of shape (channels, height, width).
 
-    Turned upright by its EXIF orientation; transparent parts on white, unless opacity is a channel. Of an animation or
-    a file of several pages, the first. Pixels of more than 8 bits are scaled: integers of 12 or 16 bits by their
-    largest possible value; floats from the first of 0..1, 0..255 and 0..65535 that holds them all; integers of 32 bits
-    from 0..255 or 0..65535 likewise.
+    It is rotated by its EXIF orientation, and transparency is blended with white, unless there is an alpha channel. Of
+    an animation or a file of several pages the first image is read. Pixels of more than 8 bits are scaled: integers of
+    12 or 16 bits by their largest possible value; floats from the first of 0..1, 0..255 and 0..65535 that holds them
+    all; integers of 32 bits from 0..255 or 0..65535 likewise.
 
     Parameters
     ----------
@@ -58,18 +58,18 @@ def read_image(path: str | Path, channels: int, size: Size, resize: str = "stret
         A file in any format that Pillow reads, or an ``.npy`` file with an array of bytes, of shape (height, width) or
         (height, width, channels).
     channels
-        1 for gray, 3 for RGB, 2 and 4 for these with opacity. Arrays in ``.npy`` files have as many as they have.
+        1 for gray, 3 for RGB, 2 and 4 for these with an alpha channel. For ``.npy`` files as many as they have.
     size
         Height and width of the result, or one number for both.
     resize
-        How an image of other proportions is made to fit: ``"stretch"`` takes no regard to them, ``"crop"`` cuts off
-        what is too much on both sides, ``"pad"`` adds black (transparent, where there is opacity) on both sides.
+        How an image with another aspect ratio is fitted: ``"stretch"`` distorts it, ``"crop"`` cuts off both sides,
+        ``"pad"`` adds black (transparent, with an alpha channel) on both sides.
 
     Raises
     ------
     DataError
-        If it is no image, empty, damaged or too large, or its pixels are NaN, negative or beyond 16 bits; the message
-        names the file, the reason and what to do.
+        If it is not an image, empty, damaged or too large, or its pixels are NaN, negative or beyond 16 bits; the
+        message names the file, the reason and what to do.
     ValueError
         If channels, size or resize are not possible.
     MissingExtra
@@ -144,7 +144,7 @@ def _read_array(path: str | Path, channels: int) -> np.ndarray:
 
 
 def shape_of(path: str | Path) -> tuple[int, int, int] | None:
-    """Channels, height and width of an image file, as far as its header says; None where it is no image.
+    """Channels, height and width of an image file, according to its header; None if it is not an image.
 
     Without opacity, and upright; a picture that is neither plain gray nor of one bit counts as one of three channels.
     """
@@ -162,7 +162,7 @@ def shape_of(path: str | Path) -> tuple[int, int, int] | None:
 
 
 def is_in_colour(path: str | Path) -> bool | None:
-    """Whether a file holds colours, as far as its header says; None where that is not clear, or it is no image."""
+    """Whether a file holds colours, according to its header; None if that is not clear, or it is not an image."""
     image_module = require("PIL.Image", "reading images")
     try:
         with _opened(image_module, path) as image:

@@ -1,4 +1,4 @@
-"""Examples made while the training goes on: decoded, augmented and prepared in threads, ahead of the step."""
+"""Loader: examples are decoded, augmented and prepared in threads, ahead of the step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Item = TypeVar("_Item")
 
 
 class Source(Protocol):
-    """Examples that are made one by one, such as :class:`ImageFolder`, or a map-style dataset of PyTorch.
+    """Examples that are loaded one by one, such as :class:`ImageFolder`, or a map-style dataset of PyTorch.
 
     ``labels``, an array of all of them, may be there as well: then no example is made to learn its label.
     """
@@ -25,11 +25,11 @@ class Source(Protocol):
 
 
 class Loader:
-    """What :func:`tensorgrad.training.fit` takes instead of arrays, for inputs that are made when they are needed.
+    """Loads inputs when they are needed; :func:`tensorgrad.training.fit` takes it instead of arrays.
 
-    While a step is computed, threads make the next batches: they decode, then ``augment`` and ``prepare`` of ``fit``
-    run. Batches, their order and what is drawn at random are the same whatever the number of workers, also where a
-    training is resumed.
+    While a step is computed, threads prepare the next batches: they decode, and run ``augment`` and ``prepare`` of
+    ``fit``. Batches, their order and random numbers do not depend on the number of workers, also when a training is
+    resumed.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class Loader:
         Of all examples. None: those of the source, which makes each example once to learn it where it has no array
         ``labels``.
     workers
-        Threads that make inputs. 0: no threads, all is done between two steps.
+        Number of threads. 0: inputs are loaded between two steps.
     prefetch
-        Batches that are made ahead.
+        Number of batches that are loaded ahead.
 
     Raises
     ------

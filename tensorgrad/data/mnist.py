@@ -31,9 +31,9 @@ def load_mnist(data_dir: str | Path | None = None, say: Callable[[str], Any] = p
     Parameters
     ----------
     data_dir
-        Folder with the four IDX files, each gzip-compressed (``.gz``) or not. None: look elsewhere.
+        Folder with the four IDX files, gzip-compressed (``.gz``) or not. None: another source.
     say
-        Called with a sentence on which data is used where that is not what was asked for.
+        Function called with a sentence if other data is used than was asked for, such as ``print``.
 
     Returns
     -------

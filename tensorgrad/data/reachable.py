@@ -1,4 +1,4 @@
-"""Whether there is a network, decided quickly."""
+"""Whether a server can be reached, decided quickly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import urllib.request
 def reachable(url: str, seconds: float) -> bool:
     """Whether ``url`` answers within ``seconds``.
 
-    Asked in a thread of its own: name look-ups and stalled connections obey no timeout that could be set here.
+    Tried in a thread: name look-ups and stalled connections obey no timeout that could be set here.
     """
     answered, finished = threading.Event(), threading.Event()
 

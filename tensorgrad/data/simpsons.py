@@ -42,13 +42,13 @@ def load_simpsons(
     Parameters
     ----------
     data_dir
-        Folder with ``train/CLASS/*`` and ``test/CLASS/*``. None: look elsewhere.
+        Folder with ``train/CLASS/*`` and ``test/CLASS/*``. None: another source.
     channels
         1 for gray, 3 for RGB.
     strict
-        Whether an image that cannot be used is fatal.
+        Whether an image that cannot be used raises.
     say
-        Called with a sentence on which data is used where that is not what was asked for.
+        Function called with a sentence if other data is used than was asked for, such as ``print``.
 
     Returns
     -------

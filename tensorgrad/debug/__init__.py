@@ -1,4 +1,4 @@
-"""Finding what goes wrong in a computation."""
+"""Debugging: anomaly detection."""
 
 from .anomaly import AnomalyError, detect_anomaly
 

@@ -1,4 +1,4 @@
-"""Finding mistakes: the op, the place and the numbers where a value or a gradient first goes wrong."""
+"""Anomaly detection: the op, the line and the numbers where a value or a gradient first is not finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..core import Tensor, describe
-from ..core.context import Watcher, _recording
+from ..core.context import Hook, _recording
 from ..core.node import Node
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,8 +24,8 @@ class AnomalyError(ArithmeticError):
     """A value or a gradient that is not finite."""
 
 
-class detect_anomaly(Watcher):
-    """Inside, each op is checked: a context manager and a decorator, for finding out where NaN and infinity come from.
+class detect_anomaly(Hook):
+    """Context manager and decorator that check each op, to find out where NaN and infinity come from.
 
     An error names the op, its operands, the line of your code that called it, and the element. Compiled functions run
     op by op. All this takes time: switch it off when the mistake has been found.
@@ -63,7 +63,7 @@ class detect_anomaly(Watcher):
         self._tokens: list[Token[Any]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_recording.set(self.beside_others()))
+        self._tokens.append(_recording.set(self.after_outer()))
 
     def __exit__(self, *exception: object) -> None:
         _recording.reset(self._tokens.pop())
@@ -78,7 +78,7 @@ class detect_anomaly(Watcher):
 
     # What the engine tells
 
-    def computed(self, node: Node) -> None:
+    def on_forward(self, node: Node) -> None:
         """An op was recorded."""
         place, out = _place(), node.array
         if (index := self._first_wrong(out)) is not None:
@@ -87,7 +87,7 @@ class detect_anomaly(Watcher):
             raise AnomalyError(f"{_name(node)}: gave {out[index]} at index {index} from ({came}){there}, in {place}")
         self._places[node] = place
 
-    def differentiated(self, node: Node, position: int, arrived: object, gradient: Any) -> None:
+    def on_backward(self, node: Node, position: int, arrived: object, gradient: Any) -> None:
         """A rule has given the gradient for an operand."""
         array = node.arrays[position]
         values = gradient.data if isinstance(gradient, Tensor) else gradient

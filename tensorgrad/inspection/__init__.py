@@ -1,4 +1,4 @@
-"""Looking at a computation: its graph as a picture, its backward pass step by step."""
+"""Inspecting a computation: its graph as a picture, its backward pass step by step."""
 
 from .drawing import Drawing, draw
 from .explain import explain

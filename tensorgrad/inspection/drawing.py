@@ -118,7 +118,7 @@ def draw(
     Raises
     ------
     TypeError
-        If a result is no Tensor, or names are neither modules nor mappings.
+        If a result is not a Tensor, or names are neither modules nor mappings.
     RuntimeError
         If it has no history: nothing was recorded, or ``backward`` has freed it.
 

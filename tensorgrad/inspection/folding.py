@@ -1,4 +1,4 @@
-"""Folding: what a computation does several times over, such as the steps of a recurrent network, is shown once."""
+"""Folding: repeated parts of a graph, such as the steps of a recurrent network, are drawn once."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "transpose": ("g with its axes in the order of {x}",),
     "where": ("", "g where the condition holds, else 0", "g where the condition does not hold, else 0"),
 }
-"""The same in prose, for what is no short expression."""
+"""The same in prose, where there is no short expression."""
 
 OPERANDS = ("x", "y", "z")
 

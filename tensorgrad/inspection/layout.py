@@ -1,4 +1,4 @@
-"""Where the boxes of a graph are: in layers from the top, with short lines, in several columns if it is long."""
+"""Layout of a graph: boxes in layers from the top, with short lines, in several columns if it is long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a picture of a graph shows: boxes with their text, lines, and sentences below."""
+"""The content of a picture of a graph: boxes with their text, lines, and sentences below."""
 
 from __future__ import annotations
 

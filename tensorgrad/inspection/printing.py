@@ -10,15 +10,15 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 
 from ..core import Tensor, sum_to_shape
-from ..core.context import Watcher, _recording
+from ..core.context import Hook, _recording
 from ..core.node import Node
 from . import summaries
 from .formulas import formula
 from .names import Names, expression
 
 
-class print_ops(Watcher):
-    """Inside, each op that is recorded is printed, and in the backward pass each gradient rule: a context manager.
+class print_ops(Hook):
+    """Context manager that prints each op that is recorded, and each gradient rule of the backward pass.
 
     What is not recorded is not printed: comparisons, ops on arrays alone, and what happens inside ``no_grad``. Compiled
     functions run op by op. Outside nothing is slower. (NumPy's ``np.trace`` is the sum of a diagonal, hence the name.)
@@ -55,17 +55,17 @@ class print_ops(Watcher):
         self._tokens: list[Token[Any]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_recording.set(self.beside_others()))
+        self._tokens.append(_recording.set(self.after_outer()))
 
     def __exit__(self, *exception: object) -> None:
         _recording.reset(self._tokens.pop())
 
     # What the engine tells
 
-    def computed(self, node: Node) -> None:
+    def on_forward(self, node: Node) -> None:
         self._print(self._call(node), node.array)
 
-    def differentiated(self, node: Node, position: int, arrived: object, gradient: Any) -> None:
+    def on_backward(self, node: Node, position: int, arrived: object, gradient: Any) -> None:
         if self._last is None or self._last() is not node or position <= self._position:
             self._print(f"backward of {self._call(node)}: g", arrived)
         self._last, self._position = ref(node), position

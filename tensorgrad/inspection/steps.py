@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..core import AnyArray, Array, Op, Tensor, backward_pass, seed_for
-from ..core.backward import fitted
-from ..core.context import Watcher, _recording
+from ..core.backward import match_operand
+from ..core.context import Hook, _recording
 from ..core.node import Node
 from ..core.tensor import history
 from . import summaries
@@ -34,17 +34,17 @@ class Visit:
         part, operand = self.parts[position], node.arrays[position]
         if part.shape == operand.shape and part.dtype == operand.dtype:
             return part
-        return fitted(node.op, position, part, operand, node.array)
+        return match_operand(node.op, position, part, operand, node.array)
 
 
-class _Recorder(Watcher):
+class _Recorder(Hook):
     """Notes what happens at some nodes, and not what rules do inside, such as that of a checkpointed function."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = set(nodes)
         self.visits: list[Visit] = []
 
-    def differentiated(self, node: Node, position: int, arrived: object, gradient: object) -> None:
+    def on_backward(self, node: Node, position: int, arrived: object, gradient: object) -> None:
         if node in self._nodes:
             if not self.visits or self.visits[-1].node is not node:
                 self.visits.append(Visit(node, arrived))

@@ -1,4 +1,4 @@
-"""Arrays in a few words: small ones in full, large ones by what there is to say of them."""
+"""Summaries of arrays: small ones in full, large ones by range and mean."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Into and out of other libraries; import the module that is meant, such as ``tensorgrad.interop.sklearn``."""
+"""Interoperation with other libraries; import the module you need, such as ``tensorgrad.interop.sklearn``."""

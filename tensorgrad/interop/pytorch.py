@@ -25,10 +25,10 @@ from . import safetensors
 __all__ = ["load", "load_state_dict", "save", "state_dict"]
 
 _COUNTS = "num_batches_tracked"
-"""What PyTorch's batch normalisation holds besides: how many batches it has seen, which nothing here uses."""
+"""An entry of PyTorch's batch normalisation that is not used here: how many batches it has seen."""
 
 _INSIDE = ("state_dict", "model_state_dict", "model")
-"""Where the weights are in files that hold other things besides."""
+"""Where the weights are in files that also hold other things."""
 
 _PURPOSE = "A PyTorch file"
 
@@ -232,7 +232,7 @@ def _set(model: Module, state: dict[str, np.ndarray]) -> None:
 
 
 def _as_array(value: Any) -> np.ndarray:
-    """An array of ours, or of a tensor of PyTorch's; its bfloat16, which NumPy has not, as float32."""
+    """An array of ours, or of a tensor of PyTorch's; its bfloat16, which NumPy does not have, as float32."""
     if isinstance(value, (np.ndarray, np.generic)):
         return np.asarray(value)
     if isinstance(value, Tensor):

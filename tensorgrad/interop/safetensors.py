@@ -52,10 +52,14 @@ def save(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[s
     ------
     TypeError
         If an array is of a dtype that the format cannot hold, such as complex128, or a name or the metadata not text.
+    ValueError
+        If the path ends in something else.
     CheckpointError
         If the file cannot be written, for example on a full disk.
     """
     library = require("safetensors.numpy", _PURPOSE)
+    if Path(path).suffix.lower() != ".safetensors":
+        raise ValueError(f"safetensors: the path must end in .safetensors, got {printable(path)!r}")
     ordered = {}
     for name, value in arrays.items():
         array = np.asarray(value)
@@ -95,12 +99,12 @@ def load(path: str | Path, check: Check = None) -> tuple[dict[str, np.ndarray], 
         The file.
     check
         Is called with arrays of the shapes and dtypes in the file, by name, all zeros and of no size in memory, before
-        anything but the header is read; what it raises goes on to the caller.
+        anything but the header is read; its errors propagate to the caller.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, or holds a dtype that NumPy has not.
+        If the file is missing, damaged, or holds a dtype that NumPy does not have.
 
     Examples
     --------
@@ -137,7 +141,7 @@ def _outline(where: str, name: str, part: Any) -> np.ndarray:
     """An array of the shape and dtype that the header gives for one."""
     if (dtype := _DTYPES.get(part.get_dtype())) is None:
         raise CheckpointError(
-            f"{where}: {printable(name)[:100]} is {part.get_dtype()}, which NumPy has not; convert it to float32 where "
+            f"{where}: {printable(name)[:100]} is {part.get_dtype()}, unknown to NumPy; convert it to float32 where "
             "the file was made"
         )
     return np.broadcast_to(np.zeros((), dtype), part.get_shape())

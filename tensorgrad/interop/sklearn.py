@@ -14,11 +14,12 @@ from .._optional import require
 from ..compiler.function import without_kernels
 from ..nn import Module
 from ..ops.activations import log_softmax
-from ..optim import Optimiser, inverse_time_decay
+from ..optim import OPTIMISERS, Optimiser, inverse_time_decay
+from ..optim.names import optimiser_of
 from ..optim.schedules import Rate
 from ..training import Epoch, Monitor, RandomStreams, fit, predict
 from ..training.objective import LossFunction
-from .perceptron import ACTIVATIONS, OPTIMISERS, SETTINGS, Penalised, moments, perceptron
+from .perceptron import ACTIVATIONS, SETTINGS, Penalised, Predictor, moments, perceptron
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin, is_classifier
@@ -152,6 +153,21 @@ class _Estimator(BaseEstimator):
         """How many epochs there have been."""
         return len(self.history_)
 
+    def as_module(self) -> Module:
+        """All that it predicts with, in one network: for ``onnx.export``, or to compute gradients of predictions.
+
+        It takes features as :meth:`fit` does, in an array of the dtype of the network, and gives what ``predict_proba``
+        of a classifier or ``predict`` of a regressor gives. Its parameters are those of ``module_``.
+
+        >>> import numpy as np
+        >>> points = np.random.default_rng(0).standard_normal((50, 2))
+        >>> regressor = TensorgradRegressor(epochs=2).fit(points, points[:, 0])
+        >>> np.allclose(regressor.as_module()(points), regressor.predict(points))
+        True
+        """
+        validation.check_is_fitted(self, "module_")
+        return Predictor(self.module_, self.feature_scaling_, getattr(self, "target_scaling_", None)).eval()
+
     # Fitting
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -252,18 +268,11 @@ class _Estimator(BaseEstimator):
         return perceptron(self, inputs, self._outputs, streams, dtype)
 
     def _new_optimiser(self) -> Optimiser:
-        parameters = self.module_.parameters()
+        settings = dict(self.optimiser_settings or {})
         if isinstance(self.optimiser, str):
             rate = copy.deepcopy(self.learning_rate)  # schedules may remember
-            lr = rate if callable(rate) else inverse_time_decay(rate, self.learning_rate_decay)
-            return OPTIMISERS[self.optimiser](parameters, lr=lr, **(self.optimiser_settings or {}))
-        made = self.optimiser(parameters, **(self.optimiser_settings or {}))
-        if not isinstance(made, Optimiser):
-            raise TypeError(
-                f"{type(self).__name__}: optimiser must make a tensorgrad.optim.Optimiser of parameters, got {made!r}; "
-                "pass a class, such as tensorgrad.optim.SGD, or a functools.partial of one"
-            )
-        return made
+            settings["lr"] = rate if callable(rate) else inverse_time_decay(rate, self.learning_rate_decay)
+        return optimiser_of(type(self).__name__, self.optimiser, self.module_.parameters(), **settings)
 
     def _train(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray, is_partial: bool) -> None:
         train, held_out = (self._inputs(X), targets, weights), None
@@ -378,7 +387,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):
     class_weight
         A factor for the examples of each class, ``{class: weight}``; ``"balanced"``: each class counts alike.
     warm_start
-        Whether :meth:`fit` goes on from the weights of an earlier call.
+        Whether :meth:`fit` continues from the weights of an earlier call.
     random_state
         Seed of initial weights, order, dropout and validation split.
     verbose
@@ -466,7 +475,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):
         return len(self.classes_)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
-        """Go on training, for one epoch of these examples.
+        """Continue training for one epoch of these examples.
 
         Parameters
         ----------
@@ -481,7 +490,7 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):
         """
         if self.class_weight == "balanced":
             raise ValueError(
-                "TensorgradClassifier: class_weight='balanced' needs all examples, which partial_fit has not; pass "
+                "TensorgradClassifier: class_weight='balanced' needs all examples, not a part of them; pass "
                 "class_weight={class: weight, ...}"
             )
         if classes is None and not hasattr(self, "module_"):
@@ -569,7 +578,7 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):
         return int(self.target_scaling_[0].size)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Go on training, for one epoch of these examples.
+        """Continue training for one epoch of these examples.
 
         The first call decides by which mean and scale the targets are standardised.
 

@@ -1,4 +1,4 @@
-"""Attention with several heads."""
+"""Multi-head attention."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class MultiHeadAttention(Module):
     embed_dim
         Features of queries and of the output.
     num_heads
-        Into how many heads these are divided.
+        Number of heads, among which the features are divided.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     causal
         Whether a target attends to sources up to its own position only.
     dropout
         Rate at which attention weights are dropped in training.
     dropout_rng
-        What draws that; None: ``rng``.
+        Generator that draws the masks; None: ``rng``.
     kdim, vdim
         Features of keys and of values; None: ``embed_dim``.
     bias
-        Whether the projections have one.
+        Whether the projections have a bias.
     weight_init, bias_init, dtype
-        Of the projections, as for :class:`Dense`.
+        Initial values and dtype of the projections, as for :class:`Dense`.
 
     Examples
     --------
@@ -109,10 +109,11 @@ class MultiHeadAttention(Module):
             values, where a target may attend to a source, or numbers that are added to the scores. A target that may
             attend to none gets zeros before the last projection.
         key_mask
-            Truth values of shape (examples, sources), False for sources that are left out, such as padding: whatever
-            they hold, NaN too, changes neither outputs nor gradients.
+            Booleans of shape (examples, sources), False for sources that are left out, such as padding: whatever
+            they hold, NaN too, changes neither outputs nor gradients. In self-attention they are targets still, with 0
+            for what is not finite there.
         return_weights
-            Whether the weights, of shape (examples, heads, targets, sources), are returned as well.
+            Whether to return the attention weights, of shape (examples, heads, targets, sources), as well.
         """
         key = query if key is None else key
         value = key if value is None else value
@@ -125,7 +126,11 @@ class MultiHeadAttention(Module):
         (examples, targets, _), sources = shapes[0], shapes[1][1]
         masks = self._masks(mask, key_mask, examples, targets, sources)
         if key_mask is not None:  # 0 times NaN would spread what padding holds to outputs and gradients
-            key, value = (np.where(masks[-1].reshape(examples, sources, 1), x, 0) for x in (key, value))
+            inside = masks[-1].reshape(examples, sources, 1)
+            is_own = key is query
+            key, value = (np.where(inside, x, 0) for x in (key, value))
+            if is_own:
+                query = np.where(inside | np.isfinite(query), query, 0)
         queries, keys = self._heads(self.query(query)), self._heads(self.key(key))
         weights = attention_weights(queries, keys, masks, self.causal)
         used = weights if self.dropout is None else self.dropout(weights)
@@ -154,7 +159,7 @@ class MultiHeadAttention(Module):
             key_mask = key_mask if hasattr(key_mask, "__array_function__") else np.asarray(key_mask)
             if key_mask.shape != (examples, sources) or key_mask.dtype != bool:
                 raise ValueError(
-                    f"{self!r}: key_mask must be of truth values and of shape {(examples, sources)}, got "
+                    f"{self!r}: key_mask must be boolean and of shape {(examples, sources)}, got "
                     f"{key_mask.dtype} and {key_mask.shape}"
                 )
             found.append(key_mask.reshape(examples, 1, 1, sources))

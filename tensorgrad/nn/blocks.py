@@ -32,17 +32,17 @@ def dense_blocks(
     in_features
         Length of the last axis of the input.
     widths
-        Of the hidden layers, the first one first; none for no block.
+        Widths of the hidden layers, in order.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     dropout
         Rate of the dropout after each hidden layer.
     dropout_rng
-        Draws its masks. None: ``rng`` draws them too.
+        Generator that draws its masks. None: ``rng``.
     weight_l2
         Strength of the L2 penalty of the first layer's weights, which are most of them where inputs are long.
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------
@@ -82,17 +82,17 @@ def convolutional_blocks(
     Parameters
     ----------
     in_channels
-        Of the images, which have the shape (examples, channels, height, width).
+        Channels of the images, which have the shape (examples, channels, height, width).
     channels
-        That the blocks put out, the first one first.
+        Output channels of the blocks, in order.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     kernel_size
         Height and width of the kernels, an odd number.
     weight_l2
         Strength of the L2 penalty of the kernels.
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------

@@ -29,17 +29,17 @@ class Conv(Weighted):
     kernel_size
         Length of the kernel along each spatial axis: an integer, or one for each.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     stride, padding, dilation, groups
-        Those of :func:`tensorgrad.conv`.
+        As in :func:`tensorgrad.conv`.
     bias
-        Whether there is one.
+        Whether to add a bias.
     weight_init, bias_init
         Initial values, as for :class:`Dense`.
     weight_l1, weight_l2, bias_l1, bias_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------
@@ -140,7 +140,7 @@ class Conv3d(Conv):
 
 
 class Pool(Module):
-    """A layer of windows without parameters: checks the number of spatial axes."""
+    """Base class of pooling layers: checks the number of spatial axes."""
 
     spatial_axes: int
 

@@ -1,12 +1,16 @@
-"""A module as notebooks show it: the tree of what is inside, with shapes and numbers of parameters."""
+"""HTML of a module for notebooks: the tree of its layers, with shapes and numbers of parameters."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .._html import card, folded, table
 from ..core import Tensor
-from .module import Module
 from .summary import Summary
 from .tree import in_a_line
+
+if TYPE_CHECKING:
+    from .module import Module
 
 DEEPEST_OPEN = 2
 """Levels of the tree that are open at first."""

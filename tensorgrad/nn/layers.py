@@ -32,16 +32,16 @@ class Dense(Weighted):
     in_features, out_features
         Lengths of the last axis of the input and of the output.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     bias
-        Whether there is one.
+        Whether to add a bias.
     weight_init, bias_init
         Initial values: a name out of ``tensorgrad.nn.INITIALISERS``, or a function such as
         ``lambda shape, rng: rng.normal(0, 0.02, shape)``.
     weight_l1, weight_l2, bias_l1, bias_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------
@@ -99,17 +99,17 @@ class Embedding(Weighted):
     Parameters
     ----------
     num_embeddings
-        How many different indices there are: 0 to num_embeddings - 1.
+        Number of rows: indices are 0 to num_embeddings - 1.
     embedding_dim
         Length of each row.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     weight_init
         Initial values, as for :class:`Dense`.
     weight_l1, weight_l2
         Strengths of the penalties that :meth:`penalty` adds up.
     dtype
-        Of the weight.
+        Dtype of the weight.
 
     Examples
     --------
@@ -146,7 +146,7 @@ class Embedding(Weighted):
 
 
 class Flatten(Module):
-    """All axes but the first as one: rows of features from images.
+    """Flatten all axes but the first: from images to rows of features.
 
     >>> import numpy as np, tensorgrad as tg
     >>> tg.nn.Flatten()(np.zeros((5, 2, 3, 3))).shape
@@ -166,7 +166,7 @@ class Dropout(Module):
     rate
         Probability of dropping, 0 <= rate < 1.
     rng
-        NumPy random generator that draws the masks, or an integer to seed one; None takes a fresh one.
+        NumPy random generator that draws the masks, or an integer to seed one; None: one with an unpredictable seed.
 
     Examples
     --------
@@ -202,7 +202,7 @@ class GaussianNoise(Module):
     scale
         Standard deviation: a number, or an array or Tensor that broadcasts against the input.
     rng
-        NumPy random generator that draws the noise, or an integer to seed one; None takes a fresh one.
+        NumPy random generator that draws the noise, or an integer to seed one; None: one with an unpredictable seed.
 
     Examples
     --------
@@ -233,7 +233,7 @@ class GaussianNoise(Module):
 
 
 class Sequential(Module):
-    """Modules, or any functions of Tensors such as ``np.tanh``, applied one after the other.
+    """Modules, or any functions of Tensors such as ``np.tanh``, applied in order.
 
     Layers that a function finds in its variables, as in ``lambda x: x + layer(x)``, are trained with the others; but
     ``copy.deepcopy`` copies no functions, so that a copy shares them: for one of its own, write a Module.
@@ -267,7 +267,7 @@ class Sequential(Module):
             if hidden:
                 kind = type(owner).__name__
                 raise TypeError(
-                    f"Sequential: layer {i} is of the class {kind}, which is no Module, and holds "
+                    f"Sequential: layer {i} is of the class {kind}, which is not a Module, and holds "
                     f"{in_a_line(hidden[0])}, whose parameters would not be found; derive {kind} from "
                     "tensorgrad.nn.Module"
                 )
@@ -294,15 +294,15 @@ class Sequential(Module):
 
 
 class Residual(Sequential):
-    """The input plus what the layers make of it (He et al. 2016): ``x + layers(x)``.
+    """Residual block (He et al. 2016): ``x + layers(x)``.
 
     Parameters
     ----------
     layers
         As for :class:`Sequential`; the last gives the shape of the input.
     shortcut
-        What the input goes through on its way around them, such as a ``Conv2d`` of kernel size 1 where they change
-        the shape; None: nothing.
+        Layer of the shortcut, such as a ``Conv2d`` of kernel size 1 if the layers change the shape; None: the
+        identity.
 
     Examples
     --------
@@ -319,7 +319,7 @@ class Residual(Sequential):
     def __init__(self, *layers: Callable[[Tensor], Tensor], shortcut: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(*layers)
         if shortcut is not None:
-            Sequential(shortcut)  # which refuses what is no layer
+            Sequential(shortcut)  # which raises if it is not a layer
         self.shortcut = shortcut
 
     def _parts(self) -> Iterator[tuple[str, str]]:
@@ -328,7 +328,7 @@ class Residual(Sequential):
             yield "shortcut", getattr(self.shortcut, "__name__", repr(self.shortcut))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x``, or what the shortcut makes of it, plus the result of the layers."""
+        """The result of the layers plus ``x``, or ``shortcut(x)``."""
         inner = super().forward(x)
         around = in_dtype(self, x, inner.dtype) if self.shortcut is None else self.shortcut(x)
         if inner.shape != around.shape:

@@ -256,7 +256,7 @@ def binary_cross_entropy_with_logits(
 
 
 def _pair(name: str, predictions: AnyArray, targets: Operand) -> tuple[AnyArray, AnyArray]:
-    """Both as floats of one shape; targets that are no floating Tensor in the dtype of the predictions."""
+    """Both as floats of one shape; targets other than floating Tensors in the dtype of the predictions."""
     predictions = as_operand(predictions)
     if predictions.dtype.kind != "f":
         predictions = predictions.astype(np.float64)

@@ -51,7 +51,7 @@ class Module(State):
     """
 
     _training: bool = True
-    _was_called: bool = False  # with gradients, so that :class:`FirstCall` has looked at it
+    _was_called: bool = False  # with gradients, so that :class:`FirstCall` has checked it
 
     @property
     def training(self) -> bool:
@@ -137,12 +137,12 @@ class Module(State):
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         for parameter in self.parameters():
             parameter.zero_grad()
 
     def summary(self, *inputs: Any) -> Summary:
-        """A table of the modules inside: what goes out of each, and how many parameters it has.
+        """A table of the modules inside with their output shapes and numbers of parameters.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Recurrent layers and cells: plain ones, LSTM and GRU."""
+"""Recurrent layers and cells: RNN, LSTM and GRU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..core import Tensor
+from ..distributed.share import examples_along
 from ..ops.linalg import affine
 from ..ops.recurrent import RECURRENT
 from .initialisers import Initialiser, generator, parameter
@@ -110,7 +111,7 @@ class RNNCell(Cell):
     input_size, hidden_size
         Lengths of the last axis of the input and of the state.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     nonlinearity
         ``"tanh"`` or ``"relu"``.
     bias
@@ -118,7 +119,7 @@ class RNNCell(Cell):
     weight_init, recurrent_init, bias_init
         Initial values of ``weight_ih``, ``weight_hh`` and the biases, as for :class:`Dense`; None: zeros.
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------
@@ -162,14 +163,14 @@ class LSTMCell(Cell):
     input_size, hidden_size
         Lengths of the last axis of the input and of the state.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     bias
         Whether there are ``bias_ih`` and ``bias_hh``.
     weight_init, recurrent_init, bias_init
         Initial values of ``weight_ih``, ``weight_hh`` and the biases, gate by gate, as for :class:`Dense`; None: zeros,
         and 1 for ``f`` in ``bias_ih``, so that it remembers at first (Jozefowicz et al. 2015).
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------
@@ -196,13 +197,13 @@ class GRUCell(Cell):
     input_size, hidden_size
         Lengths of the last axis of the input and of the state.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     bias
         Whether there are ``bias_ih`` and ``bias_hh``.
     weight_init, recurrent_init, bias_init
         Initial values of ``weight_ih``, ``weight_hh`` and the biases, gate by gate, as for :class:`Dense`; None: zeros.
     dtype
-        Of the parameters.
+        Dtype of the parameters.
 
     Examples
     --------
@@ -264,10 +265,10 @@ class Recurrent(Module):
             Where to start, of shape (layers * directions, examples, hidden_size), the layers in order and of each the
             backward direction last; of an LSTM a pair of such. None: zeros.
         mask
-            Truth values of shape (examples, steps), False for steps that are left out, such as padding: states stay
+            Booleans of shape (examples, steps), False for steps that are left out, such as padding: states stay
             as they are, and the output is 0. From lengths: ``np.arange(steps) < lengths[:, None]``. None: all count.
         return_state
-            Whether the last states are returned as well, in the form of ``state``.
+            Whether to return the last states as well, in the form of ``state``.
         """
         first = self.cells[0]
         x = in_dtype(self, x, first.weight_ih.dtype)
@@ -287,7 +288,8 @@ class Recurrent(Module):
         last: list[Any] = []  # the states of each network at the end, in an array
         for layer in range(len(self.cells)):
             if layer and self.dropout is not None:
-                sequence = self.dropout(sequence)
+                with examples_along(1):
+                    sequence = self.dropout(sequence)
             found = self._layer(layer, sequence, inside, initial)
             last += [states[:, -1] for states in found]
             outputs = [found[0][0], *(states[0, ::-1] for states in found[1:])]
@@ -320,7 +322,7 @@ class Recurrent(Module):
         mask = mask if hasattr(mask, "__array_function__") else np.asarray(mask)
         if mask.dtype != bool or mask.shape != (examples, steps):
             raise ValueError(
-                f"{self!r}: mask must be of truth values and of shape {(examples, steps)}, got {mask.dtype} and "
+                f"{self!r}: mask must be boolean and of shape {(examples, steps)}, got {mask.dtype} and "
                 f"{mask.shape}; from lengths it is np.arange(steps) < lengths[:, None]"
             )
         return mask.swapaxes(0, 1)
@@ -373,18 +375,18 @@ class LSTM(Recurrent):
     input_size, hidden_size
         Lengths of the last axis of the input and of the output of one direction.
     num_layers
-        How many networks there are, each taking the outputs of the one before.
+        Number of layers, each taking the outputs of the one before.
     rng
-        NumPy random generator for the initial weights, or an integer to seed one; None takes a fresh one.
+        NumPy random generator for the initial weights, or an integer to seed one; None: one with an unpredictable seed.
     bidirectional
-        Whether each layer also has a network that goes from the last step to the first, whose output is put beside.
+        Whether each layer also runs from the last step to the first, whose output is concatenated.
     dropout
         Rate of dropout between layers in training.
     dropout_rng
-        What draws that; None: ``rng``.
+        Generator that draws the masks; None: ``rng``.
     return_sequences
-        Whether the output is that of all steps. If not, it is that of the last one that counts, of shape (examples,
-        hidden_size): for one label for each sequence.
+        Whether to return the outputs of all steps. If not, that of the last unmasked step, of shape (examples,
+        hidden_size), to predict one label per sequence.
     bias, weight_init, recurrent_init, bias_init, dtype
         As for :class:`LSTMCell`.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, cast
@@ -27,10 +28,10 @@ class State(Tree):
         Parameters
         ----------
         path
-            Ending in ``.npz``, a file that proves its own integrity, which ``numpy.load`` opens too; or in
+            Ending in ``.npz``, a file with a checksum, which ``numpy.load`` opens too; or in
             ``.safetensors``, for other libraries (the extra ``safetensors``).
         description
-            What else the file should say, such as the names of classes: whatever JSON can hold.
+            Metadata for the file, such as the names of classes: anything that JSON can hold.
 
         Raises
         ------
@@ -61,7 +62,7 @@ class State(Tree):
     def load(self, path: str | Path) -> dict[str, Any]:
         """Set all tensors from a file of :meth:`save`, a checkpoint of ``fit`` such as ``best.npz`` included.
 
-        All are set or, on an error, none. Returns what the file says besides: the description given to :meth:`save`.
+        All are set or, on an error, none. Returns the description that was given to :meth:`save`.
 
         Raises
         ------
@@ -71,9 +72,8 @@ class State(Tree):
         return self._load(path, lambda description: None)
 
     def _load(self, path: str | Path, accept: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """What :meth:`load` does, if ``accept``, called with what the file says besides, raises nothing."""
-        from .._checkpoint import load_checkpoint, shortened
-        from ..archive import CheckpointError
+        """What :meth:`load` does, if ``accept``, called with the description, does not raise."""
+        from .._checkpoint import load_checkpoint
 
         def check(found: Mapping[str, np.ndarray]) -> None:
             state, tensors = _of_model(found), dict(self.named_tensors())
@@ -81,16 +81,19 @@ class State(Tree):
             for name, tensor in tensors.items():
                 _check_fits(name, state[name], tensor)
 
-        try:
+        with _of_this_network(path):
             arrays, description = load_checkpoint(path, check)
             accept(description)
             self.load_state_dict(_of_model(arrays))
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{printable(path)}: of another network ({shortened(error)})") from None
         return description
 
+    def _load_arrays(self, path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+        """What :meth:`load` does, of arrays that have been read from the file."""
+        with _of_this_network(path):
+            self.load_state_dict(_of_model(arrays))
+
     def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
-        """The arrays of all tensors, by dotted name; copies, unless they are only looked at and ``copy`` is False."""
+        """The arrays of all tensors, by dotted name; copies, unless ``copy`` is False."""
         named = list(self.named_tensors())
         state = {name: (tensor.detach() if copy else tensor).data for name, tensor in named}
         if len(state) != len(named):
@@ -103,7 +106,7 @@ class State(Tree):
         Raises
         ------
         TypeError
-            If it is no mapping of names to arrays.
+            If it is not a mapping from names to arrays.
         KeyError
             If a name is missing or unknown.
         ValueError
@@ -164,6 +167,18 @@ class State(Tree):
         return cast("Module", twin)
 
 
+@contextmanager
+def _of_this_network(path: str | Path) -> Iterator[None]:
+    """Within, names and arrays that do not fit are a CheckpointError about the file."""
+    from .._checkpoint import shortened
+    from ..archive import CheckpointError
+
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{printable(path)}: of another network ({shortened(error)})") from None
+
+
 def _check_names(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Raise unless a state has an array for each tensor, and no others."""
     missing, unknown = sorted(tensors.keys() - state.keys()), sorted(map(repr, state.keys() - tensors.keys()))
@@ -181,7 +196,7 @@ def _check_fits(name: str, array: np.ndarray, tensor: Tensor) -> None:
 
 
 def _of_model(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """The arrays of a network in a file, which in a checkpoint of ``fit`` are beside others."""
+    """The arrays of a network in a file; a checkpoint of ``fit`` also holds others."""
     prefix = "model/"
     inside = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
     return inside or arrays

@@ -52,17 +52,17 @@ def scaled_dot_product_attention(
     query, key, value
         Tensors or arrays of shapes (..., targets, features), (..., sources, features) and (..., sources, values).
     mask
-        Of a shape that broadcasts to (..., targets, sources): truth values, where a target may attend to a source, or
+        Of a shape that broadcasts to (..., targets, sources): booleans, True where a target may attend to a source, or
         numbers that are added to the scores. A target that may attend to none gets zeros.
     causal
-        Whether target i may attend to sources 0 to i only, besides what ``mask`` says.
+        Whether target i may attend to sources 0 to i only, in addition to ``mask``.
     dropout, rng
         Rate at which weights are dropped, and the NumPy generator that draws which.
 
     Raises
     ------
     TypeError
-        If the mask holds neither truth values nor floats.
+        If the mask holds neither booleans nor floats.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def attention_weights(query: AnyArray, key: AnyArray, masks: Sequence[AnyArray],
             allowed = mask if allowed is None else mask & allowed
         else:
             raise TypeError(
-                "scaled_dot_product_attention: the mask must hold truth values, where to attend, or floats to be added "
+                "scaled_dot_product_attention: the mask must hold booleans, True to attend, or floats to be added "
                 f"to the scores, got {describe(mask)}"
             )
     if allowed is None:

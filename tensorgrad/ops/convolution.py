@@ -469,7 +469,7 @@ def _upsampled(lengths: Lengths, stride: Lengths, padding: Pairs, spans: Lengths
 
 
 def _bias(name: str, bias: AnyArray, y: AnyArray) -> AnyArray:
-    """The bias beside the channels of ``y``."""
+    """The bias, reshaped to broadcast to the channels of ``y``."""
     bias = bias if hasattr(bias, "shape") else np.asarray(bias, y.dtype)
     if bias.shape != y.shape[1:2]:
         raise ValueError(f"{name}: the bias must have shape ({y.shape[1]},), got {bias.shape}")

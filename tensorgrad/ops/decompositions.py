@@ -179,7 +179,7 @@ def _tensorsolve(a: AnyArray, b: AnyArray, axes: Axis = None) -> AnyArray:
         a = np.transpose(a, (*(axis for axis in range(a.ndim) if axis not in last), *last))
     shape = a.shape[b.ndim :]
     if prod(shape) != prod(a.shape[: b.ndim]):
-        raise np.linalg.LinAlgError(f"tensorsolve: a of shape {a.shape} and b of shape {b.shape} are no square system")
+        raise np.linalg.LinAlgError(f"tensorsolve: a of shape {a.shape} and b of shape {b.shape} give no square system")
     return _solve(a.reshape(prod(shape), prod(shape)), b.reshape(-1)).reshape(shape)
 
 
@@ -278,7 +278,7 @@ def _svd_with_sign(x: AnyArray) -> Any:
 def _balanced(x: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Matrices whose rows and columns have been divided by powers of two, to about 1, and the exponents of these.
 
-    What LAPACK rounds is then small beside each row and column, not beside the largest element only.
+    LAPACK's rounding errors are then small relative to each row and column, not just to the largest element.
     """
     _, rows = np.frexp(np.abs(x).max(axis=-1, keepdims=True, initial=0))
     x = _scaled(x, -rows)

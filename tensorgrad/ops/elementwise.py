@@ -125,7 +125,7 @@ _QUICK_POWERS: dict[float, Callable[[Any], Any]] = {
 
 
 def _as_number(y: AnyArray | np.generic | complex, x: AnyArray) -> Any:
-    """A NumPy scalar as a Python number, where beside ``x`` it counts for no more than that."""
+    """A NumPy scalar as a Python number, where it does not affect the dtype of the result with ``x``."""
     return y.item() if isinstance(y, np.generic) and np.result_type(x, y) == getattr(x, "dtype", None) else y
 
 

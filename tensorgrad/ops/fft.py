@@ -1,4 +1,4 @@
-"""Discrete Fourier transforms, for real losses by way of complex spectra.
+"""Discrete Fourier transforms, for real losses of complex spectra.
 
 With y = F x, where F[j, k] = exp(-2 pi i j k / n), the gradient is F^H g: the inverse transform without its factor 1/n.
 ``norm`` says where that factor is, so the adjoint of a transform is the inverse one with ``norm`` swapped. The gradient

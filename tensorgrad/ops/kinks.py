@@ -69,7 +69,7 @@ def slope_at_kink(g: AnyArray, out: AnyArray, at_kink: Any = None) -> Any:
     twins = {history(out), *(node for node in nodes if _are_same(node, history(out)))}
     try:
         slope = _derivative(g, twins, np.ones(out.shape, out.dtype))
-    except RuntimeError:  # the history has been freed on the way, so there is no second derivative to be had
+    except RuntimeError:  # the history has been freed on the way, so there is no second derivative
         return None
     if slope is None:
         return None

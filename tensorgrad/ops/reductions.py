@@ -526,7 +526,7 @@ declare(
 
 
 def _trace_rule(g: AnyArray, out: AnyArray, x: AnyArray, offset: int, axis1: int, axis2: int, dtype: DType) -> AnyArray:
-    """The gradient on the diagonal, zero beside it."""
+    """The gradient on the diagonal, zero elsewhere."""
     rows, columns = axis1 % x.ndim, axis2 % x.ndim
     on_diagonal = asarray_like(np.eye(x.shape[rows], x.shape[columns], offset, dtype=bool), x)
     matrices = np.where(on_diagonal, g[..., None, None], 0)

@@ -192,7 +192,7 @@ def _nancumprod(a: AnyArray, axis: int | None = None, dtype: object = None, out:
 
 
 def _filled(x: AnyArray, value: int) -> AnyArray:
-    """``x`` with ``value`` in the place of NaN; only floats have any."""
+    """``x`` with NaN replaced by ``value``; only floats have any."""
     return np.where(np.isnan(x), value, x) if x.dtype.kind == "f" else x
 
 

@@ -75,7 +75,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> AnyArray:
 
 
 def _masks(condlist: Any, x: AnyArray) -> list[AnyArray]:
-    """The conditions of np.piecewise as arrays of truth values; a single one may stand without a list."""
+    """The conditions of np.piecewise as boolean arrays; a single one may stand without a list."""
     alone = not isinstance(condlist, (list, tuple)) and np.ndim(condlist) <= x.ndim
     alone = alone or (x.ndim != 0 and np.ndim(condlist[0]) == 0)
     masks = (as_operand(without_history(mask)) for mask in ([condlist] if alone else condlist))

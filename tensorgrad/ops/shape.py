@@ -337,7 +337,7 @@ def _new(function: Callable[..., AnyArray]) -> None:
 
 
 def _asks(function: Callable[..., object], stand_in: Callable[[Any], Any]) -> None:
-    """Let ``function`` see something else in the place of each Tensor; its answer is no Tensor."""
+    """Call ``function`` with each Tensor replaced by something else; its result is not a Tensor."""
 
     @implements(function, differentiable=False)
     def answer(*args: object, **keywords: object) -> object:

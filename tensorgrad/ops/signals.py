@@ -20,7 +20,7 @@ def _along(ndim: int, axis: int, part: slice | int) -> tuple[Any, ...]:
 
 
 def _steps(x: AnyArray, axis: int) -> AnyArray:
-    """Each element along an axis minus the one before it; of truth values, whether they differ."""
+    """Each element along an axis minus the one before it; of booleans, whether they differ."""
     later, earlier = x[_along(x.ndim, axis, slice(1, None))], x[_along(x.ndim, axis, slice(None, -1))]
     return later != earlier if x.dtype.kind == "b" else later - earlier
 

@@ -233,7 +233,7 @@ for _prefix in ("", "nan"):
 
 def _not_zero(total: AnyArray) -> None:
     if not np.all(total):
-        raise ZeroDivisionError("np.average: the weights sum to zero, by which nothing can be divided")
+        raise ZeroDivisionError("np.average: the weights sum to zero, so that there is no average")
 
 
 @implements(np.average, on_complex=True)

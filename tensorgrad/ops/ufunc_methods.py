@@ -1,4 +1,4 @@
-"""Methods of ufuncs: ``np.add.reduce``, ``np.multiply.accumulate``, ``np.subtract.outer`` and their like.
+"""Methods of ufuncs: ``np.add.reduce``, ``np.multiply.accumulate``, ``np.subtract.outer`` and others.
 
 A reduction or a scan by a ufunc is a function that NumPy has by another name; ``outer`` is the ufunc itself on operands
 of other shapes. ``at`` writes into its operand and ``reduceat`` has no other name: both are refused, by name.

@@ -82,7 +82,7 @@ class ParameterGroup(Mapping[str, Any]):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those besides the parameters and the learning rate."""
+        """The settings other than parameters and learning rate."""
         return {name: value for name, value in self._values.items() if name not in ("params", "lr")}
 
     def changed(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Minimising a loss as a whole, with SciPy's L-BFGS and its like: for small problems without batches."""
+"""Minimising a loss as a whole, with SciPy's L-BFGS and other methods: for small problems without batches."""
 
 from __future__ import annotations
 

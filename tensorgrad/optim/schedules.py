@@ -137,7 +137,7 @@ class one_cycle(Schedule):
     lr
         The highest rate.
     steps
-        All steps of the training, 2 at least.
+        All steps of the training, at least 2.
     pct_start
         Share of the steps in which the rate rises, between 0 and 1.
     div_factor
@@ -184,7 +184,7 @@ class warm_up(Schedule):
     """``schedule``, its first ``steps`` steps scaled by a rate that rises linearly.
 
     The schedule may be a number, a function from steps to the rate, or any :class:`Schedule`; one that learns from
-    losses is told of them.
+    losses gets them.
 
     >>> schedule = warm_up(cosine_decay(1.0, 100), 4)
     >>> schedule(0), schedule(4) == cosine_decay(1.0, 100)(4)
@@ -230,7 +230,7 @@ class Plateau(Schedule):
     factor
         Between 0 and 1.
     patience
-        Epochs without improvement after which the rate is lowered, 1 at least.
+        Epochs without improvement after which the rate is lowered, at least 1.
     min_lr
         The rate is never lowered further than to this.
     threshold
@@ -272,7 +272,7 @@ class Plateau(Schedule):
         return max(self.lr * self.scale, self.min_lr)
 
     def observe(self, loss: float) -> None:
-        """Take note of the validation loss of an epoch; NaN is no improvement."""
+        """Take note of the validation loss of an epoch; NaN does not count as an improvement."""
         loss = float(loss)
         if loss < self.lowest and (self.lowest == inf or loss < self.lowest - self.threshold * abs(self.lowest)):
             self.lowest, self.waited = loss, 0

@@ -16,7 +16,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If the file cannot be read, is no JSON, or holds something else, or a key twice.
+        If the file cannot be read, is not JSON, does not hold an object, or has a key twice.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeated_keys)

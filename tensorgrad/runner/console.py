@@ -1,4 +1,4 @@
-"""Lines for the terminal."""
+"""Printing to the terminal, with control characters escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an experiment is."""
+"""Experiment and Recipe: the data, the networks and how they are trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, and how it is made ready without harm to an earlier run."""
+"""The folder of a run: its files, and how it is prepared without overwriting an earlier run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ except ImportError:  # Windows: two runs in one folder are not told apart there
     fcntl = None  # type: ignore[assignment]
 
 SETTINGS, METRICS, HISTORY = "settings.json", "metrics.json", "history.csv"
+REPORT = "report.html"
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def opened(folder: Path) -> Iterator[None]:
         raise UsageError(f"--out {folder}: is a file, not a folder; choose another name") from None
     with _locked(folder):
         if any(folder.iterdir()) and not _holds_run(folder):
-            raise UsageError(f"--out {folder}: holds files that are no run's; choose an empty or a new folder")
+            raise UsageError(f"--out {folder}: holds files that are not a run's; choose an empty or a new folder")
         with replacing(folder / ".writable") as temporary:
             temporary.write_text("")
         (folder / ".writable").unlink()
@@ -56,9 +57,7 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             taken = False
         if taken:
-            raise UsageError(
-                f"--out {folder}: another run is at work there; choose another folder, or wait for its end"
-            )
+            raise UsageError(f"--out {folder}: another run is using it; choose another folder, or wait until it ends")
         yield
     finally:
         os.close(descriptor)

@@ -2,7 +2,8 @@
 
 Each is declared once, in :class:`Options`; a new one is a new line there. The command line and its ``--help``, JSON
 files of options, what is saved with a run, what must be the same where a run is resumed, and the command that repeats a
-run all follow from the declaration. Other code reads ``options.name``.
+run all follow from the declaration. What the option does is written where it is used, as ``options.name``: in
+``preparation.py`` for data, network and optimiser, in ``training.py`` for the training.
 """
 
 # ruff: noqa: RUF009 (what is called there declares fields)
@@ -17,6 +18,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, Union
 
+from ..optim import OPTIMISERS
 from .arguments import Parser, below_one, not_negative, path, positive, rate, share, whole, widths
 from .config import read_config
 from .errors import UsageError
@@ -158,7 +160,7 @@ class Options:
     optimiser: str = value(
         "what makes the steps (default: adam)",
         default="adam",
-        choices=["adam", "adamw", "adamax", "sgd", "rmsprop", "adagrad", "lion"],
+        choices=list(OPTIMISERS),
     )
     momentum: float | None = value("share of the earlier steps, for sgd and rmsprop", type=below_one, metavar="X")
     weight_decay: float | None = value(
@@ -216,7 +218,7 @@ class Options:
         metavar="N",
     )
     resume: bool | str = value(
-        "go on where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
+        "continue where the run in the folder stopped, with its settings, or, with --epochs N, beyond its end; "
         "'--resume auto' starts a run where the folder holds none",
         Role.CALL,
         default=False,
@@ -234,6 +236,11 @@ class Options:
         type=whole(0),
         metavar="N",
     )
+    deterministic: bool = _flag(
+        "over several ranks (mpiexec): add up gradients in their order, so that runs are equal to the last bit",
+        Role.MANNER,
+    )
+    tensorboard: bool = _switch("write curves for TensorBoard into the folder of the run", Role.MANNER)
     strict: bool = _flag("fail on an image that cannot be used instead of skipping it", Role.MANNER)
     quiet: bool = _flag("print the final line only", Role.MANNER)
     fast_dev_run: bool = _flag("everything once, on a few images, to see that it works")

@@ -1,4 +1,4 @@
-"""Whether a picture is like those that a network was trained on: a network is sure of itself on any picture.
+"""Out-of-distribution checks: whether a picture is like those that the network was trained on.
 
 Of the training images a few simple measures are kept, each as the range that nearly all of them are in. A picture that
 is outside of one is told to the user. No test image of MNIST or of the Simpsons raises an alarm, and one of 1,797
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MARGINS = {"brightness": 16.0, "contrast": 6.0, "border": 32.0, "roughness": 2.0, "graininess": 0.04}
-"""By how much a measure may leave the range of the training images, beside a share of the range itself."""
+"""By how much a measure may leave the range of the training images, in addition to a share of that range."""
 
 SHARE, TAIL, ENOUGH = 0.15, 0.0005, 10_000
 

@@ -1,4 +1,4 @@
-"""The experiment with a folder of anybody's images."""
+"""The experiment with a folder of your own images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageOptions(Options):
         metavar="HxW",
     )
     channels: int | None = value(
-        "1 for gray, 3 for RGB, 2 and 4 for these with opacity (default: 3 where images are in colour)",
+        "1 for gray, 3 for RGB, 2 and 4 for these with an alpha channel (default: 3 where images are in colour)",
         type=whole(1),
         metavar="N",
     )

@@ -1,4 +1,4 @@
-"""What runs have left in their folders, read with care: files may be damaged, or made by anybody."""
+"""Reading the results of runs defensively: files may be damaged, or come from elsewhere."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _check_sharing(call: Callable[..., Any], arrays: Sequence[np.ndarray], name:
 
 
 def _first_derivatives(call: Callable[..., Any], arrays: Sequence[np.ndarray], wanted: Sequence[int]) -> list[Any]:
-    """Gradients of a weighted sum of all results with respect to the arrays ``wanted``; the others are no Tensors."""
+    """Gradients of a weighted sum of all results with respect to the arrays ``wanted``; the others are not Tensors."""
     operands = [as_it_lies(x) if i in wanted else x for i, x in enumerate(arrays)]
     total: Any = 0.0
     for out in tree_leaves(call(*operands)):

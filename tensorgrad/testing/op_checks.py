@@ -128,7 +128,7 @@ def _check_value(op: Op, operands: tuple[Any, ...], keywords: dict[str, object])
 
 def _check_filled(op: Op, operands: tuple[Any, ...], keywords: dict[str, object]) -> None:
     """An op that takes ``out`` writes its whole result there, however that lies in memory."""
-    if not op.fills:
+    if not op.takes_out:
         return
     arrays = [x.numpy() if isinstance(x, Tensor) else x for x in operands]
     expected = op(*arrays, **keywords)
@@ -235,7 +235,7 @@ def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, object],
 
 
 def _should_keep_float32(op: Op, operands: tuple[Any, ...]) -> bool:
-    """Not where NumPy decides, a setting does, or beside integers."""
+    """Not where NumPy or a setting decides the dtype, or with integers."""
     floats = all(is_float(x) for x in operands if isinstance(x, np.ndarray))
     return op.numpy is None and "dtype" not in op.settings and floats
 

@@ -15,6 +15,7 @@ from ..data import Loader
 from ..nn import Module
 from .examples import Examples, as_arrays, check_count, check_numbers, count_of, part_of
 from .objective import Loss, Task, check_loss, objective
+from .ranks import Ranks
 
 EVALUATION_BATCH = 1000
 
@@ -45,12 +46,17 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
     """
     if not count_of(inputs):
         raise ValueError("predict: takes one input at least, got none")
+    return _predicted(model, inputs, prepare, 0, count_of(inputs))
+
+
+def _predicted(model: Module, inputs: Any, prepare: Callable[[Any], Any], start: int, stop: int) -> Any:
+    """What :func:`predict` gives for some of the inputs."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     parts = []
     try:
-        for start in range(0, count_of(inputs), EVALUATION_BATCH):
-            part = part_of(inputs, start, EVALUATION_BATCH)
+        for first in range(start, stop, EVALUATION_BATCH):
+            part = part_of(inputs, first, min(EVALUATION_BATCH, stop - first))
             count = count_of(part)
             prepared = prepare(part)
             check_count("predict", "prepare", prepared, count)
@@ -59,7 +65,19 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
     finally:
         for module, training in modes:
             module.training = training
+    return _joined(parts)
+
+
+def _joined(parts: list[Any]) -> Any:
     return tree_map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _predicted_together(model: Module, inputs: Any, prepare: Callable[[Any], Any], ranks: Ranks) -> Any:
+    """What :func:`predict` gives for all inputs, of which each rank does a part."""
+    share = ranks.share(count_of(inputs))
+    if share is None or share.total < ranks.size:
+        return predict(model, inputs, prepare)
+    return ranks.concatenated(_predicted(model, inputs, prepare, share.start, share.stop), _joined)
 
 
 def values_of(outputs: Any) -> Any:
@@ -103,9 +121,19 @@ def evaluate(
 
 
 @no_grad()
-def scores(function: str, model: Module, examples: Examples, prepare: Callable[[Any], Any], chosen: Task) -> Any:
+def scores(
+    function: str,
+    model: Module,
+    examples: Examples,
+    prepare: Callable[[Any], Any],
+    chosen: Task,
+    ranks: Ranks | None = None,
+) -> Any:
     """Loss and metrics of examples that have been checked."""
-    outputs = predict(model, examples.inputs, prepare)
+    if ranks is None:
+        outputs = predict(model, examples.inputs, prepare)
+    else:
+        outputs = _predicted_together(model, examples.inputs, prepare, ranks)
     chosen.check_fit(function, "examples", outputs, examples.targets)
     shares, _ = chosen.shares(examples.targets, examples.weights, examples.count)
     loss = chosen(tree_map(Tensor, outputs), examples.targets, shares)

@@ -578,8 +578,8 @@ def test_what_does_not_depend_on_the_input_has_derivative_zero():
 @pytest.mark.parametrize(
     "f", [lambda x: 3.0, lambda x: np.float64(2), lambda x: np.sum(x).item(), lambda x: (x * 2).numpy().sum()]
 )
-def test_a_function_that_leaves_the_record_is_noticed(f):
-    with pytest.warns(UserWarning, match=r"grad: f returned .*, no Tensor, so its derivatives are zero") as caught:
+def test_a_function_that_cuts_the_graph_is_noticed(f):
+    with pytest.warns(UserWarning, match=r"grad: f returned .*, not a Tensor, so its derivatives are zero") as caught:
         close(tg.grad(f)(X), np.zeros_like(X))
     assert caught[0].filename == __file__
 

@@ -18,7 +18,7 @@ import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.compiler import kernels
 from tensorgrad.compiler.program import Program
-from tensorgrad.compiler.traced import Traced
+from tensorgrad.compiler.traced import Recorder, Traced
 from tests.support import examples
 
 pure = partial(tg.compile, pure=True)
@@ -323,6 +323,21 @@ def test_higher_derivatives_inside():
     compiled = tg.compile(second)
     for x in ([1.0, 2.0], [3.0, -1.0], [0.5, 0.0]):
         np.testing.assert_array_equal(compiled(np.array(x)), second(np.array(x)))
+
+
+def test_a_step_is_recorded_without_its_work(monkeypatch):
+    computed, products = Recorder.ufunc, []
+
+    def noted(self, ufunc, inputs):
+        products.append(computed(self, ufunc, inputs))
+        return products[-1]
+
+    monkeypatch.setattr(Recorder, "ufunc", noted)
+    step, _ = training(small_network())
+    pure(step)(*next(batches(20, 5, 1)))
+    large = [product for product in products if product.size > 5 * 32]
+    assert len(large) > 10
+    assert all(product.compute is not None for product in large)
 
 
 def test_checks_come_before_changes():

@@ -165,8 +165,8 @@ def test_what_is_no_idx_file_at_all_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, message in [
         (tmp_path, "it is a folder"),
-        (tmp_path / "pipe", "no regular file"),
-        ("/dev/zero", "no regular"),
+        (tmp_path / "pipe", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
     ]:
         with pytest.raises(DataError, match=message):
             read_idx(path)
@@ -227,7 +227,7 @@ def dataset(**changes):
     "changes, message",
     [
         ({"train_images": np.zeros((4, 4))}, r"toy, train set: expected images of shape .* got \(4, 4\)"),
-        ({"train_images": np.zeros((0, 1, 2, 2)), "train_labels": np.zeros(0, int)}, "expected images"),
+        ({"train_images": np.zeros((0, 1, 2, 2)), "train_labels": np.zeros(0, int)}, "expected at least one image"),
         ({"train_labels": np.array([0, 1])}, r"4 images but labels of shape \(2,\)"),
         ({"train_labels": np.array([0.0, 1, 0, 1])}, "labels must be integers, got float64"),
         ({"test_labels": np.array([0, 2])}, r"test set: labels must lie in 0..1, got 2 at position 1"),
@@ -303,7 +303,7 @@ def test_a_fraction_that_is_none_is_refused(fraction):
 
 @pytest.mark.parametrize("labels", [np.array([], int), np.zeros((2, 2), int), np.array(1)])
 def test_labels_that_cannot_be_split_are_refused(labels):
-    with pytest.raises(DataError, match=r"expected labels of shape \(count,\), one at least"):
+    with pytest.raises(DataError, match=r"expected at least one label, of shape \(count,\)"):
         stratified_split(labels, 0.5, np.random.default_rng(0))
 
 

@@ -361,9 +361,9 @@ def test_what_is_no_file_is_named(tmp_path):
     for path, reason in [
         (tmp_path, "is a folder, not an image"),
         (tmp_path / "none.png", "no such file"),
-        (tmp_path / "pipe.png", "no regular file"),
+        (tmp_path / "pipe.png", "not a regular file"),
         (tmp_path / "circle.png", "symbolic links"),
-        ("/dev/zero", "no regular file"),
+        ("/dev/zero", "not a regular file"),
         (tmp_path / ("n" * 300), "too long"),
     ]:
         with pytest.raises(DataError, match=reason):

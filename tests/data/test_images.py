@@ -250,7 +250,8 @@ def test_files_outside_of_the_class_folders_are_named(tmp_path):
         for i in range(3):
             put(flat / part / f"{i}.png")
     with pytest.raises(
-        DataError, match=r"0 class folders and 3 file\(s\) outside of them; expected one folder per class"
+        DataError,
+        match=r"0 class folders and 3 file\(s\) outside of them; expected at least two folders, one per class",
     ):
         loaded(flat)
 
@@ -342,7 +343,7 @@ def test_folders_and_files_that_may_not_be_read_are_named(tmp_path, monkeypatch)
 
 def test_one_class_or_none_is_refused_with_its_files(tmp_path):
     data = make_folders(tmp_path / "data", classes=("a",))
-    with pytest.raises(DataError, match="1 class folders; expected one folder per class, two at least"):
+    with pytest.raises(DataError, match="1 class folders; expected at least two folders, one per class"):
         loaded(data)
 
 

@@ -76,7 +76,7 @@ def test_a_convolutional_network_is_trained_resumed_and_reported(tmp_path, capsy
     options = ["--model", "cnn", "--hidden", "3,4", "--l2", "0.001", "--no-compile", "--workers", "1"]
     assert main(EXPERIMENT, ["--data-dir", str(data), *options, "--epochs", "1", "--out", str(out)]) == 0
     page = (out / "report.html").read_text()
-    assert "Conv2d(1 -&gt; 3, 3x3" in page and "--model cnn --hidden 3,4" in page and (out / "weights.png").exists()
+    assert "Conv2d(1 -&gt; 3, 3x3" in page and "--model cnn --hidden 3,4" in page and (out / "report.html").exists()
     capsys.readouterr()
     assert main(EXPERIMENT, ["--out", str(out), "--resume"]) == 0
     assert "is complete" in capsys.readouterr().out

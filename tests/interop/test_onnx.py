@@ -425,14 +425,14 @@ REFUSED = {
     "the op 'linear_recurrence'": lambda x: tg.OPS["linear_recurrence"](x, x),
     "changes a tensor in place \\(assignment": Changing(),
     "looks at the values of a tensor": lambda x: x if x.sum() > 1e9 else -x,
-    "bitwise_and can be exported for truth values only": lambda x: x.astype(np.int32) & 3,
+    "bitwise_and can be exported for booleans only": lambda x: x.astype(np.int32) & 3,
     "draws random numbers": lambda x: x + tg.random.normal(size=x.shape, rng=np.random.default_rng(0)),
     "an operand of multiply depends": lambda x: x * float(x.mean()),
     "ONNX has no such operator for these dtypes": lambda x: (x > 0) < (x > 1),
     "an operand of divide depends": lambda x: x.sum(axis=0) / len(x),
     "an operand of add depends": lambda x: x + np.cumsum(x.numpy(), axis=1),
     "does not do the same": lambda x: np.concatenate([row[None] for row in x]),
-    "an index of truth values": lambda x: x[:, np.arange(4) > 1],
+    "a boolean index": lambda x: x[:, np.arange(4) > 1],
     "an index of several arrays": lambda x: x[:, [0, 1], [1, 2]],
     "pad with mode='wrap'": lambda x: np.pad(x, ((0, 0), (1, 0), (0, 0)), "wrap"),
     "a slice whose ends depend": lambda x: x[: len(x) - 1],
@@ -440,7 +440,7 @@ REFUSED = {
     "forward must return a Tensor": lambda x: None,
     "fails for float32 of shape \\(4, 4, 6\\).*though it does for 3": lambda x: x.reshape(3, 24),
     "fails for float32 of shape \\(3, 4, 6\\)": lambda x: x @ x,
-    "no multiple of the batch": lambda x: np.broadcast_to(x[:1], (len(x) - 1, 4, 6)),
+    "not a multiple of the batch": lambda x: np.broadcast_to(x[:1], (len(x) - 1, 4, 6)),
     "complex64 has no counterpart": lambda x: x.astype(np.complex64),
 }
 
@@ -672,6 +672,37 @@ def test_a_file_that_cannot_be_written(tmp_path):
         onnx.export(nn.Dense(3, 2), tmp_path / "none" / "a.onnx", np.ones((1, 3)))
     with pytest.raises(TypeError, match="must be what JSON can hold"):
         onnx.export(nn.Dense(3, 2), tmp_path / "a.onnx", np.ones((1, 3)), description={"x": object()})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_estimator_is_exported_with_all_that_it_does(tmp_path, dtype):
+    sklearn = pytest.importorskip("tensorgrad.interop.sklearn")
+    x = 5 + 3 * np.random.default_rng(0).standard_normal((40, 4)).astype(dtype)
+    texts, own = np.array(list("abc"))[np.arange(40) % 3], nn.Sequential(nn.Dense(4, 1, 0), np.tanh)
+    path = tmp_path / "a.onnx"
+    for estimator, y in (
+        (sklearn.TensorgradClassifier(epochs=2, random_state=0), texts),
+        (sklearn.TensorgradClassifier(epochs=2, standardise=False, random_state=0), texts),
+        (sklearn.TensorgradRegressor(epochs=2, random_state=0), 1e3 * x[:, 0]),
+        (sklearn.TensorgradRegressor(epochs=2, random_state=0), 1e3 * x[:, :2]),
+        (sklearn.TensorgradRegressor(epochs=2, module=own), x[:, :1]),
+    ):
+        estimator.fit(x, y)
+        onnx.export(estimator, path, x[:1])
+        (found,) = run(path, x.astype(np.float32 if estimator.module is own else dtype))
+        expected = getattr(estimator, "predict_proba", estimator.predict)(x)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_no_network_and_other_endings_are_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"model must be a Module, .* estimator .*, got list; .*pipeline\[-1\]"):
+        onnx.export([nn.Dense(3, 2)], tmp_path / "a.onnx", np.ones((1, 3)))
+    for name in ("a", "a.pt", "onnx"):
+        with pytest.raises(ValueError, match=rf"export: the path must end in \.onnx, got '.*{name}'"):
+            onnx.export(nn.Dense(3, 2), tmp_path / name, np.ones((1, 3)))
+    assert not list(tmp_path.iterdir())
+    onnx.export(nn.Dense(3, 2), tmp_path / "A.ONNX", np.ones((1, 3)))
 
 
 def test_without_the_library_one_sentence_names_it(monkeypatch, tmp_path):

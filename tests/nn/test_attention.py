@@ -85,6 +85,19 @@ def test_self_attention_and_one_source_of_keys_and_values():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("junk", [np.nan, np.inf])
+def test_what_padding_of_sequences_that_attend_to_themselves_holds_changes_no_gradient(junk):
+    layer, query, *_ = make()
+    kept = np.arange(query.shape[1]) < np.arange(1, len(query) + 1)[:, None]
+    found = []
+    for held in 0.0, junk:
+        sequence = tg.Tensor(np.where(kept[..., None], query, held), requires_grad=True)
+        output = np.where(kept[..., None], layer(sequence, key_mask=kept), 0)
+        found.append([output.numpy(), *tg.gradients(np.sin(output).sum(), [sequence, *layer.parameters()])])
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("junk", [np.nan, np.inf, 1e30])
 def test_what_masked_sources_hold_changes_nothing(junk):
     layer, query, key, value = make()
@@ -253,7 +266,7 @@ X = np.ones((2, 3, 6))
         ),
         (
             lambda: nn.MultiHeadAttention(6, 2)(X, key_mask=np.ones((2, 4), bool)),
-            r"key_mask must be of truth values and of shape \(2, 3\), got bool and \(2, 4\)",
+            r"key_mask must be boolean and of shape \(2, 3\), got bool and \(2, 4\)",
         ),
         (
             lambda: nn.Residual(nn.Dense(6, 1))(X),
@@ -273,7 +286,7 @@ def test_a_mask_of_another_precision_does_not_change_that_of_the_result():
 
 
 def test_a_mask_of_integers_is_refused():
-    with pytest.raises(TypeError, match=r"must hold truth values, where to attend, or floats .* got int64 of shape"):
+    with pytest.raises(TypeError, match=r"must hold booleans, True to attend, or floats .* got int64 of shape"):
         tg.scaled_dot_product_attention(X, X, X, np.ones((3, 3), int))
     with pytest.raises(TypeError, match="Sequential: layer 0 is the class Dense"):
         nn.Residual(np.tanh, shortcut=nn.Dense)

@@ -384,7 +384,7 @@ def test_shapes_and_dtypes_of_layers(layer, shape, expected):
             r"the input must have shape \(examples, 3\) and",
         ),
         (lambda: nn.BatchNorm1d(3)(np.zeros((5, 4))), r"BatchNorm1d\(3\): the input"),
-        (lambda: nn.BatchNorm1d(3)(np.zeros((1, 3))), "not more than one element for each channel"),
+        (lambda: nn.BatchNorm1d(3)(np.zeros((1, 3))), "at most one element for each channel"),
         (lambda: nn.BatchNorm1d(3, momentum=2), "momentum must lie in 0..1"),
         (lambda: nn.LayerNorm(3)(np.zeros((5, 4))), r"LayerNorm\(3\): the input must have shape \(..., 3\), got"),
         (lambda: nn.LayerNorm(()), "normalized_shape must be a positive integer"),
@@ -850,7 +850,7 @@ class Block:
 @pytest.mark.parametrize("held", [nn.Dense(2, 2), tg.Tensor([1.0], requires_grad=True), [nn.Dense(2, 2)]])
 @pytest.mark.parametrize("wrap", [lambda block: block, lambda block: block.apply])
 def test_sequential_refuses_objects_that_hide_layers(held, wrap):
-    with pytest.raises(TypeError, match=r"layer 1 is of the class Block, which is no Module.*; derive Block from"):
+    with pytest.raises(TypeError, match=r"layer 1 is of the class Block, which is not a Module.*; derive Block from"):
         nn.Sequential(nn.ReLU(), wrap(Block(held)))
     remedy = type("Derived", (Block, nn.Module), {})
     assert nn.Sequential(nn.ReLU(), wrap(remedy(held))).parameters()

@@ -306,7 +306,7 @@ def test_initial_values():
         ),
         (
             lambda: nn.GRU(3, 4)(np.ones((5, 2, 3)), mask=[2, 1, 2, 1, 1]),
-            r"mask must be of truth values and of shape \(5, 2\), got int64 and \(5,\); from lengths it is np\.arange",
+            r"mask must be boolean and of shape \(5, 2\), got int64 and \(5,\); from lengths it is np\.arange",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """The notebooks: layers written by hand and expressions give equal numbers, and each notebook is of its text."""
 
+import inspect
 import json
 import re
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import models
 import tensorgrad as tg
 from notebooks.handwritten import (
     Activation_ReLU,
@@ -169,6 +171,14 @@ def test_a_notebook_was_run_on_the_real_data_and_keeps_no_restricted_image(text)
         ]
         assert len(shown) == 2 and built.count("the repository shows none") == 2
     assert str(ROOT) not in built and "/work" not in built
+
+
+@TEXTS
+def test_the_sources_that_a_notebook_has_printed_are_those_of_today(text):
+    for cell in json.loads(text.with_suffix(".ipynb").read_text())["cells"]:
+        for name in re.findall(r"print\(inspect\.getsource\(models\.(\w+)\)\)", "".join(cell["source"])):
+            printed = "".join("".join(output.get("text", ())) for output in cell["outputs"])
+            assert inspect.getsource(getattr(models, name)) in printed, f"run python -m tools.notebooks {text.stem}"
 
 
 @TEXTS

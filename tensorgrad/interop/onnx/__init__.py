@@ -1,4 +1,4 @@
-"""Networks to and from ONNX files: the extra ``onnx``.
+"""Reading and writing ONNX files (the extra ``onnx``).
 
 :func:`export` records what a network computes and writes it with the operators of opset 18; :func:`load` reads such
 files, and those of other libraries with the same operators, as a module that runs and is trained.

@@ -1,4 +1,4 @@
-"""Several steps that are one operator of ONNX: layers whose parts the engine computes one by one."""
+"""Fusion for ONNX: several recorded ops that are one operator there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operators of ONNX compute, in the NumPy that Tensors and arrays share."""
+"""The operators of ONNX, written in NumPy for Tensors and arrays."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Network(Module):
     output_names
         The names of the outputs.
     description
-        What the file says besides, as given to :func:`export`.
+        The description in the file, as given to :func:`export`.
     """
 
     _unnamed = "weights"
@@ -116,7 +116,7 @@ def _checked(network: Module, name: str, value: Any, shape: list[int | None]) ->
 
 
 def load(path: str | Path) -> Network:
-    """The network in an ONNX file, in evaluation mode; ``train()`` and go on.
+    """The network in an ONNX file, in evaluation mode; ``train()`` it further.
 
     Operators of opsets 13 to 21 that :func:`export` writes, and others that files of other libraries have, are known:
     see ``tensorgrad.interop.onnx.OPERATORS``. Weights of more than one element are parameters, but for the running
@@ -124,8 +124,8 @@ def load(path: str | Path) -> Network:
     libraries leave out as well, does nothing.
 
     A file is checked before its arrays are made, which take no more memory than it is long, and nothing in it is run as
-    code; but like any network it may ask for much work when it is called. Weights may also be in a file beside it, as
-    PyTorch writes them.
+    code; but like any network it may ask for much work when it is called. Weights may also be in another file in the
+    same folder, as PyTorch writes them.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def _tensors(model: Any) -> list[Any]:
 
 
 def _take_in(library: Any, tensor: Any, folder: Path, taken: Counter[str]) -> None:
-    """Put an array that is in another file into the model; only files beside it are read, and no more than there is.
+    """Put an array that is in another file into the model; only files in the same folder are read.
 
     ``taken`` counts the bytes that have been taken from each.
     """

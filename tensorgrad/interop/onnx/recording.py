@@ -1,4 +1,4 @@
-"""What a network computes, as a list of steps: its forward pass is run twice, with batches of different sizes.
+"""Recording a network as a list of steps: its forward pass is run twice, with batches of different sizes.
 
 What is alike in both runs belongs to the network; a length that differs is one of the batch, if it is a multiple of its
 size; anything else that differs depends on values in a way that was not recorded, and is refused.
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..._pytree import tree_flatten
 from ...core import Op, Tensor, describe
-from ...core.context import _capture, no_grad, runtime_check
+from ...core.context import _tracer, no_grad, runtime_check
 from ...nn import Module
 
 
@@ -151,7 +151,7 @@ _NUMBERS = (bool, int, float, complex)
 
 
 class _Recorder:
-    """Is told of every op, and does it as usual."""
+    """Records every op, and runs it as usual."""
 
     follows: Literal[True] = True
 
@@ -195,7 +195,7 @@ class _Recorder:
     reading_gradient = stand_in
 
     def reading(self, tensor: Tensor) -> Tensor:
-        """Note that a tensor is made an array, a number or a truth value."""
+        """Note that a tensor is made an array, a number or a boolean."""
         self.run.converted.append(self.place(tensor))
         return self.stand_in(tensor)
 
@@ -237,16 +237,16 @@ class _Recorder:
 
 @contextmanager
 def _unrecorded() -> Iterator[None]:
-    token = _capture.set(None)
+    token = _tracer.set(None)
     try:
         yield
     finally:
-        _capture.reset(token)
+        _tracer.reset(token)
 
 
 def _run(model: Callable[..., Any], examples: Sequence[np.ndarray], more: str) -> _Run:
     recorder = _Recorder([Tensor(example) for example in examples])
-    token = _capture.set(recorder)
+    token = _tracer.set(recorder)
     try:
         with no_grad():
             result = model(*recorder.run.inputs)
@@ -256,7 +256,7 @@ def _run(model: Callable[..., Any], examples: Sequence[np.ndarray], more: str) -
         shapes = ", ".join(map(describe, examples))
         raise ExportError(f"export: forward fails for {shapes}{more}: {error}") from error
     finally:
-        _capture.reset(token)
+        _tracer.reset(token)
     leaves, _ = tree_flatten(result)
     if not leaves or not all(isinstance(leaf, (Tensor, np.ndarray)) for leaf in leaves):
         raise ExportError(

@@ -144,7 +144,7 @@ def _logic(c: Call) -> str:
 @rule("bitwise_and", "bitwise_or", "bitwise_xor", "invert")
 def _bits(c: Call) -> str:
     if _out(c).kind != "b":
-        raise ExportError(f"export: {c.step.op} can be exported for truth values only, got {_out(c)}")
+        raise ExportError(f"export: {c.step.op} can be exported for booleans only, got {_out(c)}")
     logic = "logical_not" if c.step.op == "invert" else f"logical_{c.step.op[len('bitwise_') :]}"
     return c.node(_LOGIC[logic], *_all(c, bool))
 
@@ -469,7 +469,7 @@ def _sorted_by_kind(parts: list[Any], shape: tuple[Length, ...]) -> tuple[list[A
             array = part if isinstance(part, Value) else np.asarray(part)
             if array.dtype.kind not in "iu":
                 raise ExportError(
-                    "export: an index of truth values cannot be exported, as the shape of its result depends on "
+                    "export: a boolean index cannot be exported, as the shape of its result depends on "
                     "values; use np.where to choose by element"
                 )
             gathered.append((axis, array))

@@ -1,4 +1,4 @@
-"""The scripts that name what is in new pictures."""
+"""The scripts that classify new pictures."""
 
 from __future__ import annotations
 
