@@ -51,8 +51,9 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
 
 def _predicted(model: Module, inputs: Any, prepare: Callable[[Any], Any], start: int, stop: int) -> Any:
     """What :func:`predict` gives for some of the inputs."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    in_training = [module for module in model.modules() if module.training]
+    if in_training:
+        model.eval()
     parts = []
     try:
         for first in range(start, stop, EVALUATION_BATCH):
@@ -63,8 +64,8 @@ def _predicted(model: Module, inputs: Any, prepare: Callable[[Any], Any], start:
             check_numbers("predict", prepared)
             parts.append(values_of(model(prepared)))
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in in_training:
+            module.training = True
     return _joined(parts)
 
 
