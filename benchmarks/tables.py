@@ -186,6 +186,26 @@ def total_ratio(found: dict[str, list[dict[str, Any]]], name: str) -> float:
     return statistics.median(theirs["ends"][-1] / ours["ends"][-1] for theirs, ours in zip(found[name], found[OURS]))
 
 
+def table_of_optimisers(found: Runs) -> str:
+    """A row for each optimiser; for each network and way a column with its steps, and where numbers are subnormal."""
+    columns = list(dict.fromkeys((row["network"], row["framework"]) for row in found))
+    cells = {(row["optimiser"], row["network"], row["framework"]): _steps_of(row) for row in found}
+    titles = [f"{network}, {'numba' if name == OURS else 'NumPy'}" for network, name in columns]
+    lines = [f"| last / second epoch | {' | '.join(titles)} |", f"|---|{'---|' * len(columns)}"]
+    for optimiser in dict.fromkeys(row["optimiser"] for row in found):
+        of_optimiser = " | ".join(cells.get((optimiser, *column), "") for column in columns)
+        lines.append(f"| {optimiser} | {of_optimiser} |")
+    subnormal, numbers = (sum(row[what] for row in found) for what in ("subnormal", "numbers"))
+    lines += ["", f"{subnormal:,} of {numbers:,} weights and numbers of state are subnormal in the end."]
+    return "\n".join(lines)
+
+
+def _steps_of(row: dict[str, Any]) -> str:
+    """How many times as long a step of the last epoch takes as one of the second, and that in milliseconds."""
+    second, last = row["steps"][1], row["steps"][-1]
+    return f"{last / second:.2f} ({_short(second)})"
+
+
 def _measured(measure: str, value: float) -> str:
     if math.isnan(value):
         return "not reached"

@@ -325,7 +325,7 @@ class _Estimator(BaseEstimator):
 
     def _inputs(self, X: np.ndarray) -> np.ndarray:
         """What the network is given, in the dtype in which it computes."""
-        dtype = next((parameter.dtype for parameter in self.module_.parameters()), X.dtype)
+        dtype = next((parameter.dtype for _, parameter in self.module_.named_parameters()), X.dtype)
         if self.feature_scaling_ is not None:
             mean, scale = (moment.astype(X.dtype) for moment in self.feature_scaling_)
             X = (X - mean) / scale

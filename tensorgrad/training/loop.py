@@ -233,7 +233,8 @@ def fit(
         step = _step(model, optimiser, max_norm, max_value, first, chosen, compiled is not False, ranks)
         sources = (prepare, augment, chosen, ranks)
         batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.generators, *sources)
-        heard = Callbacks(_all_callbacks(given, watched, patience, on_epoch), Run(session, epochs))
+        own = _own_callbacks(watched, patience, on_epoch, saves=session.folder is not None)
+        heard = Callbacks([ScheduleObserver(), *given, *own], Run(session, epochs))
         parts = (session, step, first, batches, examples.get("validation"), chosen, watched)
         training = Training(*parts, epochs, heard, quiet, ranks)
         _run(training)
@@ -271,11 +272,11 @@ def _run(training: Training) -> None:
         session.model.eval()
 
 
-def _all_callbacks(
-    callbacks: Sequence[Callback], monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None
+def _own_callbacks(
+    monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None, saves: bool
 ) -> list[Callback]:
-    """The user's among those of :func:`fit`: what changes the state comes before it is saved."""
-    found: list[Callback] = [ScheduleObserver(), *callbacks, Checkpoint()]
+    """Those of :func:`fit` itself, after the user's: what changes the state comes before it is saved."""
+    found: list[Callback] = [Checkpoint()] if saves else []
     found += [] if patience is None else [EarlyStopping(monitor, patience)]
     return found + ([] if on_epoch is None else [OnEpoch(on_epoch)])
 
