@@ -6,11 +6,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad.data import Loader
 from tensorgrad.distributed import RankError, current, run_ranks
 from tensorgrad.training import EMA, Callback, CSVHistory, RandomStreams, TrainingError, fit, load_weights
+from tensorgrad.training.ranks import shareable, smallest_batch
 
 
 @pytest.fixture(autouse=True)
@@ -289,10 +292,33 @@ def test_a_loss_that_is_not_finite_names_the_rank_with_the_example():
 
 
 def test_batches_smaller_than_the_ranks_are_refused_with_remedies_that_work():
-    with pytest.raises(RankError, match=r"a batch of 1 examples cannot be shared by 2 ranks; .* \(drop_last=True\)"):
+    sentence = (
+        r"fit: 41 examples in batches of 10 leave a batch of 1, which cannot be shared by 2 ranks; take batch_size=9 "
+        r"or fewer ranks, or leave that batch out \(drop_last=True\)"
+    )
+    with pytest.raises(RankError, match=sentence):
         run_ranks(2, lambda: train_dense(batch_size=10))
     run_ranks(2, lambda: train_dense(batch_size=10, drop_last=True))
-    run_ranks(2, lambda: train_dense(batch_size=13))
+    run_ranks(2, lambda: train_dense(batch_size=9))
+    train_dense(batch_size=10)
+    with pytest.raises(RankError, match=r"batch of 1, which cannot .* 2 ranks; take batch_size=3 or fewer ranks$"):
+        run_ranks(2, lambda: train_dense(batch_size=1))
+    run_ranks(2, lambda: train_dense(batch_size=3))
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
+def test_a_batch_size_that_is_suggested_can_be_shared_and_is_the_next_one(count, batch_size, ranks):
+    def can_be_shared(size):
+        return all(len(range(count)[start : start + size]) >= ranks for start in range(0, count, size))
+
+    found = shareable(count, batch_size, ranks)
+    assert (smallest_batch(count, batch_size) >= ranks) == can_be_shared(batch_size)
+    if found is None:
+        assert count < ranks
+    else:
+        distance = abs(found - batch_size)
+        nearer = range(max(1, batch_size - distance + 1), min(count + 1, batch_size + distance))
+        assert can_be_shared(found) and not any(map(can_be_shared, nearer))
 
 
 def train_dense(**options):

@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from experiments.predict import main as predict_of_experiments
+from tensorgrad.distributed import RankError, run_ranks
 from tensorgrad.export import main as export_main
 from tensorgrad.predict import main as predict_main
 from tensorgrad.runner.options import parse
 from tensorgrad.runner.own_images import OWN_IMAGES
 from tensorgrad.runner.preparation import prepare
+from tensorgrad.runner.run import run
 from tensorgrad.runner.training import train
 from tensorgrad.train import main
 from tensorgrad.training import load_checkpoint, save_checkpoint
@@ -166,3 +168,18 @@ def test_settings_that_are_not_of_the_weights_are_refused(tmp_path, capsys):
 def test_both_networks_have_a_recipe_and_letters_are_not_mirrored():
     assert list(OWN_IMAGES.recipes) == ["dense", "cnn"]
     assert not any(recipe.augmentation.flip for recipe in OWN_IMAGES.recipes.values())
+
+
+def test_batches_that_ranks_cannot_share_are_refused_before_anything_is_written(tmp_path):
+    photographs(tmp_path / "zoo")  # 24 images to train on, 21 without those to validate on
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.json").write_text("{}")
+
+    def run_with(batch_size):
+        options = "zoo --size 8 --hidden 4 --epochs 1 --no-compile --quiet --out run --batch-size"
+        return run(OWN_IMAGES, parse(OWN_IMAGES, [*options.split(), str(batch_size)]))
+
+    with pytest.raises(RankError, match=r"--batch-size 10: of 21 training images a batch of 1 is left, which 2 ranks"):
+        run_ranks(2, lambda: run_with(10))
+    assert sorted(os.listdir(tmp_path)) == ["cache", "run", "zoo"]
+    run_ranks(2, lambda: run_with(9))
