@@ -48,10 +48,13 @@ def compare(cases: Iterable[Case], names: Iterable[str], rounds: int, seconds: f
     return results
 
 
-def machine() -> str:
+LIBRARIES = ("numpy", "numba", "torch", "jax", "scikit-learn", "autograd", "mygrad")
+
+
+def machine(libraries: Iterable[str] = LIBRARIES) -> str:
     """Date, processor and versions."""
     versions = []
-    for library in ("numpy", "numba", "torch", "jax", "scikit-learn", "autograd", "mygrad"):
+    for library in libraries:
         try:
             versions.append(f"{library} {importlib.metadata.version(library)}")
         except importlib.metadata.PackageNotFoundError:

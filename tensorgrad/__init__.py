@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from . import nn, optim, samples
+from . import distributed, nn, optim, samples
 from .autodiff import (
     checkpoint,
     elementwise_grad,
@@ -70,6 +70,7 @@ __all__ = [
     "conv_transpose",
     "declare",
     "detect_anomaly",
+    "distributed",
     "draw",
     "dropout",
     "elementwise_grad",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,18 @@ from tensorgrad.data import write_idx
 
 ROOT = Path(__file__).parents[1]
 """The folder of the project."""
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not on this machine")
+
+
+def shown_in_chromium(page: Path, profile: Path, milliseconds: int = 60_000) -> str:
+    """What a page has become, in a window that is larger than any of its frames, once its scripts have run."""
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += " --disable-component-update --disable-sync --allow-file-access-from-files --window-size=1400,1000"
+    command = [CHROMIUM, *flags.split(), f"--user-data-dir={profile}", f"--virtual-time-budget={milliseconds}"]
+    command += ["--dump-dom", f"file://{page}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240).stdout
 
 
 def examples(count: int) -> int:

@@ -4,14 +4,13 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 import tensorgrad as tg
-from tests.support import ROOT
+from tests.support import ROOT, needs_chromium, shown_in_chromium
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -88,7 +87,6 @@ def test_the_commands_of_contributing_are_sessions_of_nox():
 
 HTML = [page.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for page in PAGES[2:]]
 HTML += [f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +141,10 @@ onload = async () => {
 
 
 @pytest.mark.deep
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
 def test_the_pages_fit_a_screen_and_a_phone(site, tmp_path):
     (site / "probe.html").write_text(PROBE % json.dumps(HTML))
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
-    flags += f" --allow-file-access-from-files --window-size=1400,1000 --user-data-dir={tmp_path / 'profile'}"
-    flags += f" --virtual-time-budget=60000 --dump-dom file://{site / 'probe.html'}"
-    shown = subprocess.run([CHROMIUM, *flags.split()], capture_output=True, text=True, timeout=240).stdout
+    shown = shown_in_chromium(site / "probe.html", tmp_path / "profile")
     assert "FOUND []" in shown, shown
 
 

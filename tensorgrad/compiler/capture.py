@@ -135,6 +135,9 @@ class Capture(Recorder):
         """What the op's forward function gives: as one instruction if it works on real arrays only."""
         if not op.opaque:
             return op.forward(*arrays, **settings)
+        if op.effect is not None:
+            example = op.effect(*(x.example if isinstance(x, Traced) else x for x in arrays), **settings)
+            return self.emit("source", op.forward, tuple(arrays), settings, example)
         if not any(isinstance(value, np.random.Generator) for value in settings.values()):
             return self.call(op.forward, arrays, settings, "fill" if op.takes_out else "call")
         examples = [x.example if isinstance(x, Traced) else x for x in arrays]

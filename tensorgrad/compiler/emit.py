@@ -240,13 +240,23 @@ class Executable:
         lines = []
         for instruction in self._views.pop(root, ()):
             name = self._names[instruction.out] = f"v{len(self._names)}"
-            operands = [self._name(x) if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
-            call = self._call_text(instruction, operands)
             if self._is_static(instruction.values[0]):
-                self._bound(name, partial(eval, call, self._space))
-            else:
-                lines.append(f"{name} = {call}")
+                self._bound(name, partial(self._view, instruction))
+                continue
+            operands = [self._name(x) if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
+            lines.append(f"{name} = {self._call_text(instruction, operands)}")
         return lines
+
+    def _view(self, instruction: Instruction) -> Any:
+        """The result of an instruction on what is there before a replay."""
+        operands = [self._array(x) if isinstance(x, Value) else x for x in instruction.operands]
+        return instruction.function(*operands, **instruction.settings)
+
+    def _array(self, value: Value) -> Any:
+        return self._space[self._names[value]]
+
+    def _reshaped(self, value: Value, shape: tuple[int, ...]) -> Any:
+        return self._array(value).reshape(shape)
 
     def _call_text(self, instruction: Instruction, operands: list[str], function: Any = None) -> str:
         settings = [f"{name}={self._constant(value)}" for name, value in instruction.settings.items()]
@@ -393,7 +403,7 @@ class Executable:
             dtype = instruction.out.dtype
             taken = set()
             for slot, (end, held) in busy.items():  # the result of a ufunc may take the place of an operand
-                if end > position or (end == position and (instruction.kind != "ufunc" or held != dtype)):
+                if end > position or (end == position and not (instruction.may_overwrite and held == dtype)):
                     taken.add(slot)
             slot = next(s for s in range(len(step.instructions)) if s not in taken)
             busy[slot] = max(last.get(instruction.out, position), position), dtype
@@ -444,7 +454,7 @@ class Executable:
                         array = self._scratch_array(temporary[value], (rows, *rest), value.dtype)
                         row.append(array[: end - start])
                     else:
-                        array = eval(self._name(value), self._space)
+                        array = self._array(value)
                         row.append((array.reshape(-1) if flat else array)[start:end])
                 row += [sums[block : block + 1].reshape(()) for sums in partial_sums]
                 found.append(tuple(row))
@@ -466,10 +476,11 @@ class Executable:
         for number, (value, shape) in enumerate(kernel.arrays):
             name = self._name(value)
             if shape != value.shape:
-                reshaped = f"{name}.reshape({self._constant(shape)})"
-                name = f"k{index}_{number}" if self._is_static(value) else reshaped
                 if self._is_static(value):
-                    self._bound(name, partial(eval, reshaped, self._space))
+                    name = f"k{index}_{number}"
+                    self._bound(name, partial(self._reshaped, value, shape))
+                else:
+                    name += f".reshape({self._constant(shape)})"
             operands.append(name)
         function = compiled(kernel.source, [(value.dtype, len(shape)) for value, shape in kernel.arrays])
         return [f"{self._constant(function)}({', '.join(operands)})"]

@@ -140,10 +140,13 @@ def without_kernels() -> Iterator[None]:
         _kernels.reset(token)
 
 
-def own(function: Callable[..., Any], state: Callable[[], Any]) -> Pure:
-    """A pure function of this library, compiled, which depends on its arguments and on ``state()``."""
+def own(function: Callable[..., Any], state: Callable[[], Any], uncompiled: int = 0) -> Pure:
+    """A pure function of this library, compiled, which depends on its arguments and on ``state()``.
+
+    The first ``uncompiled`` calls run it as it is; it must then give the same to the last bit, and compute elementwise.
+    """
     compiled = Pure(function)
-    compiled.is_own, compiled.state = True, state
+    compiled.is_own, compiled.state, compiled.uncompiled = True, state, uncompiled
     return compiled
 
 
@@ -285,7 +288,11 @@ class Pure(Compiled):
     ----------
     state
         What it depends on besides its arguments is ``state()``, if that is not None.
+    uncompiled
+        How many calls more are not compiled.
     """
+
+    uncompiled = 0
 
     def __init__(self, function: Callable[..., Any], fast: bool | None = None) -> None:
         super().__init__(function, fast)
@@ -298,6 +305,9 @@ class Pure(Compiled):
             return tracer.at_once(partial(self, **settings), *args)
         if tracer is not None or isinstance(_recording.get(), Hook):
             return self.function(*args, **settings)  # part of another program, or run op by op for a hook
+        if self.uncompiled:
+            self.uncompiled -= 1
+            return self.function(*args, **settings)
         arguments = _Arguments(args, settings) if args or settings else _NONE
         with self._lock:
             return self._program(arguments)(arguments.arrays)

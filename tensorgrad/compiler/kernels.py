@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable
@@ -155,7 +156,7 @@ class Kernel:
     def _place(self, value: Value) -> str:
         lengths = (1,) * (len(self._step.shape) - len(value.shape)) + value.shape
         axes = [n for n, group in enumerate(self._groups) if any(lengths[axis] > 1 for axis in group)]
-        full = tuple(int(np.prod([lengths[axis] for axis in self._groups[n]])) for n in axes)
+        full = tuple(prod(lengths[axis] for axis in self._groups[n]) for n in axes)
         array = self._parameter(value, full)
         for position, n in enumerate(axes):  # so that equal runs of other sizes are the same kernel
             self._lengths.setdefault(n, f"{array}.shape[{position}]")

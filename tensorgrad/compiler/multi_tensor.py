@@ -111,12 +111,12 @@ def _lanes(program: Program, able: set[Instruction]) -> list[_Lane]:
 
 def _leading_to(value: Value, kept: set[Value], able: set[Instruction]) -> Iterator[Instruction]:
     """The instructions of the shape of ``value`` that it is computed by, as far as the values that are ``kept``."""
-    stack, visited = [value], set()
+    stack, visited = [value] if 1 < value.size <= SMALL else [], set()
     while stack:
         instruction = stack.pop().instruction
-        if instruction not in able or instruction.kind != "ufunc" or instruction in visited:
+        if instruction is None or instruction in visited or instruction not in able or instruction.kind != "ufunc":
             continue
-        if instruction.out.shape == value.shape and 1 < value.size <= SMALL and instruction.out not in kept:
+        if instruction.out.shape == value.shape and instruction.out not in kept:
             visited.add(instruction)
             yield instruction
             stack += instruction.values
@@ -124,31 +124,26 @@ def _leading_to(value: Value, kept: set[Value], able: set[Instruction]) -> Itera
 
 def _describe(lane: _Lane) -> bool:
     """Find the lane's parts and its signature, the same for lanes that are alike; False if it cannot be bundled."""
-    shape = lane.instructions[0].out.shape
+    shape, calls = lane.instructions[0].out.shape, []
     numbers: dict[Value, int] = {}
-
-    def number(value: Value) -> int:
-        if value not in numbers:
-            numbers[value] = len(lane.parts)
-            lane.parts.append(value)
-        return numbers[value]
-
-    def term(operand: Any) -> Any:
-        if not isinstance(operand, Value):
-            return type(operand), repr(operand) if isinstance(operand, (bool, int, float, np.generic)) else id(operand)
-        if operand.shape == shape:
-            return number(operand), operand.kind, operand.dtype
-        return operand
-
-    calls = []
     for instruction in lane.instructions:
-        for x in (instruction.out, *instruction.operands):
-            found = np.shape(x) if isinstance(x, (list, tuple)) else getattr(x, "shape", ())
-            if found != shape and (found or x is instruction.out):
+        if instruction.out.shape != shape:
+            return False
+        terms: list[Any] = []
+        for operand in (*instruction.operands, instruction.out):
+            if type(operand) is not Value:
+                if isinstance(operand, (list, tuple)) or getattr(operand, "shape", None):
+                    return False
+                is_number = isinstance(operand, (bool, int, float, np.generic))
+                terms.append((type(operand), repr(operand) if is_number else id(operand)))
+            elif operand.shape == shape:
+                terms.append((numbers.setdefault(operand, len(numbers)), operand.kind, operand.dtype))
+            elif operand.shape:
                 return False
-        terms = tuple(map(term, instruction.operands))
-        calls.append((instruction.function, terms, number(instruction.out), instruction.out.dtype))
-    lane.signature = tuple(calls)
+            else:
+                terms.append(operand)
+        calls.append((instruction.function, tuple(terms)))
+    lane.signature, lane.parts = tuple(calls), list(numbers)
     return True
 
 

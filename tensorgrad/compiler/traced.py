@@ -46,47 +46,71 @@ class Recorder:
 
         ``example`` is what it gives this time, or, with ``compute``, an array like it whose values mean nothing yet.
         """
-        if (moved := self._in_memory_order(kind, function, operands, settings, example, compute)) is not None:
-            return moved
-        self._keep_alive(operands, settings)
-        key: Any = None if kind in EFFECTS else (kind, function, *map(_hashable, operands))
-        if settings and key is not None:
-            key = (*key, "settings", *((name, _hashable(value)) for name, value in settings.items()))
-        try:
-            known = self._known.get(key)
-        except TypeError:  # something without a hash, which is not looked up
-            known = key = None
-        if known is not None:
-            return Traced(self, known, np.asarray(example), compute)
+        if kind in ("call", "fill") and compute is None and (order := order_of(np.asarray(example))) is not None:
+            beneath = Beneath(function, order)
+            return self._view_of(self.emit(kind, beneath, operands, settings, example.transpose(order)), order)
         if kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
-        constant = self._constant if kind in ELEMENTWISE else _unchanged
-        plain = tuple([x.value if type(x) is Traced else constant(x) for x in operands])
-        out = Value("result", example.shape, example.dtype, contiguous=example.flags.c_contiguous)
-        self.program.instructions.append(Instruction(kind, function, plain, settings, out))
-        if key is not None:
-            self._known[key] = out
-        return Traced(self, out, example, compute)
+        value = self._value(
+            kind, function, operands, settings, example.shape, example.dtype, example.flags.c_contiguous
+        )
+        return Traced(self, value, example, compute)
 
-    def _in_memory_order(
+    def put_off(
         self,
         kind: str,
         function: Callable[..., Any],
         operands: tuple[Any, ...],
         settings: dict[str, Any],
-        example: Any,
-        compute: Computation | None,
-    ) -> Traced | None:
-        """What does not lie in C order as a view of what is computed in the order in which it lies; else None."""
-        if kind in ("call", "fill") and compute is None and (order := order_of(np.asarray(example))) is not None:
-            found = self.emit(kind, Beneath(function, order), operands, settings, example.transpose(order))
-        elif kind in ELEMENTWISE and (order := _common_order(operands, example.shape)) is not None:
-            shape = tuple(example.shape[axis] for axis in order)
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        compute: Computation,
+    ) -> Traced:
+        """The same, of which only shape and dtype are known yet. Elementwise ones are done in the order in memory."""
+        if kind in ELEMENTWISE and (order := _common_order(operands, shape)) is not None:
+            shape = tuple(shape[axis] for axis in order)
             moved = tuple(self._dense(self.beneath(x, order), shape) for x in operands)
-            computed = None if compute is None else (compute[0], moved[: len(compute[1])])
-            found = self.emit(kind, function, moved, settings, np.empty(shape, example.dtype), computed)
-        else:
-            return None
+            computed = (compute[0], moved[: len(compute[1])])
+            return self._view_of(self.put_off(kind, function, moved, settings, shape, dtype, computed), order)
+        return Traced(self, self._value(kind, function, operands, settings, shape, dtype), None, compute)
+
+    def ufunc(self, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Traced:
+        """A call of an elementwise ufunc with one result, or of matmul."""
+        kind, shape = ("matmul", _matmul_shape(*inputs)) if ufunc is np.matmul else ("ufunc", _broadcast_shape(inputs))
+        return self.put_off(kind, ufunc, inputs, {}, shape, resolved_dtypes(ufunc, inputs)[-1], (ufunc, inputs))
+
+    def _value(
+        self,
+        kind: str,
+        function: Callable[..., Any],
+        operands: tuple[Any, ...],
+        settings: dict[str, Any],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        contiguous: bool = True,
+    ) -> Value:
+        """The result of an instruction, which is added unless an earlier one computes the same."""
+        key: Any = None
+        if kind not in EFFECTS:
+            key = (kind, function, *[x.value if type(x) is Traced else _hashable(x) for x in operands])
+            if settings:
+                key = (*key, "settings", *((name, _hashable(value)) for name, value in settings.items()))
+        try:
+            known = self._known.get(key)
+        except TypeError:  # something without a hash, which is not looked up
+            known = key = None
+        if known is not None:
+            return known
+        constant = self._constant if kind in ELEMENTWISE else _unchanged
+        plain = tuple([x.value if type(x) is Traced else constant(x) for x in operands])
+        value = Value("result", shape, dtype, contiguous=contiguous)
+        self.program.instructions.append(Instruction(kind, function, plain, settings, value))
+        if key is not None:
+            self._known[key] = value
+        return value
+
+    def _view_of(self, found: Traced, order: tuple[int, ...]) -> Traced:
+        """What lies in memory in this order, of which ``found`` is the array in C order."""
         view: Traced = found.transpose(inverse(order))
         self._beneath[view.value] = found
         return view
@@ -102,17 +126,12 @@ class Recorder:
             return operand
         return self.call(np.ascontiguousarray, (operand,), {}) if order_of(operand.hollow) else operand
 
-    def _keep_alive(self, operands: tuple[Any, ...], settings: dict[str, Any]) -> None:
-        """No array's identity may be taken by another one; examples are let go, or a recording would hold them all."""
-        self._alive += [x for x in operands if type(x) is not Traced and type(x) not in _NUMBERS]
-        if settings:
-            self._alive.append(settings)
-
     def _constant(self, operand: Any) -> Any:
         """An array that is not traced, as a Value; one number that is spread over a shape, as that number."""
         if not isinstance(operand, np.ndarray):
             return operand
         if operand.size and operand.ndim and not any(operand.strides):
+            self._alive.append(operand)  # so that no other array takes its identity, as the instruction holds a part
             operand = operand[(0,) * operand.ndim + (...,)]
         return self.constant(operand).value
 
@@ -129,19 +148,18 @@ class Recorder:
     def call(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], kind: str = "call") -> Any:
         """Any function of arrays: as a view if its result is one, else as a call that makes an array or fills one."""
         args = tuple(args)
-        nested = not all(isinstance(x, Traced) or not _holds_traced(x) for x in (*args, *settings.values()))
-        if nested or any(isinstance(x, Traced) for x in settings.values()):
+        if any(map(_holds_traced, settings.values())) or any(type(x) is not Traced and _holds_traced(x) for x in args):
             found: list[Traced] = []
             template = _template((args, settings), found)
             function, args, settings, kind = _Rebuilt(function, template), tuple(found), {}, "call"
         compute = None
-        if function in _MOVING and isinstance(args[0], Traced) and not any(map(_holds_traced, args[1:])):
-            source = args[0]
-            example = function(source.hollow, *args[1:], **settings)
+        given = [x.example if isinstance(x, Traced) else x for x in args[1:]]
+        if function in _MOVING and isinstance(source := args[0], Traced):
+            example = function(source.hollow, *given, **settings)
             if source.compute is not None:
-                compute = partial(_applied, function, args[1:], settings), (source,)
+                compute = partial(_applied, function, given, settings), (source,)
         else:
-            example = function(*(x.example if isinstance(x, Traced) else x for x in args), **settings)
+            example = function(*(x.example if isinstance(x, Traced) else x for x in args[:1]), *given, **settings)
         if isinstance(example, (tuple, list)):
             return self._call_of_several(function, args, settings, example)
         if not isinstance(example, (np.ndarray, np.generic)):
@@ -174,17 +192,21 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         How the values are computed; None: ``hollow`` has them.
     """
 
-    __slots__ = ("compute", "hollow", "recorder", "value")
+    __slots__ = ("_hollow", "compute", "dtype", "recorder", "shape", "value")
     __hash__ = object.__hash__
 
     def __init__(
-        self,
-        recorder: Recorder,
-        value: Value,
-        hollow: np.ndarray,
-        compute: Computation | None = None,
+        self, recorder: Recorder, value: Value, hollow: np.ndarray | None, compute: Computation | None = None
     ) -> None:
-        self.recorder, self.value, self.hollow, self.compute = recorder, value, hollow, compute
+        self.recorder, self.value, self._hollow, self.compute = recorder, value, hollow, compute
+        self.shape, self.dtype = value.shape, value.dtype
+
+    @property
+    def hollow(self) -> np.ndarray:
+        """Made where it is looked at."""
+        if self._hollow is None:
+            self._hollow = np.empty(self.shape, self.dtype)
+        return self._hollow
 
     @property
     def example(self) -> np.ndarray:
@@ -198,15 +220,13 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             if not needed:
                 if function is not None:
                     values = (x.hollow if isinstance(x, Traced) else x for x in operands)
-                    traced.hollow, traced.compute = np.asarray(function(*values)), None
+                    traced._hollow, traced.compute = np.asarray(function(*values)), None
                 waiting.pop()
         return self.hollow
 
-    shape = property(lambda self: self.hollow.shape)
-    dtype = property(lambda self: self.hollow.dtype)
-    ndim = property(lambda self: self.hollow.ndim)
-    size = property(lambda self: self.hollow.size)
-    nbytes = property(lambda self: self.hollow.nbytes)
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: self.value.size)
+    nbytes = property(lambda self: self.value.nbytes)
     T = property(lambda self: self.transpose())
     base = property(lambda self: None if self.value.root is self.value else self.value.root)
 
@@ -214,7 +234,9 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return f"<an array under capture: {self.dtype} of shape {self.shape}>"
 
     def __len__(self) -> int:
-        return len(self.hollow)
+        if not self.shape:
+            raise TypeError("len() of unsized object")
+        return int(self.shape[0])
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
@@ -236,10 +258,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             return self.recorder.call(getattr(ufunc, method), inputs, settings)
         if settings or ufunc.nout > 1 or (ufunc.signature is not None and ufunc is not np.matmul):
             return self.recorder.call(ufunc, inputs, settings)
-        shape = _matmul_shape(*inputs) if ufunc is np.matmul else _broadcast_shape(inputs)
-        hollow = np.empty(shape, resolved_dtypes(ufunc, inputs)[-1])
-        kind = "matmul" if ufunc is np.matmul else "ufunc"
-        return self.recorder.emit(kind, ufunc, inputs, {}, hollow, (ufunc, inputs))
+        return self.recorder.ufunc(ufunc, inputs)
 
     def _reduced(self, ufunc: np.ufunc, x: Any, axis: Any = 0, keepdims: bool = False, **settings: Any) -> Any:
         if any(value is not None for value in settings.values()):
@@ -255,7 +274,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         else:
             dtype = ufunc.reduce(np.zeros((1,) * x.ndim, x.dtype), axis=axis).dtype
             compute = partial(ufunc.reduce, axis=axis), (x,)
-            reduced = self.recorder.emit("reduce", ufunc, (x,), {"axis": axis}, np.empty(shape, dtype), compute)
+            reduced = self.recorder.put_off("reduce", ufunc, (x,), {"axis": axis}, shape, dtype, compute)
         return reduced.reshape(_reduced_shape(x.shape, axis, keepdims=True)) if keepdims else reduced
 
     def _reduced_in_order(self, ufunc: np.ufunc, x: Any, axis: Any, keepdims: bool, order: tuple[int, ...]) -> Any:
@@ -277,9 +296,9 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
                 x if type(x) in _NUMBERS else np.asarray(x).dtype if not isinstance(x, Traced) else x.dtype
                 for x in args[1:]
             )
-            hollow = np.empty(_broadcast_shape(args), np.result_type(*choices))
-            operands = tuple(map(_as_array, args))
-            return self.recorder.emit("select", np.where, operands, {}, hollow, (np.where, args))
+            shape, dtype = _broadcast_shape(args), np.result_type(*choices)
+            operands, compute = tuple(map(_as_array, args)), (np.where, args)
+            return self.recorder.put_off("select", np.where, operands, {}, shape, dtype, compute)
         if function is np.asarray:  # with like=
             return args[0] if isinstance(args[0], Traced) else self.recorder.constant(np.asarray(args[0]))
         if function in _METHODS and isinstance(args[0], Traced):
@@ -334,9 +353,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         dtype = np.dtype(dtype)
         if dtype == self.dtype:
             return self
-        hollow = np.empty(self.shape, dtype)
         compute = partial(_applied, np.ndarray.astype, (dtype,), {}), (self,)
-        return self.recorder.emit("cast", np.ndarray.astype, (self, dtype), {}, hollow, compute)
+        return self.recorder.put_off("cast", np.ndarray.astype, (self, dtype), {}, self.shape, dtype, compute)
 
     def copy(self) -> Traced:
         """Itself: arrays under capture do not change."""
@@ -407,6 +425,23 @@ for _name in (
     if hasattr(np.ndarray, _name):
         setattr(Traced, _name, _array_method(_name))
 
+
+def _operator(name: str, ufunc: Any) -> Callable[..., Any]:
+    """``self + other`` and the like: to get there by way of NumPy takes it microseconds for a Python number."""
+    usual, is_reflected = getattr(np.lib.mixins.NDArrayOperatorsMixin, name), name.startswith("__r")
+
+    def operator(self: Traced, other: Any) -> Any:
+        if type(other) is Traced or type(other) in _NUMBERS or isinstance(other, np.generic):
+            return self.recorder.ufunc(ufunc, (other, self) if is_reflected else (self, other))
+        return usual(self, other)
+
+    return operator
+
+
+for _name, _ufunc in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide}.items():
+    setattr(Traced, f"__{_name}__", _operator(f"__{_name}__", _ufunc))
+    setattr(Traced, f"__r{_name}__", _operator(f"__r{_name}__", _ufunc))
+
 _METHODS: dict[Any, str] = {
     getattr(np, name): name for name in ("sum", "max", "min", "any", "all", "mean", "copy", "ravel", "astype")
 }
@@ -426,6 +461,7 @@ _OF_SHAPE = (
 _MOVING = (
     *(np.ndarray.reshape, np.ndarray.transpose, np.ndarray.swapaxes, np.ndarray.squeeze, operator.getitem),
     *(np.broadcast_to, np.expand_dims, np.transpose, np.swapaxes, np.squeeze, np.reshape, np.moveaxis, np.flip),
+    *(np.ndarray.take, np.take),
 )
 """Functions for whose result the values of the first argument do not matter: they move elements only."""
 
@@ -437,15 +473,14 @@ def _applied(function: Callable[..., Any], args: Any, settings: dict[str, Any], 
 def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     """The order in memory of the first operand of that shape that does not lie in C order; None where there is none."""
     for operand in operands:
-        if type(operand) is not Traced or (hollow := operand.hollow).flags.c_contiguous or hollow.shape != shape:
-            continue
-        if (order := order_of(hollow)) is not None:
+        is_moved = type(operand) is Traced and not operand.value.contiguous and operand.shape == shape
+        if is_moved and (order := order_of(operand.hollow)) is not None:
             return order
     return None
 
 
 def _broadcast_shape(operands: Any) -> tuple[int, ...]:
-    shapes = {x.hollow.shape if type(x) is Traced else np.shape(x) for x in operands if type(x) not in _NUMBERS}
+    shapes = {x.shape if type(x) is Traced else np.shape(x) for x in operands if type(x) not in _NUMBERS}
     shapes.discard(())
     return np.broadcast_shapes(*shapes) if len(shapes) != 1 else shapes.pop()
 
@@ -526,8 +561,7 @@ def _unchanged(x: Any) -> Any:
 
 
 def _hashable(x: Any) -> Any:
-    if type(x) is Traced:
-        return x.value
+    """Equal for operands that are the same: signs of zeros, dtypes, and which array it is count."""
     if type(x) is float:
         return float, x.hex()
     if isinstance(x, np.ndarray):

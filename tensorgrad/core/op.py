@@ -38,6 +38,7 @@ class Op:
         "arity",
         "broadcasts",
         "differentiable",
+        "effect",
         "expects",
         "forward",
         "name",
@@ -63,6 +64,7 @@ class Op:
         opaque: bool = False,
         complex_rules: str | None = None,
         accumulate: Callable[..., None] | None = None,
+        effect: Callable[..., Any] | None = None,
     ) -> None:
         if numpy is None and isinstance(forward, np.ufunc):
             numpy = forward
@@ -72,7 +74,7 @@ class Op:
             expects = "operands whose shapes broadcast together" if broadcasts else "operands of fitting shapes"
         self.name, self.forward, self.rules, self.sample = name, forward, rules, sample
         self.numpy, self.broadcasts, self.expects = numpy, broadcasts, expects
-        self.opaque, self.accumulate = opaque, accumulate
+        self.opaque, self.accumulate, self.effect = opaque or effect is not None, accumulate, effect
         self.arity, self.settings, self.takes_out = _signature(forward)
         self.required = [name for name, default in self.settings.items() if default is inspect.Parameter.empty]
         self.differentiable = any(rule is not None for rule in rules)
@@ -231,6 +233,7 @@ def declare(
     opaque: bool = False,
     complex_rules: str | None = None,
     accumulate: Callable[..., None] | None = None,
+    effect: Callable[..., Any] | None = None,
 ) -> Op:
     """Declare an op: its forward function, one gradient rule per operand, and how to draw valid operands.
 
@@ -263,6 +266,9 @@ def declare(
     accumulate
         For an op that reads a part of its only operand, such as indexing: ``accumulate(total, g, **settings)`` adds the
         gradient to ``total`` in place, which spares the rule an array of zeros.
+    effect
+        For a ``forward`` that does more than compute, such as to send a message: ``effect(*operands, **settings)``
+        gives a result of that kind without doing so, to see what it is like. Compiled, such calls keep their order.
 
     Raises
     ------
@@ -277,7 +283,7 @@ def declare(
     Tensor([1., 8.])
     >>> del tg.OPS["cube"]
     """
-    op = Op(name, forward, rules, sample, numpy, broadcasts, expects, opaque, complex_rules, accumulate)
+    op = Op(name, forward, rules, sample, numpy, broadcasts, expects, opaque, complex_rules, accumulate, effect)
     return registered(op)
 
 

@@ -49,7 +49,7 @@ class Vertex:
         return self.kind == OPERATION and len(self.operands) == 1 and is_view(self.array, self.operands[0].array)
 
 
-def read(function: str, results: Sequence[Tensor], largest: int | None = None) -> list[Vertex]:
+def read(function: str, results: Sequence[Tensor]) -> list[Vertex]:
     """The results of ops behind ``results``, in the order in which they were computed; the leaves are their operands.
 
     Parameters
@@ -58,26 +58,17 @@ def read(function: str, results: Sequence[Tensor], largest: int | None = None) -
         Who asks, for the error messages.
     results
         Tensors with a history.
-    largest
-        The most values; none by default.
 
     Raises
     ------
     RuntimeError
         If the history has been freed.
-    ValueError
-        If there are more than ``largest`` values.
     """
     nodes = nodes_of(function, results)
     known: dict[object, Vertex] = {}
     for node in nodes:
         operands = [_operand(known, parent, array) for parent, array in zip(node.parents, node.arrays)]
         known[node] = Vertex(OPERATION, node.array, node, operands)
-        if largest is not None and len(known) > largest:
-            raise ValueError(
-                f"{function}: more than {largest:,} tensors and lines are too many for a picture; draw a part of the "
-                "network, or fewer steps of it"
-            )
     return [known[node] for node in nodes]
 
 

@@ -9,12 +9,13 @@ from typing import Any, Callable
 
 import numpy as np
 
-from .. import nn, optim
+from .. import nn
 from ..core import Tensor
 from ..nn import Dense, Dropout, Module, Sequential
 from ..nn.module import total
+from ..ops.activations import softmax
 from ..ops.norms import squared_norm
-from ..optim import Optimiser
+from ..optim import OPTIMISERS
 from ..training import RandomStreams
 
 ACTIVATIONS: Mapping[str, Callable[[], Module]] = {
@@ -31,16 +32,6 @@ ACTIVATIONS: Mapping[str, Callable[[], Module]] = {
     "tanh": nn.Tanh,
 }
 """By name; ``"logistic"`` and ``"identity"`` as in scikit-learn."""
-
-OPTIMISERS: Mapping[str, Callable[..., Optimiser]] = {
-    "adagrad": optim.Adagrad,
-    "adam": optim.Adam,
-    "adamax": optim.Adamax,
-    "adamw": optim.AdamW,
-    "lion": optim.Lion,
-    "rmsprop": optim.RMSprop,
-    "sgd": optim.SGD,
-}
 
 OUTPUT_SCALE = 0.3
 """Factor of the initial weights of the last layer: at first all outputs are almost alike."""
@@ -109,6 +100,33 @@ def moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
     rounding = len(values) * np.finfo(np.float64).eps * np.abs(mean)
     return mean, np.where(scale > rounding, scale, 1.0)
+
+
+class Predictor(Module):
+    """All that an estimator predicts with: its network, and what is done before and after it.
+
+    ``features`` and ``targets`` are means and standard deviations, or None where nothing is scaled; without those of
+    targets the outputs are logits, of which probabilities are given.
+    """
+
+    def __init__(self, network: Module, features: Any, targets: Any) -> None:
+        dtype = next((parameter.dtype for parameter in network.parameters()), np.dtype(float))
+        self.network = network
+        self.features, self.targets = (
+            None if moments is None else tuple(Tensor(np.asarray(moment, dtype)) for moment in moments)
+            for moments in (features, targets)
+        )
+
+    def forward(self, x: Any) -> Tensor:
+        """Probabilities of classes, or numbers in the scale of the targets."""
+        if self.features is not None:
+            mean, scale = self.features
+            x = (x - mean) / scale
+        outputs = self.network(x)
+        if self.targets is None:
+            return softmax(outputs)
+        mean, scale = self.targets
+        return outputs.reshape(outputs.shape[0], *mean.shape) * scale + mean
 
 
 class Penalised(Module):

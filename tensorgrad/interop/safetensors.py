@@ -52,10 +52,14 @@ def save(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[s
     ------
     TypeError
         If an array is of a dtype that the format cannot hold, such as complex128, or a name or the metadata not text.
+    ValueError
+        If the path ends in something else.
     CheckpointError
         If the file cannot be written, for example on a full disk.
     """
     library = require("safetensors.numpy", _PURPOSE)
+    if Path(path).suffix.lower() != ".safetensors":
+        raise ValueError(f"safetensors: the path must end in .safetensors, got {printable(path)!r}")
     ordered = {}
     for name, value in arrays.items():
         array = np.asarray(value)

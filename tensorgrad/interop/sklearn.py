@@ -12,13 +12,15 @@ import numpy as np
 
 from .._optional import require
 from ..compiler.function import without_kernels
+from ..core import describe
 from ..nn import Module
 from ..ops.activations import log_softmax
-from ..optim import Optimiser, inverse_time_decay
+from ..optim import OPTIMISERS, Optimiser, inverse_time_decay
+from ..optim.names import optimiser_of
 from ..optim.schedules import Rate
 from ..training import Epoch, Monitor, RandomStreams, fit, predict
 from ..training.objective import LossFunction
-from .perceptron import ACTIVATIONS, OPTIMISERS, SETTINGS, Penalised, moments, perceptron
+from .perceptron import ACTIVATIONS, SETTINGS, Penalised, Predictor, moments, perceptron
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin, is_classifier
@@ -152,6 +154,21 @@ class _Estimator(BaseEstimator):
         """How many epochs there have been."""
         return len(self.history_)
 
+    def as_module(self) -> Module:
+        """All that it predicts with, in one network: for ``onnx.export``, or to compute gradients of predictions.
+
+        It takes features as :meth:`fit` does, in an array of the dtype of the network, and gives what ``predict_proba``
+        of a classifier or ``predict`` of a regressor gives. Its parameters are those of ``module_``.
+
+        >>> import numpy as np
+        >>> points = np.random.default_rng(0).standard_normal((50, 2))
+        >>> regressor = TensorgradRegressor(epochs=2).fit(points, points[:, 0])
+        >>> np.allclose(regressor.as_module()(points), regressor.predict(points))
+        True
+        """
+        validation.check_is_fitted(self, "module_")
+        return Predictor(self.module_, self.feature_scaling_, getattr(self, "target_scaling_", None)).eval()
+
     # Fitting
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -252,18 +269,11 @@ class _Estimator(BaseEstimator):
         return perceptron(self, inputs, self._outputs, streams, dtype)
 
     def _new_optimiser(self) -> Optimiser:
-        parameters = self.module_.parameters()
+        settings = dict(self.optimiser_settings or {})
         if isinstance(self.optimiser, str):
             rate = copy.deepcopy(self.learning_rate)  # schedules may remember
-            lr = rate if callable(rate) else inverse_time_decay(rate, self.learning_rate_decay)
-            return OPTIMISERS[self.optimiser](parameters, lr=lr, **(self.optimiser_settings or {}))
-        made = self.optimiser(parameters, **(self.optimiser_settings or {}))
-        if not isinstance(made, Optimiser):
-            raise TypeError(
-                f"{type(self).__name__}: optimiser must make a tensorgrad.optim.Optimiser of parameters, got {made!r}; "
-                "pass a class, such as tensorgrad.optim.SGD, or a functools.partial of one"
-            )
-        return made
+            settings["lr"] = rate if callable(rate) else inverse_time_decay(rate, self.learning_rate_decay)
+        return optimiser_of(type(self).__name__, self.optimiser, self.module_.parameters(), **settings)
 
     def _train(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray, is_partial: bool) -> None:
         train, held_out = (self._inputs(X), targets, weights), None
@@ -315,7 +325,7 @@ class _Estimator(BaseEstimator):
 
     def _inputs(self, X: np.ndarray) -> np.ndarray:
         """What the network is given, in the dtype in which it computes."""
-        dtype = next((parameter.dtype for parameter in self.module_.parameters()), X.dtype)
+        dtype = next((parameter.dtype for _, parameter in self.module_.named_parameters()), X.dtype)
         if self.feature_scaling_ is not None:
             mean, scale = (moment.astype(X.dtype) for moment in self.feature_scaling_)
             X = (X - mean) / scale
@@ -585,6 +595,11 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):
         return self._fit(X, y, sample_weight, is_partial=True)
 
     def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
+        if y.dtype.kind not in "biuf":
+            raise ValueError(
+                f"TensorgradRegressor: y must be numbers, got {describe(y)}; convert them, y.astype(float), or for "
+                "classes take TensorgradClassifier"
+            )
         self.target_scaling_ = moments(y, weights)
 
     def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:

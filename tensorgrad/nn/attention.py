@@ -110,7 +110,8 @@ class MultiHeadAttention(Module):
             attend to none gets zeros before the last projection.
         key_mask
             Booleans of shape (examples, sources), False for sources that are left out, such as padding: whatever
-            they hold, NaN too, changes neither outputs nor gradients.
+            they hold, NaN too, changes neither outputs nor gradients. In self-attention they are targets still, with 0
+            for what is not finite there.
         return_weights
             Whether to return the attention weights, of shape (examples, heads, targets, sources), as well.
         """
@@ -125,7 +126,11 @@ class MultiHeadAttention(Module):
         (examples, targets, _), sources = shapes[0], shapes[1][1]
         masks = self._masks(mask, key_mask, examples, targets, sources)
         if key_mask is not None:  # 0 times NaN would spread what padding holds to outputs and gradients
-            key, value = (np.where(masks[-1].reshape(examples, sources, 1), x, 0) for x in (key, value))
+            inside = masks[-1].reshape(examples, sources, 1)
+            is_own = key is query
+            key, value = (np.where(inside, x, 0) for x in (key, value))
+            if is_own:
+                query = np.where(inside | np.isfinite(query), query, 0)
         queries, keys = self._heads(self.query(query)), self._heads(self.key(key))
         weights = attention_weights(queries, keys, masks, self.causal)
         used = weights if self.dropout is None else self.dropout(weights)

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..core import Tensor
 from ..core.context import following, is_repeated
-from ..ops.normalisation import batch_norm, group_norm, layer_norm, rms_norm
+from ..distributed import shared
+from ..ops.normalisation import batch_norm, group_norm, layer_norm, moments_over_ranks, rms_norm
 from ..subnormals import without_subnormals
 from .initialisers import Initialiser, generator, parameter
 from .module import Module
@@ -83,6 +84,8 @@ class BatchNorm(Module):
         if not self.training:
             mean, var = self.running_mean, self.running_var
             return batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)
+        if shared() is not None:
+            return self._forward_over_ranks(x)
         result: Tensor = batch_norm(x, self.weight, self.bias, eps=self.eps)
         if not is_repeated():
             if isinstance(x, Tensor) and (tracer := following()) is not None:
@@ -95,12 +98,31 @@ class BatchNorm(Module):
     def _observe_followed(self, mean: Tensor, var: Tensor, x: Tensor, momentum: float) -> None:
         self._observe(x.numpy())
 
+    def _forward_over_ranks(self, x: Any) -> Tensor:
+        """The same, where the batch is shared by several ranks."""
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        mean, var, count = moments_over_ranks(x)
+        if not is_repeated():
+            operands = (self.running_mean, self.running_var, mean, var, count)
+            if (tracer := following()) is not None:
+                tracer.follow(self._move_followed, operands, {"momentum": self.momentum}, 2)
+            else:
+                self._move(*(operand.numpy() for operand in operands[2:]))
+        mean, var = (moment.astype(x.dtype, copy=False) for moment in (mean, var))
+        return batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)
+
+    def _move_followed(self, *operands: Tensor, momentum: float) -> None:
+        self._move(*(operand.numpy() for operand in operands[2:]))
+
     def _observe(self, x: Any) -> None:
         """Move the running mean and variance towards those of the batch."""
-        axes, momentum = (0, *range(2, x.ndim)), self.momentum
-        count = x.size // x.shape[1]
+        axes = (0, *range(2, x.ndim))
         centred = x - (mean := x.mean(axis=axes, keepdims=True))
-        var = (centred * centred).mean(axis=axes, keepdims=True) * (count / (count - 1))
+        self._move(mean, (centred * centred).mean(axis=axes, keepdims=True), x.size // x.shape[1])
+
+    def _move(self, mean: Any, var: Any, count: Any) -> None:
+        """Move the running mean and variance towards those of a batch of so many numbers for each channel."""
+        momentum, var = self.momentum, var * (count / (count - 1))
         for running, value in ((self.running_mean, mean), (self.running_var, var)):
             moved = (1 - momentum) * running.data + momentum * value.reshape(running.shape)
             running.data = without_subnormals(moved)

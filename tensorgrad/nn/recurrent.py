@@ -7,6 +7,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..core import Tensor
+from ..distributed.share import examples_along
 from ..ops.linalg import affine
 from ..ops.recurrent import RECURRENT
 from .initialisers import Initialiser, generator, parameter
@@ -287,7 +288,8 @@ class Recurrent(Module):
         last: list[Any] = []  # the states of each network at the end, in an array
         for layer in range(len(self.cells)):
             if layer and self.dropout is not None:
-                sequence = self.dropout(sequence)
+                with examples_along(1):
+                    sequence = self.dropout(sequence)
             found = self._layer(layer, sequence, inside, initial)
             last += [states[:, -1] for states in found]
             outputs = [found[0][0], *(states[0, ::-1] for states in found[1:])]

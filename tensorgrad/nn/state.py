@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, cast
@@ -72,8 +73,7 @@ class State(Tree):
 
     def _load(self, path: str | Path, accept: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """What :meth:`load` does, if ``accept``, called with the description, does not raise."""
-        from .._checkpoint import load_checkpoint, shortened
-        from ..archive import CheckpointError
+        from .._checkpoint import load_checkpoint
 
         def check(found: Mapping[str, np.ndarray]) -> None:
             state, tensors = _of_model(found), dict(self.named_tensors())
@@ -81,13 +81,16 @@ class State(Tree):
             for name, tensor in tensors.items():
                 _check_fits(name, state[name], tensor)
 
-        try:
+        with _of_this_network(path):
             arrays, description = load_checkpoint(path, check)
             accept(description)
             self.load_state_dict(_of_model(arrays))
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{printable(path)}: of another network ({shortened(error)})") from None
         return description
+
+    def _load_arrays(self, path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+        """What :meth:`load` does, of arrays that have been read from the file."""
+        with _of_this_network(path):
+            self.load_state_dict(_of_model(arrays))
 
     def state_dict(self, copy: bool = True) -> dict[str, np.ndarray]:
         """The arrays of all tensors, by dotted name; copies, unless ``copy`` is False."""
@@ -162,6 +165,18 @@ class State(Tree):
                     "belongs to, in an attribute of a module"
                 )
         return cast("Module", twin)
+
+
+@contextmanager
+def _of_this_network(path: str | Path) -> Iterator[None]:
+    """Within, names and arrays that do not fit are a CheckpointError about the file."""
+    from .._checkpoint import shortened
+    from ..archive import CheckpointError
+
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{printable(path)}: of another network ({shortened(error)})") from None
 
 
 def _check_names(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from html import escape
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .._pytree import tree_map
 from ..core import Tensor
 from ..core.context import no_grad
+from .watching import watched
 
 if TYPE_CHECKING:
     from .module import Module
@@ -123,11 +123,11 @@ def _outputs(module: Module, inputs: Sequence[Any]) -> dict[int, Any]:
     dtype = next(floats, np.dtype(np.float32))
     arrays = [np.zeros(given, dtype) if _is_shape(given) else given for given in inputs]
     shapes: dict[int, Any] = {}
-    modules = {id(inner): inner for inner in module.modules()}
-    with ExitStack() as stack:
-        for inner in modules.values():
-            stack.enter_context(_watched(inner, shapes))
-        stack.enter_context(no_grad())
+
+    def note(inner: Module, result: Any) -> None:
+        shapes.setdefault(id(inner), tree_map(lambda x: getattr(x, "shape", type(x).__name__), result))
+
+    with watched(module, note), no_grad():
         try:
             module(*arrays)
         except (TypeError, ValueError, AttributeError, IndexError) as error:
@@ -137,37 +137,6 @@ def _outputs(module: Module, inputs: Sequence[Any]) -> dict[int, Any]:
                 "inputs as it takes them, as in summary(images[:1]), or nothing, for a table without shapes"
             ) from error
     return shapes
-
-
-@contextmanager
-def _watched(module: Module, shapes: dict[int, Any]) -> Iterator[None]:
-    """Inside, a module is in evaluation mode, and the shape that its forward first gives is noted."""
-    own = vars(module)
-    before = {name: own[name] for name in _REPLACED if name in own}
-    own.update(forward=_Watched(module.forward, id(module), shapes), _training=False)
-    try:
-        yield
-    finally:
-        for name in _REPLACED:  # each at its place, as a snapshot of the module goes by their order
-            if name in before:
-                own[name] = before[name]
-            else:
-                del own[name]
-
-
-_REPLACED = ("forward", "_training")
-
-
-class _Watched:
-    """A forward method that notes the shape of its first result; no function, whose variables would be looked into."""
-
-    def __init__(self, forward: Callable[..., Any], key: int, shapes: dict[int, Any]) -> None:
-        self._forward, self._key, self._shapes = forward, key, shapes
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = self._forward(*args, **kwargs)
-        self._shapes.setdefault(self._key, tree_map(lambda x: getattr(x, "shape", type(x).__name__), result))
-        return result
 
 
 def _is_shape(given: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, overload
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .. import samples
 from ..core import AnyArray, Array, Tensor, asarray_like, declare
 from ..core.context import draw_with, following
+from ..distributed.share import axis_of_examples, of_all_ranks
 from .random import check_generator
 
 _OF_64_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.SFC64, np.random.Philox)
@@ -36,16 +38,19 @@ def _random_words(x: AnyArray, rate: float, rng: np.random.Generator) -> tuple[A
     Each element takes 16 random bits, seven times cheaper than a float; the probability is thus a multiple
     of 2^-16, and the scale is exactly its inverse, so that the mean stays exactly 1.
     """
-    kept, shape, size = max(1, round((1 - rate) * 65536)), x.shape, x.size
+    kept, own, axis = max(1, round((1 - rate) * 65536)), x.shape, axis_of_examples()
 
     def words(rng: np.random.Generator) -> AnyArray:
+        shape, rows = of_all_ranks("dropout", own, axis)
+        size = prod(shape)
         count = -(-size // 4)
         if isinstance(rng.bit_generator, _OF_64_BITS):
             raw = rng.bit_generator.random_raw(count)
         else:
             raw = rng.integers(0, 2**64 - 1, size=count, dtype=np.uint64, endpoint=True)
         raw.flags.writeable = False
-        return raw.view(np.uint16)[:size].reshape(shape)
+        mine: np.ndarray = raw.view(np.uint16)[:size].reshape(shape)[rows]
+        return np.ascontiguousarray(mine) if axis else mine
 
     return draw_with(rng, words), kept
 

@@ -10,6 +10,7 @@ import numpy as np
 from .. import samples
 from ..core import AnyArray, Array, Axis, Tensor, declare
 from .conversion import as_operand, in_dtype
+from .ranks import sum_over_ranks
 
 
 def _deviation(centred: Any, axis: Axis, eps: float) -> AnyArray:
@@ -278,6 +279,20 @@ def rms_norm(
     """
     x = _floats("rms_norm", x)
     return _scaled(x / _deviation(x, axis if isinstance(axis, int) else tuple(axis), float(eps)), weight, None)
+
+
+def moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and variance for each channel, and of how many numbers they are, of the batch that all ranks share.
+
+    In two messages, so that the variance is that of what is centred, and in float32 at least.
+    """
+    axes, channels = (0, *range(2, x.ndim)), x.shape[1]
+    wide = x.astype(np.float32) if x.dtype == np.float16 else x
+    here = np.asarray([x.size // channels], wide.dtype)
+    sums = sum_over_ranks(np.concatenate([wide.sum(axis=axes), here]))
+    mean, count = sums[:-1] / sums[-1], sums[-1]
+    centred = wide - _per_channel("batch_norm", "mean", mean, x)
+    return mean, sum_over_ranks((centred * centred).sum(axis=axes)) / count, count
 
 
 def _scaled(x: AnyArray, weight: AnyArray | None, bias: AnyArray | None) -> AnyArray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core import AnyArray, Constant, DType, Operand, Tensor, asarray_like
 from ..core.context import draw_with, runtime_check
+from ..distributed.share import axis_of_examples, of_all_ranks, shared
 from .conversion import as_operand, in_dtype, without_history
 
 __all__ = ["normal", "permutation", "uniform"]
@@ -190,6 +191,11 @@ def permutation(x: AnyArray, axis: int = 0, *, rng: np.random.Generator) -> Any:
     Tensor([3., 1., 2., 4.])
     """
     check_generator("random.permutation", rng)
+    if shared() is not None:
+        raise ValueError(
+            "random.permutation: over several ranks none is drawn, as each has a part of the examples; draw it before "
+            "the batch is shared, say with the order of the examples"
+        )
     if isinstance(x, (int, np.integer)):
         return draw_with(rng, lambda rng: rng.permutation(x))
     x = as_operand(x)
@@ -243,7 +249,14 @@ def _noise(
 ) -> AnyArray:
     """Random numbers of a method of the generator, from the library of arrays that the others are of."""
     precision: Any = np.float32 if dtype.itemsize <= 4 else np.float64
-    noise = in_dtype(draw_with(rng, lambda rng: np.asarray(draw(rng, shape, dtype=precision))), dtype)
+    axis = axis_of_examples()
+
+    def numbers(rng: np.random.Generator) -> Any:
+        whole, rows = of_all_ranks("random", tuple(shape), axis)
+        mine: np.ndarray = np.asarray(draw(rng, whole, dtype=precision))[rows]
+        return np.ascontiguousarray(mine) if axis else mine
+
+    noise = in_dtype(draw_with(rng, numbers), dtype)
     for x in beside_these:
         noise = asarray_like(noise, x)
     return noise

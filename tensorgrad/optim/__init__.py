@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .clipping import GradientsNotFinite, clip_gradient_values, clip_gradients
 from .groups import ParameterGroup
 from .lbfgs import Minimum, minimise
+from .names import OPTIMISERS
 from .optimiser import Optimiser
 from .optimisers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
 from .schedules import (
@@ -19,6 +20,7 @@ from .schedules import (
 )
 
 __all__ = [
+    "OPTIMISERS",
     "SGD",
     "Adagrad",
     "Adam",

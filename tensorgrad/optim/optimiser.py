@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from math import inf
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 import numpy as np
 
@@ -23,6 +23,14 @@ Parameters = Iterable[Union[Tensor, Mapping[str, Any]]]
 
 Settings = tuple[tuple[tuple[str, Any], ...], ...]
 """For each group names with values."""
+
+
+UNCOMPILED = 2
+"""Steps that are done before one is compiled, which takes as long as ten; a compiled function has taken them over by
+then."""
+
+FEW = 2**20
+"""Numbers in all parameters up to which that saves time; with more, arrays in between would be what counts."""
 
 
 class Optimiser(ABC):
@@ -43,6 +51,9 @@ class Optimiser(ABC):
     """Names of the arrays kept for each parameter; what the settings do not :meth:`_need` is left out."""
 
     lr = Setting()
+
+    before_step: Callable[[], None] | None = None
+    """Called before each step, to change gradients: see :func:`tensorgrad.distributed.synchronise`."""
 
     _version = 0  # counts changes of what a step depends on, other than the parameters
     _followed: Any = None  # what the last step in a compiled function was like
@@ -95,8 +106,11 @@ class Optimiser(ABC):
         self._settings = tuple(tuple(settings.items()) for settings in self._settings_of)
 
     def _compile(self) -> None:
-        self._compiled_step = own(self._step, lambda: self._version)
-        self._compiled_update = own(self._update_all, lambda: self._version)
+        is_elementwise = type(self).__module__.startswith(__package__)  # as those of this library are
+        size = sum(parameter.size for parameter in self.parameters)
+        uncompiled = UNCOMPILED if is_elementwise and size <= FEW else 0
+        self._compiled_step = own(self._step, lambda: self._version, uncompiled)
+        self._compiled_update = own(self._update_all, lambda: self._version, uncompiled)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name not in _COMPILED}
@@ -157,6 +171,13 @@ class Optimiser(ABC):
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
+        if self.before_step is not None:
+            if is_traced():
+                raise RuntimeError(
+                    f"{type(self).__name__}: a step inside a function that is compiled with pure=True cannot wait for "
+                    "other ranks; leave out pure=True"
+                )
+            self.before_step()
         if (tracer := following()) is not None:
             self._followed_step(tracer)
         else:
@@ -209,13 +230,13 @@ class Optimiser(ABC):
         """Update the parameters at these positions."""
         gradients = {i: self._gradient(i) for i in positions}
         present, of_group = sorted({rows[i] for i in positions}), [dict(items) for items in settings]
+        row_of = cache(lambda dtype, row: numbers.astype(dtype)[present.index(row)])
         for i in positions:
             tensors = self._tensors(i)
             dtype = _computed_in(tensors[0].dtype)
-            row = numbers.astype(dtype)[present.index(rows[i])]
             value, *state = (tensor.data.astype(dtype, copy=False) for tensor in tensors)
             gradient = gradients[i].astype(dtype, copy=False)
-            updated = self._update(row, value, gradient, *state, **of_group[self._group_of[i]])
+            updated = self._update(row_of(dtype, rows[i]), value, gradient, *state, **of_group[self._group_of[i]])
             for tensor, new in zip(tensors, updated):
                 tensor.data = without_subnormals(new).astype(tensor.dtype, copy=False)
 
@@ -347,7 +368,7 @@ class Optimiser(ABC):
         return found
 
 
-_COMPILED = ("_compiled_step", "_compiled_update", "_followed")
+_COMPILED = ("_compiled_step", "_compiled_update", "_followed", "before_step")
 
 
 def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -12,8 +12,10 @@ import numpy as np
 from .figure import saved_figure
 from .text import printable
 
-LONGEST_NAME = 24
-"""Characters of a class name that a picture shows."""
+LONGEST_NAME, LONGEST_WORDS = 24, 60
+"""Characters of a class name that a picture shows, and a page."""
+
+SMALL_WORDS = ("and", "of", "the")
 
 LARGEST_WRITTEN = 40
 """Classes up to which a confusion matrix is labelled and its counts are written."""
@@ -82,6 +84,11 @@ class ClassScore:
     recall: float
     count: int
 
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        return 2 * self.precision * self.recall / ((self.precision + self.recall) or 1)
+
 
 def class_scores(matrix: np.ndarray, names: Sequence[str]) -> list[ClassScore]:
     """Scores of every class, from a confusion matrix; 0 where nothing was predicted or is there."""
@@ -91,6 +98,60 @@ def class_scores(matrix: np.ndarray, names: Sequence[str]) -> list[ClassScore]:
     return [
         ClassScore(name, float(precision[i]), float(recall[i]), int(matrix[i].sum())) for i, name in enumerate(names)
     ]
+
+
+def confusions(matrix: np.ndarray, count: int) -> list[tuple[int, int, int]]:
+    """The classes most often taken for others: the true one, the predicted one, and how often.
+
+    >>> confusions(np.array([[5, 2], [3, 9]]), 8)
+    [(1, 0, 3), (0, 1, 2)]
+    """
+    wrong = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    pairs = zip(*(places.tolist() for places in np.unravel_index(order, wrong.shape)))
+    return [(is_, said, int(wrong[is_, said])) for is_, said in pairs if wrong[is_, said]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A count of a confusion matrix: how deep its colour is, from 0 to 1, and what it says in words."""
+
+    count: int
+    is_right: bool
+    depth: float
+    text: str
+
+
+def confusion_cells(matrix: np.ndarray, names: Sequence[str]) -> list[list[Cell]]:
+    """A confusion matrix for the page: coloured by the share of the true class, mistakes more strongly."""
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    depth = np.where(np.eye(len(matrix), dtype=bool), share, 0.1 + 0.9 * np.sqrt(share))
+    return [
+        [Cell(n, i == j, float(depth[i, j]), f"is {names[i]}, said {names[j]}: {n:,}") for j, n in enumerate(row)]
+        for i, row in enumerate(matrix.tolist())
+    ]
+
+
+def class_words(names: Sequence[str]) -> list[str]:
+    """Names of classes as people write them, as far as they can still be told apart.
+
+    >>> class_words(["krusty_the_clown", "5", "T-shirt", ""])
+    ['Krusty the Clown', '5', 'T-shirt', '(no name)']
+    >>> class_words(["a_b", "A B"])
+    ['a_b', 'A B']
+    """
+    found = [_in_words(name) for name in names]
+    chosen = [word if found.count(word) == 1 else name or "(no name)" for word, name in zip(found, names)]
+    return [printable(name, LONGEST_WORDS) for name in chosen]
+
+
+def _in_words(name: str) -> str:
+    words = name.replace("_", " ").split()
+    if "_" not in name or not words:
+        return name or "(no name)"
+    if name.islower():
+        words = [word if i and word in SMALL_WORDS else word.capitalize() for i, word in enumerate(words)]
+    return " ".join(words)
 
 
 def save_confusion(matrix: np.ndarray, names: Sequence[str], path: str | Path) -> None:

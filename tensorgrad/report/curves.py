@@ -50,22 +50,31 @@ def _draw(axes: Any, history: Sequence[Epoch], name: str, label: str) -> None:
     _dress(axes, label)
 
 
-def save_comparison(histories: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
+def save_comparison(
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    path: str | Path,
+    data: Mapping[str, str] | None = None,
+) -> None:
     """Draw validation loss and accuracy of several runs, rows of ``history.csv`` by what the legend says of a run.
 
-    Numbers that are not finite leave a gap.
+    Numbers that are not finite leave a gap. ``data`` has what each run was trained on: each set of data has a row of
+    panels.
     """
-    with saved_figure(path, 10, 4.2 + 0.2 * len(histories)) as figure:
-        left, right = figure.subplots(1, 2)
+    groups = dict.fromkeys((data or {}).get(name, "") for name in histories)
+    with saved_figure(path, 10, 4 * len(groups) + 0.2 + 0.2 * len(histories)) as figure:
+        panels = dict(zip(groups, figure.subplots(len(groups), 2, squeeze=False)))
         lines = []
-        for i, rows in enumerate(histories.values()):
+        for i, (run, rows) in enumerate(histories.items()):
             style = {"color": f"C{i % 10}", "linestyle": ["-", "--", ":", "-."][i // 10 % 4]}
             marker = "." if len(rows) < 40 else None
-            for axes, name in ((left, "validation_loss"), (right, "validation_accuracy")):
+            for axes, name in zip(panels[(data or {}).get(run, "")], ("validation_loss", "validation_accuracy")):
                 line = axes.plot([row["epoch"] for row in rows], [row[name] for row in rows], marker=marker, **style)
             lines += line
-        _dress(left, "validation cross-entropy [nats]")
-        _dress(right, "validation accuracy")
+        for title, (left, right) in panels.items():
+            _dress(left, "validation cross-entropy [nats]")
+            _dress(right, "validation accuracy")
+            if len(groups) > 1:
+                left.set_title(printable(title, 60), loc="left", fontsize=10)
         place = {"loc": "outside lower left", "frameon": False, "fontsize": 8.5}
         legend = figure.legend(lines, [str(i) for i in range(len(lines))], **place)
         for text, name in zip(legend.get_texts(), histories):  # as labels, names that begin with _ are left out

@@ -1,4 +1,4 @@
-"""Pictures of pictures: mistakes, augmented images, weights. Images are arrays of shape (channels, height, width)."""
+"""Pictures of pictures: augmented images, weights. Images are arrays of shape (channels, height, width)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .figure import saved_figure
-from .text import printable
 
 
 def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
@@ -22,36 +21,6 @@ def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     return wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
-
-
-def save_mistakes(
-    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], path: str | Path
-) -> None:
-    """Draw the most confident mistakes, each with what it was taken for and what it is, into a PNG file.
-
-    Parameters
-    ----------
-    images
-        Of shape (N, C, H, W), values 0..255, gray or RGB.
-    labels, probabilities
-        Of shape (N,) and (N, classes).
-    names
-        Of the classes.
-    path
-        The PNG file.
-    """
-    chosen = most_confident_mistakes(probabilities, labels, 24)
-    rows = max(1, -(-len(chosen) // 6))
-    with saved_figure(path, 10, 7 * rows / 4) as figure:
-        for axes in (grid := figure.subplots(rows, 6, squeeze=False)).flat:
-            axes.axis("off")
-        for axes, i in zip(grid.flat, chosen):
-            _show(axes, images[i])
-            taken = probabilities[i].argmax()
-            text = f"{_short(names[taken])} {probabilities[i, taken]:.0%}\nis {_short(names[labels[i]])}"
-            axes.set_title(text, fontsize=7.5, pad=3)
-        if not len(chosen):
-            figure.suptitle("no mistakes")
 
 
 def save_augmentation(images: np.ndarray, variants: Sequence[np.ndarray], path: str | Path) -> None:
@@ -101,8 +70,3 @@ def _channels_last(image: np.ndarray) -> np.ndarray:
             "the channels of others one by one, images[:, i : i + 1]"
         )
     return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
-
-
-def _short(name: str) -> str:
-    """A class name that fits above a thumbnail: the first word of it."""
-    return printable(next(filter(None, name.split("_")), name), 12)

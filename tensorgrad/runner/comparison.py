@@ -21,7 +21,7 @@ DRAWN = 30
 
 
 def compare(runs: list[Path], picture: Path) -> None:
-    """Print a row for each run, best test accuracy first, and draw their curves.
+    """Print a table for each set of data, with a row for each run, best test accuracy first, and draw their curves.
 
     Raises
     ------
@@ -36,12 +36,21 @@ def compare(runs: list[Path], picture: Path) -> None:
     records = {name: read_record(path) for name, path in found.items()}
     records = dict(sorted(records.items(), key=lambda item: -item[1].test_accuracy))
     histories = {name: read_history(found[name]) for name in records}
-    for line in as_table(records).splitlines():
-        say(line)
     data = data_names(list(records.values()))
-    legends = [f"{name}: {_legend(record, data[record])}" for name, record in records.items()]
+    groups = _by_data(records, data)
+    for title, group in groups.items():
+        if len(groups) > 1:
+            say(f"{title}:")
+        for line in as_table(group, data).splitlines():
+            say(line)
+    legends = {f"{name}: {_legend(record, data[record])}": name for name, record in records.items()}
+    drawn = list(legends.items())[:DRAWN]
     picture.parent.mkdir(parents=True, exist_ok=True)
-    save_comparison(dict(list(zip(legends, histories.values()))[:DRAWN]), picture)
+    save_comparison(
+        {legend: histories[name] for legend, name in drawn},
+        picture,
+        {legend: data[records[name]] for legend, name in drawn},
+    )
     for path in runs:
         if path not in found.values() and not os.path.lexists(path / METRICS):
             say(f"{path}: no finished run, left out{_how_to_go_on(path)}")
@@ -71,6 +80,14 @@ def data_names(records: list[Record]) -> dict[Record, str]:
     return names
 
 
+def _by_data(records: dict[str, Record], data: dict[Record, str]) -> dict[str, dict[str, Record]]:
+    """The runs on each set of data, as results on different data say nothing of each other; all in their order."""
+    groups: dict[str, dict[str, Record]] = {}
+    for name, record in records.items():
+        groups.setdefault(data[record], {})[name] = record
+    return groups
+
+
 def _legend(record: Record, data: str) -> str:
     rate = "" if record.rate is None else f"rate {record.rate:g}"
     batch = "" if record.batch_size is None else f"batch {record.batch_size}"
@@ -78,9 +95,8 @@ def _legend(record: Record, data: str) -> str:
     return ", ".join(filter(None, [data, rate, batch, epochs, record.state, record.date]))
 
 
-def as_table(records: dict[str, Record]) -> str:
-    """The runs as a Markdown table, in their order; every name once."""
-    data = data_names(list(records.values()))
+def as_table(records: dict[str, Record], data: dict[Record, str]) -> str:
+    """The runs as a Markdown table, in their order; every name once. ``data`` says what each was trained on."""
     columns = {
         "run": [printable(name, LONGEST) for name in records],
         "experiment": [record.experiment for record in records.values()],

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._optional import MissingExtra
 from ..data import DataError
+from ..distributed import current
 from ..training import CheckpointError, TrainingError
 from .console import say
 
@@ -25,11 +26,14 @@ class reported_errors:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None:
+            return
         if isinstance(error, (UsageError, DataError, MissingExtra, CheckpointError, TrainingError)):
             sentence = str(error)
         elif isinstance(error, OSError):
             sentence = f"{error.filename or 'input/output'}: {error.strerror or error}"
         else:
             return
+        current().fail(error)
         say(f"{self.program}: error: {sentence}", sys.stderr)
         raise SystemExit(2) from None

@@ -21,6 +21,7 @@ except ImportError:  # Windows: two runs in one folder are not told apart there
     fcntl = None  # type: ignore[assignment]
 
 SETTINGS, METRICS, HISTORY = "settings.json", "metrics.json", "history.csv"
+REPORT = "report.html"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import Any, Union
 
+from ..optim import OPTIMISERS
 from .arguments import Parser, below_one, not_negative, path, positive, rate, share, whole, widths
 from .config import read_config
 from .errors import UsageError
@@ -159,7 +160,7 @@ class Options:
     optimiser: str = value(
         "what makes the steps (default: adam)",
         default="adam",
-        choices=["adam", "adamw", "adamax", "sgd", "rmsprop", "adagrad", "lion"],
+        choices=list(OPTIMISERS),
     )
     momentum: float | None = value("share of the earlier steps, for sgd and rmsprop", type=below_one, metavar="X")
     weight_decay: float | None = value(
@@ -235,6 +236,11 @@ class Options:
         type=whole(0),
         metavar="N",
     )
+    deterministic: bool = _flag(
+        "over several ranks (mpiexec): add up gradients in their order, so that runs are equal to the last bit",
+        Role.MANNER,
+    )
+    tensorboard: bool = _switch("write curves for TensorBoard into the folder of the run", Role.MANNER)
     strict: bool = _flag("fail on an image that cannot be used instead of skipping it", Role.MANNER)
     quiet: bool = _flag("print the final line only", Role.MANNER)
     fast_dev_run: bool = _flag("everything once, on a few images, to see that it works")

@@ -16,7 +16,7 @@ from ..data import DataError, Standardisation, read_image
 from ..data.images import RESIZING
 from ..interop import onnx
 from ..nn import Module
-from ..training import BEST, CheckpointError, load_checkpoint, load_weights, predict
+from ..training import BEST, CheckpointError, load_checkpoint, predict
 from .arguments import as_widths, widths
 from .errors import UsageError
 from .experiment import Experiment
@@ -140,7 +140,7 @@ def load_network(path: Path, experiments: Mapping[str, Experiment]) -> Network:
     if read is None:
         largest = max((array.size for array in arrays.values()), default=0)
         model = _untrained(path, experiment, settings, tuple(shape), len(classes), largest)
-        load_weights(model, path)
+        model._load_arrays(path, arrays)
     else:
         model = read
     kept = settings.inner("image_ranges")

@@ -10,15 +10,9 @@ import numpy as np
 from ..data import Augmentation, DataError, Dataset, Standardisation, stratified_split
 from ..nn import Module
 from ..optim import (
-    SGD,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Lion,
+    OPTIMISERS,
     Optimiser,
     Plateau,
-    RMSprop,
     cosine_decay,
     inverse_time_decay,
     step_decay,
@@ -34,16 +28,6 @@ from .outliers import usual_ranges
 
 FAST_PER_CLASS = 8
 """Images of each class in a ``--fast-dev-run``."""
-
-OPTIMISERS: dict[str, Any] = {
-    "adam": Adam,
-    "adamw": AdamW,
-    "adamax": Adamax,
-    "sgd": SGD,
-    "rmsprop": RMSprop,
-    "adagrad": Adagrad,
-    "lion": Lion,
-}
 
 Examples = tuple[np.ndarray, np.ndarray]
 
@@ -118,7 +102,7 @@ def prepare(experiment: Experiment, options: Options) -> Prepared:
             cutout=options.cutout,
         ),
         model=model,
-        optimiser=OPTIMISERS[options.optimiser](model.parameters(), lr, **optimiser_settings(options)),
+        optimiser=OPTIMISERS[options.optimiser](model.parameters(), lr=lr, **optimiser_settings(options)),
         streams=streams,
         settings={
             **options.of_role(Role.RESULT, Role.LENGTH),

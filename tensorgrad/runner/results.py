@@ -45,6 +45,7 @@ def assess(prepared: Prepared, trained: Trained) -> Result:
         "parameters": prepared.parameters,
         "stopped": None if trained.stopped is None else str(trained.stopped),
         "diverged": trained.diverged is not None,
+        **({} if trained.ranks is None else {"ranks": trained.ranks}),
         "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "settings": prepared.settings,
         "environment": {

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from .._optional import require
+from ..distributed import current
 from ..training import LAST, Epoch, TrainingError, save_history
+from ..training.ranks import Ranks
 from .console import say, warn
 from .errors import UsageError
 from .experiment import Experiment
@@ -60,22 +63,36 @@ def run(experiment: Experiment, options: Options) -> Result | None:
     UsageError, DataError, CheckpointError, TrainingError
         One sentence on what is wrong; where the training diverged, after the report.
     """
-    require("matplotlib.figure", "the report")  # now, rather than after the training
+    for library in ("jinja2", "PIL.Image"):  # now, rather than after the training
+        require(library, "the report")
+    if options.tensorboard:
+        require("tensorboardX", "--tensorboard")
     if options.resume is True and not options.overfit_batch:
         check_resumable(options.out)
-    clock = Clock()
+    clock, ranks = Clock(), Ranks(current())
     with clock.phase("loading"):
-        prepared = prepare(experiment, options)
+        prepared = ranks.in_turn(partial(prepare, experiment, options))
     if options.overfit_batch:
         say(overfit(prepared))
+        return None
+    processes = "" if ranks.size == 1 else ranks.processes()
+    if not ranks.is_first:
+        _beside_first(prepared, ranks)
         return None
     if not options.resume and (aside := move_aside(options.out)):
         warn(f"the earlier run in {options.out} is now {aside}")
     with opened(options.out):
-        return _in_folder(prepared, clock)
+        return _in_folder(prepared, clock, ranks, processes)
 
 
-def _in_folder(prepared: Prepared, clock: Clock) -> Result | None:
+def _beside_first(prepared: Prepared, ranks: Ranks) -> None:
+    """A rank that only trains, while the first one writes and reports."""
+    trained = train(prepared, lambda row: None)
+    ranks.wait_for_first()
+    _raise_what_ended(prepared, trained)
+
+
+def _in_folder(prepared: Prepared, clock: Clock, ranks: Ranks, processes: str) -> Result | None:
     """All that happens in the run's folder; settings are there from the start."""
     options = prepared.options
     if options.resume:
@@ -83,6 +100,8 @@ def _in_folder(prepared: Prepared, clock: Clock) -> Result | None:
     if not (options.resume and (options.out / SETTINGS).exists()):
         save_json(options.out / SETTINGS, {**options.saved(), "experiment": prepared.experiment.name})
     _announce(prepared)
+    if ranks.size > 1:
+        _tell(options, f"{ranks.size} ranks, {ranks.threads}: {processes}")
 
     def finished(row: Epoch) -> None:
         if options.resume:
@@ -92,11 +111,18 @@ def _in_folder(prepared: Prepared, clock: Clock) -> Result | None:
     with clock.phase("training"):
         trained = train(prepared, finished)
     result = _finish(prepared, trained, clock) if trained.history else None
+    if ranks.size > 1:
+        ranks.wait_for_first()
+    _raise_what_ended(prepared, trained)
+    return result
+
+
+def _raise_what_ended(prepared: Prepared, trained: Trained) -> None:
+    """Whatever ended the training before its end, or for nothing."""
     if trained.stopped is not None:
         raise trained.stopped
     if trained.diverged is not None:
-        raise TrainingError(f"{trained.diverged}; the report in {options.out} shows how")
-    return result
+        raise TrainingError(f"{trained.diverged}; the report in {prepared.options.out} shows how")
 
 
 def _tell(options: Options, text: Any) -> None:
@@ -161,6 +187,8 @@ def _finish(prepared: Prepared, trained: Trained, clock: Clock) -> Result:
             f"no better {options.monitor.replace('_', ' ')} for {options.patience} epochs: ended before epoch "
             f"{prepared.epochs}",
         )
-    _tell(options, f"results in {options.out}: report.html, metrics.json, history.csv, pictures, checkpoints")
+    _tell(options, f"results in {options.out}: report.html, metrics.json, history.csv, checkpoints")
+    if options.tensorboard:
+        _tell(options, f"curves of this and other runs: tensorboard --logdir {options.out.parent}")
     say(f"test accuracy {result.metrics['test_accuracy']:.4f}")
     return result

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorgrad as tg
 
 from ..data import Loader
+from ..distributed import current
+from ..optim import OPTIMISERS
 from ..training import (
     DivergenceWarning,
     Epoch,
     Interrupted,
+    TensorBoard,
     TrainingError,
     evaluate,
     fit,
     training_step,
 )
+from ..training.ranks import Ranks
 from .options import Role
-from .preparation import OPTIMISERS, Prepared, optimiser_settings
+from .preparation import Prepared, optimiser_settings
 
 OVERFIT_STEPS = 1000
+
+EVENTS = "tensorboard"
+"""The folder in that of a run for TensorBoard's curves."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,17 @@ class Trained:
     history: list[Epoch]
     stopped: Interrupted | None = None
     diverged: DivergenceWarning | None = None
+    ranks: dict[str, Any] | None = None
 
 
 def train(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> Trained:
     """Train the network, with checkpoints in the run's folder; it then has the weights of its best epoch."""
+    ranks = Ranks(current())
+    trained = _trained(prepared, on_epoch)
+    return replace(trained, ranks=ranks.figures())
+
+
+def _trained(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> Trained:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DivergenceWarning)
         try:
@@ -66,8 +80,10 @@ def _fit(prepared: Prepared, on_epoch: Callable[[Epoch], Any]) -> list[Epoch]:
         resume="auto" if options.resume else False,
         settings={name: value for name, value in prepared.settings.items() if name not in length},
         on_epoch=on_epoch,
+        callbacks=[TensorBoard(options.out / EVENTS)] if options.tensorboard else [],
         quiet=options.quiet,
         compiled=options.compile,
+        deterministic=options.deterministic,
     )
 
 
@@ -85,7 +101,7 @@ def overfit(prepared: Prepared) -> str:
     chosen = prepared.streams.order.permutation(len(prepared.train[1]))[: options.batch_size]
     images, labels = (part[chosen] for part in prepared.train)
     inputs = prepared.standardisation(images)
-    optimiser = OPTIMISERS[options.optimiser](model.parameters(), options.lr, **optimiser_settings(options))
+    optimiser = OPTIMISERS[options.optimiser](model.parameters(), lr=options.lr, **optimiser_settings(options))
     update = training_step(model, optimiser)
     if options.compile:
         update = tg.compile(update)

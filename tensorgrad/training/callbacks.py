@@ -33,6 +33,8 @@ class Run:
         How many there will be.
     is_resumed
         Whether it goes on from a checkpoint.
+    is_first
+        Whether this is the process that writes and reports: of several ranks the first one, else it is alone.
     """
 
     def __init__(self, session: Session, epochs: int) -> None:
@@ -40,6 +42,7 @@ class Run:
         self.model: Module = session.model
         self.optimiser: Optimiser = session.optimiser
         self.is_resumed = session.is_resumed
+        self.is_first = session.ranks.is_first
 
     @property
     def epoch(self) -> int:
@@ -163,7 +166,8 @@ class CSVHistory(Callback):
         self.path = path
 
     def on_epoch_end(self, run: Run, row: Epoch) -> None:
-        save_history(run.history, self.path)
+        if run.is_first:
+            save_history(run.history, self.path)
 
 
 class TensorBoard(Callback):
@@ -194,11 +198,15 @@ class TensorBoard(Callback):
         self.writer: Any = None
 
     def on_train_begin(self, run: Run) -> None:
+        if not run.is_first:
+            return
         first = run.history[-1].epoch + 1 if run.history else 1
         suffix = f".{first}"  # files of one second would have one name
         self.writer = self._library.SummaryWriter(str(self.folder), purge_step=first, filename_suffix=suffix)
 
     def on_epoch_end(self, run: Run, row: Epoch) -> None:
+        if not run.is_first:
+            return
         for name, value in row.measures.items():
             if name.startswith(VALIDATION):
                 tag = f"{name[len(VALIDATION) :]}/validation"
@@ -209,7 +217,8 @@ class TensorBoard(Callback):
         self.writer.flush()
 
     def on_train_end(self, run: Run) -> None:
-        self.writer.close()
+        if run.is_first:
+            self.writer.close()
 
 
 _OF_THE_EPOCH = ("learning_rate", "seconds")
@@ -258,7 +267,7 @@ class Callbacks:
 
     def step_ends(self, loss: float) -> bool:
         """Tell all; whether one of them stops the training."""
-        return _any([each.on_step_end(self._run, loss) for each in self._of_steps])
+        return bool(self._of_steps) and _any([each.on_step_end(self._run, loss) for each in self._of_steps])
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:

@@ -15,22 +15,28 @@ import numpy as np
 from ..core import Tensor
 from ..data import Loader, index_batches
 from ..data.loader import ahead
+from ..distributed import Share, sharing
 from ..optim import GradientsNotFinite, Optimiser
 from .callbacks import Callbacks
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
 from .evaluation import scores, values_of
 from .examples import Examples, check_count, check_numbers
 from .history import Epoch
-from .interruption import Interrupted, Interruption
+from .interruption import SIGNALS, Interrupted, Interruption
 from .monitor import Monitor
 from .objective import Task
 from .progress import log, progress_bar
+from .ranks import Ranks
 from .session import LAST, Progress, Session
 from .several import amount_of, parts_of, whole_of
 from .step import FirstStep, LossNotFinite, Step, warning_of_unused
 
 DIVERGED = 2.0
 """How many times the loss of guessing, and of the first step, both losses of an epoch are if the training diverged."""
+
+FAR = 100.0
+"""So many times that in the end the validation loss alone is, and that of some epoch was, if what diverged was then
+learnt by heart."""
 
 
 class TrainingError(RuntimeError):
@@ -55,6 +61,8 @@ class Batch:
         What the batch contributes to the loss of the step; None where it is all of it.
     begins, ends
         Whether it is the first and the last one of the step.
+    share
+        Which part it is of a batch of all ranks; None where it is all of it.
     """
 
     examples: Examples
@@ -65,6 +73,12 @@ class Batch:
     part: Any = None
     begins: bool = True
     ends: bool = True
+    share: Share | None = None
+
+    @property
+    def count(self) -> int:
+        """How many examples it has, on all ranks."""
+        return len(self.indices) if self.share is None else self.share.total
 
 
 @dataclass
@@ -82,6 +96,7 @@ class Batches:
     prepare: Callable[[Any], Any]
     augment: Callable[[Any, np.random.Generator], Any] | None
     task: Task
+    ranks: Ranks
 
     @property
     def count(self) -> int:
@@ -98,7 +113,7 @@ class Batches:
         is_ahead = isinstance(inputs, Loader) and inputs.workers and self._draws_alone
         made = self._ahead(steps, inputs.prefetch) if is_ahead else self._made(steps, self.generators["augmentation"])
         for batch in made:
-            progress.position += len(batch.indices)
+            progress.position += batch.count
             yield batch
 
     @property
@@ -110,18 +125,22 @@ class Batches:
     def _made(self, steps: Iterator[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
         """The batches of steps of these examples."""
         for indices in steps:
-            if len(indices) <= self.size:
+            if len(indices) <= self.size and self.ranks.size == 1:
                 yield self._batch(indices, rng)
             else:
                 yield from self._of_step(list(index_batches(indices, self.size)), rng)
 
     def _of_step(self, groups: list[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
-        """The batches of one step."""
-        totals = [self.task.shares(*self.examples.targets_of(indices), len(indices))[1] for indices in groups]
+        """The batches of one step, of each of them what this rank has."""
+        divided = [part for indices in groups for part in self.ranks.divided(indices)]
+        totals = [self.task.shares(*self.examples.targets_of(indices), len(indices))[1] for indices in divided]
         parts, whole = parts_of(totals), whole_of(totals)
-        for i, (indices, part) in enumerate(zip(groups, parts)):
-            batch = self._batch(indices, rng)
-            yield replace(batch, total=whole, part=part, begins=i == 0, ends=i == len(groups) - 1)
+        for i, indices in enumerate(groups):
+            own = i * self.ranks.size + self.ranks.rank
+            batch = replace(self._batch(divided[own], rng), total=whole, part=parts[own])
+            batch.begins, batch.ends = i == 0, i == len(groups) - 1
+            batch.share = self.ranks.share(len(indices))
+            yield batch
 
     def _batch(self, indices: np.ndarray, rng: np.random.Generator) -> Batch:
         """These examples, as a step of their own."""
@@ -131,7 +150,7 @@ class Batches:
 
     def _prepared(self, inputs: Any, count: int, rng: np.random.Generator) -> Any:
         if self.augment is not None:
-            inputs = self.augment(inputs, rng)
+            inputs = self.augment(inputs, self.ranks.own_generator(rng))
             check_count("fit", "augment", inputs, count)
         prepared = self.prepare(inputs)
         check_count("fit", "prepare", prepared, count)
@@ -162,25 +181,28 @@ class Training:
     epochs: int
     callbacks: Callbacks
     quiet: bool
+    ranks: Ranks
 
     def run(self, interruption: Interruption) -> None:
         """All epochs that are left."""
         session, progress = self.session, self.session.progress
-        is_first, is_over = True, self.callbacks.train_begins()
+        is_first, is_over = True, self.ranks.patient_any(self.callbacks.train_begins())
         while progress.epoch <= self.epochs and not is_over:
             started = time.perf_counter() - progress.seconds
             if self._train_epoch(started, interruption):
                 break
             if is_first and (sentence := warning_of_unused(session.model, session.optimiser)):
-                warnings.warn(sentence, UserWarning, stacklevel=4)
+                self._warn(sentence, stacklevel=5)
             is_first = False
+            session.compare()
             session.save_if_none()
             with self.callbacks.evaluation():
-                row = self._row(started)
+                row = self.ranks.row(self._row(started))
                 if progress.finish_epoch(row, self.monitor):
                     session.keep_best()
-            log("%s", row)
-            is_over = self.callbacks.epoch_ends(row)
+            if self.ranks.is_first:
+                log("%s", row)
+            is_over = self.ranks.patient_any(self.callbacks.epoch_ends(row))
             if progress.epoch <= self.epochs and not is_over:
                 self._stop_if_interrupted(interruption)
         self.callbacks.train_ends()
@@ -190,20 +212,21 @@ class Training:
         session, progress = self.session, self.session.progress
         session.model.train()
         value = 0.0
-        title = f"epoch {progress.epoch}/{self.epochs}"
-        with progress_bar(title, self.batches.count, progress.position, self.quiet) as bar:
+        title, quiet = f"epoch {progress.epoch}/{self.epochs}", self.quiet or not self.ranks.is_first
+        with progress_bar(title, self.batches.count, progress.position, quiet) as bar:
             for batch in self.batches.left(progress):
                 loss, outputs = self._step(batch)
                 if self.first.warning:
-                    self._warn_of_parameters()
+                    self._warn(self.first.warning, stacklevel=6)
+                    self.first.warning = ""
                 value = loss.item() if batch.begins else value + loss.item()
                 self._measure(batch, outputs)
                 if batch.ends:
                     progress.count(value, amount_of(batch.total))
                 progress.seconds = time.perf_counter() - started
-                _show(bar, progress, len(batch.indices))
+                _show(bar, progress, batch.count)
                 if batch.ends:
-                    if self.callbacks.step_ends(value) and progress.position < self.batches.count:
+                    if self.ranks.any(self.callbacks.step_ends(value)) and progress.position < self.batches.count:
                         return True
                     self._stop_if_interrupted(interruption)
         return False
@@ -212,32 +235,39 @@ class Training:
         """The loss of a batch, and the outputs; the last of a step updates the parameters."""
         given = (batch.inputs, batch.examples.targets)
         try:
+            if batch.share is not None:
+                with sharing(batch.share):
+                    return self.step(*given, batch.shares, batch.part, begins=batch.begins, ends=batch.ends)
             if batch.part is not None:
                 return self.step(*given, batch.shares, batch.part, begins=batch.begins, ends=batch.ends)
             return self.step(*given) if batch.shares is None else self.step(*given, batch.shares)
         except LossNotFinite as error:
             happened = f"the loss became {error.loss} in step {self.session.optimiser.steps + 1}"
-            raise self._not_finite(happened, self._diagnosis(batch)) from None
+            inputs = not_finite_inputs("training", self.batches.examples.inputs, batch.indices, batch.inputs)
+            found = inputs or diagnose(self.session.model, batch.inputs)
+            diagnosis = self.ranks.diagnosis(found, 2 if inputs else int(error.is_of_this_rank))
+            raise self._not_finite(happened, diagnosis) from None
         except GradientsNotFinite as error:
             where = f"step {self.session.optimiser.steps + 1} (epoch {self.session.progress.epoch})"
             raise TrainingError(f"{where}: {error}") from None
 
-    def _warn_of_parameters(self) -> None:
-        sentence, self.first.warning = self.first.warning, ""
-        warnings.warn(sentence, UserWarning, stacklevel=6)
+    def _warn(self, sentence: str, stacklevel: int) -> None:
+        if self.ranks.is_first:
+            warnings.warn(sentence, UserWarning, stacklevel=stacklevel)
 
     def _measure(self, batch: Batch, outputs: Any) -> None:
         if self.task.metrics:
             examples = batch.examples
             totals = self.task.totals(values_of(outputs), examples.targets, examples.weights, len(batch.indices))
-            self.session.progress.measure(totals)
+            self.session.progress.measure(self.ranks.totals(list(self.task.metrics), totals))
 
     def _row(self, started: float) -> Epoch:
         """The epoch whose steps have been done."""
         session, progress = self.session, self.session.progress
         measures = progress.means()
         if self.validation is not None:
-            found = scores("fit", session.model, self.validation, self.batches.prepare, self.task)._asdict()
+            given = (self.validation, self.batches.prepare, self.task, self.ranks)
+            found = scores("fit", session.model, *given)._asdict()
             if not math.isfinite(found["loss"]):
                 happened = f"the validation loss became {found['loss']} after step {session.optimiser.steps}"
                 diagnosis = diagnose_validation(session.model, self.validation.inputs, self.batches.prepare)
@@ -255,17 +285,21 @@ class Training:
         )
 
     def _stop_if_interrupted(self, interruption: Interruption) -> None:
-        if interruption.signal is None:
+        number = self._signal(interruption)
+        if number is None:
             return
         session = self.session
         session.save()
         if session.progress.history:
             session.load_best()
-        raise Interrupted(interruption.signal, session.progress.history)
+        raise Interrupted(number, session.progress.history)
 
-    def _diagnosis(self, batch: Batch) -> str:
-        found = not_finite_inputs("training", self.batches.examples.inputs, batch.indices, batch.inputs)
-        return found or diagnose(self.session.model, batch.inputs)
+    def _signal(self, interruption: Interruption) -> int | None:
+        """The signal that this process got, or another rank."""
+        if self.ranks.size == 1:
+            return interruption.signal
+        counts = self.ranks.sums([float(interruption.signal == number) for number in SIGNALS])
+        return next((number for number, count in zip(SIGNALS, counts) if count), None)
 
     def _not_finite(self, happened: str, diagnosis: str) -> TrainingError:
         progress, folder = self.session.progress, self.session.folder
@@ -281,10 +315,11 @@ class Training:
         guessing = self.task.guessing(self.batches.examples.targets)
         if progress.initial_loss is None or not progress.history or guessing is None:
             return ""
-        last = progress.history[-1]
-        if min(last.loss, last.measures.get("validation_loss", last.loss)) <= DIVERGED * max(
-            progress.initial_loss, guessing
-        ):
+        last, usual = progress.history[-1], max(progress.initial_loss, guessing)
+        validation_loss = last.measures.get("validation_loss", last.loss)
+        highest = max(row.loss for row in progress.history) if self.session.optimiser.steps > 1 else validation_loss
+        is_far = min(highest, validation_loss) > FAR * usual
+        if not is_far and min(last.loss, validation_loss) <= DIVERGED * usual:
             return ""
         validation = "" if last.validation_loss is None else f", the validation loss {last.validation_loss:.4g}"
         return (

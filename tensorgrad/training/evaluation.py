@@ -13,8 +13,9 @@ from ..core import Tensor
 from ..core.context import no_grad
 from ..data import Loader
 from ..nn import Module
-from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
+from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, of_table, part_of
 from .objective import Loss, Task, check_loss, objective
+from .ranks import Ranks
 
 EVALUATION_BATCH = 1000
 
@@ -43,28 +44,52 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
     >>> predict(tg.nn.Dense(2, 3), np.zeros((5, 2))).shape
     (5, 3)
     """
+    inputs = mapped(of_table, inputs)
     if not count_of(inputs):
         raise ValueError("predict: takes one input at least, got none")
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    return _predicted(model, inputs, prepare, 0, count_of(inputs))
+
+
+def _predicted(model: Module, inputs: Any, prepare: Callable[[Any], Any], start: int, stop: int) -> Any:
+    """What :func:`predict` gives for some of the inputs."""
+    in_training = [module for module in model.modules() if module.training]
+    if in_training:
+        model.eval()
     parts = []
     try:
-        for start in range(0, count_of(inputs), EVALUATION_BATCH):
-            part = part_of(inputs, start, EVALUATION_BATCH)
+        for first in range(start, stop, EVALUATION_BATCH):
+            part = part_of(inputs, first, min(EVALUATION_BATCH, stop - first))
             count = count_of(part)
             prepared = prepare(part)
             check_count("predict", "prepare", prepared, count)
             check_numbers("predict", prepared)
             parts.append(values_of(model(prepared)))
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in in_training:
+            module.training = True
+    return _joined(parts)
+
+
+def _joined(parts: list[Any]) -> Any:
     return tree_map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _predicted_together(model: Module, inputs: Any, prepare: Callable[[Any], Any], ranks: Ranks) -> Any:
+    """What :func:`predict` gives for all inputs, of which each rank does a part."""
+    share = ranks.share(count_of(inputs))
+    if share is None or share.total < ranks.size:
+        return predict(model, inputs, prepare)
+    return ranks.concatenated(_predicted(model, inputs, prepare, share.start, share.stop), _joined)
 
 
 def values_of(outputs: Any) -> Any:
     """The arrays of Tensors, in the containers that hold them."""
-    return mapped(lambda x: x.numpy() if isinstance(x, Tensor) else np.asarray(x), outputs)
+    return outputs.numpy() if isinstance(outputs, Tensor) else tree_map(_array_of, outputs)
+
+
+def _array_of(output: Any) -> np.ndarray:
+    array: np.ndarray = output.numpy() if isinstance(output, Tensor) else np.asarray(output)
+    return array
 
 
 def evaluate(
@@ -98,9 +123,19 @@ def evaluate(
 
 
 @no_grad()
-def scores(function: str, model: Module, examples: Examples, prepare: Callable[[Any], Any], chosen: Task) -> Any:
+def scores(
+    function: str,
+    model: Module,
+    examples: Examples,
+    prepare: Callable[[Any], Any],
+    chosen: Task,
+    ranks: Ranks | None = None,
+) -> Any:
     """Loss and metrics of examples that have been checked."""
-    outputs = predict(model, examples.inputs, prepare)
+    if ranks is None:
+        outputs = predict(model, examples.inputs, prepare)
+    else:
+        outputs = _predicted_together(model, examples.inputs, prepare, ranks)
     chosen.check_fit(function, "examples", outputs, examples.targets)
     shares, _ = chosen.shares(examples.targets, examples.weights, examples.count)
     loss = chosen(tree_map(Tensor, outputs), examples.targets, shares)

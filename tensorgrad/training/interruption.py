@@ -30,11 +30,16 @@ class Interrupted(KeyboardInterrupt):
         self.history = History(history)
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class Interruption:
     """While active, the first SIGINT or SIGTERM is only noted in ``signal``; a second one ends the process at once.
 
-    Outside the main thread, where Python delivers no signals, it does nothing.
+    Outside the main thread, where Python delivers no signals, it does nothing. It says so unless ``is_quiet``.
     """
+
+    is_quiet = False
 
     def __init__(self, saves: bool = True) -> None:
         self.signal: int | None = None
@@ -43,7 +48,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+            heeded = [n for n in SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
             self._earlier = {n: signal.signal(n, self._note) for n in heeded}
         return self
 
@@ -51,6 +56,8 @@ class Interruption:
         self.signal = number
         for each in self._earlier:
             signal.signal(each, signal.SIG_DFL)
+        if self.is_quiet:
+            return
         with suppress(OSError):  # not print: in a signal handler it may meet another print half way
             os.write(2, f"\nstopping: {self._does} (once more to stop at once)\n".encode())
 

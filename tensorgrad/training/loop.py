@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 import numpy as np
 
 from ..archive import CheckpointError
 from ..data import Loader
+from ..hints import refuse_keywords
 from ..nn import Module
-from ..optim import Adam, Optimiser
+from ..optim import Optimiser
 from ..optim.clipping import check_limit
+from ..optim.names import OptimiserLike, optimiser_of
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
 from .epochs import Batches, Training
-from .examples import as_arrays
+from .examples import Examples, as_arrays
 from .history import Epoch, History
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
-from .objective import Loss, objective
+from .objective import Loss, Task, objective
+from .ranks import Ranks, together
 from .session import LAST, Session, folders_like
-from .step import FirstStep, compiled_step, takes_no_single_example, training_step
+from .step import FirstStep, Step, compiled_step, step_over_ranks, takes_no_single_example, training_step
 from .streams import RandomStreams
 
 
@@ -44,14 +48,14 @@ def fit(
     model: Module,
     train: tuple[Any, ...] | Loader,
     validation: tuple[Any, ...] | Loader | None = None,
-    optimiser: Optimiser | None = None,
+    optimiser: Optimiser | OptimiserLike = "adam",
     *,
     loss: Loss = "softmax_cross_entropy",
     metrics: Any = None,
-    epochs: int,
-    batch_size: int,
+    epochs: int = 10,
+    batch_size: int = 32,
     accumulate: int = 1,
-    rng: np.random.Generator | RandomStreams | int,
+    rng: np.random.Generator | RandomStreams | int | None = None,
     prepare: Callable[[Any], Any] = as_arrays,
     augment: Callable[[Any, np.random.Generator], Any] | None = None,
     drop_last: bool | None = None,
@@ -66,6 +70,8 @@ def fit(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     compiled: bool | None = None,
+    deterministic: bool = False,
+    **unknown: NoReturn,
 ) -> History:
     """Train a network by minimising a loss, by default softmax cross-entropy, plus the model's penalties.
 
@@ -81,14 +87,17 @@ def fit(
         then the model is called with a container like that of the inputs, and a loss of your own with one like that of
         the targets. ``(inputs, targets, weights)``: the loss and the metrics are then means by these weights of the
         examples. A :class:`tensorgrad.data.Loader` makes inputs when they are needed, in threads; it may also stand in
-        place of the array of inputs. Without validation, the best epoch is chosen by what is measured in training.
+        place of the array of inputs. What it takes as a source, such as an ``ImageFolder``, is given as it is, too.
+        Without validation, the best epoch is chosen by what is measured in training.
     optimiser
-        Over the model's parameters. None: ``Adam(model.parameters())``.
+        One over the model's parameters; or a name out of :data:`tensorgrad.optim.OPTIMISERS`, for one with its usual
+        settings, or a function of parameters that makes one, such as ``functools.partial(tensorgrad.optim.SGD,
+        lr=0.1)``.
     loss
         A name, or a function of outputs and targets that gives a 0-d Tensor, a mean over the examples. By name, or as
         functions of :mod:`tensorgrad.nn`, also with settings in a ``functools.partial``:
 
-        - several classes: ``"softmax_cross_entropy"`` (integer labels from 0 to classes - 1);
+        - several classes: ``"softmax_cross_entropy"`` (integer labels from 0 to classes - 1, or truth values);
           ``"categorical_cross_entropy"`` of probabilities; ``"kl_divergence"`` (rows of probabilities)
         - two classes, or several labels at once: ``"binary_cross_entropy_with_logits"`` (an output for each label,
           which is a truth value, 0 or 1, or a number in between); ``"hinge"`` (-1 and 1, or truth values)
@@ -105,14 +114,15 @@ def fit(
         of your own. Where several outputs have losses, also those of each, in such a dict or tuple. None: the accuracy,
         where there are classes.
     epochs, batch_size
-        Passes over the training data, and examples in a batch.
+        Passes over the training data, and examples in a step.
     accumulate
         Batches in a step: their gradients are added up, so that the step is that of one batch of all their examples,
         in the memory of one of them. (Batch normalisation still sees the smaller ones.)
     rng
-        A generator, or an integer to seed one, of which two are spawned, for the order of the examples and for the
-        augmentation: neither shifts the other, and nothing is drawn from ``rng`` itself, which layers may share. Or
-        :class:`RandomStreams`, whose ``order`` and ``augmentation`` are drawn from. All are saved and resumed.
+        A generator, an integer to seed one, or None for another one in each call. Two are spawned of it, for the order
+        of the examples and for the augmentation: neither shifts the other, and nothing is drawn from ``rng`` itself,
+        which layers may share. Or :class:`RandomStreams`, whose ``order`` and ``augmentation`` are drawn from. All are
+        saved and resumed.
     prepare
         Applied to each batch of inputs, such as scaling bytes to floats; it gets a copy, and may write into it.
     augment
@@ -150,6 +160,9 @@ def fit(
     compiled
         Whether the step is compiled (see ``tensorgrad.compile``): faster, with the same results; a ``forward`` of your
         own runs as Python in each step. Not compiled, Python's debugger sees the values of every operation.
+    deterministic
+        Over several ranks (``mpiexec -n 4``): whether gradients are added up in the order of the ranks, so that for one
+        number of ranks each run gives the same to the last bit. In one process it does in any case.
 
     Returns
     -------
@@ -168,6 +181,8 @@ def fit(
         If a checkpoint cannot be saved, is missing, or does not fit this training.
     Interrupted
         If SIGINT or SIGTERM asked to stop; the state has been saved, and the model has its best weights so far.
+    RankError
+        If ranks have come to different parameters.
 
     Warns
     -----
@@ -195,38 +210,54 @@ def fit(
     >>> history[-1].metrics["r2"] > 0.99
     True
     """
-    _check_numbers(
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        **({} if patience is None else {"patience": patience}),
-    )
+    refuse_keywords(fit, unknown)
+    numbers = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "patience": patience}
+    _check_numbers(numbers, optional=("patience",))
     _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
     check_limit("fit", "max_norm", max_norm)
     check_limit("fit", "max_value", max_value)
-    callbacks = _checked_callbacks(callbacks)
+    given = _checked_callbacks(callbacks)
     chosen = objective("fit", loss, metrics)
     watched = monitor_of(monitor, chosen, validation is not None)
-    examples = {"train": chosen.checked("fit", "train", train)}
-    if validation is not None:
-        examples["validation"] = chosen.checked("fit", "validation", validation)
-    optimiser = checked_optimiser("fit", model, optimiser)
-    count = examples["train"].count
-    drop_last = _drops_last(model, count, batch_size, drop_last)
-    session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, callbacks)
-    _begin(session, resume, count)
-    first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
-    make = training_step if compiled is False else compiled_step
-    step = make(model, optimiser, max_norm, first, loss=chosen, max_value=max_value)
-    generators = session.generators
-    batches = Batches(examples["train"], batch_size, accumulate, drop_last, generators, prepare, augment, chosen)
-    evaluated = examples.get("validation")
-    heard = Callbacks(_all_callbacks(callbacks, watched, patience, on_epoch), Run(session, epochs))
-    training = Training(session, step, first, batches, evaluated, chosen, watched, epochs, heard, quiet)
-    _run(training)
+    with together(deterministic) as ranks:
+        examples = _checked_examples(chosen, train, validation)
+        optimiser = checked_optimiser("fit", model, optimiser)
+        count = examples["train"].count
+        ranks.check_alike(optimiser, {f"{name} examples": found.count for name, found in examples.items()}, numbers)
+        drop_last = _drops_last(model, count, batch_size, drop_last)
+        ranks.check(count - count % batch_size if drop_last else count, batch_size)
+        session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, given, ranks)
+        _begin(session, resume, count)
+        session.progress.examples = count
+        first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
+        step = _step(model, optimiser, max_norm, max_value, first, chosen, compiled is not False, ranks)
+        sources = (prepare, augment, chosen, ranks)
+        batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.generators, *sources)
+        own = _own_callbacks(watched, patience, on_epoch, saves=session.folder is not None)
+        heard = Callbacks([ScheduleObserver(), *given, *own], Run(session, epochs))
+        parts = (session, step, first, batches, examples.get("validation"), chosen, watched)
+        training = Training(*parts, epochs, heard, quiet, ranks)
+        _run(training)
     if sentence := training.divergence():
         warnings.warn(DivergenceWarning(sentence, session.progress.history), stacklevel=2)
     return session.progress.history
+
+
+def _step(
+    model: Module,
+    optimiser: Optimiser,
+    max_norm: float | None,
+    max_value: float | None,
+    first: FirstStep,
+    chosen: Task,
+    compiled: bool,
+    ranks: Ranks,
+) -> Step:
+    """The function of a step."""
+    given = (model, optimiser, max_norm, first)
+    if ranks.size > 1:
+        return step_over_ranks(*given, loss=chosen, max_value=max_value, ranks=ranks, compiled=compiled)
+    return (compiled_step if compiled else training_step)(*given, loss=chosen, max_value=max_value)
 
 
 def _run(training: Training) -> None:
@@ -234,17 +265,18 @@ def _run(training: Training) -> None:
     session = training.session
     try:
         with Interruption(saves=session.folder is not None) as interruption:
+            interruption.is_quiet = not training.ranks.is_first
             training.run(interruption)
         session.load_best()
     finally:
         session.model.eval()
 
 
-def _all_callbacks(
-    callbacks: Sequence[Callback], monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None
+def _own_callbacks(
+    monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None, saves: bool
 ) -> list[Callback]:
-    """The user's among those of :func:`fit`: what changes the state comes before it is saved."""
-    found: list[Callback] = [ScheduleObserver(), *callbacks, Checkpoint()]
+    """Those of :func:`fit` itself, after the user's: what changes the state comes before it is saved."""
+    found: list[Callback] = [Checkpoint()] if saves else []
     found += [] if patience is None else [EarlyStopping(monitor, patience)]
     return found + ([] if on_epoch is None else [OnEpoch(on_epoch)])
 
@@ -252,8 +284,10 @@ def _all_callbacks(
 # What is looked at before
 
 
-def _check_numbers(**numbers: object) -> None:
+def _check_numbers(numbers: Mapping[str, object], optional: Collection[str]) -> None:
     for name, number in numbers.items():
+        if number is None and name in optional:
+            continue
         if not isinstance(number, (int, np.integer)) or number < 1:
             raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
 
@@ -265,6 +299,11 @@ def _check_functions(**functions: tuple[Any, bool]) -> None:
             raise TypeError(f"fit: {name} must be a function, got {type(function).__name__}")
 
 
+def _checked_examples(chosen: Task, train: Any, validation: Any) -> dict[str, Examples]:
+    given = {"train": train} if validation is None else {"train": train, "validation": validation}
+    return {name: chosen.checked("fit", name, examples) for name, examples in given.items()}
+
+
 def _checked_callbacks(callbacks: Any) -> list[Callback]:
     found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     for each in found:
@@ -273,23 +312,29 @@ def _checked_callbacks(callbacks: Any) -> list[Callback]:
                 f"fit: callbacks must be objects of classes derived from tensorgrad.training.Callback, got {each!r}; "
                 f"{'make one of the class' if isinstance(each, type) else 'a function of each epoch is for on_epoch='}"
             )
+        unknown = [name for name in dir(each) if name.startswith("on_") and not hasattr(Callback, name)]
+        if called := [name for name in unknown if callable(getattr(each, name))]:
+            known = ", ".join(name for name in dir(Callback) if name.startswith("on_"))
+            raise TypeError(
+                f"fit: {type(each).__name__} has a method {called[0]}, which is never called; a callback has {known}, "
+                "so give what is done there one of these names, or one that does not begin with on_"
+            )
     return found
 
 
-def checked_optimiser(function: str, model: Module, optimiser: Optimiser | None) -> Optimiser:
-    """The optimiser, or Adam where none is given."""
+def checked_optimiser(function: str, model: Module, given: Optimiser | OptimiserLike) -> Optimiser:
+    """The optimiser that is given, or a new one by its name."""
     if not isinstance(model, Module):
         raise TypeError(
             f"{function}: model must be a Module, got {type(model).__name__}; a function becomes one in "
             "Sequential(function)"
         )
-    if optimiser is None:
-        return Adam(model.parameters())
-    if not isinstance(optimiser, Optimiser):
-        raise TypeError(
-            f"{function}: optimiser must be an Optimiser, such as tensorgrad.optim.Adam(model.parameters()), got "
-            f"{type(optimiser).__name__}"
+    if not isinstance(given, Optimiser) and not model.parameters():
+        raise ValueError(
+            f"{function}: {type(model).__name__} has no parameters to train; let it hold layers, or Tensors with "
+            "requires_grad = True, in attributes"
         )
+    optimiser = given if isinstance(given, Optimiser) else optimiser_of(function, given, model.parameters())
     own = {id(tensor) for _, tensor in model.named_tensors()}  # frozen ones as well
     foreign = [parameter for parameter in optimiser.parameters if id(parameter) not in own]
     if foreign:
@@ -325,6 +370,7 @@ def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | No
 
 def _begin(session: Session, resume: bool | str, examples: int) -> None:
     """Make the folder of a session, and go on from what it holds where that is asked for."""
+    session.begin_together()
     if resume not in (True, False, "auto"):
         raise ValueError(f"fit: resume must be True, False or 'auto', got {resume!r}")
     folder = session.folder
@@ -338,6 +384,10 @@ def _begin(session: Session, resume: bool | str, examples: int) -> None:
             f"{folder}: holds no {LAST} to resume from{f'; did you mean {like}?' if like else ''}; check the name, or "
             "pass resume='auto' to start from the beginning where there is none"
         )
+    session.ranks.first(partial(_make, folder))
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,6 +14,7 @@ from ..data import index_batches
 from ..nn import Module
 from ..nn.initialisers import generator
 from ..optim import Optimiser
+from ..optim.names import OptimiserLike
 from .examples import Examples, as_arrays
 from .loop import checked_optimiser
 from .objective import Loss, Task, objective
@@ -60,7 +61,7 @@ class RateSearch:
 def find_learning_rate(
     model: Module,
     train: tuple[Any, ...],
-    optimiser: Optimiser | None = None,
+    optimiser: Optimiser | OptimiserLike = "adam",
     *,
     loss: Loss = "softmax_cross_entropy",
     lowest: float = 1e-6,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,10 +20,12 @@ import numpy as np
 from .._checkpoint import load_checkpoint, save_checkpoint, shortened
 from .._pytree import tree_map
 from ..archive import CheckpointError
+from ..distributed import SingleProcess
 from ..nn import Module
 from ..optim import Optimiser
 from .history import COLUMNS, Epoch, History
 from .monitor import Monitor
+from .ranks import Ranks
 from .streams import RandomStreams, streams_of
 
 _Value = TypeVar("_Value")
@@ -34,7 +37,7 @@ OVERHEAD = 0.1
 
 @dataclass
 class Progress:
-    """How far the training has come, also in the middle of an epoch."""
+    """How far the training has come, also in the middle of an epoch; and with how many examples, 0 if nobody knows."""
 
     epoch: int = 1
     order: np.ndarray | None = None
@@ -45,6 +48,7 @@ class Progress:
     seconds: float = 0.0
     history: History = field(default_factory=History)
     best_epoch: int = 0
+    examples: int = 0
     initial_loss: float | None = None
 
     @property
@@ -82,7 +86,7 @@ class Progress:
 
     def check(self) -> None:
         """A ValueError or TypeError for what no training can have saved."""
-        integers = [self.epoch, self.position, self.best_epoch, *(row.epoch for row in self.history)]
+        integers = [self.epoch, self.position, self.best_epoch, self.examples, *(row.epoch for row in self.history)]
         numbers = [self.loss_sum, self.loss_weight, self.seconds]
         numbers += [number for pair in self.measured.values() for number in pair]
         numbers += [number for row in self.history for number in (row.loss, row.learning_rate, row.seconds)]
@@ -113,17 +117,21 @@ class Session:
         What must be equal for a session to go on: a checkpoint of other settings is refused.
     callbacks
         Whose state belongs to that of the session.
+    ranks
+        The processes that train together, of which the first one writes; None: this one alone.
     """
 
     def __init__(
         self,
         model: Module,
         optimiser: Optimiser,
-        rng: np.random.Generator | RandomStreams | int,
+        rng: np.random.Generator | RandomStreams | int | None,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
         callbacks: Sequence[Any] = (),
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = Ranks(SingleProcess()) if ranks is None else ranks
         self.model, self.optimiser, self.folder = model, optimiser, folder
         self.settings = json.loads(json.dumps(dict(settings or {})))  # as it comes back from a file
         self.streams = streams_of(rng)
@@ -135,16 +143,31 @@ class Session:
         self._owns_files = folder is None
         self.is_resumed = False
 
+    def begin_together(self) -> None:
+        """Start all ranks from what the first one has: weights, the optimiser's state and random generators."""
+        if self.ranks.size == 1:
+            return
+        states = {name: rng.bit_generator.state for name, rng in self.generators.items()}
+        given = self.ranks.of_first((self.model.state_dict(), self.optimiser.state_dict(), states))
+        self.model.load_state_dict(given[0])
+        self.optimiser.load_state_dict(given[1])
+        for name, rng in self.generators.items():
+            rng.bit_generator.state = given[2][name]
+
     # The best weights
 
     def keep_best(self) -> None:
         """Keep the present weights as the best, in memory and, for others to use, in ``best.npz``."""
         self._best_weights = self.model.state_dict()
         if self.folder is not None:
-            best = self.progress.best
-            description = {"settings": self.settings, "best": None if best is None else asdict(best)}
-            self._keep_earlier_files(self.folder)
-            save_checkpoint(self.folder / BEST, _prefixed("model/", self._best_weights), description)
+            self.ranks.first(partial(self._write_best, self.folder))
+            self._owns_files = True
+
+    def _write_best(self, folder: Path) -> None:
+        best = self.progress.best
+        description = {"settings": self.settings, "best": None if best is None else asdict(best)}
+        self._keep_earlier_files(folder)
+        save_checkpoint(folder / BEST, _prefixed("model/", self._best_weights), description)
 
     def load_best(self) -> None:
         """Give the model its best weights, if there are any yet."""
@@ -155,7 +178,10 @@ class Session:
 
     def save_if_due(self, wait: float = 0.0) -> None:
         """Save unless that would take more than its share of the time; ``wait`` seconds at least after the last one."""
-        if time.perf_counter() - self._saved_at >= max(wait, self._save_took / OVERHEAD):
+        if self.folder is None:
+            return
+        is_due = time.perf_counter() - self._saved_at >= max(wait, self._save_took / OVERHEAD)
+        if self.ranks.any(is_due and self.ranks.is_first):
             self.save()
 
     def save_if_none(self) -> None:
@@ -163,11 +189,24 @@ class Session:
         if not self._owns_files:
             self.save()
 
+    def compare(self) -> None:
+        """Raise unless all ranks have the same weights."""
+        self.ranks.compare(partial(self.model.state_dict, copy=False), self.optimiser.steps)
+
     def save(self) -> None:
         """Write the state to ``last.npz``; not one that is no longer finite, from which nothing could go on."""
-        if self.folder is None or not self._is_finite():
+        if self.folder is None:
             return
         started = time.perf_counter()
+        self.ranks.compare(self._numbers, self.optimiser.steps)
+        if not self._is_finite():
+            return
+        self.ranks.first(partial(self._write, self.folder))
+        self._owns_files = True
+        self._saved_at = time.perf_counter()
+        self._save_took = self._saved_at - started
+
+    def _write(self, folder: Path) -> None:
         progress = {**vars(self.progress), "history": [asdict(row) for row in self.progress.history]}
         order = progress.pop("order")
         optimiser = self.optimiser.state_dict(copy=False)
@@ -183,10 +222,8 @@ class Session:
             states[name] = {key: value for key, value in state.items() if key not in kept}
         description = {"settings": self.settings, "progress": progress, "generators": _as_json(generators)}
         description["callbacks"] = states
-        self._keep_earlier_files(self.folder)
-        save_checkpoint(self.folder / LAST, arrays, description)
-        self._saved_at = time.perf_counter()
-        self._save_took = self._saved_at - started
+        self._keep_earlier_files(folder)
+        save_checkpoint(folder / LAST, arrays, description)
 
     def _keep_earlier_files(self, folder: Path) -> None:
         """Before the first write: give the checkpoints of another training in the folder the next free names."""
@@ -211,10 +248,14 @@ class Session:
             stacklevel=2,
         )
 
+    def _numbers(self) -> dict[str, np.ndarray]:
+        """Those of the network, running means included, and of the optimiser, by name."""
+        moments = {f"{slot}.{i}": x.data for slot, kept in self.optimiser.state.items() for i, x in enumerate(kept)}
+        return {**self.model.state_dict(copy=False), **_prefixed("optimiser/", moments)}
+
     def _is_finite(self) -> bool:
-        """Whether that holds of the network, running means included, and of the optimiser."""
-        moments = (tensor.data for tensors in self.optimiser.state.values() for tensor in tensors)
-        return all(np.isfinite(array).all() for array in (*self.model.state_dict(copy=False).values(), *moments))
+        """Whether all of these are."""
+        return all(np.isfinite(array).all() for array in self._numbers().values())
 
     def restore(self, examples: int | None = None) -> bool:
         """Go on from ``last.npz``; False if there is none. ``examples``: how many there are to train on, to be checked.
@@ -224,10 +265,13 @@ class Session:
         CheckpointError
             If the file is damaged or of another network, optimiser or settings.
         """
-        if self.folder is None or not (self.folder / LAST).exists():
+        if self.folder is None:
             return False
         path = self.folder / LAST
-        arrays, description = load_checkpoint(path)
+        found = self.ranks.first(lambda: load_checkpoint(path) if path.exists() else None)
+        if found is None:
+            return False
+        arrays, description = found
         try:
             with ExitStack() as undo:  # so that one that does not fit changes nothing
                 self._restore(path, arrays, description, examples, undo)
@@ -246,8 +290,7 @@ class Session:
         progress["history"] = History(Epoch(**row) for row in progress["history"])
         restored, best = Progress(**progress, order=arrays.get("order")), _without_prefix("best/", arrays)
         restored.check()
-        if examples is not None and restored.order is not None and len(restored.order) != examples:
-            raise ValueError(f"it was made with {len(restored.order)} training examples, now there are {examples}")
+        self._check_examples(path, restored, examples)
         generators = self._states_of_generators(description["generators"])
         undo.callback(self.model.load_state_dict, self.model.state_dict())
         if best:
@@ -274,6 +317,16 @@ class Session:
                     stacklevel=5,
                 )
         self.progress, self._best_weights = restored, best
+
+    def _check_examples(self, path: Path, restored: Progress, examples: int | None) -> None:
+        """Raise if there were other training examples; take note of how many there are."""
+        before = restored.examples if restored.order is None else len(restored.order)
+        if examples is not None and before not in (0, examples):
+            raise CheckpointError(
+                f"{path}: made with {before} training examples, now there are {examples}; resume with the same, or "
+                "train into another folder, beginning with these weights: load_weights(model, path)"
+            )
+        restored.examples = before if examples is None else examples
 
     def _states_of_generators(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         missing = [name for name in self.generators if name not in saved]

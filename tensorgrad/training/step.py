@@ -12,9 +12,11 @@ from .._pytree import tree_leaves
 from ..compiler import compile, own
 from ..core import Op, Tensor
 from ..core.context import Replacements, runtime_check
+from ..distributed import sharing
 from ..nn import BatchNorm1d, Module, Sequential, Sigmoid, Softmax
 from ..optim import Optimiser, clip_gradient_values, clip_gradients
 from .objective import Loss, Objective, Task, check_loss, objective
+from .ranks import Ranks
 from .several import Several
 
 Step = Callable[..., "tuple[Tensor, Any]"]
@@ -26,9 +28,9 @@ _SHOWN = 3
 class LossNotFinite(ArithmeticError):
     """Raised by a training step whose loss is infinite or NaN; nothing has been updated."""
 
-    def __init__(self, loss: float) -> None:
+    def __init__(self, loss: float, is_of_this_rank: bool = True) -> None:
         super().__init__(f"the loss became {loss}")
-        self.loss = loss
+        self.loss, self.is_of_this_rank = loss, is_of_this_rank
 
 
 def training_step(
@@ -53,9 +55,26 @@ def training_step(
         By the function, before anything is updated.
     """
     chosen = loss if isinstance(loss, (Objective, Several)) else objective("training_step", loss)
+    gradients, update = _gradients(model, optimiser, first, chosen), _update(optimiser, max_norm, max_value)
 
-    def step(
-        inputs: Any, targets: Any, shares: Any = None, part: Any = None, *, begins: bool = True, ends: bool = True
+    def step(*given: Any, begins: bool = True, ends: bool = True) -> tuple[Tensor, Any]:
+        loss, outputs = gradients(*given, begins=begins)
+        if ends:
+            update()
+        return loss, outputs
+
+    return step
+
+
+def _gradients(
+    model: Module, optimiser: Optimiser, first: FirstStep | None, chosen: Task, ranks: Ranks | None = None
+) -> Step:
+    """The first half of a step: loss, outputs and gradients, of several ranks those of this one."""
+    is_alone = ranks is None or ranks.size == 1
+    is_penalised = ranks is None or ranks.is_first  # once for all
+
+    def gradients(
+        inputs: Any, targets: Any, shares: Any = None, part: Any = None, *, begins: bool = True
     ) -> tuple[Tensor, Any]:
         if begins:
             optimiser.zero_grad()
@@ -64,34 +83,83 @@ def training_step(
             first.see_outputs(outputs)
         loss: Tensor = chosen(outputs, targets, shares, part)
         check_loss("fit", loss)
-        runtime_check(_check_finite, loss, now=False)
-        total = loss + model.penalty() if begins else loss
+        if is_alone:
+            runtime_check(_check_finite, loss, now=False)
+        total = loss + model.penalty() if begins and is_penalised else loss
         if first is not None:
             first.see_loss(total)
         total.backward()
-        if not ends:
-            return loss, outputs
+        return loss, outputs
+
+    return gradients
+
+
+def _update(optimiser: Optimiser, max_norm: float | None, max_value: float | None) -> Callable[[], None]:
+    """The second half of a step: the parameters change."""
+
+    def update() -> None:
         if max_value is not None:
             clip_gradient_values(optimiser.parameters, max_value)
         if max_norm is not None:
             clip_gradients(optimiser.parameters, max_norm)
         optimiser.step()
-        return loss, outputs
 
-    return step
+    return update
 
 
 def compiled_step(model: Module, optimiser: Optimiser, *args: Any, loss: Task, max_value: float | None = None) -> Step:
-    """:func:`training_step`, compiled: replayed if it is known to depend on its model and optimiser alone.
+    """:func:`training_step`, compiled."""
+    step: Step = _compiled(
+        training_step(model, optimiser, *args, loss=loss, max_value=max_value), model, optimiser, loss
+    )
+    return step
 
-    Else Python runs in each call.
-    """
-    step = training_step(model, optimiser, *args, loss=loss, max_value=max_value)
+
+def _compiled(function: Any, model: Module, optimiser: Optimiser, loss: Task) -> Any:
+    """A function, replayed if it is known to depend on its model and optimiser alone; else Python runs in each call."""
     if loss.is_pure and is_from_library(model, optimiser):
-        return own(step, lambda: Replacements.count)
-    compiled = compile(step)
+        return own(function, lambda: Replacements.count)
+    compiled: Any = compile(function)
     compiled.sums_as_numpy = True  # so that what is resumed, in a first call, goes on to the last bit
     return compiled
+
+
+def step_over_ranks(
+    model: Module,
+    optimiser: Optimiser,
+    max_norm: float | None,
+    first: FirstStep,
+    *,
+    loss: Task,
+    max_value: float | None,
+    ranks: Ranks,
+    compiled: bool,
+) -> Step:
+    """A step of which each rank does its part of the batch: between its halves, gradients and losses are added up.
+
+    The loss that it returns is that of all ranks, with the last batch of a step; 0 with those before.
+    """
+    gradients: Any = _gradients(model, optimiser, first, loss, ranks)
+    update = _update(optimiser, max_norm, max_value)
+    if compiled:
+        gradients, update = (_compiled(half, model, optimiser, loss) for half in (gradients, update))
+    summed = ranks.summing(optimiser.parameters)
+    own_loss = 0.0
+
+    def step(*given: Any, begins: bool = True, ends: bool = True) -> tuple[Tensor, Any]:
+        nonlocal own_loss
+        loss, outputs = gradients(*given, begins=begins)
+        own_loss = loss.item() if begins else own_loss + loss.item()
+        if not ends:
+            return Tensor(0.0), outputs
+        total = summed(own_loss)
+        if not math.isfinite(total):
+            raise LossNotFinite(total, not math.isfinite(own_loss))
+        with sharing(None):
+            update()
+        return Tensor(total), outputs
+
+    return step
 
 
 def _check_finite(loss: np.ndarray) -> None:

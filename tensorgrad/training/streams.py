@@ -82,8 +82,8 @@ class RandomStreams:
 def streams_of(rng: object) -> dict[str, np.random.Generator]:
     """The generators that a training draws from and saves, by name, with ``order`` and ``augmentation`` among them.
 
-    Of one generator, or one seeded with an integer, these two are spawned, so that neither depends on what the other
-    or anybody else draws.
+    Of one generator, or one seeded with an integer or None, these two are spawned, so that neither depends on what the
+    other or anybody else draws.
 
     Raises
     ------
@@ -92,8 +92,6 @@ def streams_of(rng: object) -> dict[str, np.random.Generator]:
     """
     if isinstance(rng, RandomStreams):
         return dict(vars(rng))
-    if rng is None:
-        raise TypeError("fit: rng must be a NumPy generator, an integer to seed one, or RandomStreams, got None")
     try:
         made = generator(rng)
     except (TypeError, ValueError) as error:

@@ -22,7 +22,9 @@ _ROWS = 1e-2
 
 
 def classes(function: str, name: str, labels: np.ndarray) -> np.ndarray:
-    """Integers from 0 on."""
+    """Integers from 0 on; truth values are taken for 0 and 1."""
+    if labels.dtype.kind == "b" and not _are_one_hot(labels):
+        return labels.astype(np.int64)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{function}: {name} must have integer labels, got {describe(labels)}; {_as_integers(labels)}")
     if (lowest := labels.min()) < 0:
@@ -126,10 +128,11 @@ def check_classes(function: str, name: str, logits: Any, labels: np.ndarray) -> 
             f"labels of shape {labels.shape}; {remedy}"
         )
     if (highest := labels.max()) >= outputs:
+        binary = ", or take loss='binary_cross_entropy_with_logits'" if outputs == highest == 1 else ""
         raise ValueError(
             f"{function}: {name} must have labels in 0..{outputs - 1}, as the network gives {outputs} "
             f"logit{'s' * (outputs > 1)}, got {highest} {position(labels == highest)}; give its last layer "
-            f"{int(highest) + 1} outputs, or number the classes from 0 on, {_NUMBERED} {_BEFORE}"
+            f"{int(highest) + 1} outputs{binary}, or number the classes from 0 on, {_NUMBERED} {_BEFORE}"
         )
 
 
@@ -200,13 +203,18 @@ def _as_integers(labels: np.ndarray) -> str:
     if kind in "bf":
         if np.isnan(labels).any():
             return f"some are NaN: leave those examples out, {_keep('~np.isnan(labels)', 'any', labels)}"
-        if labels.ndim > 1 and labels.shape[-1] > 1 and (np.abs(labels.sum(axis=-1) - 1) < _ROWS).all():
+        if _are_one_hot(labels):
             return "of rows with a one for the class, or probabilities, take labels.argmax(axis=-1)"
         if not ((labels == np.floor(labels)).all() and np.isfinite(labels).all()):
             return _REGRESSION
         several = kind == "f" and labels.max() - labels.min() >= _FEW_CLASSES
         return f"{_REGRESSION}; or convert them, labels.astype(int)" if several else "convert them, labels.astype(int)"
     return _REGRESSION if kind == "c" else _number_classes(labels)
+
+
+def _are_one_hot(labels: np.ndarray) -> bool:
+    """Whether these are rows with a one for the class, or of probabilities."""
+    return labels.ndim > 1 and labels.shape[-1] > 1 and bool((np.abs(labels.sum(axis=-1) - 1) < _ROWS).all())
 
 
 def _number_classes(labels: np.ndarray) -> str:

@@ -168,12 +168,11 @@ def red_in(path):
 def test_pictures_show_rows_as_rows_and_channels_as_colours(tmp_path):
     image = np.zeros((3, 28, 28), np.uint8)
     image[0, :7] = 255  # a red bar at the top, four times as wide as tall
-    images, labels = image[None], np.array([1])
+    images = image[None]
     report.save_augmentation(images, [], tmp_path / "augmentation.png")
-    report.save_mistakes(images, labels, np.array([[0.9, 0.1]]), ["a", "b"], tmp_path / "mistakes.png")
     weight = np.where(image > 0, 1.0, -1.0).reshape(-1, 1)
     report.save_weights(weight, image.shape, tmp_path / "weights.png")
-    for name in ("augmentation", "mistakes", "weights"):
+    for name in ("augmentation", "weights"):
         width, height = red_in(tmp_path / f"{name}.png")
         assert 3.5 < width / height < 4.5, name
 

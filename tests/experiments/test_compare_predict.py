@@ -16,6 +16,7 @@ from PIL import Image
 from experiments.compare import main as compare_main
 from experiments.mnist import EXPERIMENT
 from experiments.predict import main as predict_main
+from tensorgrad import _checkpoint
 from tensorgrad.runner.command import main
 from tensorgrad.runner.console import say
 from tensorgrad.runner.folder import HISTORY, METRICS, SETTINGS
@@ -89,6 +90,13 @@ def reseal(run, **values):
     save_checkpoint(run / BEST, arrays, {"settings": {k: v for k, v in settings.items() if v != "absent"}})
 
 
+def test_a_checkpoint_is_read_once(run, capsys, monkeypatch):
+    opened = []
+    open_file = _checkpoint.open_regular
+    monkeypatch.setattr(_checkpoint, "open_regular", lambda path: opened.append(path) or open_file(path))
+    assert predicted(run, capsys)[0] == 0 and opened == [run / BEST]
+
+
 # Comparing
 
 
@@ -109,12 +117,16 @@ def test_a_comparison_says_what_runs_differ_in(trained, tmp_path, capsys):
         (["MNIST #", " 128 ", " 2 of 2 ", "finished "], "a"),
     ):
         assert all(word in "|".join(rows[name]) for word in words), (words, rows[name])
+    lines = printed.splitlines()
+    tables = [line for line in lines if line.endswith(":")]
+    assert len(tables) == 3  # runs on different data are in tables of their own
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("| ")].count("run") == 3
     assert (tmp_path / "c.png").stat().st_size > 10_000
 
 
 def test_the_legend_says_so_too(run, capsys, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, path: drawn.update(histories))
+    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, *_: drawn.update(histories))
     change_json(run / METRICS, stopped="stopped by SIGTERM", settings__epochs=9, date="2026-01-02 03:04")
     assert compared(run, capsys)[0] == 0
     (legend,) = drawn
@@ -315,7 +327,7 @@ def spoilt(content, random):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_spoilt_folder_is_read_or_named(run, capsys, seed, monkeypatch):
-    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, path: None)
+    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda histories, *_: None)
     chance = random.Random(seed)
     good = {name: (run / name).read_bytes() for name in (METRICS, HISTORY, BEST, SETTINGS)}
     for _ in range(40):

@@ -48,7 +48,11 @@ def test_defaults_are_those_of_the_network_that_is_chosen(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"model": "cnn", "lr": 0.5}))
     for arguments, rate in ((["--model", "cnn"], recipe.lr), (["--config", str(tmp_path / "c.json")], 0.5)):
         options = parse(EXPERIMENT, arguments)
-        assert (options.hidden, options.dropout, options.lr) == ("32,64", recipe.dropout, rate)
+        assert (options.hidden, options.dropout, options.lr) == (
+            ",".join(map(str, recipe.hidden)),
+            recipe.dropout,
+            rate,
+        )
         assert str(options.out) == os.path.join("runs", "mnist-cnn")
     options = parse(EXPERIMENT, ["--config", str(tmp_path / "c.json"), "--model", "dense", "--hidden", "7,06"])
     assert (options.model, options.hidden, options.l2) == ("dense", "7,6", EXPERIMENT.recipe.l2)
@@ -76,7 +80,7 @@ def test_a_convolutional_network_is_trained_resumed_and_reported(tmp_path, capsy
     options = ["--model", "cnn", "--hidden", "3,4", "--l2", "0.001", "--no-compile", "--workers", "1"]
     assert main(EXPERIMENT, ["--data-dir", str(data), *options, "--epochs", "1", "--out", str(out)]) == 0
     page = (out / "report.html").read_text()
-    assert "Conv2d(1 -&gt; 3, 3x3" in page and "--model cnn --hidden 3,4" in page and (out / "weights.png").exists()
+    assert "Conv2d(1 -&gt; 3, 3x3" in page and "--model cnn --hidden 3,4" in page and (out / "report.html").exists()
     capsys.readouterr()
     assert main(EXPERIMENT, ["--out", str(out), "--resume"]) == 0
     assert "is complete" in capsys.readouterr().out

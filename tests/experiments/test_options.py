@@ -9,13 +9,14 @@ import pytest
 import models
 from experiments.mnist import EXPERIMENT
 from experiments.registry import EXPERIMENTS
+from tensorgrad.optim import OPTIMISERS
 from tensorgrad.runner import options as module
 from tensorgrad.runner.command import main
 from tensorgrad.runner.comparison import compare
 from tensorgrad.runner.errors import UsageError
 from tensorgrad.runner.folder import check_resumable, opened
 from tensorgrad.runner.options import Options, Role, parse
-from tensorgrad.runner.preparation import OPTIMISERS, prepare
+from tensorgrad.runner.preparation import prepare
 from tensorgrad.runner.run import run
 from tensorgrad.runner.training import Trained
 from tests.support import write_mnist
@@ -54,6 +55,7 @@ def test_the_command_line_of_options_gives_them_again(tmp_path):
     for arguments in (
         [],
         ["--resume", "auto", "--no-augment", "--no-compile", "--workers", "2", "--strict", "--quiet", "--fast-dev-run"],
+        ["--tensorboard", "--warm-up", "3"],
         ["--resume", "--data-dir", "-a b", "--lr", "1e-07", "--clip", "0.1", "--patience", "3", "--seed", "9"],
     ):
         arguments = [f"--data-dir={x}" if x == "-a b" else x for x in arguments if x != "--data-dir"]

@@ -674,6 +674,37 @@ def test_a_file_that_cannot_be_written(tmp_path):
         onnx.export(nn.Dense(3, 2), tmp_path / "a.onnx", np.ones((1, 3)), description={"x": object()})
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_estimator_is_exported_with_all_that_it_does(tmp_path, dtype):
+    sklearn = pytest.importorskip("tensorgrad.interop.sklearn")
+    x = 5 + 3 * np.random.default_rng(0).standard_normal((40, 4)).astype(dtype)
+    texts, own = np.array(list("abc"))[np.arange(40) % 3], nn.Sequential(nn.Dense(4, 1, 0), np.tanh)
+    path = tmp_path / "a.onnx"
+    for estimator, y in (
+        (sklearn.TensorgradClassifier(epochs=2, random_state=0), texts),
+        (sklearn.TensorgradClassifier(epochs=2, standardise=False, random_state=0), texts),
+        (sklearn.TensorgradRegressor(epochs=2, random_state=0), 1e3 * x[:, 0]),
+        (sklearn.TensorgradRegressor(epochs=2, random_state=0), 1e3 * x[:, :2]),
+        (sklearn.TensorgradRegressor(epochs=2, module=own), x[:, :1]),
+    ):
+        estimator.fit(x, y)
+        onnx.export(estimator, path, x[:1])
+        (found,) = run(path, x.astype(np.float32 if estimator.module is own else dtype))
+        expected = getattr(estimator, "predict_proba", estimator.predict)(x)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_no_network_and_other_endings_are_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"model must be a Module, .* estimator .*, got list; .*pipeline\[-1\]"):
+        onnx.export([nn.Dense(3, 2)], tmp_path / "a.onnx", np.ones((1, 3)))
+    for name in ("a", "a.pt", "onnx"):
+        with pytest.raises(ValueError, match=rf"export: the path must end in \.onnx, got '.*{name}'"):
+            onnx.export(nn.Dense(3, 2), tmp_path / name, np.ones((1, 3)))
+    assert not list(tmp_path.iterdir())
+    onnx.export(nn.Dense(3, 2), tmp_path / "A.ONNX", np.ones((1, 3)))
+
+
 def test_without_the_library_one_sentence_names_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtra, match=r"Exporting to ONNX needs onnx .*pip install onnx"):

@@ -47,6 +47,13 @@ def same_state(one, other):
         np.testing.assert_array_equal(array, other[name])
 
 
+def test_another_ending_is_refused(tmp_path):
+    for name in ("a", "a.npz", "safetensors"):
+        with pytest.raises(ValueError, match=rf"the path must end in \.safetensors, got '.*{name}'"):
+            safetensors.save(tmp_path / name, {"a": np.ones(3)})
+    safetensors.save(tmp_path / "A.SafeTensors", {"a": np.ones(3)})
+
+
 @given(st.data())
 def test_arrays_of_every_order_and_dtype_come_back(tmp_path_factory, data):
     dtype = np.dtype(data.draw(st.sampled_from(DTYPES)))

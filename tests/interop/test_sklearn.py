@@ -255,7 +255,10 @@ def test_a_network_of_ones_own():
     assert TensorgradRegressor(module=build, optimiser=momentum, random_state=0).fit(X, SEVERAL).score(X, SEVERAL) > 0.9
     with pytest.raises(TypeError, match=r"module must be a .*Module, or a function of the numbers"):
         TensorgradRegressor(module=lambda inputs, outputs, rng: None).fit(X, SEVERAL)
-    with pytest.raises(TypeError, match=r"optimiser must make a tensorgrad.optim.Optimiser of parameters, got None"):
+    with pytest.raises(
+        TypeError,
+        match=r"optimiser must be a name .* a function of parameters .*, got None",
+    ):
         classifier(optimiser=lambda parameters: None).fit(X, TEXT)
 
 
@@ -370,3 +373,11 @@ def test_no_warning_of_a_usual_fit():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         classifier().fit(100 * X + 1000, TEXT)
+
+
+def test_targets_of_text_are_no_numbers():
+    with pytest.raises(
+        ValueError, match=r"TensorgradRegressor: y must be numbers, got <U1.* take TensorgradClassifier"
+    ):
+        TensorgradRegressor(epochs=1).fit(np.ones((4, 2)), np.array(list("abab")))
+    TensorgradClassifier(epochs=1).fit(np.ones((4, 2)), np.array(list("abab")))

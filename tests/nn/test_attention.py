@@ -85,6 +85,19 @@ def test_self_attention_and_one_source_of_keys_and_values():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("junk", [np.nan, np.inf])
+def test_what_padding_of_sequences_that_attend_to_themselves_holds_changes_no_gradient(junk):
+    layer, query, *_ = make()
+    kept = np.arange(query.shape[1]) < np.arange(1, len(query) + 1)[:, None]
+    found = []
+    for held in 0.0, junk:
+        sequence = tg.Tensor(np.where(kept[..., None], query, held), requires_grad=True)
+        output = np.where(kept[..., None], layer(sequence, key_mask=kept), 0)
+        found.append([output.numpy(), *tg.gradients(np.sin(output).sum(), [sequence, *layer.parameters()])])
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("junk", [np.nan, np.inf, 1e30])
 def test_what_masked_sources_hold_changes_nothing(junk):
     layer, query, key, value = make()

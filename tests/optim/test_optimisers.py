@@ -8,6 +8,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn, optim
+from tensorgrad.optim.optimiser import FEW
 from tensorgrad.training import fit, training_step
 from tests.support import blobs
 
@@ -548,3 +549,37 @@ def test_a_state_whose_schedule_does_not_fit_changes_nothing():
     with pytest.raises(ValueError):
         adam.load_state_dict({**before, "schedule.lowest": 2.0, "schedule.1.waited": "x"})
     np.testing.assert_equal(adam.state_dict(), before)
+
+
+def test_the_first_steps_are_not_compiled_and_those_of_compiled_functions_never_alone():
+    tensors = parameters()
+    optimiser = optim.Adam(tensors)
+    steps(optimiser, tensors, [0, 1])
+    assert optimiser._compiled_step._made == 0
+    steps(optimiser, tensors, [2])
+    assert optimiser._compiled_step._made == 1
+
+    def step(x):
+        optimiser.zero_grad()
+        (x @ weight).sum().backward()
+        optimiser.step()
+
+    weight = tg.Tensor(np.ones(3), requires_grad=True)
+    optimiser, compiled = optim.Adam([weight]), tg.compile(step)
+    for _ in range(5):
+        compiled(np.ones(3))
+    assert len(compiled._segments) == 1
+    assert optimiser._compiled_update._made == optimiser._compiled_step._made == 0
+
+
+def test_optimisers_of_others_and_large_ones_are_compiled_at_once():
+    class Sum(optim.SGD):
+        def _update(self, numbers, value, gradient, *state, **settings):
+            return super()._update(numbers, value, gradient * gradient.sum(), *state, **settings)
+
+    for kind, size in ((Sum, 3), (optim.SGD, FEW + 1)):
+        x = tg.Tensor(np.zeros(size), requires_grad=True)
+        optimiser = kind([x], lr=0.1)
+        x.grad = np.ones(size)
+        optimiser.step()
+        assert optimiser._compiled_step._made == 1

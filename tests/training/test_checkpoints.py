@@ -281,14 +281,29 @@ def test_a_layer_used_twice_is_diagnosed():
     assert "forward" not in vars(relu)
 
 
-def test_other_data_is_refused(tmp_path):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "Interruption", StopAt(3))
-        with pytest.raises(Interrupted):
-            train(tmp_path)
+@pytest.mark.parametrize("stop", [3, 10, None])  # within an epoch, at its end, and finished
+def test_other_data_is_refused(tmp_path, stop):
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Interrupted):
+        if stop:
+            patch.setattr(loop, "Interruption", StopAt(stop))
+        train(folder)
     model, optimiser, rng = make()
-    with pytest.raises(CheckpointError, match="made with 300 training examples, now there are 90"):
-        fit(model, blobs(90), blobs(60, 1), optimiser, epochs=4, batch_size=32, rng=rng, folder=tmp_path, resume=True)
+    more = {"epochs": 5, "batch_size": 32, "rng": rng}
+    with pytest.raises(CheckpointError, match=r"with 300 training examples, now there are 90;.*load_weights\(model, p"):
+        fit(model, blobs(90), blobs(60, 1), optimiser, folder=folder, resume=True, **more)
+    load_weights(model, folder / LAST)  # as the error says
+    fit(model, blobs(90), blobs(60, 1), optimiser, folder=tmp_path / "other", **more)
+    more["rng"] = make()[2]
+    fit(*make()[:1], blobs(), blobs(60, 1), folder=folder, resume=True, **more)
+
+
+def test_checkpoints_of_before_that_do_not_say_how_many_examples_there_were_are_resumed(tmp_path):
+    train(tmp_path)
+    arrays, description = load_checkpoint(tmp_path / LAST)
+    assert description["progress"].pop("examples") == 300
+    save_checkpoint(tmp_path / LAST, arrays, description)
+    same(train(tmp_path, resume=True, epochs=5), train(epochs=5))
 
 
 # The file

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import re
+import shutil
 import signal
 from functools import partial
 
@@ -23,8 +24,10 @@ from tensorgrad.training import (
     Interrupted,
     TrainingError,
     evaluate,
+    find_learning_rate,
     fit,
     load_checkpoint,
+    loop,
     predict,
     save_history,
     training_step,
@@ -32,7 +35,7 @@ from tensorgrad.training import (
 from tensorgrad.training import step as step_module
 from tensorgrad.training.monitor import Monitor
 from tensorgrad.training.session import Session
-from tests.support import blobs, examples
+from tests.support import StopAt, blobs, examples
 
 
 def network(seed=0):
@@ -135,7 +138,6 @@ def test_a_state_that_is_not_finite_is_not_saved_over_a_good_one(tmp_path):
         ({"epochs": "2"}, "epochs must be an integer of at least 1, got '2'"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"rng": "0"}, r"fit: rng must be a NumPy generator, .* an integer .* got '0'; or RandomStreams"),
-        ({"rng": None}, "fit: rng must be a NumPy generator, an integer to seed one, or RandomStreams, got None"),
         ({"rng": -1}, "fit: .*non-negative"),
         ({"validation": 3}, r"validation must be two arrays, \(inputs, labels\), got int"),
         ({"train": ([[1.0]], [0])}, r"train must be two arrays, \(inputs, labels\), got list and list"),
@@ -156,6 +158,38 @@ def test_arguments_that_do_not_fit_are_refused_before_anything_is_trained(change
     given |= {"epochs": 1, "batch_size": 32, "rng": np.random.default_rng(0), **change}
     with pytest.raises((TypeError, ValueError), match=message):
         fit(model, given.pop("train"), given.pop("validation"), given.pop("optimiser"), **given)
+
+
+def test_a_model_and_examples_are_enough():
+    model = network()
+    history = fit(model, blobs())
+    assert len(history) == 10 and history[-1].loss < history[0].loss and evaluate(model, blobs()).accuracy > 0.5
+    assert fit(network(), blobs())[-1].loss != fit(network(), blobs())[-1].loss  # another order of the examples
+    assert fit(network(), blobs(), rng=3)[-1].loss == fit(network(), blobs(), rng=3)[-1].loss
+
+
+@pytest.mark.parametrize("name", tg.optim.OPTIMISERS)
+def test_an_optimiser_by_name_as_class_and_as_one_that_is_made_is_the_same(name):
+    kind = tg.optim.OPTIMISERS[name]
+    models = [network() for _ in range(4)]
+    for model, optimiser in zip(models, (name, kind, partial(kind), kind(models[3].parameters()))):
+        fit(model, blobs(), optimiser=optimiser, epochs=2, rng=0)
+    for model in models[1:]:
+        same_weights(models[0], model)
+    found = find_learning_rate(network(), blobs(), name, steps=5)
+    assert found.rates.size == find_learning_rate(network(), blobs(), kind, steps=5).rates.size
+
+
+def test_a_training_without_a_seed_is_resumed_as_it_would_have_gone_on(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(loop, "Interruption", StopAt(4))
+        fit(network(), blobs(), folder=tmp_path / "one", epochs=2)
+    (tmp_path / "two").mkdir()
+    shutil.copy(tmp_path / "one" / "last.npz", tmp_path / "two")
+    models = [network(), network()]
+    for name, model in zip(("one", "two"), models):
+        fit(model, blobs(), folder=tmp_path / name, resume=True, epochs=2)
+    same_weights(*models)
 
 
 def test_the_folder_may_be_text(tmp_path):
@@ -526,6 +560,15 @@ def test_a_training_that_diverged_is_said(lr):
     assert caught[0].message.history == history and caught[0].filename == __file__
 
 
+@pytest.mark.parametrize("count, epochs", [(20, 1), (20, 2), (20, 8), (20, 16), (40, 1), (40, 8)])
+def test_divergence_shows_after_few_steps_and_where_few_examples_are_learnt_by_heart(count, epochs):
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Dense(2, 16, rng), nn.ReLU(), nn.Dense(16, 3, rng))
+    adam = tg.optim.Adam(model.parameters(), lr=1e3)
+    with pytest.warns(DivergenceWarning, match="the training diverged"):
+        fitted(model, blobs(count), optimiser=adam, epochs=epochs, batch_size=20, rng=0)
+
+
 def test_divergence_is_told_after_resuming_too(tmp_path):
     model = network()
     optimiser = tg.optim.Adam(model.parameters(), lr=1e-3)
@@ -545,6 +588,8 @@ def test_healthy_trainings_are_not_called_diverged():
     inputs, labels = blobs()
     fitted(network(), (inputs * 1000, labels), (inputs * 1000, labels))  # large losses at first
     fitted(nn.Dense(2, 3, rng), (inputs * 0, labels), epochs=1, batch_size=5)  # nothing to learn
+    shifted = inputs, inputs[:, 0] + 1e3  # validation of numbers unlike those of the training
+    fitted(nn.Dense(2, 1, rng), (inputs, inputs[:, 0]), shifted, loss="mse")
     rare = (np.arange(300) == 7).astype(int)
     fitted(nn.Dense(2, 2, rng), (inputs, rare), (inputs, rare), epochs=1)
 
@@ -690,6 +735,7 @@ LABELS = {
     "half precision": CLASSES.astype(np.float16),
     "floats of one column": CLASSES.astype(float)[:, None],
     "truth values": CLASSES > 1,
+    "truth values of one column": CLASSES[:, None] > 1,
     "one column": CLASSES[:, None],
     "one-hot": np.eye(3)[CLASSES],
     "one-hot integers": np.eye(3, dtype=int)[CLASSES],
@@ -831,8 +877,9 @@ def test_a_network_that_gives_no_logits_is_refused(output):
         ({"train": (blobs()[0], np.ma.masked_array(CLASSES, CLASSES > 1))}, r"must have plain labels.*labels\.data"),
         ({"monitor": "val_loss"}, "monitor must be one of 'validation_accuracy', 'validation_loss'"),
         ({"accumulate": 0}, "accumulate must be an integer of at least 1, got 0"),
-        ({"optimiser": "adam"}, "optimiser must be an Optimiser, such as .*, got str"),
-        ({"optimiser": tg.optim.Adam}, "optimiser must be an Optimiser, such as .*, got ABCMeta"),
+        ({"optimiser": "adaam"}, "fit: optimiser must be one of 'adam', 'adamw', .*'lion', got 'adaam'"),
+        ({"optimiser": 0.1}, r"fit: optimiser must be a name such as 'adam', .* such as tensorgrad.optim.SGD.*got 0.1"),
+        ({"optimiser": lambda parameters: 3}, "fit: optimiser must be a name .* a function of parameters .*, got 3"),
         ({"prepare": None}, "prepare must be a function, got NoneType"),
         ({"augment": 3}, "augment must be a function, got int"),
         ({"on_epoch": []}, "on_epoch must be a function, got list"),
@@ -847,6 +894,19 @@ def test_a_network_that_gives_no_logits_is_refused(output):
 def test_other_arguments_that_do_not_fit(change, message):
     with pytest.raises((TypeError, ValueError), match=message):
         fitted(network(), **change)
+
+
+def test_a_network_without_parameters_is_one_sentence():
+    class Fixed(nn.Module):
+        def __init__(self, weight):
+            self.weight = weight
+
+        def forward(self, x):
+            return x @ self.weight
+
+    with pytest.raises(ValueError, match=r"fit: Fixed has no parameters to train; .* with requires_grad = True"):
+        fit(Fixed(np.ones((2, 3))), blobs())
+    fit(Fixed(tg.Tensor(np.ones((2, 3)), requires_grad=True)), blobs(), epochs=1)
 
 
 def test_a_function_is_no_model():

@@ -52,9 +52,10 @@ def export(
     Parameters
     ----------
     model
-        The network; or a function of Tensors that returns Tensors.
+        The network; or a function of Tensors that returns Tensors; or a fitted estimator of
+        :mod:`tensorgrad.interop.sklearn`, of which ``as_module()`` is written.
     path
-        The file, by custom ending in ``.onnx``. The old one stays until the new one is whole and on disk.
+        The file, which ends in ``.onnx``. The old one stays until the new one is whole and on disk.
     examples
         An input for each parameter of ``forward``: arrays, whose first axis is the batch.
     description
@@ -66,7 +67,9 @@ def export(
         If an op has no counterpart in ONNX, or the forward pass depends on the batch or on values in a way that cannot
         be exported; the message names the op.
     TypeError
-        If an example is missing, or no array of numbers with a batch.
+        If an example is missing, or no array of numbers with a batch; or if the model is nothing to be called.
+    ValueError
+        If the path ends in something else.
     CheckpointError
         If the file cannot be written.
 
@@ -83,6 +86,15 @@ def export(
     (5, 2)
     """
     library = require("onnx", "Exporting to ONNX")
+    if Path(path).suffix.lower() != ".onnx":
+        raise ValueError(f"export: the path must end in .onnx, got {printable(path)!r}")
+    if hasattr(model, "as_module"):
+        model = model.as_module()
+    if not callable(model):
+        raise TypeError(
+            "export: model must be a Module, a function of Tensors, or a fitted estimator of tensorgrad.interop.sklearn"
+            f", got {type(model).__name__}; of a pipeline take its last step, pipeline[-1]"
+        )
     names = _names_of_inputs(model, len(examples))
     arrays = [_as_example(model, name, example) for name, example in zip(names, examples)]
     try:
