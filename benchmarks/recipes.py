@@ -63,6 +63,20 @@ RUNS = {
 }
 """As in ``models/`` and the experiments, without augmentation."""
 
+OPTIMISERS = {
+    "SGD": ("SGD", {"lr": 1e-2}),
+    "SGD, momentum": ("SGD", {"lr": 1e-3, "momentum": 0.9}),
+    "SGD, Nesterov": ("SGD", {"lr": 1e-3, "momentum": 0.9, "nesterov": True}),
+    "Adam": ("Adam", {"lr": 1e-3}),
+    "AdamW": ("AdamW", {"lr": 1e-3}),
+    "Adamax": ("Adamax", {"lr": 1e-3}),
+    "RMSprop": ("RMSprop", {"lr": 1e-4}),
+    "RMSprop, centred, momentum": ("RMSprop", {"lr": 1e-5, "centered": True, "momentum": 0.9}),
+    "Adagrad": ("Adagrad", {"lr": 1e-3}),
+    "Lion": ("Lion", {"lr": 1e-4}),
+}
+"""Every optimiser of this library: its class, and settings with which all networks learn."""
+
 
 def sizes_of(network):
     """The sizes of a network by its name.

@@ -88,23 +88,26 @@ def table_of_recordings(found: dict[str, dict[str, list[float]]]) -> str:
 def draw(results: Results, path: Path) -> None:
     """Bars of the speed relative to the reference, a panel for each training step at batch 128."""
     cases = [case for case in STEPS if case in results and REFERENCE in results[case]]
-    with saved_figure(path, 12, 4.2) as drawing:
+    with saved_figure(path, 9, 4.6) as drawing:
         for axes, case in zip(drawing.subplots(1, len(cases), squeeze=False)[0], cases):
             names = [name for name in FRAMEWORKS if name in results[case]][::-1]
             speeds = [ratio(results[case], name) for name in names]
             colours = ["#c44e52" if name.startswith("tensorgrad") else "#8c9bab" for name in names]
             bars = axes.barh(names, speeds, color=colours)
-            axes.bar_label(bars, [f"{speed:.2f}" for speed in speeds], padding=3, fontsize=8)
-            axes.set_title(case.network, fontsize=10)
-            axes.set_xlim(0, 1.18 * max(speeds))
-            axes.axvline(1, color="black", linewidth=0.6)
-            axes.tick_params(labelsize=8, labelleft=case is cases[0])
-            axes.set_xlabel(f"steps per second, {REFERENCE} = 1", fontsize=8)
+            labels = axes.bar_label(bars, [f"{speed:.2f}" for speed in speeds], padding=3, fontsize=9)
+            for label in labels:  # which the line would strike through
+                label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+            axes.set_title(case.network, fontsize=11)
+            axes.set_xlim(0, 1.3 * max(speeds))
+            axes.axvline(1, color="black", linewidth=0.8, zorder=0.5)
+            axes.tick_params(labelsize=9, labelleft=case is cases[0])
+            axes.spines[["top", "right"]].set_visible(False)
+        drawing.supxlabel(f"steps per second, {REFERENCE} = 1", fontsize=10)
 
 
 def draw_scaling(results: Results, path: Path) -> None:
     """Lines of the time of a step against batch size, width and depth."""
-    with saved_figure(path, 12, 3.8) as drawing:
+    with saved_figure(path, 10, 3.6) as drawing:
         for axes, (what, cases) in zip(drawing.subplots(1, len(SCALING)), SCALING.items()):
             values = {
                 "batch": [case.batch for case in cases],
@@ -181,6 +184,26 @@ def table_of_runs(network: str, runs: Runs) -> str:
 def total_ratio(found: dict[str, list[dict[str, Any]]], name: str) -> float:
     """How many times as long as with tensorgrad a training takes with another framework: median over the rounds."""
     return statistics.median(theirs["ends"][-1] / ours["ends"][-1] for theirs, ours in zip(found[name], found[OURS]))
+
+
+def table_of_optimisers(found: Runs) -> str:
+    """A row for each optimiser; for each network and way a column with its steps, and where numbers are subnormal."""
+    columns = list(dict.fromkeys((row["network"], row["framework"]) for row in found))
+    cells = {(row["optimiser"], row["network"], row["framework"]): _steps_of(row) for row in found}
+    titles = [f"{network}, {'numba' if name == OURS else 'NumPy'}" for network, name in columns]
+    lines = [f"| last / second epoch | {' | '.join(titles)} |", f"|---|{'---|' * len(columns)}"]
+    for optimiser in dict.fromkeys(row["optimiser"] for row in found):
+        of_optimiser = " | ".join(cells.get((optimiser, *column), "") for column in columns)
+        lines.append(f"| {optimiser} | {of_optimiser} |")
+    subnormal, numbers = (sum(row[what] for row in found) for what in ("subnormal", "numbers"))
+    lines += ["", f"{subnormal:,} of {numbers:,} weights and numbers of state are subnormal in the end."]
+    return "\n".join(lines)
+
+
+def _steps_of(row: dict[str, Any]) -> str:
+    """How many times as long a step of the last epoch takes as one of the second, and that in milliseconds."""
+    second, last = row["steps"][1], row["steps"][-1]
+    return f"{last / second:.2f} ({_short(second)})"
 
 
 def _measured(measure: str, value: float) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.frameworks import FRAMEWORKS
-from benchmarks.recipes import RUNS, inputs_of, is_of_images, recipe_of, sizes_of
+from benchmarks.recipes import OPTIMISERS, RUNS, inputs_of, is_of_images, recipe_of, sizes_of
 
 LEAST_CALLS = 3
 MEMORY_STEPS = 20
@@ -76,10 +76,16 @@ def in_fresh_processes(what: str, names: Iterable[str], network: str, given: str
     return found
 
 
-def in_a_fresh_process(what: str, name: str, network: str, given: str = "") -> str:
-    """What one of the ``TASKS`` prints, given some input; nothing where the framework cannot, and why not on stderr."""
+def in_a_fresh_process(what: str, name: str, network: str, given: str = "", threads: int | None = None) -> str:
+    """What one of the ``TASKS`` prints, given some input; nothing where the framework cannot, and why not on stderr.
+
+    ``threads`` are those of matrix products; None: as many as the library takes.
+    """
+    environment = _environment()
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     command = _command(what, name, network)
-    done = subprocess.run(command, input=given, capture_output=True, text=True, env=_environment())
+    done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment)
     if done.returncode:
         print(f"{name}: {(done.stderr.splitlines() or ['ended'])[-1]}", file=sys.stderr, flush=True)
         return ""
@@ -237,10 +243,16 @@ def run(name: str, network: str) -> None:
     )
 
 
-def _examples_of(path: str, part: str, sizes: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised images in the shape that the network takes, and labels."""
+def _examples_of(
+    path: str, part: str, sizes: tuple[Any, ...], count: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standardised images in the shape that the network takes, and labels, of ``count`` examples of all classes."""
     with np.load(path) as arrays:
-        images, labels = arrays[f"{part}_images"].astype(np.float32), arrays[f"{part}_labels"].astype(np.int64)
+        images, labels = (arrays[f"{part}_{what}"] for what in ("images", "labels"))
+        if count is not None:
+            chosen = np.random.default_rng(0).permutation(len(labels))[:count]
+            images, labels = images[chosen], labels[chosen]
+        images, labels = images.astype(np.float32), labels.astype(np.int64)
         images -= arrays["mean"]
         images /= arrays["deviation"]
     return images.reshape(len(images), *(sizes[0] if is_of_images(sizes) else sizes[:1])), labels
@@ -255,9 +267,7 @@ def fit(name: str, network: str) -> None:
 
     framework: Any = FRAMEWORKS[name]()
     sizes, recipe = sizes_of(network), RUNS[network].recipe
-    inputs, labels = (
-        array[: BATCH * FIT_STEPS] for array in _examples_of(json.loads(sys.stdin.read()), "train", sizes)
-    )
+    inputs, labels = _examples_of(json.loads(sys.stdin.read()), "train", sizes, BATCH * FIT_STEPS)
     step, model = framework.prepared(sizes, recipe)[0], framework.model(sizes, recipe)
     batches = [(inputs[i : i + BATCH], labels[i : i + BATCH]) for i in range(0, len(labels), BATCH)]
     alone, within = [], []
@@ -275,6 +285,47 @@ def fit(name: str, network: str) -> None:
     print(json.dumps([1e3 * statistics.median(times[1:]) / len(batches) for times in (within, alone)]))
 
 
+def optimise(name: str, network: str) -> None:
+    """Train with an optimiser that standard input names, and print the milliseconds of the steps of each epoch.
+
+    Medians of the processor's time, which other work of the machine changes little; also how many numbers of weights
+    and state are subnormal in the end, of how many, and the last loss.
+    """
+    from tensorgrad import optim, training
+
+    path, kind, decay, epochs, steps, batch = json.loads(sys.stdin.read())
+    framework: Any = FRAMEWORKS[name]()
+    sizes, recipe = sizes_of(network), RUNS[network].recipe
+    inputs, labels = _examples_of(path, "train", sizes, steps * batch)
+    model = framework.model(sizes, recipe)
+    of_library, settings = OPTIMISERS[kind]
+    optimiser = getattr(optim, of_library)(model.parameters(), weight_decay=decay, **settings)
+    ends: list[float] = []
+
+    class Clock(training.Callback):
+        """Notes when steps end."""
+
+        def on_step_end(self, run: training.Run, loss: float) -> None:
+            ends.append(time.process_time())
+
+    given: dict[str, Any] = {"batch_size": batch, "rng": np.random.default_rng(0), "callbacks": [Clock()]}
+    history = training.fit(model, (inputs, labels), None, optimiser, epochs=epochs, quiet=True, **given)
+    took = np.diff(np.reshape(ends, (epochs, -1)))
+    tensors = [*model.parameters(), *(tensor for state in optimiser.state.values() for tensor in state)]
+    found = {
+        "steps": (1e3 * np.median(took, axis=1)).tolist(),
+        "loss": history[-1].loss,
+        "subnormal": sum(subnormal(tensor.data) for tensor in tensors),
+        "numbers": sum(tensor.size for tensor in tensors),
+    }
+    print(json.dumps(found))
+
+
+def subnormal(array: np.ndarray) -> int:
+    """How many numbers of an array are subnormal."""
+    return int(np.count_nonzero((array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """What a process was started for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers")
@@ -288,7 +339,7 @@ def main(arguments: list[str] | None = None) -> None:
         TASKS[options.task](options.name, options.network)
 
 
-TASKS = {"start": start, "record": record, "profile": profile, "run": run, "fit": fit}
+TASKS = {"start": start, "record": record, "profile": profile, "run": run, "fit": fit, "optimise": optimise}
 """What is measured in fresh processes."""
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ EXPERIMENT = Experiment(
         "dense": Recipe(models.mnist, (512,), 0.1, 1e-4, epochs=20, lr=3e-3, augmentation=Augmentation(shift=1)),
         "cnn": Recipe(
             models.cnn,
-            (32, 64),
+            (32, 64, 128),
             0.3,
             0.0,
             epochs=30,

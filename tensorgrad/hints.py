@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
+from inspect import signature
+from typing import Any, Callable
 
 import numpy as np
 
@@ -130,6 +133,33 @@ INSTEAD = {
 }
 """For each package the names that others have, and the expression, statement or thing to use here."""
 
+KEYWORDS = {
+    "fit": {
+        "optimizer": 'optimiser="adam"',
+        "lr": "optimiser=functools.partial(tg.optim.Adam, lr=0.01)",
+        "learning_rate": "optimiser=functools.partial(tg.optim.Adam, lr=0.01)",
+        "learning_rate_init": "optimiser=functools.partial(tg.optim.Adam, lr=0.01)",
+        "criterion": 'loss="softmax_cross_entropy"',
+        "loss_fn": 'loss="softmax_cross_entropy"',
+        "validation_data": "validation=(inputs, labels)",
+        "validation_split": "validation=(inputs[-50:], labels[-50:])",
+        "validation_fraction": "validation=(inputs[-50:], labels[-50:])",
+        "val": "validation=(inputs, labels)",
+        "sample_weight": "train=(inputs, labels, weights)",
+        "class_weight": "loss=functools.partial(tg.softmax_cross_entropy, weight=np.ones(2))",
+        "max_epochs": "epochs=10",
+        "max_iter": "epochs=10",
+        "n_epochs": "epochs=10",
+        "seed": "rng=0",
+        "random_state": "rng=0",
+        "verbose": "quiet=True",
+        "early_stopping": "patience=5",
+        "clipnorm": "max_norm=1.0",
+        "clipvalue": "max_value=1.0",
+    },
+}
+"""For each function the names that keyword arguments have elsewhere, and what to write here."""
+
 SHORT = {"tensorgrad": "tg", "tensorgrad.nn": "tg.nn", "tensorgrad.optim": "tg.optim"}
 
 
@@ -146,6 +176,20 @@ def missing(package: str, name: str) -> AttributeError:
     """
     hint = "" if name[:1] == "_" else _hint(package, name)
     return AttributeError(f"module {package!r} has no attribute {name!r}{hint and '; ' + hint}")
+
+
+def refuse_keywords(function: Callable[..., Any], unknown: Mapping[str, Any]) -> None:
+    """Raise for keyword arguments that a function does not have.
+
+    >>> from tensorgrad.training import fit
+    >>> refuse_keywords(fit, {"optimizer": "adam"})
+    Traceback (most recent call last):
+    TypeError: fit: got an unknown keyword argument, optimizer; use optimiser="adam"
+    """
+    for name in unknown:
+        similar = get_close_matches(name, signature(function).parameters, 1)
+        use = KEYWORDS[function.__name__].get(name) or "".join(f"{known}=" for known in similar)
+        raise TypeError(f"{function.__name__}: got an unknown keyword argument, {name}{use and f'; use {use}'}")
 
 
 def _hint(package: str, name: str) -> str:

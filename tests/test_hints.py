@@ -1,11 +1,13 @@
 """Names of other libraries: each is answered with something here that works."""
 
+import functools
 import sys
 
 import numpy as np
 import pytest
 
 import tensorgrad as tg
+import tensorgrad.training
 from tensorgrad import hints
 
 PROSE = {"NumPy itself,", "axes that", "nothing in", "a list", "a dict", "tensorgrad itself,"}
@@ -79,3 +81,21 @@ def test_the_lower_case_tensor_of_pytorch():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     assert isinstance(x, tg.Tensor) and x.requires_grad
     assert tg.tensor([1, 2], dtype=np.float32).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", hints.KEYWORDS["fit"])
+def test_keyword_arguments_of_other_libraries_are_answered_with_one_that_works(name):
+    fit = tg.training.fit
+    inputs, labels = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32), np.arange(60) % 2
+    with pytest.raises(TypeError, match=f"^fit: got an unknown keyword argument, {name}; use ") as caught:
+        fit(tg.nn.Dense(3, 2), (inputs, labels), **{name: 1})
+    names = {"tg": tg, "np": np, "functools": functools, "inputs": inputs, "labels": labels, "weights": np.ones(60)}
+    instead = eval(f"dict({str(caught.value).partition('; use ')[2]})", names)
+    given = {"train": (inputs, labels), "epochs": 1, "rng": 0, "quiet": True, **instead}
+    assert len(fit(tg.nn.Dense(3, 2), **given)) == given["epochs"]
+
+
+def test_misspelt_keyword_arguments_are_told_the_nearest_and_others_nothing():
+    for name, hint in ("epoch", "; use epochs="), ("batchsize", "; use batch_size="), ("zzz", ""):
+        with pytest.raises(TypeError, match=f"^fit: got an unknown keyword argument, {name}{hint}$"):
+            tg.training.fit(tg.nn.Dense(3, 2), (np.ones((2, 3)), [0, 1]), **{name: 1})

@@ -403,7 +403,7 @@ class Executable:
             dtype = instruction.out.dtype
             taken = set()
             for slot, (end, held) in busy.items():  # the result of a ufunc may take the place of an operand
-                if end > position or (end == position and (instruction.kind != "ufunc" or held != dtype)):
+                if end > position or (end == position and not (instruction.may_overwrite and held == dtype)):
                     taken.add(slot)
             slot = next(s for s in range(len(step.instructions)) if s not in taken)
             busy[slot] = max(last.get(instruction.out, position), position), dtype

@@ -226,7 +226,7 @@ class Memory:
 
     def _given_up(self, step: Step, index: int, writer: Instruction, dying: dict[int, list[Value]]) -> Value | None:
         """An operand of a run that is not needed any more once ``writer`` has its result, which can take its place."""
-        later = step.instructions[step.instructions.index(writer) + (writer.kind == "ufunc") :]
+        later = step.instructions[step.instructions.index(writer) + writer.may_overwrite :]
         for value in dying.get(index, ()):
             if value.shape == writer.out.shape and value.dtype == writer.out.dtype and value.shape == step.shape:
                 readers = [i for i in step.instructions for v in i.values if v.root is value]

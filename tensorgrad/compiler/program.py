@@ -83,6 +83,8 @@ class Instruction:
         Whether it sums all elements of an array: a run can do that on the way.
     run_shape
         The shape of the run that it can be part of.
+    may_overwrite
+        Whether its result may take the place of an operand.
     """
 
     kind: str
@@ -98,6 +100,7 @@ class Instruction:
             self.out.root = self.values[0].root
         self.is_total = self.kind == "reduce" and self.function is np.add and self._sums_everything()
         self.run_shape = self.out.shape if self.kind in ELEMENTWISE else self.values[0].shape if self.is_total else None
+        self.may_overwrite = self.kind == "ufunc" and self.function is not np.sign  # ten times as slow in place
 
     @property
     def name(self) -> str:

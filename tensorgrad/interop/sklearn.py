@@ -12,6 +12,7 @@ import numpy as np
 
 from .._optional import require
 from ..compiler.function import without_kernels
+from ..core import describe
 from ..nn import Module
 from ..ops.activations import log_softmax
 from ..optim import OPTIMISERS, Optimiser, inverse_time_decay
@@ -324,7 +325,7 @@ class _Estimator(BaseEstimator):
 
     def _inputs(self, X: np.ndarray) -> np.ndarray:
         """What the network is given, in the dtype in which it computes."""
-        dtype = next((parameter.dtype for parameter in self.module_.parameters()), X.dtype)
+        dtype = next((parameter.dtype for _, parameter in self.module_.named_parameters()), X.dtype)
         if self.feature_scaling_ is not None:
             mean, scale = (moment.astype(X.dtype) for moment in self.feature_scaling_)
             X = (X - mean) / scale
@@ -594,6 +595,11 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):
         return self._fit(X, y, sample_weight, is_partial=True)
 
     def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
+        if y.dtype.kind not in "biuf":
+            raise ValueError(
+                f"TensorgradRegressor: y must be numbers, got {describe(y)}; convert them, y.astype(float), or for "
+                "classes take TensorgradClassifier"
+            )
         self.target_scaling_ = moments(y, weights)
 
     def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:

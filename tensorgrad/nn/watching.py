@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-from .module import Module
-
-Note = Callable[[Module, Any], Any]
+if TYPE_CHECKING:
+    from .module import Module
 
 
 @contextmanager
-def watched(module: Module, note: Note) -> Iterator[None]:
+def watched(module: Module, note: Callable[[Module, Any], Any]) -> Iterator[None]:
     """Inside, a module and those in it are in evaluation mode, and ``note(module, result)`` is told of each result."""
     modules = {id(inner): inner for inner in module.modules()}
     with ExitStack() as stack:
@@ -22,7 +21,7 @@ def watched(module: Module, note: Note) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(module: Module, note: Note) -> Iterator[None]:
+def _watched(module: Module, note: Callable[[Module, Any], Any]) -> Iterator[None]:
     own = vars(module)
     before = {name: own[name] for name in _REPLACED if name in own}
     own.update(forward=_Watched(module, note), _training=False)
@@ -42,7 +41,7 @@ _REPLACED = ("forward", "_training")
 class _Watched:
     """A forward method that tells of its results; no function, whose variables would be looked into."""
 
-    def __init__(self, module: Module, note: Note) -> None:
+    def __init__(self, module: Module, note: Callable[[Module, Any], Any]) -> None:
         self._module, self._forward, self._note = module, module.forward, note
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,9 @@ from .galleries import most_confident_mistakes
 MOST_MISTAKES, MOST_UNITS, FEW_UNITS = 24, 32, 8
 """How many are shown; of units that are all alike noise only a few."""
 
+LARGEST = 1e38
+"""What stands for infinite weights."""
+
 LEAST_SIDE, LEAST_LIKENESS = 6, 0.3
 """Of weights as images: smaller ones are never called noise, and larger ones whose neighbours are less alike are."""
 
@@ -71,7 +74,8 @@ def units(weights: np.ndarray, word: str = "unit") -> tuple[list[Tile], int]:
     ``weights`` have the shape (units, channels, height, width). Units whose neighbouring weights are hardly alike are
     noise and left out, unless all are: then there are a few of them.
     """
-    norms = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=(1, 2, 3)))
+    weights = np.nan_to_num(weights.astype(np.float64), nan=0, posinf=LARGEST, neginf=-LARGEST)
+    norms = np.sqrt(np.square(weights).sum(axis=(1, 2, 3)))
     strongest = np.argsort(-norms, kind="stable")
     has_shape = [unit for unit in strongest if not is_noise(weights[unit])]
     chosen = has_shape[:MOST_UNITS] if has_shape else strongest[:FEW_UNITS]
@@ -90,7 +94,7 @@ def is_noise(image: np.ndarray) -> bool:
     """
     if min(image.shape[1:]) < LEAST_SIDE:
         return False
-    centred = (image - image.mean(axis=(1, 2), keepdims=True)).astype(np.float64)
+    centred = image - image.mean(axis=(1, 2), keepdims=True)
     across = (centred[:, :, 1:] * centred[:, :, :-1]).mean()
     down = (centred[:, 1:] * centred[:, :-1]).mean()
     return bool((across + down) / 2 <= LEAST_LIKENESS * (centred**2).mean())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 import tensorgrad as tg
 
-from ..nn import Conv2d, Dense
+from ..nn import Conv2d, Dense, Module
 from ..report import calibration, class_scores, confusion_matrix, confusions, layer_statistics
 from ..report.charts import calibration_chart, decimal, learning_charts, percent
 from ..report.classes import LARGEST_WRITTEN, confusion_cells
@@ -132,11 +133,13 @@ def _augmented(prepared: Prepared) -> list[Any]:
 
 
 def first_layer(prepared: Prepared) -> dict[str, Any]:
-    """The weights of the first layer that has any, a picture for each unit."""
-    first: Any = next(module for module in prepared.model.modules() if isinstance(module, (Dense, Conv2d)))
-    weight = first.weight.numpy()
-    is_kernel = isinstance(first, Conv2d)
-    images = _visible(weight if is_kernel else weight.T.reshape(-1, *prepared.dataset.image_shape))
+    """The weights of the layer that looks at the images, a picture for each unit."""
+    shape = prepared.dataset.image_shape
+    first: Any = next((module for module in prepared.model.modules() if _looks_at(module, shape)), None)
+    if first is None:
+        return {"tiles": [], "note": "There is no dense or convolutional layer that looks at images.", "is_gray": False}
+    weight, is_kernel = first.weight.numpy(), isinstance(first, Conv2d)
+    images = _visible(weight if is_kernel else weight.T.reshape(-1, *shape))
     word = "kernel" if is_kernel else "unit"
     tiles, noise = units(images, word)
     note = f"The weights of each {word} of the first layer, the strongest first, each on a scale of its own"
@@ -149,6 +152,13 @@ def first_layer(prepared: Prepared) -> dict[str, Any]:
     note += f" {left:,} weaker ones are not shown." if left > 0 else ""
     note += " They are counted from 0."
     return {"tiles": tiles, "note": note, "is_gray": images.shape[1] == 1}
+
+
+def _looks_at(module: Module, shape: tuple[int, ...]) -> bool:
+    """Whether it is a layer that can take images of that shape, pixel by pixel or flattened."""
+    if isinstance(module, Conv2d):
+        return module.weight.shape[1] == shape[0]
+    return isinstance(module, Dense) and module.weight.shape[0] == math.prod(shape)
 
 
 def _visible(images: np.ndarray) -> np.ndarray:
@@ -185,11 +195,15 @@ def graph(prepared: Prepared) -> str:
     """The graph of the loss of two training images, as SVG."""
     images, labels = prepared.standardisation(prepared.train[0][:2]), prepared.train[1][:2]
     modes = [(module, module.rng.bit_generator.state) for module in prepared.model.modules() if hasattr(module, "rng")]
-    prepared.model.train()
-    loss, penalty = tg.softmax_cross_entropy(prepared.model(images), labels), prepared.model.penalty()
-    loss = loss + penalty if isinstance(penalty, tg.Tensor) else loss
-    prepared.model.eval()
+    means = [(x, x.numpy().copy()) for _, x in prepared.model.named_tensors() if not x.requires_grad]  # of batch norm
+    with np.errstate(all="ignore"):
+        prepared.model.train()
+        loss, penalty = tg.softmax_cross_entropy(prepared.model(images), labels), prepared.model.penalty()
+        prepared.model.eval()
+        loss = loss + penalty if isinstance(penalty, tg.Tensor) else loss
+        drawing = tg.draw(loss, prepared.model, {"images": images, "labels": labels}, gradients=True)
     for module, state in modes:
         module.rng.bit_generator.state = state
-    with np.errstate(all="ignore"):
-        return tg.draw(loss, prepared.model, {"images": images, "labels": labels}, gradients=True).svg
+    for tensor, values in means:
+        tensor.data = values
+    return drawing.svg

@@ -34,7 +34,7 @@ NAMES = {
 CHANGES = ("flip", "shift", "rotation", "zoom", "cutout")
 """How training images are changed, if they are."""
 
-UNITS = {"shift": "pixels", "rotation": "degrees", "cutout": "pixels"}
+UNITS = {"shift": "pixel", "rotation": "degree", "cutout": "pixel"}
 
 HIDDEN = ("image_ranges", "classes", "overfit_batch", "experiment")
 """Settings that are for programs, or shown elsewhere."""
@@ -100,7 +100,7 @@ def _value(name: str, value: Any) -> str:
         return str(value).replace(",", ", ")
     if name == "monitor":
         return str(value).replace("_", " ")
-    unit = f" {UNITS[name]}" if name in UNITS else ""
+    unit = f" {UNITS[name]}{'s' if value != 1 else ''}" if name in UNITS else ""
     return _shown(value) + unit
 
 

@@ -267,7 +267,7 @@ class Callbacks:
 
     def step_ends(self, loss: float) -> bool:
         """Tell all; whether one of them stops the training."""
-        return _any([each.on_step_end(self._run, loss) for each in self._of_steps])
+        return bool(self._of_steps) and _any([each.on_step_end(self._run, loss) for each in self._of_steps])
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from ..core import Tensor
 from ..core.context import no_grad
 from ..data import Loader
 from ..nn import Module
-from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, part_of
+from .examples import Examples, as_arrays, check_count, check_numbers, count_of, mapped, of_table, part_of
 from .objective import Loss, Task, check_loss, objective
 from .ranks import Ranks
 
@@ -44,6 +44,7 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
     >>> predict(tg.nn.Dense(2, 3), np.zeros((5, 2))).shape
     (5, 3)
     """
+    inputs = mapped(of_table, inputs)
     if not count_of(inputs):
         raise ValueError("predict: takes one input at least, got none")
     return _predicted(model, inputs, prepare, 0, count_of(inputs))
@@ -51,8 +52,9 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
 
 def _predicted(model: Module, inputs: Any, prepare: Callable[[Any], Any], start: int, stop: int) -> Any:
     """What :func:`predict` gives for some of the inputs."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    in_training = [module for module in model.modules() if module.training]
+    if in_training:
+        model.eval()
     parts = []
     try:
         for first in range(start, stop, EVALUATION_BATCH):
@@ -63,8 +65,8 @@ def _predicted(model: Module, inputs: Any, prepare: Callable[[Any], Any], start:
             check_numbers("predict", prepared)
             parts.append(values_of(model(prepared)))
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in in_training:
+            module.training = True
     return _joined(parts)
 
 
@@ -82,7 +84,12 @@ def _predicted_together(model: Module, inputs: Any, prepare: Callable[[Any], Any
 
 def values_of(outputs: Any) -> Any:
     """The arrays of Tensors, in the containers that hold them."""
-    return mapped(lambda x: x.numpy() if isinstance(x, Tensor) else np.asarray(x), outputs)
+    return outputs.numpy() if isinstance(outputs, Tensor) else tree_map(_array_of, outputs)
+
+
+def _array_of(output: Any) -> np.ndarray:
+    array: np.ndarray = output.numpy() if isinstance(output, Tensor) else np.asarray(output)
+    return array
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Callable
@@ -28,12 +29,17 @@ class Examples:
 
     def chosen(self, indices: Any) -> Examples:
         """Copies of some of them."""
-        return Examples(mapped(itemgetter(indices), self.inputs), *self.targets_of(indices))
+        return Examples(_taken(self.inputs, indices), *self.targets_of(indices))
 
     def targets_of(self, indices: Any) -> tuple[Any, np.ndarray | None]:
         """Copies of the targets and the weights of some of them."""
         weights = None if self.weights is None else self.weights[indices]
-        return mapped(itemgetter(indices), self.targets), weights
+        return _taken(self.targets, indices), weights
+
+
+def _taken(tree: Any, indices: Any) -> Any:
+    """The entries of arrays at these indices; of a plain array by the function that is quickest with few of them."""
+    return tree.take(indices, axis=0) if type(tree) is np.ndarray else mapped(itemgetter(indices), tree)
 
 
 def leaves_of(tree: Any) -> list[Any]:
@@ -75,10 +81,12 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     TypeError, ValueError
         If they are no inputs and targets of one length, in arrays; with a remedy that fits.
     """
+    if _makes_examples(examples):
+        examples = Loader(examples)
     if isinstance(examples, Loader):
         examples = examples, examples.labels
     is_given = isinstance(examples, (tuple, list)) and len(examples) in (2, 3)
-    parts: Any = tuple(mapped(_of_table, part) for part in examples[:2]) if is_given else (None, None)
+    parts: Any = tuple(mapped(of_table, part) for part in examples[:2]) if is_given else (None, None)
     leaves = [leaves_of(part) for part in parts]
     if not all(found and all(map(_has_entries, found)) for found in leaves):
         came = type(examples).__name__ if parts[0] is None else " and ".join(type(part).__name__ for part in parts)
@@ -99,10 +107,24 @@ def checked_examples(function: str, name: str, examples: Any) -> Examples:
     return Examples(parts[0], mapped(_in_own_byte_order, parts[1]), weights)
 
 
-def _of_table(leaf: Any) -> Any:
-    """A frame or series as an array."""
-    is_table = hasattr(leaf, "__array__") and not isinstance(leaf, (np.ndarray, np.generic, Tensor))
-    return np.asarray(leaf) if is_table else leaf
+def of_table(leaf: Any) -> Any:
+    """A frame, a series or a Tensor as an array; columns of several number types as one of all of them."""
+    if isinstance(leaf, Tensor):
+        return leaf.numpy()
+    if not hasattr(leaf, "__array__") or isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf
+    array = np.asarray(leaf)
+    if array.dtype.kind == "O" and array.ndim == 2 and hasattr(leaf, "columns"):
+        columns = [np.asarray(leaf[name]) for name in leaf.columns]
+        if all(column.ndim == 1 and column.dtype.kind in "biuf" for column in columns):
+            return np.stack(columns, axis=1)
+    return array
+
+
+def _makes_examples(examples: object) -> bool:
+    """Whether it gives examples one by one, such as an ``ImageFolder``."""
+    is_data = isinstance(examples, (Loader, tuple, list, str, bytes, Mapping)) or hasattr(examples, "__array__")
+    return not is_data and hasattr(examples, "__len__") and hasattr(examples, "__getitem__")
 
 
 def _has_entries(part: object) -> bool:
@@ -165,12 +187,28 @@ def check_numbers(function: str, inputs: object) -> None:
     for array in leaves_of(inputs):
         if not isinstance(array, np.ndarray) or array.dtype.kind in "fiubc":
             continue
-        try:
-            array.astype(np.float32)
-            remedy = "convert them, inputs.astype(np.float32)"
-        except (TypeError, ValueError):
-            remedy = "turn text and other objects into numbers first, or in prepare="
-        raise TypeError(f"{function}: the network's inputs must be numbers, got {describe(array)}; {remedy}")
+        raise TypeError(f"{function}: the network's inputs must be numbers, got {describe(array)}{_remedy(array)}")
+
+
+def _remedy(array: np.ndarray) -> str:
+    """How to make numbers of these."""
+    if _are_numbers(array):
+        return "; convert them, inputs.astype(np.float32)"
+    if array.ndim == 2 and array.shape[1] > 1:
+        column = next(i for i in range(array.shape[1]) if not _are_numbers(array[:, i]))
+        return (
+            f", such as {array[0, column]!r} in column {column}; of a pandas frame pandas.get_dummies(frame, "
+            "dtype=float) makes numbers of columns of text, or do it in prepare="
+        )
+    return "; turn text and other objects into numbers first, or in prepare="
+
+
+def _are_numbers(array: np.ndarray) -> bool:
+    try:
+        array.astype(np.float32)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def part_of(inputs: Any, start: int, size: int) -> Any:

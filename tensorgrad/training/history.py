@@ -118,6 +118,38 @@ class History(list[Epoch]):
         found = super().__getitem__(index)
         return History(found) if isinstance(index, slice) else found
 
+    def best(self, measure: str | None = None, mode: str | None = None) -> Epoch:
+        """The best epoch: whose weights :func:`fit` leaves in the model, if it watched the same.
+
+        Parameters
+        ----------
+        measure
+            A name in :attr:`Epoch.measures`. None: the accuracy if there is one, else the loss; of validation if there
+            is one.
+        mode
+            ``"min"`` or ``"max"``; None: as is known of losses and of metrics that have names.
+
+        Raises
+        ------
+        ValueError
+            If there is no epoch or no such measure, or it is not known in which direction it gets better.
+
+        Examples
+        --------
+        >>> history = History([Epoch(1, 0.5, 0.8, 0.6, 0.7, 0.1, 2.0), Epoch(2, 0.4, 0.9, 0.7, 0.8, 0.1, 2.0)])
+        >>> history.best().epoch, history.best("validation_loss").epoch
+        (2, 1)
+        """
+        from .metrics import METRICS
+        from .monitor import Monitor, mode_of
+
+        known = list(self[-1].measures) if self else []
+        if not self or (measure is not None and measure not in known):
+            asked = f"; measure must be one of {', '.join(known)}, got {measure!r}" if self else ""
+            raise ValueError(f"History.best: there is no {'such measure' if self else 'epoch'}{asked}")
+        measure = usual(known) if measure is None else measure
+        return Monitor(measure, mode=mode_of(measure, METRICS) if mode is None else mode).best(self)
+
     def to_pandas(self) -> Any:
         """A ``pandas.DataFrame`` with a row for each epoch and a column for each measure."""
         return require("pandas", "History.to_pandas").DataFrame([row.measures for row in self])

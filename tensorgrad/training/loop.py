@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 import numpy as np
 
 from ..archive import CheckpointError
 from ..data import Loader
+from ..hints import refuse_keywords
 from ..nn import Module
 from ..optim import Optimiser
 from ..optim.clipping import check_limit
@@ -70,6 +71,7 @@ def fit(
     quiet: bool = False,
     compiled: bool | None = None,
     deterministic: bool = False,
+    **unknown: NoReturn,
 ) -> History:
     """Train a network by minimising a loss, by default softmax cross-entropy, plus the model's penalties.
 
@@ -85,7 +87,8 @@ def fit(
         then the model is called with a container like that of the inputs, and a loss of your own with one like that of
         the targets. ``(inputs, targets, weights)``: the loss and the metrics are then means by these weights of the
         examples. A :class:`tensorgrad.data.Loader` makes inputs when they are needed, in threads; it may also stand in
-        place of the array of inputs. Without validation, the best epoch is chosen by what is measured in training.
+        place of the array of inputs. What it takes as a source, such as an ``ImageFolder``, is given as it is, too.
+        Without validation, the best epoch is chosen by what is measured in training.
     optimiser
         One over the model's parameters; or a name out of :data:`tensorgrad.optim.OPTIMISERS`, for one with its usual
         settings, or a function of parameters that makes one, such as ``functools.partial(tensorgrad.optim.SGD,
@@ -207,6 +210,7 @@ def fit(
     >>> history[-1].metrics["r2"] > 0.99
     True
     """
+    refuse_keywords(fit, unknown)
     numbers = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "patience": patience}
     _check_numbers(numbers, optional=("patience",))
     _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
@@ -229,7 +233,8 @@ def fit(
         step = _step(model, optimiser, max_norm, max_value, first, chosen, compiled is not False, ranks)
         sources = (prepare, augment, chosen, ranks)
         batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.generators, *sources)
-        heard = Callbacks(_all_callbacks(given, watched, patience, on_epoch), Run(session, epochs))
+        own = _own_callbacks(watched, patience, on_epoch, saves=session.folder is not None)
+        heard = Callbacks([ScheduleObserver(), *given, *own], Run(session, epochs))
         parts = (session, step, first, batches, examples.get("validation"), chosen, watched)
         training = Training(*parts, epochs, heard, quiet, ranks)
         _run(training)
@@ -267,11 +272,11 @@ def _run(training: Training) -> None:
         session.model.eval()
 
 
-def _all_callbacks(
-    callbacks: Sequence[Callback], monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None
+def _own_callbacks(
+    monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None, saves: bool
 ) -> list[Callback]:
-    """The user's among those of :func:`fit`: what changes the state comes before it is saved."""
-    found: list[Callback] = [ScheduleObserver(), *callbacks, Checkpoint()]
+    """Those of :func:`fit` itself, after the user's: what changes the state comes before it is saved."""
+    found: list[Callback] = [Checkpoint()] if saves else []
     found += [] if patience is None else [EarlyStopping(monitor, patience)]
     return found + ([] if on_epoch is None else [OnEpoch(on_epoch)])
 
@@ -307,6 +312,13 @@ def _checked_callbacks(callbacks: Any) -> list[Callback]:
                 f"fit: callbacks must be objects of classes derived from tensorgrad.training.Callback, got {each!r}; "
                 f"{'make one of the class' if isinstance(each, type) else 'a function of each epoch is for on_epoch='}"
             )
+        unknown = [name for name in dir(each) if name.startswith("on_") and not hasattr(Callback, name)]
+        if called := [name for name in unknown if callable(getattr(each, name))]:
+            known = ", ".join(name for name in dir(Callback) if name.startswith("on_"))
+            raise TypeError(
+                f"fit: {type(each).__name__} has a method {called[0]}, which is never called; a callback has {known}, "
+                "so give what is done there one of these names, or one that does not begin with on_"
+            )
     return found
 
 
@@ -316,6 +328,11 @@ def checked_optimiser(function: str, model: Module, given: Optimiser | Optimiser
         raise TypeError(
             f"{function}: model must be a Module, got {type(model).__name__}; a function becomes one in "
             "Sequential(function)"
+        )
+    if not isinstance(given, Optimiser) and not model.parameters():
+        raise ValueError(
+            f"{function}: {type(model).__name__} has no parameters to train; let it hold layers, or Tensors with "
+            "requires_grad = True, in attributes"
         )
     optimiser = given if isinstance(given, Optimiser) else optimiser_of(function, given, model.parameters())
     own = {id(tensor) for _, tensor in model.named_tensors()}  # frozen ones as well

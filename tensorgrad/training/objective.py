@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Callable, Union
 
 import numpy as np
@@ -90,12 +90,12 @@ class Objective:
         total = float((weights * each).sum())
         return weights / (total or 1.0), total
 
-    @property
+    @cached_property
     def _settings(self) -> Mapping[str, Any]:
         """The settings of a loss of this library."""
         return self.function.keywords if self.is_own and isinstance(self.function, partial) else {}
 
-    @property
+    @cached_property
     def _ignored(self) -> Any:
         return self._settings.get("ignore_index")
 
@@ -209,7 +209,7 @@ LOSSES = {
             takes=targets.classes,
             check=targets.check_classes,
             guess=_entropy,
-            metrics=_ACCURACY,
+            metrics=_ACCURACY_OF_ROWS,
         ),
         _known(nn.categorical_cross_entropy, takes=targets.classes_or_distributions, **_ROWS),
         _known(nn.kl_divergence, takes=targets.distributions, **_ROWS),

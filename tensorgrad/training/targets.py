@@ -128,10 +128,11 @@ def check_classes(function: str, name: str, logits: Any, labels: np.ndarray) -> 
             f"labels of shape {labels.shape}; {remedy}"
         )
     if (highest := labels.max()) >= outputs:
+        binary = ", or take loss='binary_cross_entropy_with_logits'" if outputs == highest == 1 else ""
         raise ValueError(
             f"{function}: {name} must have labels in 0..{outputs - 1}, as the network gives {outputs} "
             f"logit{'s' * (outputs > 1)}, got {highest} {position(labels == highest)}; give its last layer "
-            f"{int(highest) + 1} outputs, or number the classes from 0 on, {_NUMBERED} {_BEFORE}"
+            f"{int(highest) + 1} outputs{binary}, or number the classes from 0 on, {_NUMBERED} {_BEFORE}"
         )
 
 

@@ -15,6 +15,7 @@ import tensorgrad as tg
 from benchmarks.frameworks import TensorGrad
 from benchmarks.recipes import CNN, inputs_of, recipe_of, sizes_of
 from tensorgrad.compiler import emit
+from tensorgrad.training import fit, predict
 
 BATCH = 32
 LEAST_BLOCK = 64
@@ -162,6 +163,33 @@ def test_recording_a_small_network_takes_no_more_calls_than_it_did(monkeypatch):
     calls = function_calls(again, *arrays)
     assert emit._code.cache_info().misses == texts  # the text of a network like it is compiled already
     assert calls <= 22_000, calls
+
+
+def test_a_step_in_fit_takes_few_more_calls_than_alone(monkeypatch):
+    monkeypatch.setenv("TENSORGRAD_FAST", "0")
+    network, framework = "64-32-10", TensorGrad(compiled=True)
+    sizes = sizes_of(network)
+    recipe = recipe_of(sizes)
+
+    def calls_of_fit(steps):
+        model = framework.model(sizes, recipe)
+        optimiser = framework.optimiser(model, recipe)
+        settings = {"epochs": 3, "batch_size": BATCH, "rng": 0, "quiet": True}
+        return function_calls(lambda: fit(model, inputs_of(sizes, BATCH * steps), None, optimiser, **settings))
+
+    calls_of_fit(2)  # what is found once in a process
+    calls = (calls_of_fit(12) - calls_of_fit(2)) / 30
+    alone = BOUNDS[network, "pure"][2]
+    assert calls <= alone + 110, calls
+
+
+def test_a_prediction_of_one_example_takes_no_more_calls_than_it_did():
+    model = TensorGrad(compiled=True).model(sizes_of("64-32-10"), recipe_of(sizes_of("64-32-10")))
+    row = inputs_of(sizes_of("64-32-10"), 1)[0]
+    model.eval()
+    predict(model, row)  # what is found once in a process
+    calls = function_calls(predict, model, row)
+    assert calls <= 350, calls
 
 
 def test_what_is_counted():

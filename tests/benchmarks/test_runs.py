@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from benchmarks import bars, runs, tables, workers
+import tensorgrad as tg
+from benchmarks import bars, optimisers, runs, tables, workers
 from benchmarks.frameworks import FRAMEWORKS, JAX, OURS, OURS_ON_NUMPY, REFERENCE, TRAINING
-from benchmarks.recipes import CNN, RUNS, Recipe, layers_of, sizes_of
+from benchmarks.recipes import CNN, OPTIMISERS, RUNS, Recipe, layers_of, sizes_of
 from models import mnist, simpsons_rgb
 from tests.support import write_mnist
 
@@ -157,12 +158,54 @@ def test_each_bar_is_printed_with_its_value(tmp_path, monkeypatch, capsys):
         assert line in printed.splitlines()
 
 
+def test_the_benchmark_knows_every_optimiser():
+    public = {name: getattr(tg.optim, name) for name in tg.optim.__all__}
+    kinds = {name for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, tg.optim.Optimiser)}
+    assert {name for name, _ in OPTIMISERS.values()} == kinds - {"Optimiser"}
+
+
+@pytest.mark.slow
+def test_steps_with_an_optimiser_are_timed_and_subnormal_numbers_counted(tmp_path, monkeypatch, capsys):
+    write_mnist(tmp_path / "mnist", count=60)
+    monkeypatch.setattr(optimisers, "STEPS", 3)
+    monkeypatch.setattr(optimisers, "WAYS", [OURS_ON_NUMPY])
+    options = ["--data-dir", str(tmp_path), "--out", str(tmp_path / "out"), "--epochs", "2"]
+    assert optimisers.main([*options, "--networks", "784-512-10", "--only", "Lion"]) == 0
+    text = (tmp_path / "out" / optimisers.MARKDOWN).read_text()
+    assert text in capsys.readouterr().out and f"0 of {2 * 407_050:,} weights" in text
+    (row,) = json.loads((tmp_path / "out" / optimisers.JSON).read_text())
+    assert len(row["steps"]) == 2 and min(row["steps"]) > 0 and np.isfinite(row["loss"])
+
+
+def test_a_table_of_optimisers():
+    ways = {OURS: [9.0, 0.5, 0.75], OURS_ON_NUMPY: [9.0, 2.0, 2.0]}
+    found = [
+        {"network": network, "optimiser": "Adam", "framework": name, "steps": steps, "subnormal": 1, "numbers": 1000}
+        for network in ("784-512-10", CNN)
+        for name, steps in ways.items()
+    ]
+    assert tables.table_of_optimisers([*found, {**found[0], "optimiser": "SGD"}]).splitlines() == [
+        "| last / second epoch | 784-512-10, numba | 784-512-10, NumPy | CNN, numba | CNN, NumPy |",
+        "|---|---|---|---|---|",
+        "| Adam | 1.50 (0.500 ms) | 1.00 (2.00 ms) | 1.50 (0.500 ms) | 1.00 (2.00 ms) |",
+        "| SGD | 1.50 (0.500 ms) |  |  |  |",
+        "",
+        "5 of 5,000 weights and numbers of state are subnormal in the end.",
+    ]
+
+
+def test_what_is_subnormal():
+    assert workers.subnormal(np.array([0, 1e-40, -1e-45, 1.2e-38, 1, np.nan, -np.inf], np.float32)) == 2
+
+
 @pytest.mark.parametrize(
     "command, arguments, message",
     [
         (runs, ["--rounds", "0"], "must be at least 1"),
         (runs, ["--networks", "LeNet"], "invalid choice: 'LeNet'"),
         (runs, ["--networks", CNN, "--data-dir", "/nowhere", "--out", "OUT"], "no such folder"),
+        (optimisers, ["--epochs", "1"], "must be at least 2"),
+        (optimisers, ["--only", "Adamant"], "invalid choice: 'Adamant'"),
         (bars, ["--seconds", "-1"], "must be finite and not negative"),
         (bars, ["--runs", "/nowhere/runs.json"], "No such file"),
     ],

@@ -100,6 +100,12 @@ def test_the_next_batches_are_made_while_a_step_is_computed():
     assert sorted(made.asked) == list(range(90))
 
 
+def test_what_makes_examples_one_by_one_is_taken_as_it_is():
+    (model, history), (other, expected) = trained(Made()), trained(Loader(Made()))
+    assert [row.loss for row in history] == [row.loss for row in expected]
+    assert evaluate(model, Made()) == evaluate(other, (INPUTS, CLASSES))
+
+
 @pytest.mark.parametrize("workers", WORKERS)
 def test_an_error_is_raised_in_its_place_and_leaves_no_thread(workers):
     class Broken(Made):
@@ -162,7 +168,7 @@ def test_loaders_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match=r"inputs must be of one shape, got \(2,\) and \(3,\); resize them"):
         uneven[[0, 1]]
     with pytest.raises(TypeError, match=r"tensorgrad\.data\.Loader takes examples that are made one by one"):
-        trained(Made())
+        trained(iter(Made()))
     trained(Loader(Made()), epochs=1)
 
 

@@ -48,7 +48,11 @@ def test_defaults_are_those_of_the_network_that_is_chosen(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"model": "cnn", "lr": 0.5}))
     for arguments, rate in ((["--model", "cnn"], recipe.lr), (["--config", str(tmp_path / "c.json")], 0.5)):
         options = parse(EXPERIMENT, arguments)
-        assert (options.hidden, options.dropout, options.lr) == ("32,64", recipe.dropout, rate)
+        assert (options.hidden, options.dropout, options.lr) == (
+            ",".join(map(str, recipe.hidden)),
+            recipe.dropout,
+            rate,
+        )
         assert str(options.out) == os.path.join("runs", "mnist-cnn")
     options = parse(EXPERIMENT, ["--config", str(tmp_path / "c.json"), "--model", "dense", "--hidden", "7,06"])
     assert (options.model, options.hidden, options.l2) == ("dense", "7,6", EXPERIMENT.recipe.l2)

@@ -140,6 +140,53 @@ def test_a_run_that_did_not_go_well_says_so_at_the_top(tmp_path):
     assert "ended after 1 of 3 epochs" in words and "a dry run" in words
 
 
+@pytest.mark.slow
+def test_the_report_leaves_the_network_as_it_is(tmp_path):
+    made = []
+
+    def build(rng, classes):
+        dropout = tg.nn.Dropout(0.5, rng)
+        made.append(tg.nn.Sequential(*convolutional(rng, classes)[:5], dropout, convolutional(rng, classes)[5]))
+        made.append({name: tensor.numpy().copy() for name, tensor in made[0].named_tensors()})
+        return made[0]
+
+    report_of(tmp_path, ["a", "b"], build=build, channels=3)
+    for name, tensor in made[0].named_tensors():
+        np.testing.assert_array_equal(tensor.numpy(), made[1][name])
+    assert all(parameter.grad is None for parameter in made[0].parameters())
+
+
+def spoilt(value):
+    def build(rng, classes):
+        model = dense(rng, classes)
+        model.parameters()[0].data[:] = value
+        return model
+
+    return build
+
+
+class Linear(tg.nn.Module):
+    def __init__(self, rng, classes):
+        self.weight = tg.Tensor(rng.standard_normal((784, classes)).astype(np.float32), requires_grad=True)
+
+    def forward(self, x):
+        return x.reshape(len(x), -1) @ self.weight
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"build": spoilt(value)} for value in (0.0, 1e38, np.inf, np.nan)),
+        {"build": Linear},
+        {"classes": ["only"]},
+        {"channels": 2, "build": lambda rng, n: tg.nn.Sequential(tg.nn.Flatten(), tg.nn.Dense(2 * 784, n, rng))},
+    ],
+)
+def test_a_report_is_written_of_any_network(tmp_path, given):
+    assert is_harmless(report_of(tmp_path, **{"classes": ["a", "b"], **given}))
+
+
 def test_earlier_runs_on_the_same_data_are_linked(tmp_path):
     names = {"mnist-1": "0123", 'an "odd" <name>?#%': "0123", "other": "9", "damaged": None, "without page": "0123"}
     for name, data in names.items():

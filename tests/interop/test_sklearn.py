@@ -373,3 +373,11 @@ def test_no_warning_of_a_usual_fit():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         classifier().fit(100 * X + 1000, TEXT)
+
+
+def test_targets_of_text_are_no_numbers():
+    with pytest.raises(
+        ValueError, match=r"TensorgradRegressor: y must be numbers, got <U1.* take TensorgradClassifier"
+    ):
+        TensorgradRegressor(epochs=1).fit(np.ones((4, 2)), np.array(list("abab")))
+    TensorgradClassifier(epochs=1).fit(np.ones((4, 2)), np.array(list("abab")))

@@ -99,7 +99,7 @@ def test_images_of_many_channels_are_arrays(tmp_path, capsys):
 
 def test_folders_that_cannot_be_trained_on_are_refused(tmp_path, capsys):
     photographs(tmp_path / "zoo", count=2)
-    assert "too few images of cat (2), dog (2), old owl (2); each class needs 3" in refused(capsys, "zoo")
+    assert "too few images of cat (2), dog (2), old owl (2); each class needs at least 3" in refused(capsys, "zoo")
     assert "DIR: which images?" in refused(capsys)
     assert "nowhere: no such folder" in refused(capsys, "nowhere")
     assert "0 class folders and 2 file(s) outside" in refused(capsys, "zoo/cat")

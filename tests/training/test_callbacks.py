@@ -174,3 +174,15 @@ def test_a_class_or_a_function_is_no_callback(callbacks, message):
     for some in (callbacks, [callbacks]):
         with pytest.raises(TypeError, match=message):
             fit(nn.Dense(2, 3), blobs(), epochs=1, batch_size=10, rng=np.random.default_rng(0), callbacks=some)
+
+
+def test_a_method_for_a_moment_that_there_is_not_is_named():
+    class OfAnother(Callback):
+        def on_epoch_begin(self, run):
+            pass
+
+    with pytest.raises(TypeError, match=r"OfAnother has a method on_epoch_begin, which is never called; .*on_step_end"):
+        fitted(OfAnother())
+    OfAnother.before_epoch = OfAnother.on_epoch_begin
+    del OfAnother.on_epoch_begin
+    fitted(OfAnother())

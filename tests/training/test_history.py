@@ -12,7 +12,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad._optional import MissingExtra
-from tensorgrad.training import DivergenceWarning, Epoch, History, TensorBoard, fit, progress
+from tensorgrad.training import DivergenceWarning, Epoch, History, TensorBoard, evaluate, fit, progress
 from tests.support import HEIGHTS, INPUTS, blobs, network, same
 
 
@@ -103,6 +103,28 @@ def test_ipython_in_a_terminal_is_no_notebook(monkeypatch):
     assert not progress._is_notebook()
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=object))
     assert not progress._is_notebook()
+
+
+def test_the_best_epoch_is_that_whose_weights_are_kept():
+    rng = np.random.default_rng(0)
+    inputs, labels = blobs(90)
+    for monitor in ("validation_loss", "validation_accuracy", "loss", None):
+        model = nn.Dense(2, 3, rng)
+        adam = tg.optim.Adam(model.parameters(), lr=0.5)
+        history = fit(model, (inputs, labels), blobs(30, 1), adam, epochs=8, rng=0, monitor=monitor, quiet=True)
+        best = history.best(monitor)
+        assert evaluate(model, blobs(30, 1)).loss == best.validation_loss
+    heights = inputs, inputs[:, 0]
+    history = fit(nn.Dense(2, 1, rng), heights, loss="mse", metrics=["mae", "r2"], epochs=4, rng=0, quiet=True)
+    assert history.best("mae").metrics["mae"] == min(row.metrics["mae"] for row in history)
+    assert history.best("r2").metrics["r2"] == max(row.metrics["r2"] for row in history)
+    assert history.best("seconds", "min").seconds == min(row.seconds for row in history)
+    with pytest.raises(ValueError, match=r"no such measure; .*loss, .*got 'val_loss'"):
+        history.best("val_loss")
+    with pytest.raises(ValueError, match=r"not known whether higher or lower is better"):
+        history.best("seconds")
+    with pytest.raises(ValueError, match="there is no epoch"):
+        History().best()
 
 
 # TensorBoard

@@ -896,6 +896,19 @@ def test_other_arguments_that_do_not_fit(change, message):
         fitted(network(), **change)
 
 
+def test_a_network_without_parameters_is_one_sentence():
+    class Fixed(nn.Module):
+        def __init__(self, weight):
+            self.weight = weight
+
+        def forward(self, x):
+            return x @ self.weight
+
+    with pytest.raises(ValueError, match=r"fit: Fixed has no parameters to train; .* with requires_grad = True"):
+        fit(Fixed(np.ones((2, 3))), blobs())
+    fit(Fixed(tg.Tensor(np.ones((2, 3)), requires_grad=True)), blobs(), epochs=1)
+
+
 def test_a_function_is_no_model():
     optimiser = tg.optim.Adam(network().parameters())
     with pytest.raises(TypeError, match="model must be a Module, got function; a function becomes one in Sequential"):
