@@ -1,9 +1,9 @@
-"""The measures of one epoch."""
+"""The figures of one epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 VALIDATION = "validation_"
@@ -81,6 +81,3 @@ def usual(measures: Iterable[str]) -> str:
     known = set(measures)
     prefix = VALIDATION if f"{VALIDATION}loss" in known else ""
     return f"{prefix}accuracy" if f"{prefix}accuracy" in known else f"{prefix}loss"
-
-
-COLUMNS = tuple(f.name for f in fields(Epoch) if f.name != "metrics")

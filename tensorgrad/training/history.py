@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
 from .._atomic import replacing
 from .._optional import require
-from .epoch import COLUMNS, Epoch, usual
+from .epoch import Epoch, usual
 from .metrics import METRICS
 from .monitor import Monitor, mode_of
+
+COLUMNS = tuple(f.name for f in fields(Epoch) if f.name != "metrics")
+
 
 MOST_ROWS = 30
 """Epochs that are shown: of more, the first and the last ones."""
