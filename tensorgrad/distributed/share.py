@@ -98,7 +98,7 @@ def check_count(function: str, count: int, size: int) -> None:
     if count < size:
         raise ValueError(
             f"{function}: a batch of {count} examples cannot be shared by {size} ranks; take larger batches or fewer "
-            "ranks, or leave out a smaller last batch (drop_last=True)"
+            "ranks, or leave a smaller last batch out"
         )
 
 

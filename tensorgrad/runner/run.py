@@ -70,6 +70,10 @@ def run(experiment: Experiment, options: Options) -> Result | None:
     if options.resume is True and not options.overfit_batch:
         check_resumable(options.out)
     clock, ranks = Clock(), Ranks(current())
+    if options.batch_size < ranks.size:
+        raise UsageError(
+            f"--batch-size {options.batch_size}: each of {ranks.size} ranks needs an image of each; take larger batches"
+        )
     with clock.phase("loading"):
         prepared = ranks.in_turn(partial(prepare, experiment, options))
     if options.overfit_batch:
