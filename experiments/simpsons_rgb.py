@@ -19,9 +19,9 @@ EXPERIMENT = Experiment(
             (2048, 512),
             0.1,
             5e-4,
-            epochs=80,
+            epochs=120,
             lr=1e-3,
-            augmentation=Augmentation(flip=True, shift=2),
+            augmentation=Augmentation(flip=True, shift=2, rotation=8, zoom=0.1),
         ),
         "cnn": Recipe(
             partial(models.cnn, in_channels=3),

@@ -87,14 +87,19 @@ def global_batch(count: int) -> Iterator[slice]:
     slice(0, 64, None)
     """
     ranks = current()
-    if count < ranks.size:
-        raise ValueError(
-            f"global_batch: a batch of {count} examples cannot be shared by {ranks.size} ranks; take larger batches or "
-            "fewer ranks, or leave out a smaller last batch"
-        )
+    check_count("global_batch", count, ranks.size)
     share = replace(share_of(count, ranks.rank, ranks.size), is_mean=True)
     with sharing(share if ranks.size > 1 else None):
         yield share.rows
+
+
+def check_count(function: str, count: int, size: int) -> None:
+    """Raise unless each of ``size`` ranks gets an example."""
+    if count < size:
+        raise ValueError(
+            f"{function}: a batch of {count} examples cannot be shared by {size} ranks; take larger batches or fewer "
+            "ranks, or leave a smaller last batch out"
+        )
 
 
 @contextmanager

@@ -109,7 +109,8 @@ class BatchNorm(Module):
             else:
                 self._move(*(operand.numpy() for operand in operands[2:]))
         mean, var = (moment.astype(x.dtype, copy=False) for moment in (mean, var))
-        return batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)
+        result: Tensor = batch_norm(x, self.weight, self.bias, mean=mean, var=var, eps=self.eps)
+        return result
 
     def _move_followed(self, *operands: Tensor, momentum: float) -> None:
         self._move(*(operand.numpy() for operand in operands[2:]))
@@ -125,7 +126,7 @@ class BatchNorm(Module):
         momentum, var = self.momentum, var * (count / (count - 1))
         for running, value in ((self.running_mean, mean), (self.running_var, var)):
             moved = (1 - momentum) * running.data + momentum * value.reshape(running.shape)
-            running.data = without_subnormals(moved)
+            running.data = without_subnormals(moved).astype(running.dtype, copy=False)
 
     def __repr__(self) -> str:
         settings = (("momentum", self.momentum, 0.1), ("eps", self.eps, 1e-5))

@@ -53,11 +53,19 @@ class Weighted(Module):
 def in_dtype(layer: Module, x: Any, dtype: Any) -> Any:
     """The input of a layer in ``dtype``: arrays are converted, Tensors must have it."""
     if not hasattr(x, "__array_function__"):
-        return np.asarray(x, dtype=dtype)
+        try:
+            return np.asarray(x, dtype=dtype)
+        except TypeError:
+            raise TypeError(
+                f"{layer!r}: the input must be an array or a Tensor, got {type(x).__name__}; a network of "
+                "several inputs is a Module whose forward takes them apart"
+            ) from None
     if x.dtype == dtype:
         return x
     if isinstance(x, Tensor):
         raise TypeError(f"{layer!r}: the input is {x.dtype}, the parameters {dtype}; use x.astype(np.{dtype})")
+    if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        raise TypeError(f"{layer!r}: the input is {x.dtype}, the parameters {dtype}; use x.real, or np.abs(x)")
     return x.astype(dtype)
 
 

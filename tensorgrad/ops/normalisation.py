@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import samples
 from ..core import AnyArray, Array, Axis, Tensor, declare
+from ..distributed import shared
 from .conversion import as_operand, in_dtype
 from .ranks import sum_over_ranks
 
@@ -145,7 +146,8 @@ def batch_norm(
     """Each channel with mean 0 and variance 1 over the batch, then ``* weight + bias`` (Ioffe & Szegedy 2015).
 
     ``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel. Without ``mean`` and ``var`` they are those of
-    the batch, over examples and spatial axes, and the gradient takes this into account.
+    the batch, over examples and spatial axes, and the gradient takes this into account. Where ranks share a batch, they
+    are those of all of it: see :func:`tensorgrad.distributed.global_batch`.
 
     Parameters
     ----------
@@ -180,6 +182,8 @@ def batch_norm(
     if (mean is None) != (var is None):
         raise ValueError("batch_norm: takes both mean= and var=, or neither")
     eps = float(eps)
+    if mean is None and shared() is not None:
+        mean, var = (moment.astype(x.dtype, copy=False) for moment in moments_over_ranks(x)[:2])
     given = {"weight": weight, "bias": bias, "mean": mean, "var": var}
     weight, bias, mean, var = (_per_channel("batch_norm", name, value, x) for name, value in given.items())
     if mean is not None:
@@ -281,7 +285,7 @@ def rms_norm(
     return _scaled(x / _deviation(x, axis if isinstance(axis, int) else tuple(axis), float(eps)), weight, None)
 
 
-def moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def moments_over_ranks(x: AnyArray) -> tuple[Any, Any, Any]:
     """Mean and variance for each channel, and of how many numbers they are, of the batch that all ranks share.
 
     In two messages, so that the variance is that of what is centred, and in float32 at least.

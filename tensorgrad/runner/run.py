@@ -11,8 +11,7 @@ from typing import Any
 from .._optional import require
 from ..distributed import current
 from ..training import LAST, Epoch, TrainingError, save_history
-from ..training.ranks import Ranks, shareable, smallest_batch
-from ..training.step import takes_no_single_example
+from ..training.ranks import Ranks
 from .console import say, warn
 from .errors import UsageError
 from .experiment import Experiment
@@ -71,12 +70,15 @@ def run(experiment: Experiment, options: Options) -> Result | None:
     if options.resume is True and not options.overfit_batch:
         check_resumable(options.out)
     clock, ranks = Clock(), Ranks(current())
+    if options.batch_size < ranks.size:
+        raise UsageError(
+            f"--batch-size {options.batch_size}: each of {ranks.size} ranks needs an image of each; take larger batches"
+        )
     with clock.phase("loading"):
         prepared = ranks.in_turn(partial(prepare, experiment, options))
     if options.overfit_batch:
         say(overfit(prepared))
         return None
-    _check_shares(prepared, ranks.size)
     processes = "" if ranks.size == 1 else ranks.processes()
     if not ranks.is_first:
         _beside_first(prepared, ranks)
@@ -85,19 +87,6 @@ def run(experiment: Experiment, options: Options) -> Result | None:
         warn(f"the earlier run in {options.out} is now {aside}")
     with opened(options.out):
         return _in_folder(prepared, clock, ranks, processes)
-
-
-def _check_shares(prepared: Prepared, ranks: int) -> None:
-    """Refuse batches that the ranks cannot share, while nothing has been written."""
-    count, batch_size = len(prepared.train[1]), prepared.options.batch_size
-    last = smallest_batch(count, batch_size)
-    if last >= ranks or (last == 1 and takes_no_single_example(prepared.model)):  # which fit leaves out
-        return
-    other = shareable(count, batch_size, ranks)
-    raise UsageError(
-        f"--batch-size {batch_size}: of {count} training images a batch of {last} is left, which {ranks} ranks cannot "
-        f"share; take {'' if other is None else f'--batch-size {other} or '}fewer ranks"
-    )
 
 
 def _beside_first(prepared: Prepared, ranks: Ranks) -> None:

@@ -18,9 +18,10 @@ from ..optim import Optimiser
 from ..optim.clipping import check_limit
 from ..optim.names import OptimiserLike, optimiser_of
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
+from .epoch import Epoch
 from .epochs import Batches, Training
 from .examples import Examples, as_arrays
-from .history import Epoch, History
+from .history import History
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
 from .objective import Loss, Task, objective
@@ -129,7 +130,7 @@ def fit(
         Applied to each batch of training inputs before that: ``augment(inputs, rng)``, with the generator for it.
     drop_last
         Whether a smaller last batch of an epoch is left out instead of being trained on. None: only if it is a single
-        example and the model has a ``BatchNorm1d``, which needs two.
+        example and the model has a ``BatchNorm1d``, which needs two, or if it has fewer examples than there are ranks.
     max_norm, max_value
         Clip the joint norm of all gradients, and before that each number in them.
     monitor
@@ -224,7 +225,7 @@ def fit(
         optimiser = checked_optimiser("fit", model, optimiser)
         count = examples["train"].count
         ranks.check_alike(optimiser, {f"{name} examples": found.count for name, found in examples.items()}, numbers)
-        drop_last = _drops_last(model, count, batch_size, drop_last)
+        drop_last = _drops_last(model, count, batch_size, drop_last, ranks.size)
         ranks.check(count - count % batch_size if drop_last else count, batch_size)
         session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, given, ranks)
         _begin(session, resume, count)
@@ -350,7 +351,7 @@ def checked_optimiser(function: str, model: Module, given: Optimiser | Optimiser
     return optimiser
 
 
-def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | None) -> bool:
+def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | None, ranks: int) -> bool:
     """Whether the last batch is left out, where it is smaller."""
     if drop_last and count < batch_size:
         raise ValueError(
@@ -359,7 +360,7 @@ def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | No
         )
     single_is_left = count % batch_size == 1 and count > 1 and takes_no_single_example(model)
     if drop_last is None:
-        return single_is_left
+        return single_is_left or 0 < count % batch_size < min(ranks, count)
     if single_is_left and not drop_last:
         raise ValueError(
             f"fit: {count} examples in batches of {batch_size} leave a last batch of one, in which batch "

@@ -14,25 +14,10 @@ from typing import Any, Callable
 import numpy as np
 
 from ..distributed import Buckets, Communicator, RankError, Share, current, share_of
+from ..distributed.share import check_count
 from ..optim import Optimiser
-from .history import Epoch
+from .epoch import Epoch
 from .interruption import Interrupted
-
-
-def smallest_batch(count: int, batch_size: int) -> int:
-    """The examples in the last batch of an epoch of ``count``."""
-    return count % batch_size or min(batch_size, count)
-
-
-def shareable(count: int, batch_size: int, size: int) -> int | None:
-    """The batch size next to this one with which each of ``size`` ranks has an example of each batch, if there is any.
-
-    >>> shareable(129, 128, size=2)
-    127
-    """
-    sizes = range(size, count + 1)
-    found = (each for each in sizes if smallest_batch(count, each) >= size)
-    return min(found, key=lambda each: abs(each - batch_size), default=None)
 
 
 class Ranks:
@@ -55,17 +40,8 @@ class Ranks:
 
     def check(self, count: int, batch_size: int) -> None:
         """Raise unless every rank has an example in each batch of an epoch of ``count``."""
-        last = smallest_batch(count, batch_size)
-        if last >= self.size:
-            return
-        other = shareable(count, batch_size, self.size)
-        remedies = "fewer ranks" if other is None else f"batch_size={other} or fewer ranks"
-        if last < batch_size < count:
-            remedies += ", or leave that batch out (drop_last=True)"
-        raise ValueError(
-            f"fit: {count} examples in batches of {batch_size} leave a batch of {last}, which cannot be shared by "
-            f"{self.size} ranks; take {remedies}"
-        )
+        if self.size > 1:
+            check_count("fit", min(batch_size, count, count % batch_size or batch_size), self.size)
 
     def share(self, count: int) -> Share | None:
         """What this rank has of a batch; None where it has all of it."""

@@ -121,6 +121,8 @@ def check_classes(function: str, name: str, logits: Any, labels: np.ndarray) -> 
             remedy = "take labels[..., 0]"
         elif labels.ndim == logits.ndim and (labels.sum(axis=-1) == 1).all():
             remedy = "of rows with a one for the class take labels.argmax(axis=-1)"
+        elif labels.shape[1:] == logits.shape[1:] and labels.max() == 1:
+            remedy = "for several labels at once take loss='binary_cross_entropy_with_logits'"
         else:
             remedy = "make the network's output, or the labels, fit"
         raise ValueError(

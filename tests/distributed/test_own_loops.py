@@ -133,10 +133,7 @@ def test_a_batch_smaller_than_the_ranks_is_refused():
         with global_batch(1):
             pass
 
-    with pytest.raises(
-        RankError,
-        match="global_batch: a batch of 1 examples cannot be shared by 2 ranks; take larger batches or fewer ranks, or",
-    ):
+    with pytest.raises(RankError, match="a batch of 1 examples cannot be shared by 2 ranks; take larger"):
         run_ranks(2, work)
 
 

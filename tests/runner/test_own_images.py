@@ -12,13 +12,11 @@ from PIL import Image
 
 from experiments.predict import main as predict_of_experiments
 from tensorgrad.compare import main as compare_main
-from tensorgrad.distributed import RankError, run_ranks
 from tensorgrad.export import main as export_main
 from tensorgrad.predict import main as predict_main
 from tensorgrad.runner.options import parse
 from tensorgrad.runner.own_images import OWN_IMAGES
 from tensorgrad.runner.preparation import prepare
-from tensorgrad.runner.run import run
 from tensorgrad.runner.training import train
 from tensorgrad.train import main
 from tensorgrad.training import load_checkpoint, save_checkpoint
@@ -126,6 +124,7 @@ def test_blocks_that_leave_nothing_of_the_images_are_refused(tmp_path, capsys):
     assert main([*options, "4,4,4", "--overfit-batch", "--no-compile"]) == 0
 
 
+@pytest.mark.slow
 def test_curves_for_tensorboard_are_in_the_folder_of_the_run(capsys):
     photographs(Path("zoo"), count=3)
     options = ["--hidden", "8", "--size", "8", "--no-compile", "--tensorboard"]
@@ -171,18 +170,3 @@ def test_settings_that_are_not_of_the_weights_are_refused(tmp_path, capsys):
 def test_both_networks_have_a_recipe_and_letters_are_not_mirrored():
     assert list(OWN_IMAGES.recipes) == ["dense", "cnn"]
     assert not any(recipe.augmentation.flip for recipe in OWN_IMAGES.recipes.values())
-
-
-def test_batches_that_ranks_cannot_share_are_refused_before_anything_is_written(tmp_path):
-    photographs(tmp_path / "zoo")  # 24 images to train on, 21 without those to validate on
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "metrics.json").write_text("{}")
-
-    def run_with(batch_size):
-        options = "zoo --size 8 --hidden 4 --epochs 1 --no-compile --quiet --out run --batch-size"
-        return run(OWN_IMAGES, parse(OWN_IMAGES, [*options.split(), str(batch_size)]))
-
-    with pytest.raises(RankError, match=r"--batch-size 10: of 21 training images a batch of 1 is left, which 2 ranks"):
-        run_ranks(2, lambda: run_with(10))
-    assert sorted(os.listdir(tmp_path)) == ["cache", "run", "zoo"]
-    run_ranks(2, lambda: run_with(9))

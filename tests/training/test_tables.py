@@ -30,6 +30,7 @@ def fitted(train, inputs, outputs=1, **options):
     return model, fit(model, train, epochs=3, rng=0, quiet=True, **options)
 
 
+@pytest.mark.slow
 def test_frames_of_columns_of_several_number_types_are_the_arrays_of_them():
     array = np.stack([np.asarray(NUMBERS[name], float) for name in NUMBERS], axis=1)
     expected = fitted((array, PRICE.to_numpy()), 3, loss="mse")
@@ -73,3 +74,19 @@ def test_one_class_is_always_right_and_two_of_one_output_are_told_their_loss():
         fitted((NUMBERS, FRAME["garden"]), 3)
     fitted((NUMBERS, FRAME["garden"]), 3, 2)
     fitted((NUMBERS, FRAME["garden"]), 3, loss=re.search(r"loss='(\w+)'", str(caught.value)).group(1))
+
+
+def test_several_labels_at_once_are_told_their_loss():
+    labels = np.stack([FRAME["garden"], FRAME["rooms"] > 2, FRAME["size"] > 0], axis=1).astype(int)
+    with pytest.raises(ValueError, match=r"for several labels at once take loss='(\w+)'") as caught:
+        fitted((NUMBERS, labels), 3, 3)
+    fitted((NUMBERS, labels), 3, 3, loss=re.search(r"loss='(\w+)'", str(caught.value)).group(1))
+
+
+def test_a_network_of_one_input_is_told_what_it_got_instead():
+    numbers = np.asarray(NUMBERS, float)
+    with pytest.raises(TypeError, match=r"Dense\(3 -> 8\): the input must be an array or a Tensor, got dict; .*Module"):
+        fitted(({"a": numbers}, PRICE), 3, loss="mse")
+    with pytest.raises(TypeError, match=r"the input is complex128, the parameters float32; use x\.real"):
+        fitted((numbers + 1j, PRICE), 3, loss="mse")
+    fitted(((numbers + 1j).real, PRICE), 3, loss="mse")
