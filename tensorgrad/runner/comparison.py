@@ -43,7 +43,8 @@ def compare(runs: list[Path], picture: Path) -> None:
             say(f"{title}:")
         for line in as_table(group, data).splitlines():
             say(line)
-    legends = {f"{name}: {_legend(record, data[record])}": name for name, record in records.items()}
+    # the panels of several sets of data have these as titles
+    legends = {f"{name}: {_legend(r, '' if len(groups) > 1 else data[r])}": name for name, r in records.items()}
     drawn = list(legends.items())[:DRAWN]
     picture.parent.mkdir(parents=True, exist_ok=True)
     save_comparison(

@@ -135,6 +135,16 @@ def test_the_legend_says_so_too(run, capsys, monkeypatch):
     )
 
 
+def test_the_legend_leaves_the_data_to_the_titles_of_panels(run, tmp_path, capsys, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("tensorgrad.runner.comparison.save_comparison", lambda *given: drawn.update(given[2]))
+    shutil.copytree(run, tmp_path / "other")
+    change_json(tmp_path / "other" / METRICS, dataset="a name that is " + "long " * 10)
+    outcome(compare_main, [run, tmp_path / "other", "--out", tmp_path / "c.png"], capsys)
+    assert len(set(drawn.values())) == 2
+    assert not any(data in legend for legend, data in drawn.items()) and all("rate 0.003" in name for name in drawn)
+
+
 def test_runs_have_names_of_their_own(trained, tmp_path, capsys):
     long = "n" * 100
     places = ["x/run", "y/run", "x", "_hidden", "$a^", "a|b", f"{long}1{long}", f"{long}2{long}", "\x1b[31mred\nline"]
