@@ -189,7 +189,10 @@ def total_ratio(found: dict[str, list[dict[str, Any]]], name: str) -> float:
 def table_of_optimisers(found: Runs) -> str:
     """A row for each optimiser; for each network and way a column with its steps, and where numbers are subnormal."""
     columns = list(dict.fromkeys((row["network"], row["framework"]) for row in found))
-    cells = {(row["optimiser"], row["network"], row["framework"]): _steps_of(row) for row in found}
+    rows: dict[tuple[str, ...], Runs] = {}
+    for row in found:
+        rows.setdefault((row["optimiser"], row["network"], row["framework"]), []).append(row)
+    cells = {key: _steps_of(same) for key, same in rows.items()}
     titles = [f"{network}, {'numba' if name == OURS else 'NumPy'}" for network, name in columns]
     lines = [f"| last / second epoch | {' | '.join(titles)} |", f"|---|{'---|' * len(columns)}"]
     for optimiser in dict.fromkeys(row["optimiser"] for row in found):
@@ -200,10 +203,10 @@ def table_of_optimisers(found: Runs) -> str:
     return "\n".join(lines)
 
 
-def _steps_of(row: dict[str, Any]) -> str:
-    """How many times as long a step of the last epoch takes as one of the second, and that in milliseconds."""
-    second, last = row["steps"][1], row["steps"][-1]
-    return f"{last / second:.2f} ({_short(second)})"
+def _steps_of(rows: Runs) -> str:
+    """How many times as long a step of the last epoch takes as one of the second, and that in milliseconds; medians."""
+    ratio = statistics.median(row["steps"][-1] / row["steps"][1] for row in rows)
+    return f"{ratio:.2f} ({_short(statistics.median(row['steps'][1] for row in rows))})"
 
 
 def _measured(measure: str, value: float) -> str:

@@ -11,9 +11,9 @@ from hypothesis import settings
 with suppress(ImportError):
     import tensorgrad.interop.scipy  # noqa: F401  so that tests which go through all ops find SciPy's
 
-settings.register_profile("usual", max_examples=20, derandomize=True)
-settings.register_profile("deep", max_examples=100, derandomize=True)
-settings.register_profile("search", max_examples=100, print_blob=True)
+settings.register_profile("usual", max_examples=20, derandomize=True, deadline=None)
+settings.register_profile("deep", max_examples=100, derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=100, print_blob=True, deadline=None)
 settings.load_profile("usual")
 
 

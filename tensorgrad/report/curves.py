@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..training import Epoch, Monitor
-from ..training.history import usual
+from ..training.epoch import usual
 from .figure import saved_figure
 from .text import printable
 

@@ -4,9 +4,10 @@ from .._checkpoint import load_checkpoint, save_checkpoint
 from ..archive import CheckpointError
 from .callbacks import Callback, CSVHistory, EarlyStopping, Run, TensorBoard
 from .ema import EMA
+from .epoch import Epoch
 from .epochs import TrainingError
 from .evaluation import evaluate, predict
-from .history import Epoch, History, save_history
+from .history import History, save_history
 from .interruption import Interrupted
 from .loop import DivergenceWarning, fit
 from .monitor import Monitor

@@ -13,7 +13,8 @@ import numpy as np
 from .._optional import require
 from ..nn import Module
 from ..optim import Optimiser
-from .history import VALIDATION, Epoch, save_history
+from .epoch import VALIDATION, Epoch
+from .history import save_history
 from .metrics import METRICS
 from .monitor import Monitor, mode_of
 from .session import Session

@@ -19,9 +19,9 @@ from ..distributed import Share, sharing
 from ..optim import GradientsNotFinite, Optimiser
 from .callbacks import Callbacks
 from .diagnosis import diagnose, diagnose_validation, not_finite_inputs
+from .epoch import Epoch
 from .evaluation import scores, values_of
 from .examples import Examples, check_count, check_numbers
-from .history import Epoch
 from .interruption import SIGNALS, Interrupted, Interruption
 from .monitor import Monitor
 from .objective import Task

@@ -10,7 +10,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from .history import Epoch, History
+from .epoch import Epoch
+from .history import History
 
 
 class Interrupted(KeyboardInterrupt):

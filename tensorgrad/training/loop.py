@@ -18,9 +18,10 @@ from ..optim import Optimiser
 from ..optim.clipping import check_limit
 from ..optim.names import OptimiserLike, optimiser_of
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
+from .epoch import Epoch
 from .epochs import Batches, Training
 from .examples import Examples, as_arrays, check_columns
-from .history import Epoch, History
+from .history import History
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
 from .objective import Loss, Task, objective

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 
-from .history import VALIDATION, Epoch, usual
+from .epoch import VALIDATION, Epoch, usual
 from .metrics import Metric
 from .objective import Task
 

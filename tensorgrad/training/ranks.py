@@ -16,7 +16,7 @@ import numpy as np
 from ..distributed import Buckets, Communicator, RankError, Share, current, share_of
 from ..distributed.share import check_count
 from ..optim import Optimiser
-from .history import Epoch
+from .epoch import Epoch
 from .interruption import Interrupted
 
 

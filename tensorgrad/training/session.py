@@ -23,7 +23,8 @@ from ..archive import CheckpointError
 from ..distributed import SingleProcess
 from ..nn import Module
 from ..optim import Optimiser
-from .history import COLUMNS, Epoch, History
+from .epoch import Epoch
+from .history import COLUMNS, History
 from .monitor import Monitor
 from .ranks import Ranks
 from .streams import RandomStreams, streams_of

@@ -674,6 +674,7 @@ def test_a_file_that_cannot_be_written(tmp_path):
         onnx.export(nn.Dense(3, 2), tmp_path / "a.onnx", np.ones((1, 3)), description={"x": object()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_estimator_is_exported_with_all_that_it_does(tmp_path, dtype):
     sklearn = pytest.importorskip("tensorgrad.interop.sklearn")

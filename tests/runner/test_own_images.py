@@ -121,6 +121,7 @@ def test_blocks_that_leave_nothing_of_the_images_are_refused(tmp_path, capsys):
     assert main([*options, "4,4,4", "--overfit-batch", "--no-compile"]) == 0
 
 
+@pytest.mark.slow
 def test_curves_for_tensorboard_are_in_the_folder_of_the_run(capsys):
     photographs(Path("zoo"), count=3)
     options = ["--hidden", "8", "--size", "8", "--no-compile", "--tensorboard"]

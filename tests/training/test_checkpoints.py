@@ -281,6 +281,7 @@ def test_a_layer_used_twice_is_diagnosed():
     assert "forward" not in vars(relu)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 10, None])  # within an epoch, at its end, and finished
 def test_other_data_is_refused(tmp_path, stop):
     folder = tmp_path / "run"
@@ -298,6 +299,7 @@ def test_other_data_is_refused(tmp_path, stop):
     fit(*make()[:1], blobs(), blobs(60, 1), folder=folder, resume=True, **more)
 
 
+@pytest.mark.slow
 def test_checkpoints_of_before_that_do_not_say_how_many_examples_there_were_are_resumed(tmp_path):
     train(tmp_path)
     arrays, description = load_checkpoint(tmp_path / LAST)

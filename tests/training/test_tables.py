@@ -30,6 +30,7 @@ def fitted(train, inputs, outputs=1, **options):
     return model, fit(model, train, epochs=3, rng=0, quiet=True, **options)
 
 
+@pytest.mark.slow
 def test_frames_of_columns_of_several_number_types_are_the_arrays_of_them():
     array = np.stack([np.asarray(NUMBERS[name], float) for name in NUMBERS], axis=1)
     expected = fitted((array, PRICE.to_numpy()), 3, loss="mse")

@@ -160,6 +160,7 @@ def test_arguments_that_do_not_fit_are_refused_before_anything_is_trained(change
         fit(model, given.pop("train"), given.pop("validation"), given.pop("optimiser"), **given)
 
 
+@pytest.mark.slow
 def test_a_model_and_examples_are_enough():
     model = network()
     history = fit(model, blobs())
