@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments.predict import main as predict_of_experiments
+from tensorgrad.compare import main as compare_main
 from tensorgrad.export import main as export_main
 from tensorgrad.predict import main as predict_main
 from tensorgrad.runner.options import parse
@@ -75,6 +76,8 @@ def test_a_folder_is_trained_on_resumed_and_predicted(tmp_path, capsys, model, h
     assert answers[0] == answers[1] and answers[0].startswith("zoo/old owl/1.jpg: old owl ")
     assert export_main([str(out), "zoo.npz"]) == predict_main(["zoo.npz", "zoo/old owl/1.jpg"]) == 0
     assert capsys.readouterr().out == "zoo.npz: written\n" + answers[0]
+    assert compare_main([str(out)]) == 0 and (out.parent / "compare.png").exists()
+    assert f"| {out.name} " in capsys.readouterr().out
 
 
 @pytest.mark.deep
