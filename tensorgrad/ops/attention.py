@@ -87,14 +87,13 @@ def attention_weights(query: AnyArray, key: AnyArray, masks: Sequence[AnyArray],
     for mask in masks:
         mask = as_operand(mask)
         if mask.dtype.kind == "f":
-            scores = scores + in_dtype(mask, scores.dtype)
-        elif mask.dtype.kind == "b":
-            allowed = mask if allowed is None else mask & allowed
-        else:
+            scores, mask = scores + in_dtype(mask, scores.dtype), mask != -np.inf
+        elif mask.dtype.kind != "b":
             raise TypeError(
                 "scaled_dot_product_attention: the mask must hold booleans, True to attend, or floats to be added "
                 f"to the scores, got {describe(mask)}"
             )
+        allowed = mask if allowed is None else mask & allowed
     if allowed is None:
         return softmax(scores)
     weights = softmax(np.where(allowed, scores, np.finfo(scores.dtype).min))

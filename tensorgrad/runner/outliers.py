@@ -39,13 +39,14 @@ def measures(images: np.ndarray) -> dict[str, np.ndarray]:
     """Of each of ``images``, an array of shape (N, C, H, W) in bytes.
 
     Brightness is the mean and contrast the deviation of its pixels, border the median of those at its edge, roughness
-    the mean difference of neighbours, graininess that as a share of the contrast.
+    the mean difference of neighbours, 0 where there are none, graininess that as a share of the contrast.
     """
     gray = images.astype(np.float32).mean(axis=1)
     edge = np.ones(gray.shape[1:], bool)
     edge[2:-2, 2:-2] = False
     contrast = gray.std(axis=(1, 2))
-    roughness = sum(np.abs(np.diff(gray, axis=axis)).mean(axis=(1, 2)) for axis in (1, 2)) / 2
+    differences = [np.abs(np.diff(gray, axis=axis)) for axis in (1, 2)]
+    roughness = sum(each.sum(axis=(1, 2)) / max(each[0].size, 1) for each in differences) / 2
     return {
         "brightness": gray.mean(axis=(1, 2)),
         "contrast": contrast,

@@ -121,6 +121,18 @@ def of_table(leaf: Any) -> Any:
     return array
 
 
+def check_columns(function: str, train: Any, validation: Any) -> None:
+    """Raise where frames have the same columns in another order, as columns are taken by their position."""
+    for frame, other in zip(leaves_of(train), leaves_of(validation)):
+        names, others = (list(getattr(each, "columns", ())) for each in (frame, other))
+        if names != others and set(names) == set(others):
+            i = next(i for i in range(len(names)) if names[i] != others[i])
+            raise ValueError(
+                f"{function}: train and validation have their columns in another order, as column {i} is {names[i]!r} "
+                f"and {others[i]!r}; take validation[list(train.columns)]"
+            )
+
+
 def _makes_examples(examples: object) -> bool:
     """Whether it gives examples one by one, such as an ``ImageFolder``."""
     is_data = isinstance(examples, (Loader, tuple, list, str, bytes, Mapping)) or hasattr(examples, "__array__")

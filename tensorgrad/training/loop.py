@@ -20,7 +20,7 @@ from ..optim.names import OptimiserLike, optimiser_of
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
 from .epoch import Epoch
 from .epochs import Batches, Training
-from .examples import Examples, as_arrays
+from .examples import Examples, as_arrays, check_columns
 from .history import History
 from .interruption import Interruption
 from .monitor import Monitor, monitor_of
@@ -302,7 +302,10 @@ def _check_functions(**functions: tuple[Any, bool]) -> None:
 
 def _checked_examples(chosen: Task, train: Any, validation: Any) -> dict[str, Examples]:
     given = {"train": train} if validation is None else {"train": train, "validation": validation}
-    return {name: chosen.checked("fit", name, examples) for name, examples in given.items()}
+    found = {name: chosen.checked("fit", name, examples) for name, examples in given.items()}
+    if isinstance(train, (tuple, list)) and isinstance(validation, (tuple, list)):
+        check_columns("fit", train[0], validation[0])
+    return found
 
 
 def _checked_callbacks(callbacks: Any) -> list[Callback]:

@@ -416,6 +416,16 @@ def share(images, ranges):
     return np.mean([outlier is not None for outlier in outliers(images, ranges)])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_images_of_one_row_or_one_pixel_have_usual_ranges(size):
+    images = np.random.default_rng(0).integers(100, 130, (20, 3, *size)).astype(np.uint8)
+    ranges = usual_ranges(images)
+    assert np.isfinite(list(ranges.values())).all()
+    found = outliers(np.concatenate([images[:1], np.full_like(images[:1], 250)]), ranges)
+    assert found[0] is None and found[1].measure == "brightness"
+
+
 def test_real_digits_raise_no_alarm_and_all_else_does():
     digits, rng = enlarged_digits(), np.random.default_rng(0)
     train, test = digits[::2], digits[1::2]

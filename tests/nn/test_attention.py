@@ -62,6 +62,11 @@ def masks(seed=0):
             {"mask": np.where(of_all, 0.0, -1e30) * 1.0},
             np.broadcast_to(of_all | ~of_all.any(1)[:, None], full),
         ),
+        "infinite": (
+            {"mask": np.where(of_examples, 0.0, -np.inf), "key_mask": of_keys},
+            np.broadcast_to(of_examples[:, None] & of_keys[:, None, None], full),
+        ),
+        "infinite alone": ({"mask": np.where(of_heads, 0.0, -np.inf)}, of_heads),
     }
 
 
@@ -110,6 +115,15 @@ def test_what_masked_sources_hold_changes_nothing(junk):
         found.append([output.numpy(), *tg.gradients(np.sin(output).sum(), wanted)])
     for one, other in zip(*found):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_target_that_infinite_numbers_keep_from_all_sources_gets_zeros_and_finite_gradients():
+    layer, query, key, value = make(kdim=3, vdim=7)
+    mask = np.where(np.arange(TARGETS)[:, None] == 1, -np.inf, np.zeros((TARGETS, SOURCES)))
+    output = layer(query, key, value, mask=mask)
+    np.testing.assert_array_equal(output.data[:, 1], np.broadcast_to(layer.output.bias.data, output.data[:, 1].shape))
+    output.sum().backward()
+    assert all(np.isfinite(parameter.grad).all() for parameter in layer.parameters())
 
 
 def test_gradients_of_attention():

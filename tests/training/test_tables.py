@@ -48,6 +48,18 @@ def test_frames_of_columns_of_several_number_types_are_the_arrays_of_them():
         )
 
 
+@pytest.mark.parametrize("kind", [lambda frame: frame, polars.from_pandas])
+def test_columns_of_validation_in_another_order_are_refused_with_a_remedy_that_works(kind):
+    train, validation = kind(NUMBERS), kind(NUMBERS[["size", "garden", "rooms"]])
+    with pytest.raises(ValueError, match="in another order, as column 1 is 'rooms' and 'garden'; take ") as caught:
+        fitted((train, PRICE), 3, validation=(validation, PRICE), loss="mse")
+    remedy = str(caught.value).partition("; take ")[2]
+    mended = eval(remedy, {"train": train, "validation": validation})
+    found, expected = (fitted((train, PRICE), 3, validation=(each, PRICE), loss="mse")[1] for each in (mended, train))
+    assert found[-1].validation_loss == expected[-1].validation_loss
+    fitted((train, PRICE), 3, validation=(mended.to_numpy().astype(float), PRICE), loss="mse")
+
+
 def test_columns_of_text_are_named_with_a_remedy_that_works():
     with pytest.raises(
         TypeError, match=r"such as '\w+' in column 3; .*pandas.get_dummies\(frame, dtype=float\)"

@@ -312,17 +312,21 @@ def _declare_bessel(zero: str, one: str, general: str, lower: int, upper: int, s
     """Those of orders 0 and 1, and of any; ``scale`` is the sign in the exponent of the scale, 0 if there is none."""
     f0, f1, f = (getattr(special, name) for name in (zero, one, general))
 
-    def slope(below: AnyArray, above: AnyArray, out: AnyArray, x: AnyArray) -> Any:
-        unscaled = 0.5 * (lower * below + upper * above)
-        return unscaled + scale * np.sign(x) * out if scale else unscaled
+    def slope(g: AnyArray, x: AnyArray, below: Rule, above: Rule, own: Rule) -> Any:
+        """``g`` times the derivative; of scaled ones a difference of what is almost equal for large x, in float64."""
+        if not scale:
+            return g * (0.5 * (lower * below(x) + upper * above(x)))
+        wide = x.astype(np.float64)
+        unscaled = 0.5 * (lower * below(wide) + upper * above(wide))
+        return g * in_dtype(unscaled + scale * np.sign(wide) * own(wide), x.dtype)
 
     sample = samples.unary(low, 4.0)
-    _declare(zero, lambda g, out, x: g * slope(lower * upper * f1(x), f1(x), out, x), sample=sample)
-    _declare(one, lambda g, out, x: g * slope(f0(x), f(2, x), out, x), sample=sample)
+    _declare(zero, lambda g, out, x: slope(g, x, lambda x: lower * upper * f1(x), f1, f0), sample=sample)
+    _declare(one, lambda g, out, x: slope(g, x, f0, lambda x: f(2, x), f1), sample=sample)
     _declare(
         general,
         _unknown(general, "order"),
-        lambda g, out, v, x: g * slope(f(v - 1, x), f(v + 1, x), out, x),
+        lambda g, out, v, x: slope(g, x, lambda x: f(v - 1, x), lambda x: f(v + 1, x), lambda x: f(v, x)),
         sample=_numbers_and_array(1, max(low, 0.5), 4.0),
     )
 
