@@ -30,7 +30,7 @@ class Recorder:
         self.program = Program([], [])
         self._known: dict[Any, Value] = {}
         self._constants: dict[int, Value] = {}
-        self._beneath: dict[Value, Traced] = {}
+        self._beneath: dict[Value, tuple[tuple[int, ...], Traced]] = {}
         self._alive: list[Any] = []
 
     def emit(
@@ -112,13 +112,15 @@ class Recorder:
     def _view_of(self, found: Traced, order: tuple[int, ...]) -> Traced:
         """What lies in memory in this order, of which ``found`` is the array in C order."""
         view: Traced = found.transpose(inverse(order))
-        self._beneath[view.value] = found
+        self._beneath[view.value] = order, found
         return view
 
     def beneath(self, x: Any, order: tuple[int, ...]) -> Any:
         """:func:`layouts.beneath`; where it is known, the array itself instead of a view of a view of it."""
-        found = self._beneath.get(x.value) if isinstance(x, Traced) else None
-        return found if found is not None and order == order_of(x.hollow) else beneath(x, order)
+        known = self._beneath.get(x.value) if isinstance(x, Traced) else None
+        if known is not None and known[0] == order:  # an axis of length 1 may be anywhere in it
+            return known[1]
+        return beneath(x, order)
 
     def _dense(self, operand: Any, shape: tuple[int, ...]) -> Any:
         """An operand of that shape in C order, so that it can be part of a fused group."""

@@ -75,6 +75,29 @@ def training_step():
     return model, step
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 2), (2, 1, 2), (2, 2, 1), (1, 1, 2), (1, 3, 2)])
+def test_axes_of_length_one_may_be_anywhere_in_the_order(shape):
+    x = np.linspace(1.0, 2.0, 12)[: int(np.prod(shape))].reshape(shape)
+    orders = list(permutations(range(3)))
+
+    def function(x):
+        lying = [np.exp(x.transpose(order)).transpose(inverse(order)) for order in orders]
+        return [0.5 * (one / other + one) for one in lying for other in lying]
+
+    for one, other in zip(function(x), tg.compile(function, pure=True, fast=False)(x)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_matrix_alone_in_its_batch_is_decomposed_in_a_compiled_function():
+    def function(matrices):
+        x = tg.Tensor(matrices, requires_grad=True)
+        u, s, vh = np.linalg.svd(x)
+        return tg.gradients((u * 2 + vh).sum() + (s * s).sum(), x).data
+
+    matrices = np.array([[[2.1, 0.1], [0.1, 3.1]]])
+    np.testing.assert_allclose(tg.compile(function, pure=True, fast=False)(matrices), function(matrices), rtol=1e-12)
+
+
 @pytest.mark.parametrize("fast", FAST)
 def test_a_convolutional_step_moves_nothing_between_layers(fast):
     """Guards the speed: no copies into another order, no separate passes, few steps, no large arrays allocated."""
