@@ -38,7 +38,7 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def deep(session: nox.Session) -> None:
-    """What `test` leaves out: the long sweeps, and property tests with all their examples."""
+    """What `test` leaves out: the long tests, and property tests with all their examples."""
     pytest(session, "-m", "deep or hypothesis", "--hypothesis-profile=deep")
 
 

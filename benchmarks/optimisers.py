@@ -15,11 +15,10 @@ from pathlib import Path
 
 from benchmarks.frameworks import OURS, OURS_ON_NUMPY
 from benchmarks.recipes import OPTIMISERS, RUNS
-from benchmarks.runs import examples_of, read_runs
+from benchmarks.runs import examples_of, read_runs, save
 from benchmarks.speed import machine
 from benchmarks.tables import Runs, table_of_optimisers
 from benchmarks.workers import in_a_fresh_process
-from tensorgrad._atomic import replacing
 from tensorgrad.runner.arguments import Parser, path, whole
 from tensorgrad.runner.errors import reported_errors
 
@@ -67,9 +66,7 @@ def _trainings(network: str, optimiser: str, examples: Path, epochs: int, found:
 def _write(found: Runs, out: Path) -> str:
     """Write figures and table; returns the table."""
     text = f"{machine()}\n\n{table_of_optimisers(found)}"
-    for name, content in ((JSON, json.dumps(found, indent=1)), (MARKDOWN, text)):
-        with replacing(out / name) as temporary:
-            temporary.write_text(content + "\n")
+    save(found, text, out / JSON, out / MARKDOWN)
     return text
 
 

@@ -82,11 +82,16 @@ def _write(runs: Runs, out: Path) -> str:
 
     measured = dict.fromkeys(run["network"] for run in runs)
     text = "\n\n".join([machine(), *(table_of_runs(network, runs) for network in measured)])
-    for name, content in ((JSON, json.dumps(runs, indent=1)), (MARKDOWN, text)):
-        with replacing(out / name) as temporary:
-            temporary.write_text(content + "\n")
+    save(runs, text, out / JSON, out / MARKDOWN)
     draw_runs(runs, out / PICTURE)
     return text
+
+
+def save(runs: Runs, text: str, figures: Path, tables: Path) -> None:
+    """Write figures and tables, each file whole or not at all."""
+    for file, content in ((figures, json.dumps(runs, indent=1)), (tables, text)):
+        with replacing(file) as temporary:
+            temporary.write_text(content + "\n")
 
 
 def examples_of(network: str, data_dir: Path | None, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from ..core import Op, Tensor
 from ..core.context import _recording, runtime_check
 from ..core.node import Node
 
-READ_ONLY, LEAF, TENSOR, ARRAY, NUMBER, VALUE = range(6)
+RESULT, LEAF, TENSOR, ARRAY, NUMBER, VALUE = range(6)
 """Kinds of operands: of an earlier event; a Tensor that may be changed; one that is not; an array; a Python number
 whatever its value; a value such as None or a number."""
 
@@ -149,7 +149,7 @@ def check(*tensors: Any, function: Callable[..., None]) -> None:
 
 def _operand(place: Place, results: list[Any], leaves: list[Tensor], inputs: list[Any]) -> Any:
     kind, which = place[:2]
-    if kind == READ_ONLY:
+    if kind == RESULT:
         return results[which.index]
     if kind == LEAF:
         return leaves[which]

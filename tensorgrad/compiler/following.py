@@ -16,12 +16,11 @@ from weakref import ref
 import numpy as np
 
 from ..core import OPS, Op, Tensor
-from ..core.arrays import PRIVATE, SHARED, snapshot
-from ..core.arrays import READ_ONLY as MADE
+from ..core.arrays import PRIVATE, READ_ONLY, SHARED, snapshot
 from ..core.context import Hook, _recording, _tracer
 from ..core.node import LeafNode
 from . import events
-from .events import ARRAY, LEAF, NUMBER, READ_ONLY, TENSOR, VALUE, Event, Pending, Place, can_be_compared, is_same
+from .events import ARRAY, LEAF, NUMBER, RESULT, TENSOR, VALUE, Event, Pending, Place, can_be_compared, is_same
 
 BY_VALUES = frozenset(
     (
@@ -115,7 +114,7 @@ class Following:
         if event.result is None:
             return None
         out: Any = _new_tensor(Tensor)
-        out._array, out._grad, out._view, out._memory = event.result, None, None, MADE
+        out._array, out._grad, out._view, out._memory = event.result, None, None, READ_ONLY
         out._requires_grad, out._node = event.requires_grad, event.node
         self._results.append(ref(out))
         return out
@@ -127,7 +126,7 @@ class Following:
         if len(operands) == len(places) and (not (settings or event.settings) or is_same(settings, event.settings)):
             for operand, place in zip(operands, places):
                 kind = place[0]
-                if kind == READ_ONLY:
+                if kind == RESULT:
                     if type(operand) is not Tensor:
                         break
                     if (self._pending(operand) if self._observing else operand._array) is not place[1]:
@@ -287,7 +286,7 @@ class Following:
         if type(operand) is Tensor:
             pending = self._pending(operand)
             if pending is not None:
-                return READ_ONLY, pending
+                return RESULT, pending
             slot = self._slots.get(id(operand))
             if slot is not None:
                 return [LEAF, slot, _kind_of(operand), None, None]

@@ -83,12 +83,12 @@ class _Again:
         given: list[np.ndarray],
         effects: bool,
     ) -> None:
-        self._tracer, self._segment, self._alive = capture, segment, alive
+        self._capture, self._segment, self._alive = capture, segment, alive
         self._values, self._given, self._effects = values, given, effects
         self.nodes: list[Any] = []  # of histories that have been freed
 
     def __call__(self, leaves: Sequence[Tensor]) -> list[Any]:
-        inputs: list[Any] = [Traced(self._tracer, v, _in_c_order(a)) for v, a in zip(self._values, self._given)]
+        inputs: list[Any] = [Traced(self._capture, v, _in_c_order(a)) for v, a in zip(self._values, self._given)]
         for event in self._segment:
             for place in event.places:
                 if place[0] == TENSOR:

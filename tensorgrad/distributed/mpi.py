@@ -22,13 +22,13 @@ PATIENCE = 7.0
 PATIENCE_AT_FIRST = 120.0
 """The same before its first messages have come, as functions are compiled."""
 
+PATIENCE_WITH_FILES = 600.0
+"""The same while one of them writes files or evaluates, and in loops of one's own."""
+
 ON_PURPOSE = "where one takes longer on purpose, set TENSORGRAD_PATIENCE to more seconds"
 
 FIRST = 20
 """How many messages are the first ones."""
-
-PATIENCE_WITH_FILES = 600.0
-"""The same while one of them writes files or evaluates, and in loops of one's own."""
 
 SLOWER = 5
 """How many times the longest time between two messages so far is waited for in any case; of the first ones twice."""

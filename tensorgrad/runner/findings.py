@@ -15,6 +15,7 @@ from ..report.charts import calibration_chart, decimal, learning_charts, percent
 from ..report.classes import LARGEST_WRITTEN, confusion_cells
 from ..report.tiles import augmented, examples, mistakes, units
 from ..training import Epoch, Monitor
+from ..training.objective import LOSSES
 from .preparation import Prepared
 from .results import Result
 from .wording import image_shape
@@ -39,9 +40,8 @@ SCORES = [
 def learning(result: Result) -> dict[str, Any]:
     """Curves, and a table of the epochs."""
     labels = result.prepared.validation[1]
-    share = np.bincount(labels, minlength=1) / len(labels)
-    share = share[share > 0]
-    chance = {"accuracy": float(share.max()), "loss": float(-(share * np.log(share)).sum())}
+    guessed = LOSSES["softmax_cross_entropy"].guessing(labels) or 0.0
+    chance = {"accuracy": float(np.bincount(labels).max() / len(labels)), "loss": guessed}
     monitor = Monitor(result.prepared.options.monitor)
     best = monitor.best(result.history)
     note = (

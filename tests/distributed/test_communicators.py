@@ -79,29 +79,32 @@ def test_one_process_alone_sends_nothing():
     assert values.tolist() == [0, 1, 2] and alone.allgather(5) == [5] and alone.share("x") == "x"
 
 
+@pytest.fixture
+def new_world():
+    """Who the launcher has started is asked for again, in the test and after it."""
+    distributed.world.world.cache_clear()
+    yield
+    distributed.world.world.cache_clear()
+
+
+@pytest.mark.usefixtures("new_world")
 def test_several_processes_without_mpi4py_say_what_is_missing(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
-    distributed.world.world.cache_clear()
-    try:
-        with pytest.raises(ImportError, match=r"several processes.* needs mpi4py .* pip install mpi4py"):
-            current()
-    finally:
-        distributed.world.world.cache_clear()
+    with pytest.raises(ImportError, match=r"several processes.* needs mpi4py .* pip install mpi4py"):
+        current()
 
 
+@pytest.mark.usefixtures("new_world")
 def test_an_experiment_without_mpi4py_ends_with_that_sentence(monkeypatch, capsys):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
-    distributed.world.world.cache_clear()
-    try:
-        assert main(EXPERIMENT, ["--fast-dev-run"]) == 2
-    finally:
-        distributed.world.world.cache_clear()
+    assert main(EXPERIMENT, ["--fast-dev-run"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("experiments.mnist: error: ") and "pip install mpi4py" in error and error.count("\n") == 1
 
 
+@pytest.mark.usefixtures("new_world")
 def test_processes_that_mpi_does_not_see_are_not_taken_for_one(monkeypatch):
     class Alone:
         COMM_WORLD = property(lambda self: self)
@@ -114,12 +117,8 @@ def test_processes_that_mpi_does_not_see_are_not_taken_for_one(monkeypatch):
 
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", Alone())
-    distributed.world.world.cache_clear()
-    try:
-        with pytest.raises(RuntimeError, match=r"started 2 processes, but mpi4py sees 1: .* such as that of Open MPI"):
-            current()
-    finally:
-        distributed.world.world.cache_clear()
+    with pytest.raises(RuntimeError, match=r"started 2 processes, but mpi4py sees 1: .* such as that of Open MPI"):
+        current()
 
 
 def test_a_launch_of_one_process_needs_no_mpi4py(monkeypatch):
