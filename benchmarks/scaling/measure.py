@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tensorgrad.distributed import blas
 from tensorgrad.runner.errors import UsageError
 
 NETWORKS = ("784-512-10", "2352-2048-512-10", "CNN")
 BATCH = 128
 SIZES = (8, 4096, 65536, 2**20, 2**22, 2**23, 2**25)
-THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 Measured = dict[str, Any]
 """For each :class:`Setting`, as text, what :mod:`benchmarks.scaling.ranks` prints: the least of all rounds."""
@@ -43,7 +43,7 @@ def settings() -> list[Setting]:
 
 def cores() -> int:
     """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(blas.cores())
 
 
 def measure(rounds: int, seconds: float, networks: Sequence[str] = NETWORKS) -> Measured:
@@ -79,7 +79,7 @@ def _one(setting: Setting, seconds: float, networks: Sequence[str]) -> Any:
     command = [sys.executable, "-m", "mpi4py", "-m", "benchmarks.scaling.ranks", json.dumps(wanted)]
     if setting.ranks > 1:
         command = [_launcher(), "-n", str(setting.ranks), *command]
-    environment = {**os.environ, **dict.fromkeys(THREADS, str(setting.threads))}
+    environment = {**os.environ, **dict.fromkeys(blas.CHOSEN, str(setting.threads))}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["ended without a word"])[-1]
