@@ -21,7 +21,7 @@ from benchmarks.recipes import inputs_of, recipe_of, sizes_of
 from tensorgrad.distributed import Buckets, Communicator, current, global_batch, synchronise
 from tensorgrad.training import fit
 
-LEAST_CALLS, MOST_CALLS, WARM_UP, EPOCHS = 5, 500, 3, 4
+LEAST_CALLS, MOST_CALLS, WARM_UP, EPOCHS, LEAST_STEPS = 5, 500, 3, 4, 60
 
 
 def medians(ranks: Communicator, function: Callable[[], object], seconds: float) -> tuple[float, float]:
@@ -47,8 +47,8 @@ def of_messages(ranks: Communicator, sizes: Sequence[int], seconds: float) -> li
     found = []
     for size in sizes:
         gradient = np.ones(size // 4, np.float32)
-        buckets = Buckets([gradient.shape], [gradient.dtype])
-        found.append((size, medians(ranks, lambda: buckets.sum(ranks, [gradient]), seconds)[0]))  # noqa: B023
+        buckets = Buckets(ranks, [gradient.shape], [gradient.dtype])
+        found.append((size, medians(ranks, lambda: buckets.sum([gradient]), seconds)[0]))  # noqa: B023
     return found
 
 
@@ -76,9 +76,12 @@ def of_steps(ranks: Communicator, network: str, batches: Sequence[int], seconds:
 
 
 def of_fit(network: str, batch: int, seconds: float, step: float) -> float:
-    """Seconds of a step in ``fit``, by the quickest of some epochs that take so long together; ``step`` is a guess."""
+    """Seconds of a step in ``fit``, by the quickest of some epochs that take so long together; ``step`` is a guess.
+
+    Epochs have as many steps as those of the smallest set of images, at least, as weights are compared after each.
+    """
     framework, sizes = TensorGrad(compiled=True, fast=True), sizes_of(network)
-    recipe, count = recipe_of(sizes), max(4, min(100, int(seconds / step / EPOCHS)))
+    recipe, count = recipe_of(sizes), max(LEAST_STEPS, min(100, int(seconds / step / EPOCHS)))
     model, rows = framework.model(sizes, recipe), []
     given = {"batch_size": batch, "rng": np.random.default_rng(0), "quiet": True, "on_epoch": rows.append}
     fit(model, inputs_of(sizes, count * batch), None, framework.optimiser(model, recipe), epochs=1 + EPOCHS, **given)

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial, update_wrapper
@@ -194,6 +194,13 @@ class Compiled:
             self._events += tracer.new_events
             if self._events > MOST_EVENTS:
                 self._root, self._events, self._segments = Event(events.cut, None), 0, []
+
+    def put_gradients(self, places: Iterable[tuple[Tensor, np.ndarray]]) -> None:
+        """Compute gradients of leaves right into these C-contiguous arrays, where they stay until the next call.
+
+        As far as programs that are made from now on give a leaf its gradient of one call alone, in a buffer of its own.
+        """
+        self._workspace.places.update((id(leaf), place) for leaf, place in places)
 
     def _compute(
         self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any], effects: bool = True

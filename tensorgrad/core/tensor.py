@@ -75,7 +75,7 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
 
     _array: Array
     _grad: Array | None
-    _grad_is_lent: bool  # the gradient is a buffer of a compiled step, which overwrites it in its next call
+    _grad_is_lent: bool  # the gradient lies in a buffer that is overwritten later: see lending
     _memory: str
     _node: Node | None
     _requires_grad: bool

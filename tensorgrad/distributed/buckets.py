@@ -42,36 +42,64 @@ class Buckets:
 
     An array that is None on this rank counts as zeros; one that is None on all ranks stays None.
 
+    Attributes
+    ----------
+    places
+        Where each array is put. One that is there already is not copied.
+
     >>> import numpy as np
     >>> from tensorgrad.distributed import SingleProcess
-    >>> buckets = Buckets([(2,), (3,)], [np.float32, np.float32])
-    >>> buckets.sum(SingleProcess(), [np.ones(2, np.float32), None])
+    >>> buckets = Buckets(SingleProcess(), [(2,), (3,)], [np.float32, np.float32])
+    >>> buckets.sum([np.ones(2, np.float32), None])
     [array([1., 1.], dtype=float32), None]
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any], limit: int = BUCKET_BYTES) -> None:
+    def __init__(
+        self,
+        communicator: Communicator,
+        shapes: Sequence[tuple[int, ...]],
+        dtypes: Sequence[Any],
+        limit: int = BUCKET_BYTES,
+    ) -> None:
         self.shapes, self.dtypes = list(shapes), [np.dtype(dtype) for dtype in dtypes]
         sizes = [prod(shape) * dtype.itemsize for shape, dtype in zip(self.shapes, self.dtypes)]
         self.plan = plan(sizes, self.dtypes, limit)
-        self._flat = [np.empty(self._length(group), self.dtypes[group[0]]) for group in self.plan]
-        self._views: dict[int, np.ndarray] = {}
-        self._marks: dict[int, np.ndarray] = {}
-        for group, flat in zip(self.plan, self._flat):
-            end, start = len(flat) - len(group), 0
-            for mark, i in enumerate(group, end):
-                self._views[i] = flat[start : start + prod(self.shapes[i])].reshape(self.shapes[i])
-                self._marks[i] = flat[mark : mark + 1]  # of how many ranks there is one
-                start += prod(self.shapes[i])
+        self._reduction = communicator.reduction([(self._length(i), self.dtypes[i[0]]) for i in self.plan])
+        self.places, self._marks = self._views(self._reduction.parts)
+        self._totals, self._counts = self._views(self._reduction.totals)
 
     def _length(self, group: Sequence[int]) -> int:
         return sum(prod(self.shapes[i]) for i in group) + len(group)
 
-    def sum(self, communicator: Communicator, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
-        """The sums over all ranks; they live in the buffers, until the next call."""
-        for group, flat in zip(self.plan, self._flat):
-            for i in group:
-                array = arrays[i]
-                self._views[i][...] = 0 if array is None else array
-                self._marks[i][...] = array is not None
-            communicator.allreduce(flat)
-        return [self._views[i] if self._marks[i][0] else None for i in range(len(self.shapes))]
+    def _views(self, buffers: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Where in the buffers each array is, and of how many ranks there is one."""
+        views: dict[int, np.ndarray] = {}
+        marks: dict[int, np.ndarray] = {}
+        for group, flat in zip(self.plan, buffers):
+            start = 0
+            for mark, i in enumerate(group, len(flat) - len(group)):
+                views[i] = flat[start : start + prod(self.shapes[i])].reshape(self.shapes[i])
+                marks[i] = flat[mark : mark + 1]
+                start += prod(self.shapes[i])
+        return [views[i] for i in range(len(views))], [marks[i] for i in range(len(marks))]
+
+    def sum(self, arrays: Sequence[np.ndarray | None], weight: float | None = None) -> list[np.ndarray | None]:
+        """The sums over all ranks, each of this one's arrays times its ``weight``; to be read until the next call."""
+        for i, (array, place) in enumerate(zip(arrays, self.places)):
+            self._marks[i][...] = array is not None
+            if array is None:
+                place[...] = 0
+            elif array.shape != place.shape:
+                raise ValueError(f"array {i} is of shape {place.shape}, got a gradient of shape {array.shape}")
+            elif weight is not None:
+                np.multiply(array, place.dtype.type(weight), out=place, casting="same_kind")
+            elif not _is_at(array, place):
+                place[...] = array
+        self._reduction.sum()
+        return [total if count[0] else None for total, count in zip(self._totals, self._counts)]
+
+
+def _is_at(array: np.ndarray, place: np.ndarray) -> bool:
+    """Whether an array, of the same shape, is in the same memory."""
+    one, other = array.__array_interface__, place.__array_interface__
+    return one["data"][0] == other["data"][0] and array.dtype == place.dtype and array.strides == place.strides

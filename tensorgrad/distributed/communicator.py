@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .reduction import Kinds, Reduction
+
 OF_ALL = "_is_of_all_ranks"
 """The attribute of an error that all ranks have raised."""
 
@@ -51,6 +53,10 @@ class Communicator(ABC):
         """Replace an array by the sum of those of all ranks."""
         with self._timed(buffer.nbytes):
             (self._allreduce_in_order if self.is_deterministic else self._allreduce)(buffer)
+
+    def reduction(self, kinds: Kinds) -> Reduction:
+        """Arrays of these lengths and dtypes that can be added up many times, as quickly as these ranks can."""
+        return Reduction(kinds, self.allreduce)
 
     def broadcast(self, buffer: np.ndarray) -> None:
         """Replace an array by that of rank 0."""

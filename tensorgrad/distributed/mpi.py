@@ -6,7 +6,7 @@ import os
 import pickle
 import sys
 import time
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,6 +15,7 @@ from .._optional import require
 from .blas import cores, limit, threads_of
 from .communicator import OF_ALL, Communicator
 from .launch import launched
+from .reduction import Kinds, Reduction, SharedReduction, bytes_for, mapped, shared_file
 
 PATIENCE = 7.0
 """Seconds for which the others wait in the middle of ``fit``, before a rank is taken for one that hangs."""
@@ -73,11 +74,51 @@ class MPICommunicator(Communicator):
 
     def _share_cores(self) -> None:
         """Divide the cores of each node among the ranks there."""
-        node = self._ranks.Split_type(self._mpi.COMM_TYPE_SHARED)
-        self.threads = threads_of(node.allgather(cores()), os.environ)
+        self.threads = threads_of(self._node.allgather(cores()), os.environ)
         problem = None if self.threads is None else limit(self.threads)
         if problem and self.is_first:
             sys.stderr.write(f"{problem}\n")
+
+    @cached_property
+    def _node(self) -> Any:
+        """The ranks of this machine."""
+        return self._ranks.Split_type(self._mpi.COMM_TYPE_SHARED)
+
+    @cached_property
+    def _across(self) -> Any:
+        """The ranks at this one's place on all machines; None where some have fewer than others."""
+        sizes = self._allgather(self._node.Get_size())
+        return self._ranks.Split(self._node.Get_rank(), self.rank) if len(set(sizes)) == 1 else None
+
+    def reduction(self, kinds: Kinds) -> Reduction:
+        """In memory that the ranks of a machine share, where they can have so much; else by messages.
+
+        By messages as well where the order of the ranks counts and there are several machines.
+        """
+        rank, size = self._node.Get_rank(), self._node.Get_size()
+        if size == 1 or self._across is None or (self.is_deterministic and size < self.size):
+            return super().reduction(kinds)
+        memory = self._shared_memory(bytes_for(kinds, size))
+        if memory is None:
+            return super().reduction(kinds)
+        across = self._sum_across if size < self.size else None
+        return SharedReduction(kinds, memory, rank, size, self._barrier_of_node, self._timed, across)
+
+    def _shared_memory(self, count: int) -> Any:
+        """So many bytes that the ranks of this machine have in common; None where one of all ranks cannot have them."""
+        is_first = self._node.Get_rank() == 0
+        name = self._node.bcast(shared_file(count) if is_first else None)
+        memory = mapped(name, count)
+        is_everywhere = all(self._allgather(memory is not None))
+        if is_first and name:
+            os.unlink(name)
+        return memory if is_everywhere else None
+
+    def _sum_across(self, buffer: np.ndarray) -> None:
+        self._wait(self._across.Iallreduce(self._mpi.IN_PLACE, buffer))
+
+    def _barrier_of_node(self) -> None:
+        self._wait(self._node.Ibarrier())
 
     def _say_once(self, say: Any, kind: Any, error: Any, trace: Any) -> None:
         """What becomes of an error that nobody has caught: one of the ranks says it, and no other waits for ever."""

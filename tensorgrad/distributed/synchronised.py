@@ -65,8 +65,8 @@ class Averaging:
     """Before a step: gradients become their mean over the ranks, unless they are that already."""
 
     def __init__(self, optimiser: Any, ranks: Communicator) -> None:
-        self._parameters, self._ranks = optimiser.parameters, ranks
-        self._buckets = buckets_of(self._parameters)
+        self._optimiser, self._ranks = optimiser, ranks
+        self._buckets = buckets_of(ranks, optimiser.parameters)
         self._is_done = False
 
     def __call__(self) -> None:
@@ -79,11 +79,9 @@ class Averaging:
         self._is_done = True
         share = shared()
         weight = 1 / self._ranks.size if share is None else share.count / share.total
-        gradients = [None if p.grad is None else p.grad * p.dtype.type(weight) for p in self._parameters]
-        for parameter, gradient in zip(self._parameters, self._buckets.sum(self._ranks, gradients)):
-            parameter.grad = gradient
+        self._optimiser.lend_gradients(self._buckets.sum(self._optimiser.borrow_gradients(), weight))
 
 
-def buckets_of(parameters: Any) -> Buckets:
+def buckets_of(ranks: Communicator, parameters: Any) -> Buckets:
     """Buckets for the gradients of parameters."""
-    return Buckets([parameter.shape for parameter in parameters], [parameter.dtype for parameter in parameters])
+    return Buckets(ranks, [parameter.shape for parameter in parameters], [parameter.dtype for parameter in parameters])

@@ -11,6 +11,7 @@ import numpy as np
 
 from .communicator import Communicator, RankError, summed
 from .current import using
+from .reduction import Kinds, Reduction, SharedReduction, bytes_for
 
 PATIENCE = 30.0
 """Seconds after which a rank that does not come is taken for one that hangs."""
@@ -64,6 +65,12 @@ class ThreadCommunicator(Communicator):
         buffer[...] = summed(self._exchanged(buffer.copy()))
 
     _allreduce_in_order = _allreduce
+
+    def reduction(self, kinds: Kinds) -> Reduction:
+        if self.size == 1:
+            return super().reduction(kinds)
+        memory = self._exchanged(bytearray(bytes_for(kinds, self.size)) if self.is_first else None)[0]
+        return SharedReduction(kinds, memory, self.rank, self.size, self._wait, self._timed)
 
     def _broadcast(self, buffer: np.ndarray) -> None:
         buffer[...] = self._exchanged(buffer.copy())[0]

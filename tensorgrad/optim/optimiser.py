@@ -14,6 +14,7 @@ import numpy as np
 from ..compiler import own
 from ..core import Array, Tensor, describe
 from ..core.context import Follower, Replacements, following, guarded, io_callback, is_traced
+from ..core.lending import lend_gradient, lent_gradient
 from ..subnormals import least, without_subnormals
 from .groups import ParameterGroup, Setting, checked_parameters, grouped, plain
 from .schedules import Rate, Schedule, as_schedule
@@ -298,6 +299,17 @@ class Optimiser(ABC):
             return tracer.forget_gradients(self.parameters)
         for parameter in self.parameters:
             parameter.zero_grad()
+
+    # Gradients of several ranks
+
+    def borrow_gradients(self) -> list[np.ndarray | None]:
+        """The gradients of all parameters as they lie, to be read at once: in buffers of compiled functions, say."""
+        return [lent_gradient(parameter) for parameter in self.parameters]
+
+    def lend_gradients(self, gradients: Sequence[np.ndarray | None]) -> None:
+        """Set the gradients of all parameters, to arrays that may be overwritten later: who reads one gets a copy."""
+        for parameter, gradient in zip(self.parameters, gradients):
+            lend_gradient(parameter, gradient)
 
     # Saving
 

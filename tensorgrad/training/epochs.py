@@ -204,7 +204,7 @@ class Training:
                 log("%s", row)
             is_over = self.ranks.patient_any(self.callbacks.epoch_ends(row))
             if progress.epoch <= self.epochs and not is_over:
-                self._stop_if_interrupted(interruption)
+                self._stop_if_interrupted(self._agreed(False, interruption)[1])
         self.callbacks.train_ends()
 
     def _train_epoch(self, started: float, interruption: Interruption) -> bool:
@@ -226,9 +226,10 @@ class Training:
                 progress.seconds = time.perf_counter() - started
                 _show(bar, progress, batch.count)
                 if batch.ends:
-                    if self.ranks.any(self.callbacks.step_ends(value)) and progress.position < self.batches.count:
+                    stops, signal = self._agreed(self.callbacks.step_ends(value), interruption)
+                    if stops and progress.position < self.batches.count:
                         return True
-                    self._stop_if_interrupted(interruption)
+                    self._stop_if_interrupted(signal)
         return False
 
     def _step(self, batch: Batch) -> tuple[Tensor, Any]:
@@ -284,8 +285,7 @@ class Training:
             measures,
         )
 
-    def _stop_if_interrupted(self, interruption: Interruption) -> None:
-        number = self._signal(interruption)
+    def _stop_if_interrupted(self, number: int | None) -> None:
         if number is None:
             return
         session = self.session
@@ -294,12 +294,14 @@ class Training:
             session.load_best()
         raise Interrupted(number, session.progress.history)
 
-    def _signal(self, interruption: Interruption) -> int | None:
-        """The signal that this process got, or another rank."""
+    def _agreed(self, stops: bool, interruption: Interruption) -> tuple[bool, int | None]:
+        """Whether a callback stops the training, and which signal came: to this process, or another rank."""
         if self.ranks.size == 1:
-            return interruption.signal
-        counts = self.ranks.sums([float(interruption.signal == number) for number in SIGNALS])
-        return next((number for number, count in zip(SIGNALS, counts) if count), None)
+            return stops, interruption.signal
+        stopping, *counts = self.ranks.sums(
+            [float(stops), *(float(interruption.signal == number) for number in SIGNALS)]
+        )
+        return stopping > 0, next((number for number, count in zip(SIGNALS, counts) if count), None)
 
     def _not_finite(self, happened: str, diagnosis: str) -> TrainingError:
         progress, folder = self.session.progress, self.session.folder

@@ -141,9 +141,10 @@ def step_over_ranks(
     """
     gradients: Any = _gradients(model, optimiser, first, loss, ranks)
     update = _update(optimiser, max_norm, max_value)
+    summed = ranks.summing(optimiser)
     if compiled:
         gradients, update = (_compiled(half, model, optimiser, loss) for half in (gradients, update))
-    summed = ranks.summing(optimiser.parameters)
+        gradients.put_gradients(summed.places)
     own_loss = 0.0
 
     def step(*given: Any, begins: bool = True, ends: bool = True) -> tuple[Tensor, Any]:

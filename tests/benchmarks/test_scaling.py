@@ -77,8 +77,8 @@ def test_buckets_are_summed_over_a_simulated_network(ranks, algorithm):
 
     def total():
         rank = SimulatedRank(current(), SLOW, algorithm)
-        buckets = Buckets(shapes, [np.float64] * len(shapes), limit=64)
-        found = [np.array(array) for array in buckets.sum(rank, gradients(rank.rank))]
+        buckets = Buckets(rank, shapes, [np.float64] * len(shapes), limit=64)
+        found = [np.array(array) for array in buckets.sum(gradients(rank.rank))]
         return found, rank.clock, rank.calls
 
     results = run_ranks(ranks, total)

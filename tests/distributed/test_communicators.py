@@ -144,7 +144,7 @@ def test_buckets_sum_arrays_of_several_kinds_and_those_that_only_some_ranks_have
     def total():
         mine = [np.full(shape, current().rank + 1, dtype) for shape, dtype in zip(shapes, dtypes)]
         given = [mine[0], mine[1] if current().rank == 0 else None, None, mine[3]]
-        return Buckets(shapes, dtypes, limit).sum(current(), given)
+        return Buckets(current(), shapes, dtypes, limit).sum(given)
 
     for first, second, third, fourth in run_ranks(3, total):
         np.testing.assert_array_equal(first, np.full((2, 3), 6, np.float32))
