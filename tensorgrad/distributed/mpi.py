@@ -15,7 +15,7 @@ from .._optional import require
 from .blas import cores, limit, threads_of
 from .communicator import OF_ALL, Communicator
 from .launch import launched
-from .reduction import Kinds, Reduction, SharedReduction, bytes_for, mapped, shared_file
+from .reduction import Kinds, Reduction, SharedReduction, bytes_for, mapped, opened, shared_file
 
 PATIENCE = 7.0
 """Seconds for which the others wait in the middle of ``fit``, before a rank is taken for one that hangs."""
@@ -95,8 +95,8 @@ class MPICommunicator(Communicator):
 
         By messages as well where the order of the ranks counts and there are several machines.
         """
-        rank, size = self._node.Get_rank(), self._node.Get_size()
-        if size == 1 or self._across is None or (self.is_deterministic and size < self.size):
+        rank, size, ranks_across = self._node.Get_rank(), self._node.Get_size(), self._across  # asked for by all
+        if size == 1 or ranks_across is None or (self.is_deterministic and size < self.size):
             return super().reduction(kinds)
         memory = self._shared_memory(bytes_for(kinds, size))
         if memory is None:
@@ -107,12 +107,13 @@ class MPICommunicator(Communicator):
     def _shared_memory(self, count: int) -> Any:
         """So many bytes that the ranks of this machine have in common; None where one of all ranks cannot have them."""
         is_first = self._node.Get_rank() == 0
-        name = self._node.bcast(shared_file(count) if is_first else None)
-        memory = mapped(name, count)
-        is_everywhere = all(self._allgather(memory is not None))
+        [name, *_] = self._gathered(shared_file() if is_first else "", self._node)
+        file = opened(name)
+        self._barrier_of_node()
         if is_first and name:
             os.unlink(name)
-        return memory if is_everywhere else None
+        memory = None if file is None else mapped(file, count)
+        return memory if all(self._allgather(memory is not None)) else None
 
     def _sum_across(self, buffer: np.ndarray) -> None:
         self._wait(self._across.Iallreduce(self._mpi.IN_PLACE, buffer))
@@ -149,12 +150,15 @@ class MPICommunicator(Communicator):
         self._wait(self._ranks.Ibcast(buffer, 0))
 
     def _allgather(self, value: Any) -> list[Any]:
+        return self._gathered(value, self._ranks)
+
+    def _gathered(self, value: Any, ranks: Any) -> list[Any]:
         sent = np.frombuffer(pickle.dumps(value), np.uint8)
-        lengths = np.empty(self.size, np.int64)
-        self._wait(self._ranks.Iallgather(np.array([len(sent)]), lengths))
+        lengths = np.empty(ranks.Get_size(), np.int64)
+        self._wait(ranks.Iallgather(np.array([len(sent)]), lengths))
         ends = np.cumsum(lengths)
         received = np.empty(ends[-1], np.uint8)
-        self._wait(self._ranks.Iallgatherv(sent, [received, lengths, ends - lengths, self._mpi.BYTE]))
+        self._wait(ranks.Iallgatherv(sent, [received, lengths, ends - lengths, self._mpi.BYTE]))
         return [pickle.loads(received[end - length : end].tobytes()) for end, length in zip(ends, lengths)]
 
     # Waiting, and what ends it

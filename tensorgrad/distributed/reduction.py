@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -104,10 +104,10 @@ def bytes_for(kinds: Kinds, size: int) -> int:
     return (size + 1) * sum(_padded(length * dtype.itemsize) for length, dtype in kinds)
 
 
-def shared_file(count: int) -> str:
-    """The name of a new file of so many bytes of memory; empty where there is not so much.
+def shared_file() -> str:
+    """The name of a new file, of no bytes yet, that can be memory; empty where there is none.
 
-    Whoever has mapped it (:func:`mapped`) keeps it, so it is deleted as soon as all have.
+    To be deleted as soon as all have opened it: whatever ends them then, nothing stays behind.
     """
     if not SHARED.is_dir() or not hasattr(os, "posix_fallocate"):
         return ""
@@ -115,23 +115,26 @@ def shared_file(count: int) -> str:
         descriptor, name = tempfile.mkstemp(prefix="tensorgrad-", dir=SHARED)
     except OSError:
         return ""
+    os.close(descriptor)
+    return name
+
+
+def opened(name: str) -> IO[bytes] | None:
+    """A file of this machine; None if there is no such file, as in a container of one's own."""
     try:
-        os.posix_fallocate(descriptor, 0, count)  # else a lack of memory would end the process at the first write
-        return name
+        return open(name, "r+b")
     except OSError:
-        os.unlink(name)
-        return ""
-    finally:
-        os.close(descriptor)
-
-
-def mapped(name: str, count: int) -> mmap.mmap | None:
-    """The memory of a file; None if it cannot be had, as in a container of one's own."""
-    try:
-        with open(name, "r+b") as file:
-            return mmap.mmap(file.fileno(), count)
-    except (OSError, ValueError):
         return None
+
+
+def mapped(file: IO[bytes], count: int) -> mmap.mmap | None:
+    """So many bytes of a file, which is closed, as memory; None where there is not so much. All may ask for it."""
+    with file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, count)  # else a lack of it would end the process at a write
+            return mmap.mmap(file.fileno(), count)
+        except (OSError, ValueError):
+            return None
 
 
 def _arrays(kinds: Kinds, memory: Any, place: int) -> list[np.ndarray]:

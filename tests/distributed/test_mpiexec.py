@@ -20,7 +20,7 @@ from tests.support import ROOT, write_mnist
 pytest.importorskip("mpi4py", exc_type=ImportError)
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 pytestmark = [pytest.mark.deep, pytest.mark.skipif(MPIEXEC is None, reason="needs mpiexec, as PyPI's mpich has it")]
-PROGRAM = str(ROOT / "tests" / "distributed" / "program.py")
+PROGRAM, MACHINES = (str(ROOT / "tests" / "distributed" / name) for name in ("program.py", "machines.py"))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TENSORGRAD_FAST": "0"}
 LONGEST = 10.0
 """Seconds in which a job ends after a rank has failed."""
@@ -63,6 +63,29 @@ def test_the_model_is_that_of_one_process_after_100_steps(tmp_path):
     first, second = (trained(4, tmp_path / f"{i}.npz", "--deterministic") for i in range(2))
     assert_close(first, expected, 1e-12)
     assert_close(first, second, 0)  # to the last bit
+
+
+@pytest.mark.parametrize(
+    ("ranks", "each", "options", "how"),
+    [
+        (4, 2, (), "SharedReduction"),
+        (4, 2, ("--deterministic",), "Reduction"),
+        (3, 2, (), "Reduction"),  # the ranks of a machine are not as many as those of the other
+        (4, 3, ("--deterministic",), "Reduction"),
+        (2, 1, (), "Reduction"),
+        (3, 3, ("--deterministic",), "SharedReduction"),
+    ],
+)
+def test_sums_over_ranks_of_several_machines(ranks, each, options, how):
+    text, code = finished(started(ranks, each, *options, program=(MACHINES,)))
+    assert code == 0, text
+    assert sorted(re.findall(r"<(\w+)>", text)) == [how] * ranks, text
+
+
+def test_a_job_that_is_killed_as_it_begins_leaves_no_file(tmp_path):
+    text, code = finished(started(2, 2, "--shared", tmp_path, "--killed-early", program=(MACHINES,)))
+    assert code != 0 and "9" in text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_rank_that_raises_ends_all_and_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import tensorgrad as tg
 from tensorgrad.distributed import Buckets, SingleProcess, current, reduction, run_ranks, synchronise
 from tensorgrad.distributed.communicator import summed
-from tensorgrad.distributed.reduction import Reduction, SharedReduction, bytes_for, mapped, shared_file
+from tensorgrad.distributed.reduction import Reduction, SharedReduction, bytes_for, mapped, opened, shared_file
 
 SHAPES = st.lists(st.sampled_from([(), (1,), (3, 5), (1025,), (70, 40)]), min_size=1, max_size=5)
 DTYPES = st.sampled_from([np.float16, np.float32, np.float64, np.complex128])
@@ -105,8 +106,10 @@ def test_memory_is_shared_by_what_map_the_file_and_gone_with_them(tmp_path, monk
     monkeypatch.setattr(reduction, "SHARED", tmp_path)
     kinds = [(5, np.dtype(np.float32)), (3, np.dtype(np.float64))]
     count = bytes_for(kinds, 2)
-    name = shared_file(count)
-    memories = [mapped(name, count) for _ in range(2)]
+    name = shared_file()
+    files = [opened(name) for _ in range(2)]
+    os.unlink(name)
+    memories = [mapped(file, count) for file in files]
     one, other = (
         SharedReduction(kinds, memory, rank, 2, lambda: None, lambda count: nullcontext())
         for rank, memory in enumerate(memories)
@@ -120,7 +123,8 @@ def test_memory_is_shared_by_what_map_the_file_and_gone_with_them(tmp_path, monk
 
 def test_where_there_is_not_so_much_memory_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(reduction, "SHARED", tmp_path)
-    assert shared_file(2**60) == "" and list(tmp_path.iterdir()) == []
-    assert mapped(str(tmp_path / "absent"), 4096) is None
+    file = opened(shared_file())
+    assert mapped(file, 2**60) is None and file.closed
+    assert opened("") is opened(str(tmp_path / "absent")) is None
     monkeypatch.setattr(reduction, "SHARED", tmp_path / "absent")
-    assert shared_file(4096) == ""
+    assert shared_file() == ""
