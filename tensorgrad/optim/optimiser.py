@@ -243,8 +243,10 @@ class Optimiser(ABC):
 
     def _gradient(self, position: int) -> Any:
         """The gradient of a parameter, checked."""
+        return self._checked_gradient(position, self.parameters[position].grad)
+
+    def _checked_gradient(self, position: int, gradient: Any) -> Any:
         parameter = self.parameters[position]
-        gradient: Any = parameter.grad
         if isinstance(gradient, Tensor) or getattr(gradient, "shape", None) != parameter.shape:
             raise ValueError(
                 f"{type(self).__name__}: parameter {position} has shape {parameter.shape}, its gradient must be an "
@@ -304,7 +306,10 @@ class Optimiser(ABC):
 
     def borrow_gradients(self) -> list[np.ndarray | None]:
         """The gradients of all parameters as they lie, to be read at once: in buffers of compiled functions, say."""
-        return [lent_gradient(parameter) for parameter in self.parameters]
+        gradients = map(lent_gradient, self.parameters)
+        return [
+            None if gradient is None else self._checked_gradient(i, gradient) for i, gradient in enumerate(gradients)
+        ]
 
     def lend_gradients(self, gradients: Sequence[np.ndarray | None]) -> None:
         """Set the gradients of all parameters, to arrays that may be overwritten later: who reads one gets a copy."""

@@ -128,6 +128,27 @@ def test_a_step_compiled_as_pure_says_that_it_cannot_wait():
         run_ranks(2, train)
 
 
+@pytest.mark.parametrize(
+    "gradient", [[1.0, 2.0], 2.0, tg.Tensor([1.0, 2.0]), np.ones(1), np.array([1j, 2]), np.array([1, 2], object)]
+)
+def test_what_is_no_gradient_is_refused_as_in_one_process(gradient):
+    def work(gradient):
+        weight = tg.Tensor(np.zeros(2, np.float32), requires_grad=True)
+        sgd = tg.optim.SGD([weight], lr=1.0)
+        synchronise(sgd)
+        weight.grad = gradient
+        sgd.step()
+        return weight.data.tolist()
+
+    with pytest.raises((ValueError, TypeError)) as alone:
+        work(gradient)
+    with pytest.raises(RankError) as over_ranks:
+        run_ranks(2, work, gradient)
+    assert f"{alone.type.__name__}: {alone.value}" in str(over_ranks.value)
+    if "set .grad to an array such as gradient.real.astype(float32)" in str(alone.value):
+        assert run_ranks(2, work, np.array([1j, 2]).real.astype(np.float32)) == [[0.0, -2.0]] * 2
+
+
 def test_a_batch_smaller_than_the_ranks_is_refused():
     def work():
         with global_batch(1):
