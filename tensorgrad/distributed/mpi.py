@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import sys
@@ -99,6 +100,9 @@ class MPICommunicator(Communicator):
         if size == 1 or ranks_across is None or (self.is_deterministic and size < self.size):
             return super().reduction(kinds)
         memory = self._shared_memory(bytes_for(kinds, size))
+        if memory is None:
+            gc.collect()  # what trainings had that are over
+            memory = self._shared_memory(bytes_for(kinds, size))
         if memory is None:
             return super().reduction(kinds)
         across = self._sum_across if size < self.size else None

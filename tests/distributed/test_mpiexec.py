@@ -88,6 +88,14 @@ def test_a_job_that_is_killed_as_it_begins_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="counts what is mapped")
+def test_memory_of_a_training_that_is_over_can_be_had_again():
+    """Optimisers, and compiled functions, are parts of cycles, so it is not given back at once."""
+    text, code = finished(started(2, 2, "--little", program=(MACHINES,)))
+    assert code == 0, text
+    assert re.findall(r"<(\w+)>", text) == ["SharedReduction"] * 4, text
+
+
 def test_a_rank_that_raises_ends_all_and_is_named(tmp_path):
     text, code = finished(started(3, tmp_path / "x.npz", "--fail", "raise"), timeout=LONGEST + 5)
     assert code != 0
