@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any, Callable
@@ -160,6 +161,47 @@ KEYWORDS = {
 }
 """For each function the names that keyword arguments have elsewhere, and what to write here."""
 
+NAMES = {
+    "optimiser": {"nadam": "adam", "amsgrad": "adam", "adadelta": "adagrad", "momentum": "sgd"},
+    "loss": {
+        "crossentropy": "softmax_cross_entropy",
+        "nll": "softmax_cross_entropy",
+        "log": "softmax_cross_entropy",
+        "sparsecategoricalcrossentropy": "categorical_cross_entropy",
+        "binarycrossentropy": "binary_cross_entropy_with_logits",
+        "bce": "binary_cross_entropy_with_logits",
+        "bcewithlogits": "binary_cross_entropy_with_logits",
+        "meansquarederror": "mse",
+        "squarederror": "mse",
+        "l2": "mse",
+        "meanabsoluteerror": "mae",
+        "absoluteerror": "mae",
+        "l1": "mae",
+        "smoothl1": "huber",
+        "kldiv": "kl_divergence",
+        "kl": "kl_divergence",
+    },
+    "metrics": {
+        "acc": "accuracy",
+        "score": "accuracy",
+        "accuracyscore": "accuracy",
+        "meansquarederror": "mse",
+        "negmeansquarederror": "mse",
+        "meanabsoluteerror": "mae",
+        "r2score": "r2",
+    },
+    "monitor": {
+        "val": "validation_loss",
+        "valacc": "validation_accuracy",
+        "valaccuracy": "validation_accuracy",
+        "valmae": "validation_mae",
+        "valmse": "validation_mse",
+        "valr2": "validation_r2",
+        "acc": "accuracy",
+    },
+}
+"""For each setting the names that its values have elsewhere, without case and punctuation, and the nearest here."""
+
 SHORT = {"tensorgrad": "tg", "tensorgrad.nn": "tg.nn", "tensorgrad.optim": "tg.optim"}
 
 
@@ -190,6 +232,27 @@ def refuse_keywords(function: Callable[..., Any], unknown: Mapping[str, Any]) ->
         similar = get_close_matches(name, signature(function).parameters, 1)
         use = KEYWORDS[function.__name__].get(name) or "".join(f"{known}=" for known in similar)
         raise TypeError(f"{function.__name__}: got an unknown keyword argument, {name}{use and f'; use {use}'}")
+
+
+def similar_name(setting: str, given: str, known: Iterable[str]) -> str:
+    """The end of an error message for the name of a loss, say, that is not known: the one that was probably meant.
+
+    >>> similar_name("loss", "BCEWithLogitsLoss", ["mse", "binary_cross_entropy_with_logits"])
+    "; did you mean 'binary_cross_entropy_with_logits'?"
+    >>> similar_name("loss", "kindness", ["mse", "binary_cross_entropy_with_logits"])
+    ''
+    """
+    by_plain_name = {_plain(name): name for name in known}
+    plain = _plain(given)
+    meant = by_plain_name.get(plain) or NAMES.get(setting, {}).get(plain)
+    if meant is None:
+        meant = "".join(by_plain_name[name] for name in get_close_matches(plain, by_plain_name, 1, cutoff=0.7))
+    return f"; did you mean {meant!r}?" if meant in by_plain_name.values() else ""
+
+
+def _plain(name: str) -> str:
+    """A name without case and punctuation, and without the ``Loss`` that some end with."""
+    return re.sub(r"[\W_]|(?<=.)loss$", "", name.lower())
 
 
 def _hint(package: str, name: str) -> str:

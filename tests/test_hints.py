@@ -9,6 +9,8 @@ import pytest
 import tensorgrad as tg
 import tensorgrad.training
 from tensorgrad import hints
+from tensorgrad.training.metrics import METRICS
+from tensorgrad.training.objective import LOSSES
 
 PROSE = {"NumPy itself,", "axes that", "nothing in", "a list", "a dict", "tensorgrad itself,"}
 NAMES = [(package, name) for package, names in hints.INSTEAD.items() for name in names]
@@ -93,6 +95,69 @@ def test_keyword_arguments_of_other_libraries_are_answered_with_one_that_works(n
     instead = eval(f"dict({str(caught.value).partition('; use ')[2]})", names)
     given = {"train": (inputs, labels), "epochs": 1, "rng": 0, "quiet": True, **instead}
     assert len(fit(tg.nn.Dense(3, 2), **given)) == given["epochs"]
+
+
+FIT = tg.training.fit
+EXAMPLES = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32), np.arange(40) % 2
+
+
+def fitted(**settings):
+    return FIT(tg.nn.Dense(3, 2, rng=0), EXAMPLES, EXAMPLES, epochs=1, rng=0, quiet=True, **settings)
+
+
+@pytest.mark.parametrize("name", ["Adam", "ADAMW", "SGD", "RMSProp", "Adagrad", "adamax", "Lion"])
+def test_names_of_optimisers_are_taken_in_any_case(name):
+    assert fitted(optimiser=name)[0].loss == fitted(optimiser=tg.optim.OPTIMISERS[name.lower()])[0].loss
+
+
+@pytest.mark.parametrize(
+    "setting, given", [(setting, name) for setting, names in hints.NAMES.items() for name in names]
+)
+def test_names_that_others_have_are_answered_with_one_that_is_known_here(setting, given):
+    known = {
+        "optimiser": [*tg.optim.OPTIMISERS],
+        "loss": [*LOSSES],
+        "metrics": [*METRICS],
+        "monitor": [before + name for before in ("", "validation_") for name in ("loss", *METRICS)],
+    }[setting]
+    assert given not in known
+    assert hints.similar_name(setting, given, known) == f"; did you mean {hints.NAMES[setting][given]!r}?"
+
+
+@pytest.mark.parametrize(
+    "setting, given, meant",
+    [
+        ("optimiser", "Nadam", "adam"),
+        ("optimiser", "adaam", "adam"),
+        ("loss", "cross_entropy", "softmax_cross_entropy"),
+        ("loss", "crossentropy", "softmax_cross_entropy"),
+        ("loss", "CrossEntropyLoss", "softmax_cross_entropy"),
+        ("loss", "softmax_crossentropy", "softmax_cross_entropy"),
+        ("metrics", "Accuracy", "accuracy"),
+        ("monitor", "val_loss", "validation_loss"),
+        ("monitor", "validation_acuracy", "validation_accuracy"),
+    ],
+)
+def test_the_name_that_was_meant_is_named_and_works(setting, given, meant):
+    with pytest.raises(ValueError, match=f"^fit: .* got '{given}'; did you mean '{meant}'\\?$"):
+        fitted(**{setting: given})
+    assert len(fitted(**{setting: meant})) == 1
+
+
+@pytest.mark.parametrize(
+    "given, meant",
+    [("MSE", "mse"), ("MSELoss", "mse"), ("mean_squared_error", "mse"), ("L1Loss", "mae"), ("Huber", "huber")],
+)
+def test_names_of_losses_of_numbers(given, meant):
+    examples = EXAMPLES[0], EXAMPLES[0][:, :2]
+    with pytest.raises(ValueError, match=f"got '{given}'; did you mean '{meant}'"):
+        FIT(tg.nn.Dense(3, 2), examples, loss=given)
+    assert len(FIT(tg.nn.Dense(3, 2), examples, loss=meant, epochs=1, rng=0, quiet=True)) == 1
+
+
+def test_names_that_resemble_nothing_are_not_guessed_at():
+    with pytest.raises(ValueError, match=r"got 'zzz'$"):
+        fitted(loss="zzz")
 
 
 def test_misspelt_keyword_arguments_are_told_the_nearest_and_others_nothing():
