@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-from inspect import signature
 from typing import Any, Callable
 
 import numpy as np
@@ -134,6 +132,123 @@ INSTEAD = {
 }
 """For each package the names that others have, and the expression, statement or thing to use here."""
 
+_CPU = "nothing in its place: NumPy computes on the CPU"
+_ARRAY = "x.numpy(), or x.detach() for a Tensor"
+ATTRIBUTES = {
+    "Tensor": {
+        "view": "x.reshape(-1)",
+        "view_as": "x.reshape(x.shape)",
+        "unsqueeze": "np.expand_dims(x, 0), or x[np.newaxis]",
+        "permute": "x.transpose(1, 0)",
+        "t": "x.T",
+        "expand": "np.broadcast_to(x, (2, 3, 3))",
+        "tile": "np.tile(x, 2)",
+        "contiguous": "x itself",
+        "clone": "x.copy()",
+        "to": f"x.astype(np.float32) for another dtype, and {_CPU}",
+        "type": "x.astype(np.float32)",
+        "float": "x.astype(np.float32)",
+        "double": "x.astype(np.float64)",
+        "half": "x.astype(np.float16)",
+        "long": "x.astype(np.int64)",
+        "int": "x.astype(np.int32)",
+        "bool": "x.astype(bool)",
+        "cpu": _CPU,
+        "cuda": _CPU,
+        "device": _CPU,
+        "is_cuda": _CPU,
+        "dim": "x.ndim",
+        "numel": "x.size",
+        "nelement": "x.size",
+        "value": _ARRAY,
+        "values": _ARRAY,
+        "to_numpy": _ARRAY,
+        "requires_grad_": "x.requires_grad = True",
+        "detach_": "x.detach()",
+        "register_hook": "x.retain_grad(), and x.grad after backward()",
+        "grad_fn": "tg.draw(x.sum())",
+        "exp": "np.exp(x)",
+        "log": "np.log(x)",
+        "sqrt": "np.sqrt(x)",
+        "rsqrt": "1 / np.sqrt(x)",
+        "abs": "np.abs(x)",
+        "sin": "np.sin(x)",
+        "cos": "np.cos(x)",
+        "tanh": "np.tanh(x)",
+        "square": "np.square(x)",
+        "pow": "x ** 2",
+        "add": "x + x",
+        "sub": "x - x",
+        "mul": "x * x",
+        "div": "x / x",
+        "matmul": "x @ x",
+        "mm": "x @ x",
+        "bmm": "x @ x",
+        "norm": "np.linalg.norm(x)",
+        "clamp": "x.clip(0.0, 1.0)",
+        "eq": "x == x",
+        "relu": "tg.relu(x)",
+        "sigmoid": "tg.sigmoid(x)",
+        "softmax": "tg.softmax(x)",
+        "log_softmax": "tg.log_softmax(x)",
+        "gather": "np.take_along_axis(x, indices, axis=1)",
+        "index_select": "np.take(x, [0, 1], axis=0)",
+        "masked_fill": "np.where(x > 0, 0.0, x)",
+        "chunk": "np.array_split(x, 2)",
+        "split": "np.split(x, 3)",
+        "topk": "np.sort(x)[..., -2:]",
+        "add_": "x += x, within tg.no_grad()",
+        "mul_": "x *= x, within tg.no_grad()",
+        "sub_": "x -= x, within tg.no_grad()",
+        "copy_": "x[...] = x.T, within tg.no_grad()",
+        "zero_": "x[...] = 0, within tg.no_grad()",
+        "fill_": "x[...] = 1, within tg.no_grad()",
+        "assign": "x[...] = 1, within tg.no_grad()",
+    },
+    "Module": {
+        "fit": "tensorgrad.training.fit(model, (inputs, labels))",
+        "evaluate": "tensorgrad.training.evaluate(model, (inputs, labels))",
+        "score": "tensorgrad.training.evaluate(model, (inputs, labels))",
+        "predict": "tensorgrad.training.predict(model, inputs)",
+        "predict_proba": "tg.softmax(tensorgrad.training.predict(model, inputs))",
+        "compile": 'tensorgrad.training.fit(model, (inputs, labels), optimiser="adam", loss="softmax_cross_entropy")',
+        "to": f"model as it is, and {_CPU}",
+        "cuda": f"model as it is, and {_CPU}",
+        "cpu": f"model as it is, and {_CPU}",
+        "device": _CPU,
+        "float": "tg.nn.Dense(3, 2, dtype=np.float32) for each layer",
+        "double": "tg.nn.Dense(3, 2, dtype=np.float64) for each layer",
+        "half": "tg.nn.Dense(3, 2, dtype=np.float32) for each layer",
+        "requires_grad_": "for parameter in model.parameters(): parameter.requires_grad = False",
+        "freeze": "for parameter in model.parameters(): parameter.requires_grad = False",
+        "children": "model.named_children()",
+        "apply": "for module in model.modules(): print(module)",
+        "weights": "model.parameters()",
+        "trainable_weights": "model.parameters()",
+        "trainable_variables": "model.parameters()",
+        "get_weights": "model.state_dict()",
+        "set_weights": "model.load_state_dict(model.state_dict())",
+        "save_weights": "model.save(path)",
+        "load_weights": "model.load(path)",
+        "num_parameters": "model.summary()",
+        "count_params": "model.summary()",
+        "add": "tg.nn.Sequential(*model.layers, tg.nn.ReLU())",
+        "append": "tg.nn.Sequential(*model.layers, tg.nn.ReLU())",
+        "copy": "copy.deepcopy(model)",
+        "clone": "copy.deepcopy(model)",
+        "register_buffer": "model.mean = tg.Tensor(array)",
+        "register_parameter": "model.scale = tg.Tensor(array, requires_grad=True)",
+        "add_module": "model.extra = tg.nn.ReLU()",
+        "register_forward_hook": "hidden.retain_grad() on a result, or a module of your own that looks at it",
+    },
+    "Optimiser": {
+        "minimize": "optimiser.zero_grad(); loss.backward(); optimiser.step()",
+        "apply_gradients": "optimiser.zero_grad(); loss.backward(); optimiser.step()",
+        "zero_grads": "optimiser.zero_grad()",
+    },
+}
+"""For each class the attributes that others have, and what to write here."""
+
 KEYWORDS = {
     "fit": {
         "optimizer": 'optimiser="adam"',
@@ -220,6 +335,39 @@ def missing(package: str, name: str) -> AttributeError:
     return AttributeError(f"module {package!r} has no attribute {name!r}{hint and '; ' + hint}")
 
 
+class _Absent:
+    """Where a class would have an attribute: it raises an AttributeError, so that there seems to be none.
+
+    Not done by ``__getattr__``, with which every attribute would take longer to read, and errors in properties would
+    get lost. Attributes that objects and subclasses have of that name come first.
+    """
+
+    def __init__(self, name: str, hint: str) -> None:
+        self._name, self._hint = name, hint
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        kind = f"type object {owner.__name__!r}" if instance is None else f"{owner.__name__!r} object"
+        raise AttributeError(f"{kind} has no attribute {self._name!r}; use {self._hint}")
+
+
+def answer_attributes(kind: type) -> None:
+    """Let a class answer to attributes that such classes have elsewhere, with what to write here.
+
+    >>> import tensorgrad as tg
+    >>> tg.Tensor([1.0, 2.0]).view(-1)
+    Traceback (most recent call last):
+    AttributeError: 'Tensor' object has no attribute 'view'; use x.reshape(-1)
+    """
+    names = ATTRIBUTES[kind.__name__]
+    for name, hint in names.items():
+        setattr(kind, name, _Absent(name, hint))
+
+    def known(self: Any) -> list[str]:
+        return [name for name in object.__dir__(self) if name not in names or hasattr(self, name)]
+
+    kind.__dir__ = known  # type: ignore[method-assign, assignment]
+
+
 def refuse_keywords(function: Callable[..., Any], unknown: Mapping[str, Any]) -> None:
     """Raise for keyword arguments that a function does not have.
 
@@ -228,6 +376,11 @@ def refuse_keywords(function: Callable[..., Any], unknown: Mapping[str, Any]) ->
     Traceback (most recent call last):
     TypeError: fit: got an unknown keyword argument, optimizer; use optimiser="adam"
     """
+    if not unknown:
+        return
+    from difflib import get_close_matches
+    from inspect import signature
+
     for name in unknown:
         similar = get_close_matches(name, signature(function).parameters, 1)
         use = KEYWORDS[function.__name__].get(name) or "".join(f"{known}=" for known in similar)
@@ -242,6 +395,8 @@ def similar_name(setting: str, given: str, known: Iterable[str]) -> str:
     >>> similar_name("loss", "kindness", ["mse", "binary_cross_entropy_with_logits"])
     ''
     """
+    from difflib import get_close_matches  # not needed before there is an error
+
     by_plain_name = {_plain(name): name for name in known}
     plain = _plain(given)
     meant = by_plain_name.get(plain) or NAMES.get(setting, {}).get(plain)
@@ -266,6 +421,8 @@ def _hint(package: str, name: str) -> str:
         return f"use np.{name}"
     if name in ("linalg", "fft") or (callable(of_numpy) and status(of_numpy) != "refused"):
         return f"NumPy's functions work on Tensors: use np.{name}"
+    from difflib import get_close_matches
+
     known = {each.lower(): each for each in sys.modules[package].__all__}
     similar = get_close_matches(name.lower(), known, 1, cutoff=0.75)
     return f"did you mean {known[similar[0]]!r}?" if similar else ""

@@ -1,5 +1,7 @@
 """Names of other libraries: each is answered with something here that works."""
 
+import contextlib
+import copy
 import functools
 import sys
 
@@ -29,24 +31,74 @@ def test_what_is_named_instead_works(package, name, tmp_path):
     code = hint[len("use ") :]
     if " ".join(code.split()[:2]) in PROSE:
         return
+    exec(code, {**names_of(tmp_path / "w.npz"), "labels": np.array([0, 2, 1])})
+
+
+def names_of(path):
     model = tg.nn.Sequential(tg.nn.Dense(3, 2))
-    model.save(tmp_path / "w.npz")
+    model.save(path)
     model(np.ones((2, 3))).sum().backward()
-    names = {
+    x = tg.Tensor(np.arange(1.0, 10).reshape(3, 3), requires_grad=True)
+    return {
         "tg": tg,
         "np": np,
-        "x": tg.Tensor(np.arange(1.0, 10).reshape(3, 3), requires_grad=True),
+        "copy": copy,
+        "tensorgrad": tg,
+        "x": x,
+        "loss": (x * x).sum(),
         "array": np.ones((3, 2), np.float32),
+        "inputs": np.ones((4, 3), np.float32),
         "images": np.ones((1, 3, 4, 4)),
         "indices": np.zeros((3, 1), int),
-        "labels": np.array([0, 2, 1]),
+        "labels": np.array([0, 1, 1, 0]),
         "rng": np.random.default_rng(0),
         "f": np.sum,
         "model": model,
         "layer": model[0],
-        "path": tmp_path / "w.npz",
+        "optimiser": tg.optim.Adam(model.parameters()),
+        "path": path,
     }
-    exec(code, names)
+
+
+OBJECTS = {"Tensor": "x", "Module": "model", "Optimiser": "optimiser"}
+ATTRIBUTES = [(kind, name) for kind in hints.ATTRIBUTES for name in hints.ATTRIBUTES[kind]]
+
+
+@pytest.mark.parametrize("kind, name", ATTRIBUTES)
+def test_what_is_named_instead_of_an_attribute_works(kind, name, tmp_path):
+    names = names_of(tmp_path / "w.npz")
+    instance = names[OBJECTS[kind]]
+    start = f"'{type(instance).__name__}' object has no attribute '{name}'; use "
+    with pytest.raises(AttributeError, match=f"^{start}") as caught:
+        getattr(instance, name)
+    code = str(caught.value)[len(start) :]
+    assert not hasattr(type(instance), name) and name not in dir(instance)
+    if code.startswith(("nothing in", "model as it is", "x itself", "hidden.")):
+        return
+    code = code.partition(", and ")[0].partition(", or ")[0].partition(" for ")[0] if code[:4] != "for " else code
+    expression, _, within = code.partition(", within ")
+    with tg.no_grad() if within else contextlib.nullcontext():
+        exec(expression, names)
+
+
+def test_attributes_of_ones_own_come_before_hints():
+    class Own(tg.nn.Module):
+        def __init__(self):
+            self.weights = [tg.nn.Dense(3, 2)]
+            self.fit = 3
+
+        def predict(self):
+            return 4
+
+        @property
+        def device(self):
+            return self.missing
+
+    own = Own()
+    assert (own.fit, own.predict(), len(own.weights), len(own.parameters())) == (3, 4, 1, 2)
+    assert {"fit", "predict", "weights"} <= {*dir(own)} and "cuda" not in dir(own)
+    with pytest.raises(AttributeError, match=r"no attribute 'missing'"):
+        own.device  # noqa: B018
 
 
 @pytest.mark.parametrize(
