@@ -116,10 +116,11 @@ __all__ = [
 if TYPE_CHECKING:
     from .inspection import backward_steps, draw, explain, print_ops
 else:
-    from .hints import answer_attributes
+    from .hints import answer_attributes, answer_imports
 
     for _kind in (Tensor, nn.Module, optim.Optimiser):
         answer_attributes(_kind)
+    answer_imports()
 
     _ON_DEMAND = ("backward_steps", "draw", "explain", "print_ops")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any, Callable
 
 import numpy as np
@@ -87,8 +88,69 @@ INSTEAD = {
         "onnx": "from tensorgrad.interop import onnx",
         "device": "nothing in its place, as NumPy computes on the CPU",
         "cuda": "nothing in its place, as NumPy computes on the CPU",
+        "enable_grad": "tg.no_grad() only around what is not recorded",
+        "utils": "from tensorgrad.data import Loader",
+        "DataLoader": "from tensorgrad.data import Loader",
+        "layers": "tg.nn.Dense(3, 2)",
+        "keras": "tg.nn.Dense(3, 2)",
+        "models": "tg.nn.Sequential(tg.nn.Dense(3, 2))",
+        "Model": "tg.nn.Sequential(tg.nn.Dense(3, 2))",
+        "losses": "tg.nn.mse(x, x)",
+        "optimizers": "tg.optim.Adam(model.parameters())",
+        "optimisers": "tg.optim.Adam(model.parameters())",
+        "callbacks": "from tensorgrad.training import Callback",
+        "metrics": "from tensorgrad.training import evaluate",
+        "sklearn": "from tensorgrad.interop.sklearn import TensorgradClassifier",
+        "TensorgradClassifier": "from tensorgrad.interop.sklearn import TensorgradClassifier",
+        "TensorgradRegressor": "from tensorgrad.interop.sklearn import TensorgradRegressor",
+        "F": "tensorgrad itself, as in tg.relu(x)",
+        "summary": "model.summary()",
+        "FloatTensor": "tg.Tensor(array)",
+        "LongTensor": "np.array([0, 1])",
+        "float": "np.float32",
+        "Function": "tg.declare, as in docs/ops.md",
+        "Generator": "rng = np.random.default_rng(0)",
+        "set_default_dtype": "tg.nn.Dense(3, 2, dtype=np.float64)",
+        "backward": "x.sum().backward()",
+    },
+    "tensorgrad.data": {
+        "DataLoader": "tensorgrad.data.Loader([(np.ones(3), 0), (np.ones(3), 1)])",
+        "TensorDataset": "(inputs, labels), two arrays of which fit makes batches",
+        "random_split": "from tensorgrad.data import stratified_split",
+        "train_test_split": "from tensorgrad.data import stratified_split",
+        "Normalize": "tensorgrad.data.Standardisation.of(images)",
+        "transforms": "tensorgrad.data.Augmentation(flip=True)",
+        "load_images": "from tensorgrad.data import load_image_folders",
+    },
+    "tensorgrad.training": {
+        "Trainer": "from tensorgrad.training import fit",
+        "train": "from tensorgrad.training import fit",
+        "ModelCheckpoint": "tensorgrad.training.fit(model, (inputs, labels), folder=path.parent)",
+        "CSVLogger": "from tensorgrad.training import CSVHistory",
+        "SummaryWriter": "from tensorgrad.training import TensorBoard",
+        "ReduceLROnPlateau": "tg.optim.Plateau(1e-3)",
+        "LearningRateScheduler": "tg.optim.Adam(model.parameters(), lr=tg.optim.cosine_decay(1e-3, steps=100))",
+        "ExponentialMovingAverage": "from tensorgrad.training import EMA",
     },
     "tensorgrad.nn": {
+        "F": "tensorgrad itself, as in tg.relu(x)",
+        "DataLoader": "from tensorgrad.data import Loader",
+        "BatchNormalization": "tg.nn.BatchNorm2d(3)",
+        "LayerNormalization": "tg.nn.LayerNorm(3)",
+        "AveragePooling2D": "tg.nn.AvgPool2d(2)",
+        "MaxPooling2D": "tg.nn.MaxPool2d(2)",
+        "GlobalAveragePooling2D": "tg.nn.Sequential(lambda images: images.mean(axis=(2, 3)))",
+        "AdaptiveAvgPool2d": "tg.nn.Sequential(lambda images: images.mean(axis=(2, 3)))",
+        "Dropout2d": "tg.nn.Dropout(0.5)",
+        "ConvTranspose2d": "tg.conv_transpose",
+        "ZeroPad2d": "tg.nn.Sequential(lambda x: np.pad(x, 1))",
+        "Upsample": "tg.nn.Sequential(lambda images: images.repeat(2, axis=2).repeat(2, axis=3))",
+        "BCELoss": "tg.nn.binary_cross_entropy_with_logits(x, x > 0)",
+        "Layer": "tg.nn.Module",
+        "Model": "tg.nn.Module",
+        "Activation": "tg.nn.ReLU()",
+        "Input": "tg.nn.Dense(3, 2)",
+        "MLP": "tg.nn.Sequential(tg.nn.Dense(3, 8), tg.nn.ReLU(), tg.nn.Dense(8, 2))",
         "Linear": "tg.nn.Dense(3, 2)",
         "Parameter": "tg.Tensor(array, requires_grad=True)",
         "ModuleList": "a list of modules",
@@ -117,6 +179,10 @@ INSTEAD = {
     "tensorgrad.optim": {
         "Optimizer": "tg.optim.Optimiser",
         "Momentum": "tg.optim.SGD(model.parameters(), 0.1, momentum=0.9)",
+        "Adadelta": "tg.optim.Adagrad(model.parameters())",
+        "LambdaLR": "tg.optim.Adam(model.parameters(), lr=lambda steps: 0.01 / (1 + steps))",
+        "ExponentialDecay": "tg.optim.step_decay",
+        "swa_utils": "from tensorgrad.training import EMA",
         "LBFGS": "tg.optim.minimise(lambda: (x * x).sum(), [x])",
         "lr_find": "from tensorgrad.training import find_learning_rate",
         "StepLR": "tg.optim.step_decay",
@@ -317,6 +383,9 @@ NAMES = {
 }
 """For each setting the names that its values have elsewhere, without case and punctuation, and the nearest here."""
 
+PACKAGES = ("tensorgrad.training", "tensorgrad.data")
+"""Those that are imported when they are asked for."""
+
 SHORT = {"tensorgrad": "tg", "tensorgrad.nn": "tg.nn", "tensorgrad.optim": "tg.optim"}
 
 
@@ -333,6 +402,29 @@ def missing(package: str, name: str) -> AttributeError:
     """
     hint = "" if name[:1] == "_" else _hint(package, name)
     return AttributeError(f"module {package!r} has no attribute {name!r}{hint and '; ' + hint}")
+
+
+class _Finder:
+    """Asked last for modules: that of ``from tensorgrad.nn import Linear``, say, which there is not."""
+
+    @staticmethod
+    def find_spec(module: str, path: object = None, target: object = None) -> None:
+        """Raise where there is a hint."""
+        package, _, name = module.rpartition(".")
+        if package in INSTEAD and package in sys.modules and name not in vars(sys.modules[package]):
+            error = str(missing(package, name))
+            if "; " in error:
+                raise ModuleNotFoundError(error)
+
+
+def answer_imports() -> None:
+    """Let ``from`` this library ``import`` a name that it does not have answer as the missing attribute does.
+
+    >>> from tensorgrad.nn import Linear
+    Traceback (most recent call last):
+    ModuleNotFoundError: module 'tensorgrad.nn' has no attribute 'Linear'; use tg.nn.Dense(3, 2)
+    """
+    sys.meta_path.append(_Finder)
 
 
 class _Absent:
@@ -416,6 +508,9 @@ def _hint(package: str, name: str) -> str:
     for other, short in SHORT.items():
         if name in getattr(sys.modules[other], "__all__", ()):
             return f"use {short}.{name}"
+    for other in PACKAGES:
+        if other != package and name in import_module(other).__all__:
+            return f"use from {other} import {name}"
     of_numpy = getattr(np, name, None)
     if isinstance(of_numpy, (type, float)):
         return f"use np.{name}"

@@ -3,18 +3,31 @@
 import contextlib
 import copy
 import functools
+import importlib.util
 import sys
 
 import numpy as np
 import pytest
 
 import tensorgrad as tg
+import tensorgrad.data
 import tensorgrad.training
 from tensorgrad import hints
 from tensorgrad.training.metrics import METRICS
 from tensorgrad.training.objective import LOSSES
 
-PROSE = {"NumPy itself,", "axes that", "nothing in", "a list", "a dict", "tensorgrad itself,"}
+PROSE = {
+    "(inputs, labels),",
+    "tg.no_grad() only",
+    "tg.declare, as",
+    "tg.nn.Dense(3, 2), which",
+    "NumPy itself,",
+    "axes that",
+    "nothing in",
+    "a list",
+    "a dict",
+    "tensorgrad itself,",
+}
 NAMES = [(package, name) for package, names in hints.INSTEAD.items() for name in names]
 
 
@@ -31,7 +44,7 @@ def test_what_is_named_instead_works(package, name, tmp_path):
     code = hint[len("use ") :]
     if " ".join(code.split()[:2]) in PROSE:
         return
-    exec(code, {**names_of(tmp_path / "w.npz"), "labels": np.array([0, 2, 1])})
+    exec(code, names_of(tmp_path / "w.npz"))
 
 
 def names_of(path):
@@ -47,10 +60,10 @@ def names_of(path):
         "x": x,
         "loss": (x * x).sum(),
         "array": np.ones((3, 2), np.float32),
-        "inputs": np.ones((4, 3), np.float32),
+        "inputs": np.ones((3, 3), np.float32),
         "images": np.ones((1, 3, 4, 4)),
         "indices": np.zeros((3, 1), int),
-        "labels": np.array([0, 1, 1, 0]),
+        "labels": np.array([0, 1, 1]),
         "rng": np.random.default_rng(0),
         "f": np.sum,
         "model": model,
@@ -124,6 +137,37 @@ def test_other_names(package, name, hint):
     assert instead(package, name) == hint
     with pytest.raises(AttributeError, match=f"^module '{package}' has no attribute '{name}'"):
         getattr(sys.modules[package], name)
+
+
+@pytest.mark.parametrize(
+    "statement, hint",
+    [
+        ("from tensorgrad.nn import Linear", "use tg.nn.Dense(3, 2)"),
+        ("from tensorgrad import exp", "NumPy's functions work on Tensors: use np.exp"),
+        ("from tensorgrad import Adam", "use tg.optim.Adam"),
+        ("from tensorgrad import EarlyStopping", "use from tensorgrad.training import EarlyStopping"),
+        ("from tensorgrad.nn import ImageFolder", "use from tensorgrad.data import ImageFolder"),
+        ("from tensorgrad.optim import RMSProp", "did you mean 'RMSprop'?"),
+        ("import tensorgrad.nn.functional as F", "use tensorgrad itself, as in tg.relu(x)"),
+        ("from tensorgrad.nn import functional as F", "use tensorgrad itself, as in tg.relu(x)"),
+        ("from tensorgrad.utils.data import DataLoader", "use from tensorgrad.data import Loader"),
+        ("from tensorgrad.training import EarlyStoping", "did you mean 'EarlyStopping'?"),
+    ],
+)
+def test_imports_are_answered_as_attributes_are(statement, hint):
+    with pytest.raises(ImportError) as caught:
+        exec(statement, {})
+    assert str(caught.value).endswith("; " + hint)
+    code = hint.removeprefix("use ")
+    if code.startswith("from "):
+        exec(code, {})
+
+
+def test_imports_without_a_hint_are_pythons_own():
+    with pytest.raises(ImportError, match=r"^cannot import name 'quux' from 'tensorgrad\.nn'"):
+        exec("from tensorgrad.nn import quux")
+    assert importlib.util.find_spec("tensorgrad.quux") is None
+    exec("from tensorgrad.nn import Dense; from tensorgrad import draw, nn; import tensorgrad.report")
 
 
 def test_no_name_that_exists_has_a_hint():
