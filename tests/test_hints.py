@@ -182,12 +182,13 @@ def test_the_lower_case_tensor_of_pytorch():
 
 
 @pytest.mark.parametrize("name", hints.KEYWORDS["fit"])
-def test_keyword_arguments_of_other_libraries_are_answered_with_one_that_works(name):
+def test_keyword_arguments_of_other_libraries_are_answered_with_one_that_works(name, tmp_path):
     fit = tg.training.fit
     inputs, labels = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32), np.arange(60) % 2
     with pytest.raises(TypeError, match=f"^fit: got an unknown keyword argument, {name}; use ") as caught:
         fit(tg.nn.Dense(3, 2), (inputs, labels), **{name: 1})
-    names = {"tg": tg, "np": np, "functools": functools, "inputs": inputs, "labels": labels, "weights": np.ones(60)}
+    names = {"tg": tg, "tensorgrad": tg, "np": np, "functools": functools, "folder": tmp_path}
+    names |= {"inputs": inputs, "labels": labels, "weights": np.ones(60)}
     instead = eval(f"dict({str(caught.value).partition('; use ')[2]})", names)
     given = {"train": (inputs, labels), "epochs": 1, "rng": 0, "quiet": True, **instead}
     assert len(fit(tg.nn.Dense(3, 2), **given)) == given["epochs"]
