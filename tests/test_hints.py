@@ -257,6 +257,35 @@ def test_names_that_resemble_nothing_are_not_guessed_at():
         fitted(loss="zzz")
 
 
+@pytest.mark.parametrize("given", [["cat", "dog", "dog"], [0.0, 1.0, 1.0], [[0], [1], [1]]])
+def test_labels_that_the_loss_does_not_take_are_answered_with_what_makes_such(given):
+    names = {"np": np, "labels": np.array(given)}
+    logits = tg.Tensor(np.eye(3, 2), requires_grad=True)
+    with pytest.raises((TypeError, ValueError), match=r"^softmax_cross_entropy: takes integer labels") as caught:
+        tg.softmax_cross_entropy(logits, names["labels"])
+    remedy = str(caught.value).rpartition("; ")[2]
+    if remedy.startswith("number the classes, "):
+        exec(remedy[len("number the classes, ") :], names)
+    else:
+        names["labels"] = eval(remedy[len("use ") :], names)
+    assert (
+        tg.softmax_cross_entropy(logits, names["labels"]).item() == tg.softmax_cross_entropy(logits, [0, 1, 1]).item()
+    )
+
+
+def test_a_layer_of_ones_own_in_another_dtype_is_told_where_to_change_it():
+    class Scale(tg.nn.Module):
+        def __init__(self, dtype):
+            self.factor = tg.Tensor(np.ones(3, dtype), requires_grad=True)
+
+        def forward(self, x):
+            return x * self.factor
+
+    with pytest.raises(TypeError, match=r"use x\.astype\(np\.float32\), here or for .* parameters of your own$"):
+        tg.nn.Sequential(Scale(np.float64), tg.nn.Dense(3, 2))(EXAMPLES[0])
+    assert tg.nn.Sequential(Scale(np.float32), tg.nn.Dense(3, 2))(EXAMPLES[0]).dtype == np.float32
+
+
 def test_misspelt_keyword_arguments_are_told_the_nearest_and_others_nothing():
     for name, hint in ("epoch", "; use epochs="), ("batchsize", "; use batch_size="), ("zzz", ""):
         with pytest.raises(TypeError, match=f"^fit: got an unknown keyword argument, {name}{hint}$"):
