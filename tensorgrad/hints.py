@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import wraps
 from importlib import import_module
 from typing import Any, Callable
 
@@ -366,6 +367,54 @@ KEYWORDS = {
 }
 """For each function the names that keyword arguments have elsewhere, and what to write here."""
 
+_ADAM, _DENSE = "tg.optim.Adam(model.parameters(), lr=0.01)", "tg.nn.Sequential(tg.nn.Dense(3, 2), tg.nn.ReLU())"
+_CONV = {
+    "filters": "tg.nn.Conv2d(1, 8, 3), of one channel",
+    "strides": "tg.nn.Conv2d(1, 8, 3, stride=2)",
+    "activation": "tg.nn.Sequential(tg.nn.Conv2d(1, 8, 3), tg.nn.ReLU())",
+}
+_OPTIMISER = {"learning_rate": _ADAM, "learning_rate_init": _ADAM}
+_OF_ADAM = {
+    **_OPTIMISER,
+    "beta_1": "tg.optim.Adam(model.parameters(), betas=(0.9, 0.999))",
+    "beta_2": "tg.optim.Adam(model.parameters(), betas=(0.9, 0.999))",
+    "epsilon": "tg.optim.Adam(model.parameters(), eps=1e-8)",
+}
+_CELLS = {
+    "batch_first": "tg.nn.LSTM(3, 4), where examples come first",
+    "units": "tg.nn.LSTM(3, 4)",
+    "return_state": "tg.nn.LSTM(3, 4)(np.ones((2, 5, 3)), return_state=True)",
+}
+CONSTRUCTORS = {
+    "Dense": {
+        "activation": _DENSE,
+        "units": "tg.nn.Dense(3, 2)",
+        "use_bias": "tg.nn.Dense(3, 2, bias=False)",
+        "kernel_initializer": "tg.nn.Dense(3, 2, weight_init='xavier_uniform')",
+        "bias_initializer": "tg.nn.Dense(3, 2, bias_init='zeros')",
+        "kernel_regularizer": "tg.nn.Dense(3, 2, weight_l2=1e-4)",
+        "input_shape": "tg.nn.Dense(3, 2)",
+        "input_dim": "tg.nn.Dense(3, 2)",
+        "seed": "tg.nn.Dense(3, 2, rng=0)",
+    },
+    "Conv2d": _CONV,
+    "Dropout": {"p": "tg.nn.Dropout(0.5)", "inplace": "tg.nn.Dropout(0.5)", "seed": "tg.nn.Dropout(0.5, rng=0)"},
+    "Softmax": {"dim": "tg.nn.Softmax(axis=1)"},
+    "ReLU": {"inplace": "tg.nn.ReLU()"},
+    "Flatten": {"start_dim": "tg.nn.Flatten()"},
+    "RNN": _CELLS,
+    "LSTM": _CELLS,
+    "GRU": _CELLS,
+    "SGD": _OPTIMISER,
+    "Adam": {**_OF_ADAM, "l2": "tg.optim.Adam(model.parameters(), weight_decay=0.01)"},
+    "AdamW": _OF_ADAM,
+    "Adamax": _OF_ADAM,
+    "RMSprop": {**_OPTIMISER, "rho": "tg.optim.RMSprop(model.parameters(), lr=0.01, alpha=0.9)"},
+    "Adagrad": _OPTIMISER,
+    "Lion": _OPTIMISER,
+}
+"""For each class of layers and optimisers the keywords that its constructor takes elsewhere."""
+
 NAMES = {
     "optimiser": {"nadam": "adam", "amsgrad": "adam", "adadelta": "adagrad", "momentum": "sgd"},
     "loss": {
@@ -482,6 +531,34 @@ def answer_attributes(kind: type) -> None:
         return [name for name in object.__dir__(self) if name not in names or hasattr(self, name)]
 
     kind.__dir__ = known  # type: ignore[method-assign, assignment]
+
+
+def answer_constructors(package: Any) -> None:
+    """Let the classes of a package answer to keywords that their constructors take elsewhere.
+
+    >>> import tensorgrad as tg
+    >>> tg.nn.Dropout(p=0.5)
+    Traceback (most recent call last):
+    TypeError: Dropout: got an unknown keyword argument, p; use tg.nn.Dropout(0.5)
+    """
+    for name, keywords in CONSTRUCTORS.items():
+        if name in package.__all__:
+            kind = getattr(package, name)
+            kind.__init__ = _answering(kind, keywords)
+
+
+def _answering(kind: Any, keywords: Mapping[str, str]) -> Callable[..., None]:
+    """The constructor of a class, but for these keywords."""
+    construct = kind.__init__
+
+    @wraps(construct)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        for name in kwargs:
+            if name in keywords:
+                raise TypeError(f"{kind.__name__}: got an unknown keyword argument, {name}; use {keywords[name]}")
+        construct(self, *args, **kwargs)
+
+    return init
 
 
 def refuse_keywords(function: Callable[..., Any], unknown: Mapping[str, Any]) -> None:

@@ -4,6 +4,8 @@ import contextlib
 import copy
 import functools
 import importlib.util
+import inspect
+import pickle
 import sys
 
 import numpy as np
@@ -284,6 +286,35 @@ def test_a_layer_of_ones_own_in_another_dtype_is_told_where_to_change_it():
     with pytest.raises(TypeError, match=r"use x\.astype\(np\.float32\), here or for .* parameters of your own$"):
         tg.nn.Sequential(Scale(np.float64), tg.nn.Dense(3, 2))(EXAMPLES[0])
     assert tg.nn.Sequential(Scale(np.float32), tg.nn.Dense(3, 2))(EXAMPLES[0]).dtype == np.float32
+
+
+CONSTRUCTORS = [(kind, name) for kind in hints.CONSTRUCTORS for name in hints.CONSTRUCTORS[kind]]
+
+
+@pytest.mark.parametrize("kind, name", CONSTRUCTORS)
+def test_keywords_of_constructors_are_answered_with_a_call_that_works(kind, name, tmp_path):
+    names = names_of(tmp_path / "w.npz")
+    made = getattr(tg.nn, kind, None) or getattr(tg.optim, kind)
+    with pytest.raises(TypeError, match=f"^{kind}: got an unknown keyword argument, {name}; use ") as caught:
+        made(**{name: 1})
+    eval(str(caught.value).partition("; use ")[2].partition(", where ")[0].partition(", of ")[0], names)
+
+
+def test_constructors_of_ones_own_classes_take_what_they_take():
+    class Own(tg.nn.Dense):
+        def __init__(self, activation):
+            super().__init__(3, 2, rng=0)
+            self.activation = activation
+
+    assert Own(activation=np.tanh).activation is np.tanh and copy.deepcopy(Own(np.tanh)).bias.shape == (2,)
+    assert pickle.loads(pickle.dumps(tg.nn.Dropout(0.5, rng=0))).rate == 0.5
+    with pytest.raises(TypeError, match=r"^ReLU\.__init__|^__init__"):
+        tg.nn.ReLU(3)
+    assert [*inspect.signature(tg.nn.Dropout).parameters] == ["rate", "rng"] and not inspect.signature(
+        tg.nn.ReLU
+    ).parameters
+    with pytest.raises(TypeError, match="unexpected keyword argument 'quux'"):
+        tg.nn.Dense(3, 2, quux=1)
 
 
 def test_misspelt_keyword_arguments_are_told_the_nearest_and_others_nothing():
