@@ -524,13 +524,13 @@ def answer_attributes(kind: type) -> None:
     AttributeError: 'Tensor' object has no attribute 'view'; use x.reshape(-1)
     """
     names = ATTRIBUTES[kind.__name__]
-    for name, hint in names.items():
-        setattr(kind, name, _Absent(name, hint))
 
     def known(self: Any) -> list[str]:
         return [name for name in object.__dir__(self) if name not in names or hasattr(self, name)]
 
-    kind.__dir__ = known  # type: ignore[method-assign, assignment]
+    answers = {name: _Absent(name, hint) for name, hint in names.items()}
+    for name, value in {**answers, "__dir__": known}.items():
+        setattr(kind, name, value)
 
 
 def answer_constructors(package: Any) -> None:
@@ -539,7 +539,7 @@ def answer_constructors(package: Any) -> None:
     >>> import tensorgrad as tg
     >>> tg.nn.Dropout(p=0.5)
     Traceback (most recent call last):
-    TypeError: Dropout: got an unknown keyword argument, p; use tg.nn.Dropout(0.5)
+    TypeError: Dropout: unexpected keyword argument 'p'; use tg.nn.Dropout(0.5)
     """
     for name, keywords in CONSTRUCTORS.items():
         if name in package.__all__:
@@ -555,7 +555,7 @@ def _answering(kind: Any, keywords: Mapping[str, str]) -> Callable[..., None]:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         for name in kwargs:
             if name in keywords:
-                raise TypeError(f"{kind.__name__}: got an unknown keyword argument, {name}; use {keywords[name]}")
+                raise TypeError(f"{kind.__name__}: unexpected keyword argument {name!r}; use {keywords[name]}")
         construct(self, *args, **kwargs)
 
     return init

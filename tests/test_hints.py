@@ -295,7 +295,7 @@ CONSTRUCTORS = [(kind, name) for kind in hints.CONSTRUCTORS for name in hints.CO
 def test_keywords_of_constructors_are_answered_with_a_call_that_works(kind, name, tmp_path):
     names = names_of(tmp_path / "w.npz")
     made = getattr(tg.nn, kind, None) or getattr(tg.optim, kind)
-    with pytest.raises(TypeError, match=f"^{kind}: got an unknown keyword argument, {name}; use ") as caught:
+    with pytest.raises(TypeError, match=f"^{kind}: unexpected keyword argument '{name}'; use ") as caught:
         made(**{name: 1})
     eval(str(caught.value).partition("; use ")[2].partition(", where ")[0].partition(", of ")[0], names)
 
