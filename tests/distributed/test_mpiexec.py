@@ -151,3 +151,23 @@ def test_an_experiment_runs_over_ranks(tmp_path):
 def test_a_wrong_option_is_one_sentence(tmp_path):
     text, code = finished(started(2, "--epochs", "0", program=("-m", "experiments.mnist")))
     assert code == 2 and len(text.strip().splitlines()) == 1 and "must be at least 1" in text
+
+
+MACHINES = """
+import numpy as np
+from tensorgrad.distributed import Buckets, current
+from tensorgrad.distributed.mpi import MPICommunicator
+
+machines = {machines}
+MPICommunicator._node = property(lambda ranks: ranks._ranks.Split(machines[ranks.rank], ranks.rank))
+[total] = Buckets(current(), [(3,)], [np.float32]).sum([np.full(3, 10.0 ** current().rank, np.float32)])
+print(total.tolist())
+"""
+
+
+@pytest.mark.parametrize("machines", [(0, 1), (0, 1, 1), (0, 0, 1, 1)], ids=str)
+def test_machines_may_have_one_rank_or_several(machines):
+    code = MACHINES.format(machines=machines)
+    text, exit_code = finished(started(len(machines), program=("-c", code)), timeout=30)
+    assert exit_code == 0, text
+    assert text.splitlines() == [str([sum(10.0**rank for rank in range(len(machines)))] * 3)] * len(machines)
