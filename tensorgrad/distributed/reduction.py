@@ -15,7 +15,7 @@ import numpy as np
 SHARED = Path("/dev/shm")
 """Where files are memory that several processes can have in common; without it, all is sent."""
 
-_LINE = 4096
+_PAGE = 4096
 """Arrays and what each rank adds up begin at multiples of so many bytes, so that no two ranks write near each other."""
 
 Kinds = Sequence["tuple[int, np.dtype[Any]]"]
@@ -156,4 +156,4 @@ def _piece(length: int, dtype: np.dtype[Any], rank: int, size: int) -> slice:
 
 
 def _padded(count: int) -> int:
-    return -(-count // _LINE) * _LINE
+    return -(-count // _PAGE) * _PAGE

@@ -141,10 +141,10 @@ def step_over_ranks(
     """
     gradients: Any = _gradients(model, optimiser, first, loss, ranks)
     update = _update(optimiser, max_norm, max_value)
-    summed = ranks.summing(optimiser)
+    gradient_sums = ranks.gradient_sums(optimiser)
     if compiled:
         gradients, update = (_compiled(half, model, optimiser, loss) for half in (gradients, update))
-        gradients.put_gradients(summed.places)
+        gradients.put_gradients(gradient_sums.places)
     own_loss = 0.0
 
     def step(*given: Any, begins: bool = True, ends: bool = True) -> tuple[Tensor, Any]:
@@ -153,7 +153,7 @@ def step_over_ranks(
         own_loss = loss.item() if begins else own_loss + loss.item()
         if not ends:
             return Tensor(0.0), outputs
-        total = summed(own_loss)
+        [total] = gradient_sums(own_loss)
         if not math.isfinite(total):
             raise LossNotFinite(total, not math.isfinite(own_loss))
         with sharing(None):
