@@ -198,9 +198,11 @@ class Compiled:
     def put_gradients(self, places: Iterable[tuple[Tensor, np.ndarray]]) -> None:
         """Compute gradients of leaves right into these C-contiguous arrays, where they stay until the next call.
 
-        As far as programs that are made from now on give a leaf its gradient of one call alone, in a buffer of its own.
+        This holds for programs made from now on, and not for gradients that are added to what is there, or laid side
+        by side with others.
         """
-        self._workspace.places.update((id(leaf), place) for leaf, place in places)
+        for leaf, place in places:
+            self._workspace.keep_gradients([leaf], place.reshape(-1).view(np.uint8))
 
     def _compute(
         self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any], effects: bool = True
