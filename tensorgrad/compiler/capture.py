@@ -16,7 +16,7 @@ from ..core.context import _tracer, generator_like, no_grad, recorded
 from ..core.inplace import View
 from ..core.node import LeafNode
 from .program import Program, TensorOutput, Value
-from .traced import CaptureError, Recorder, Traced
+from .traced import Call, CaptureError, Recorder, Traced, example_of
 
 
 class Capture(Recorder):
@@ -90,7 +90,8 @@ class Capture(Recorder):
         traced = Traced(self, value, example)
         if example.flags.c_contiguous:
             return traced
-        return self.emit("call", np.ascontiguousarray, (traced,), {}, np.ascontiguousarray(example))
+        found: Traced = self.call(np.ascontiguousarray, (traced,), {})
+        return found
 
     def wrapped(self, traced: Traced) -> Tensor:
         """An argument that is a Tensor without gradient, as the function gets it."""
@@ -129,30 +130,31 @@ class Capture(Recorder):
 
     def io_callback(self, function: Callable[..., Any], example: Callable[[], Any]) -> Traced:
         """An array that comes from outside again in every replay, such as random numbers."""
-        return self.emit("source", function, (), {}, example()) if self._draws else self.constant(np.asarray(example()))
+        return self._drawn(Call("source", function, (), {}), example())
 
     def compute(self, op: Op, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
         """What the op's forward function gives: as one instruction if it works on real arrays only."""
         if not op.opaque:
             return op.forward(*arrays, **settings)
         if op.effect is not None:
-            example = op.effect(*(x.example if isinstance(x, Traced) else x for x in arrays), **settings)
-            return self.emit("source", op.forward, tuple(arrays), settings, example)
+            example = op.effect(*map(example_of, arrays), **settings)
+            return self.emit(Call("source", op.forward, tuple(arrays), settings), example)
         if not any(isinstance(value, np.random.Generator) for value in settings.values()):
             return self.call(op.forward, arrays, settings, "fill" if op.takes_out else "call")
-        examples = [x.example if isinstance(x, Traced) else x for x in arrays]
         memo = {id(x): generator_like(x) for x in settings.values() if isinstance(x, np.random.Generator)}
-        example = op.forward(*examples, **copy.deepcopy(settings, memo))
-        if not self._draws:
-            return self.constant(np.asarray(example))
-        return self.emit("source", op.forward, tuple(arrays), settings, example)
+        example = op.forward(*map(example_of, arrays), **copy.deepcopy(settings, memo))
+        return self._drawn(Call("source", op.forward, tuple(arrays), settings), example)
+
+    def _drawn(self, call: Call, example: Any) -> Traced:
+        """What is new in each replay; without draws, as it is this time."""
+        return self.emit(call, example) if self._draws else self.constant(np.asarray(example))
 
     def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
         """A check made in every replay, before anything outside is changed; and now, if what follows relies on it."""
         arrays = [x._current() if isinstance(x, Tensor) else x for x in arrays]
         if now:
-            function(*(x.example if isinstance(x, Traced) else x for x in arrays))
-        self.emit("check", function, tuple(arrays), {}, np.empty(0))
+            function(*map(example_of, arrays))
+        self.emit(Call("check", function, tuple(arrays), {}), np.empty(0))
 
     def guard(self, owner: Any, attribute: str, value: Any) -> None:
         """The program is for this value of an attribute only."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -23,6 +23,21 @@ class CaptureError(RuntimeError):
     """Something that a compiled step cannot do; the message says what to do instead."""
 
 
+class Call(NamedTuple):
+    """What an instruction does: see :class:`Instruction`."""
+
+    kind: str
+    function: Any
+    operands: tuple[Any, ...]
+    settings: dict[str, Any]
+
+    def computation(self) -> Computation:
+        """What gives its result."""
+        if self.kind == "reduce":
+            return partial(self.function.reduce, **self.settings), self.operands
+        return self.function, self.operands
+
+
 class Recorder:
     """Collects the instructions of a program while a function runs on :class:`Traced` arrays."""
 
@@ -33,63 +48,36 @@ class Recorder:
         self._beneath: dict[Value, tuple[tuple[int, ...], Traced]] = {}
         self._alive: list[Any] = []
 
-    def emit(
-        self,
-        kind: str,
-        function: Callable[..., Any],
-        operands: tuple[Any, ...],
-        settings: dict[str, Any],
-        example: Any,
-        compute: Computation | None = None,
-    ) -> Traced:
+    def emit(self, call: Call, example: Any, compute: Computation | None = None) -> Traced:
         """Add an instruction, or find the earlier one that computes the same.
 
         ``example`` is what it gives this time, or, with ``compute``, an array like it whose values mean nothing yet.
         """
-        if kind in ("call", "fill") and compute is None and (order := order_of(np.asarray(example))) is not None:
-            beneath = Beneath(function, order)
-            return self._view_of(self.emit(kind, beneath, operands, settings, example.transpose(order)), order)
-        if kind != "view":
+        if call.kind in ("call", "fill") and compute is None and (order := order_of(np.asarray(example))) is not None:
+            beneath = call._replace(function=Beneath(call.function, order))
+            return self._view_of(self.emit(beneath, example.transpose(order)), order)
+        if call.kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
-        value = self._value(
-            kind, function, operands, settings, example.shape, example.dtype, example.flags.c_contiguous
+        return Traced(
+            self, self._value(call, example.shape, example.dtype, example.flags.c_contiguous), example, compute
         )
-        return Traced(self, value, example, compute)
 
-    def put_off(
-        self,
-        kind: str,
-        function: Callable[..., Any],
-        operands: tuple[Any, ...],
-        settings: dict[str, Any],
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        compute: Computation,
-    ) -> Traced:
+    def defer(self, call: Call, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Traced:
         """The same, of which only shape and dtype are known yet. Elementwise ones are done in the order in memory."""
-        if kind in ELEMENTWISE and (order := _common_order(operands, shape)) is not None:
+        if call.kind in ELEMENTWISE and (order := _common_order(call.operands, shape)) is not None:
             shape = tuple(shape[axis] for axis in order)
-            moved = tuple(self._dense(self.beneath(x, order), shape) for x in operands)
-            computed = (compute[0], moved[: len(compute[1])])
-            return self._view_of(self.put_off(kind, function, moved, settings, shape, dtype, computed), order)
-        return Traced(self, self._value(kind, function, operands, settings, shape, dtype), None, compute)
+            moved = tuple(self._dense(self.beneath(x, order), shape) for x in call.operands)
+            return self._view_of(self.defer(call._replace(operands=moved), shape, dtype), order)
+        return Traced(self, self._value(call, shape, dtype), None, call.computation())
 
     def ufunc(self, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Traced:
         """A call of an elementwise ufunc with one result, or of matmul."""
         kind, shape = ("matmul", _matmul_shape(*inputs)) if ufunc is np.matmul else ("ufunc", _broadcast_shape(inputs))
-        return self.put_off(kind, ufunc, inputs, {}, shape, resolved_dtypes(ufunc, inputs)[-1], (ufunc, inputs))
+        return self.defer(Call(kind, ufunc, inputs, {}), shape, resolved_dtypes(ufunc, inputs)[-1])
 
-    def _value(
-        self,
-        kind: str,
-        function: Callable[..., Any],
-        operands: tuple[Any, ...],
-        settings: dict[str, Any],
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        contiguous: bool = True,
-    ) -> Value:
+    def _value(self, call: Call, shape: tuple[int, ...], dtype: np.dtype[Any], contiguous: bool = True) -> Value:
         """The result of an instruction, which is added unless an earlier one computes the same."""
+        kind, function, operands, settings = call
         key: Any = None
         if kind not in EFFECTS:
             key = (kind, function, *[x.value if type(x) is Traced else _hashable(x) for x in operands])
@@ -101,8 +89,9 @@ class Recorder:
             known = key = None
         if known is not None:
             return known
-        constant = self._constant if kind in ELEMENTWISE else _unchanged
-        plain = tuple([x.value if type(x) is Traced else constant(x) for x in operands])
+        if kind in ELEMENTWISE:
+            operands = tuple(map(self._constant, operands))
+        plain = tuple([x.value if type(x) is Traced else x for x in operands])
         value = Value("result", shape, dtype, contiguous=contiguous)
         self.program.instructions.append(Instruction(kind, function, plain, settings, value))
         if key is not None:
@@ -154,14 +143,13 @@ class Recorder:
             found: list[Traced] = []
             template = _template((args, settings), found)
             function, args, settings, kind = _Rebuilt(function, template), tuple(found), {}, "call"
-        compute = None
-        given = [x.example if isinstance(x, Traced) else x for x in args[1:]]
-        if function in _MOVING and isinstance(source := args[0], Traced):
-            example = function(source.hollow, *given, **settings)
-            if source.compute is not None:
-                compute = partial(_applied, function, given, settings), (source,)
+        compute, examples = None, tuple(map(example_of, args[1:]))
+        if function in _MOVING and isinstance(args[0], Traced):
+            example = function(args[0].hollow, *examples, **settings)
+            if args[0].compute is not None:
+                compute = partial(function, **settings), args
         else:
-            example = function(*(x.example if isinstance(x, Traced) else x for x in args[:1]), *given, **settings)
+            example = function(*map(example_of, args[:1]), *examples, **settings)
         if isinstance(example, (tuple, list)):
             return self._call_of_several(function, args, settings, example)
         if not isinstance(example, (np.ndarray, np.generic)):
@@ -172,13 +160,13 @@ class Recorder:
         traced = [x for x in args if isinstance(x, Traced)]
         is_view = isinstance(example, np.ndarray) and any(np.may_share_memory(example, x.hollow) for x in traced)
         kind = "view" if is_view and len(traced) == 1 else kind
-        return self.emit(kind, function, args, settings, example, compute)
+        return self.emit(Call(kind, function, args, settings), example, compute)
 
     def _call_of_several(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], example: Any) -> Any:
         parts = []
         for position, part in enumerate(example):
             picked = _Picked(function, position)
-            parts.append(self.emit("call", picked, args, settings, np.array(part)))
+            parts.append(self.emit(Call("call", picked, args, settings), np.array(part)))
         return type(example)(parts) if type(example) in (tuple, list) else tuple(parts)
 
 
@@ -270,13 +258,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if axis is not None:  # one way of writing it, so that common work is found
             axes = normalize_axis_tuple(axis, x.ndim)
             axis = axes[0] if len(axes) == 1 else axes
-        shape = _reduced_shape(x.shape, axis)
+        call = Call("reduce", ufunc, (x,), {"axis": axis})
         if x.size == 0:  # NumPy says where that is an error
-            reduced = self.recorder.emit("reduce", ufunc, (x,), {"axis": axis}, ufunc.reduce(x.hollow, axis=axis))
+            reduced = self.recorder.emit(call, ufunc.reduce(x.hollow, axis=axis))
         else:
             dtype = ufunc.reduce(np.zeros((1,) * x.ndim, x.dtype), axis=axis).dtype
-            compute = partial(ufunc.reduce, axis=axis), (x,)
-            reduced = self.recorder.put_off("reduce", ufunc, (x,), {"axis": axis}, shape, dtype, compute)
+            reduced = self.recorder.defer(call, _reduced_shape(x.shape, axis), dtype)
         return reduced.reshape(_reduced_shape(x.shape, axis, keepdims=True)) if keepdims else reduced
 
     def _reduced_in_order(self, ufunc: np.ufunc, x: Any, axis: Any, keepdims: bool, order: tuple[int, ...]) -> Any:
@@ -298,17 +285,15 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
                 x if type(x) in _NUMBERS else np.asarray(x).dtype if not isinstance(x, Traced) else x.dtype
                 for x in args[1:]
             )
-            shape, dtype = _broadcast_shape(args), np.result_type(*choices)
-            operands, compute = tuple(map(_as_array, args)), (np.where, args)
-            return self.recorder.put_off("select", np.where, operands, {}, shape, dtype, compute)
+            call = Call("select", np.where, tuple(map(_as_array, args)), {})
+            return self.recorder.defer(call, _broadcast_shape(args), np.result_type(*choices))
         if function is np.asarray:  # with like=
             return args[0] if isinstance(args[0], Traced) else self.recorder.constant(np.asarray(args[0]))
         if function in _METHODS and isinstance(args[0], Traced):
             return getattr(args[0], _METHODS[function])(*args[1:], **settings)
         if function in _OF_SHAPE and not any(map(_holds_traced, (*args[1:], *settings.values()))):
             return function(*_template((args, settings), [], hollow=True)[0], **settings)
-        if settings.get("out") is not None:
-            raise CaptureError(f"np.{function.__name__}: out= is not captured; use the result that it returns")
+        _refuse_out(function.__name__, settings.get("out"))
         return self.recorder.call(function, args, settings)
 
     def __pow__(self, exponent: Any) -> Any:
@@ -326,25 +311,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         """``ndarray.sum``."""
         return np.add.reduce(self, axis=axis, keepdims=keepdims, dtype=dtype, out=out, **more)
 
-    def max(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
-        """``ndarray.max``."""
-        return np.maximum.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
-
-    def min(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
-        """``ndarray.min``."""
-        return np.minimum.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
-
-    def any(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
-        """``ndarray.any``."""
-        return np.logical_or.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
-
-    def all(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
-        """``ndarray.all``."""
-        return np.logical_and.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
-
     def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
         """``ndarray.mean``: for the usual dtypes the sum divided by the number, which is how NumPy does it."""
-        if more or dtype is not None or out is not None or self.dtype not in (np.float32, np.float64):
+        _refuse_out("mean", out)
+        if more or dtype is not None or self.dtype not in (np.float32, np.float64):
             settings = {"axis": axis, "dtype": dtype, "keepdims": keepdims, **more}
             return self.recorder.call(np.ndarray.mean, (self,), settings)
         total = self.sum(axis=axis, keepdims=keepdims)
@@ -355,8 +325,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         dtype = np.dtype(dtype)
         if dtype == self.dtype:
             return self
-        compute = partial(_applied, np.ndarray.astype, (dtype,), {}), (self,)
-        return self.recorder.put_off("cast", np.ndarray.astype, (self, dtype), {}, self.shape, dtype, compute)
+        return self.recorder.defer(Call("cast", np.ndarray.astype, (self, dtype), {}), self.shape, dtype)
 
     def copy(self) -> Traced:
         """Itself: arrays under capture do not change."""
@@ -428,6 +397,24 @@ for _name in (
         setattr(Traced, _name, _array_method(_name))
 
 
+def _reduction(name: str, ufunc: np.ufunc) -> Callable[..., Any]:
+    def method(self: Traced, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
+        return ufunc.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
+
+    method.__name__, method.__doc__ = name, f"``ndarray.{name}``."
+    return method
+
+
+_REDUCTIONS: dict[str, np.ufunc] = {
+    "max": np.maximum,
+    "min": np.minimum,
+    "any": np.logical_or,
+    "all": np.logical_and,
+}
+for _name in _REDUCTIONS:
+    setattr(Traced, _name, _reduction(_name, _REDUCTIONS[_name]))
+
+
 def _operator(name: str, ufunc: Any) -> Callable[..., Any]:
     """``self + other`` and the like: to get there by way of NumPy takes it microseconds for a Python number."""
     usual, is_reflected = getattr(np.lib.mixins.NDArrayOperatorsMixin, name), name.startswith("__r")
@@ -468,8 +455,9 @@ _MOVING = (
 """Functions for whose result the values of the first argument do not matter: they move elements only."""
 
 
-def _applied(function: Callable[..., Any], args: Any, settings: dict[str, Any], x: Any) -> Any:
-    return function(x, *args, **settings)
+def example_of(x: Any) -> Any:
+    """What an operand is this time."""
+    return x.example if isinstance(x, Traced) else x
 
 
 def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
@@ -499,6 +487,11 @@ def _reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool = False) ->
     if keepdims:
         return tuple(1 if a in axes else length for a, length in enumerate(shape))
     return tuple(length for a, length in enumerate(shape) if a not in axes)
+
+
+def _refuse_out(name: str, out: Any) -> None:
+    if out is not None:
+        raise CaptureError(f"np.{name}: out= is not captured; use the result that it returns")
 
 
 def _as_array(operand: Any) -> Any:
@@ -556,10 +549,6 @@ class _Picked:
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return self.function(*args, **settings)[self.position]
-
-
-def _unchanged(x: Any) -> Any:
-    return x
 
 
 def _hashable(x: Any) -> Any:
