@@ -193,8 +193,8 @@ class Capture(Recorder):
         try:
             with np.errstate(all="ignore"):  # the program itself will say it
                 result = function(*args, **settings)
-            leaves, structure = tree_flatten(result)
-            self.program.outputs = (structure, [self._output(leaf) for leaf in leaves])
+            leaves, self.program.structure = tree_flatten(result)
+            self.program.outputs = [self._output(leaf) for leaf in leaves]
             if effects:
                 self._note_effects()
         finally:
@@ -231,10 +231,8 @@ class Capture(Recorder):
                 )
             if type(result._array) is not Traced or id(result) in self._leaves:
                 return self.original(result)
-            data, grad = result._array.value, _plain(result._grad)
-            return TensorOutput(
-                (data, grad), None if result.is_leaf or node is None else node.without_history(), result._requires_grad
-            )
+            freed = None if result.is_leaf or node is None else node.without_history()
+            return TensorOutput(result._array.value, _plain(result._grad), freed, result._requires_grad)
         return result
 
 
@@ -268,23 +266,22 @@ def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) 
     return fits
 
 
-def replayed_output(outputs: Any, arrays: dict[Value, Any]) -> Any:
+def replayed_output(program: Program, arrays: dict[Value, np.ndarray]) -> Any:
     """The result of a replay: copies of the program's arrays in the place of Values."""
-    structure, leaves = outputs
-    if structure is LEAF:  # as most often
-        return _replayed_leaf(leaves[0], arrays)
-    return tree_unflatten(structure, [_replayed_leaf(leaf, arrays) for leaf in leaves])
+    if program.structure is LEAF:  # as most often
+        return _replayed_leaf(program.outputs[0], arrays)
+    return tree_unflatten(program.structure, [_replayed_leaf(leaf, arrays) for leaf in program.outputs])
 
 
-def _replayed_leaf(leaf: Any, arrays: dict[Value, Any]) -> Any:
+def _replayed_leaf(leaf: Any, arrays: dict[Value, np.ndarray]) -> Any:
     if isinstance(leaf, Value):
         return np.array(arrays[leaf])
     if isinstance(leaf, TensorOutput):
-        tensor = Tensor(arrays[leaf[0]])
+        tensor = Tensor(arrays[leaf.data])
         if leaf.requires_grad:
             tensor.requires_grad = True
         if leaf.node is not None:
             tensor._node = leaf.node
-        tensor._grad = _replayed_leaf(leaf[1], arrays)
+        tensor._grad = _replayed_leaf(leaf.grad, arrays)
         return tensor
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf

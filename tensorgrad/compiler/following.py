@@ -387,14 +387,11 @@ class Following:
         """Do what is pending one by one: from now on in this segment nothing is."""
         if self._observing:
             return
-        token = _tracer.set(None)
         try:
-            self._do_one_by_one()
+            eagerly(self._do_one_by_one, (), {})
         except BaseException:
             self._end()
             raise
-        finally:
-            _tracer.reset(token)
         self._gradients.clear()
         self._observing = True
 
