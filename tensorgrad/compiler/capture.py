@@ -145,31 +145,31 @@ class Capture(Recorder):
         example = op.forward(*map(example_of, arrays), **copy.deepcopy(settings, memo))
         return self._drawn(Call("source", op.forward, tuple(arrays), settings), example)
 
-    def _drawn(self, call: Call, example: Any) -> Traced:
+    def _drawn(self, call: Call, example: object) -> Traced:
         """What is new in each replay; without draws, as it is this time."""
         return self.emit(call, example) if self._draws else self.constant(np.asarray(example))
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+    def check(self, function: Callable[..., None], arrays: Sequence[object], now: bool) -> None:
         """A check made in every replay, before anything outside is changed; and now, if what follows relies on it."""
         arrays = [x._current() if isinstance(x, Tensor) else x for x in arrays]
         if now:
             function(*map(example_of, arrays))
         self.emit(Call("check", function, tuple(arrays), {}), np.empty(0))
 
-    def guard(self, owner: Any, attribute: str, value: Any) -> None:
+    def guard(self, owner: object, attribute: str, value: object) -> None:
         """The program is for this value of an attribute only."""
         if (id(owner), attribute) not in self._watched:
             self._watched.add((id(owner), attribute))
             value = copy.copy(value) if isinstance(value, (list, dict)) else value
             self.program.guarded.append((owner, attribute, value))
 
-    def refuse_to_set(self, owner: Any, attribute: str) -> None:
+    def refuse_to_set(self, owner: object, attribute: str) -> None:
         """For what a replay would leave undone."""
         raise CaptureError(
             f"{type(owner).__name__}.{attribute}: cannot be set inside a compiled function; set it before the call"
         )
 
-    def refuse_to_keep(self, owner: Any, attribute: str, value: Any) -> None:
+    def refuse_to_keep(self, owner: object, attribute: str, value: object) -> None:
         """For an attribute that is set to what is computed, which a replay would leave as it is."""
         if isinstance(value, Traced) or (isinstance(value, Tensor) and isinstance(value._array, Traced)):
             raise CaptureError(
@@ -187,7 +187,7 @@ class Capture(Recorder):
 
     # The recording itself
 
-    def record(self, function: Callable[..., Any], args: Any, settings: Any, effects: bool = True) -> Program:
+    def record(self, function: Callable[..., Any], args: Sequence[Any], settings: Any, effects: bool = True) -> Program:
         """Run ``function`` and return its program; without ``effects`` one that computes the result alone."""
         token = _tracer.set(self)
         try:
@@ -217,7 +217,7 @@ class Capture(Recorder):
                     "to it by name instead of passing it, or pass it with requires_grad=True"
                 )
 
-    def _output(self, result: Any) -> Any:
+    def _output(self, result: object) -> object:
         """A leaf of the result, as a Value if it is a traced array."""
         if isinstance(result, Traced):
             return result.value
@@ -249,11 +249,11 @@ class _Leaf:
         self.stand_in._node = LeafNode(ref(self.stand_in) if tensor._requires_grad else None)
 
 
-def _plain(x: Any) -> Any:
+def _plain(x: object) -> Any:
     return x.value if isinstance(x, Traced) else x
 
 
-def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) -> Callable[[], bool]:
+def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: np.dtype, contiguous: bool) -> Callable[[], bool]:
     def fits() -> bool:
         grad = tensor._grad
         return (
@@ -273,7 +273,7 @@ def replayed_output(program: Program, arrays: dict[Value, np.ndarray]) -> Any:
     return tree_unflatten(program.structure, [_replayed_leaf(leaf, arrays) for leaf in program.outputs])
 
 
-def _replayed_leaf(leaf: Any, arrays: dict[Value, np.ndarray]) -> Any:
+def _replayed_leaf(leaf: object, arrays: dict[Value, np.ndarray]) -> Any:
     if isinstance(leaf, Value):
         return np.array(arrays[leaf])
     if isinstance(leaf, TensorOutput):

@@ -157,7 +157,7 @@ class Executable:
 
     # Names
 
-    def _constant(self, value: Any) -> str:
+    def _constant(self, value: object) -> str:
         self._constants.append(value)
         name = f"c{len(self._constants) - 1}"
         self._space[name] = value
@@ -250,7 +250,7 @@ class Executable:
     def _reshaped(self, value: Value, shape: tuple[int, ...]) -> Any:
         return self._array(value).reshape(shape)
 
-    def _call_text(self, instruction: Instruction, operands: list[str], function: Any = None) -> str:
+    def _call_text(self, instruction: Instruction, operands: list[str], function: object = None) -> str:
         settings = [f"{name}={self._constant(value)}" for name, value in instruction.settings.items()]
         return f"{self._constant(function or instruction.function)}({', '.join([*operands, *settings])})"
 
@@ -266,7 +266,7 @@ class Executable:
         self._names[value] = name
         return name
 
-    def _operand(self, instruction: Instruction, operand: Any, shape: tuple[int, ...] = ()) -> str:
+    def _operand(self, instruction: Instruction, operand: object, shape: tuple[int, ...] = ()) -> str:
         """The name of an operand, for a run over arrays of that shape."""
         if isinstance(operand, Value):
             return self._names[operand]
@@ -402,7 +402,7 @@ class Executable:
             slots.append((instruction.out, slot))
         return slots
 
-    def _scratch_array(self, slot: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    def _scratch_array(self, slot: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         needed = prod(shape) * dtype.itemsize
         while len(self._scratch) <= slot:
             self._scratch.append(np.empty(BLOCK * 8, np.uint8))

@@ -50,7 +50,7 @@ class Workspace:
         self._gradients[key] = [ref(leaf, forget) for leaf in leaves], buffer
 
 
-def _forget(workspace: ref[Workspace], key: Any, _: object) -> None:
+def _forget(workspace: ref[Workspace], key: object, _: object) -> None:
     if (found := workspace()) is not None:
         found._gradients.pop(key, None)
 

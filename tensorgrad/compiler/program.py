@@ -44,7 +44,7 @@ class Value:
 
     kind: str
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype
     index: int = -1
     instruction: Instruction | None = None
     contiguous: bool = True
@@ -186,7 +186,7 @@ def values_of(outputs: Iterable[Any]) -> Iterator[Value]:
         yield from (part for part in parts if isinstance(part, Value))
 
 
-def typed(instruction: Instruction, constant: Any) -> Any:
+def typed(instruction: Instruction, constant: object) -> Any:
     """A Python number as a 0-d array of the dtype that NumPy would give it beside the other operands."""
     if instruction.kind == "ufunc" and type(constant) in (int, float, bool, complex):
         position = next(i for i, x in enumerate(instruction.operands) if x is constant)
@@ -199,20 +199,20 @@ def typed(instruction: Instruction, constant: Any) -> Any:
     return constant
 
 
-def loop_dtypes(instruction: Instruction) -> tuple[np.dtype[Any], ...]:
+def loop_dtypes(instruction: Instruction) -> tuple[np.dtype, ...]:
     """The dtypes in which an instruction's ufunc computes: one for each operand, then that of the result."""
     return resolved_dtypes(instruction.function, instruction.operands)
 
 
-def resolved_dtypes(ufunc: Any, operands: Any) -> tuple[np.dtype[Any], ...]:
+def resolved_dtypes(ufunc: Any, operands: Any) -> tuple[np.dtype, ...]:
     """The dtypes in which a ufunc computes with these operands; Python numbers are weak."""
     kinds: Any = [_BOOL if type(x) is bool else getattr(x, "dtype", type(x)) for x in operands]
     return _resolved(ufunc, *kinds)
 
 
 @lru_cache(maxsize=1024)
-def _resolved(ufunc: Any, *kinds: Any) -> tuple[np.dtype[Any], ...]:
-    found: tuple[np.dtype[Any], ...] = ufunc.resolve_dtypes((*kinds, None))
+def _resolved(ufunc: Any, *kinds: Any) -> tuple[np.dtype, ...]:
+    found: tuple[np.dtype, ...] = ufunc.resolve_dtypes((*kinds, None))
     return found
 
 
@@ -220,7 +220,7 @@ _BOOL = np.dtype(bool)
 
 
 @lru_cache(maxsize=64)
-def name_of(dtype: np.dtype[Any]) -> str:
+def name_of(dtype: np.dtype) -> str:
     """The name of a dtype, which NumPy puts together each time."""
     name: str = dtype.name
     return name

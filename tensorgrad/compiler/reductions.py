@@ -104,5 +104,5 @@ def max_columns(x: Any, out: Any) -> None:
                 out[j] = x[i, j]
 
 
-def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
+def _compiled(name: str, dtype: np.dtype) -> Callable[..., None]:
     return jitted(globals()[name], [(dtype, 2), (dtype, 1)])

@@ -107,7 +107,7 @@ def _has_history(tensor: Tensor) -> bool:
     return tensor._node is not None and tensor._node.arrays is not None
 
 
-def array_of(given: Any) -> Any:
+def array_of(given: object) -> Any:
     """The array of an input."""
     return given._array if type(given) is Tensor else given
 

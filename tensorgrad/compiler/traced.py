@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..core import Tensor
-from .layouts import Beneath, beneath, inverse, order_of
+from ..core.arrays import Axis
+from .layouts import Beneath, Order, beneath, inverse, order_of
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, resolved_dtypes
 
 _NUMBERS = (int, float, bool, complex)
@@ -46,7 +48,7 @@ class Recorder:
         self._known: dict[Any, Value] = {}
         self._constants: dict[int, Value] = {}
         self._beneath: dict[Value, tuple[tuple[int, ...], Traced]] = {}
-        self._alive: list[Any] = []
+        self._alive: list[object] = []
 
     def emit(self, call: Call, example: Any, compute: Computation | None = None) -> Traced:
         """Add an instruction, or find the earlier one that computes the same.
@@ -62,7 +64,7 @@ class Recorder:
             self, self._value(call, example.shape, example.dtype, example.flags.c_contiguous), example, compute
         )
 
-    def defer(self, call: Call, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Traced:
+    def defer(self, call: Call, shape: tuple[int, ...], dtype: np.dtype) -> Traced:
         """The same, of which only shape and dtype are known yet. Elementwise ones are done in the order in memory."""
         if call.kind in ELEMENTWISE and (order := _common_order(call.operands, shape)) is not None:
             shape = tuple(shape[axis] for axis in order)
@@ -75,7 +77,7 @@ class Recorder:
         kind, shape = ("matmul", _matmul_shape(*inputs)) if ufunc is np.matmul else ("ufunc", _broadcast_shape(inputs))
         return self.defer(Call(kind, ufunc, inputs, {}), shape, resolved_dtypes(ufunc, inputs)[-1])
 
-    def _value(self, call: Call, shape: tuple[int, ...], dtype: np.dtype[Any], contiguous: bool = True) -> Value:
+    def _value(self, call: Call, shape: tuple[int, ...], dtype: np.dtype, contiguous: bool = True) -> Value:
         """The result of an instruction, which is added unless an earlier one computes the same."""
         kind, function, operands, settings = call
         key: Any = None
@@ -111,13 +113,13 @@ class Recorder:
             return known[1]
         return beneath(x, order)
 
-    def _dense(self, operand: Any, shape: tuple[int, ...]) -> Any:
+    def _dense(self, operand: object, shape: tuple[int, ...]) -> object:
         """An operand of that shape in C order, so that it can be part of a fused group."""
         if not isinstance(operand, Traced) or operand.shape != shape or operand.hollow.flags.c_contiguous:
             return operand
         return self.call(np.ascontiguousarray, (operand,), {}) if order_of(operand.hollow) else operand
 
-    def _constant(self, operand: Any) -> Any:
+    def _constant(self, operand: object) -> object:
         """An array that is not traced, as a Value; one number that is spread over a shape, as that number."""
         if not isinstance(operand, np.ndarray):
             return operand
@@ -228,7 +230,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             raise TypeError("len() of unsized object")
         return int(self.shape[0])
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
     # What NumPy does
@@ -302,7 +304,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             return quick[exponent](self)
         return np.power(self, exponent)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: object) -> Any:
         return self.recorder.call(operator.getitem, (self, index), {})
 
     # The methods that arrays have
@@ -340,34 +342,34 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     def _refuse(self, what: str, remedy: str) -> CaptureError:
         return CaptureError(f"{what}: a compiled function cannot read values, as it runs on {self!r}; {remedy}")
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> NoReturn:
         raise self._refuse("if, and, or, while", "choose with np.where, or decide outside the compiled function")
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         raise self._refuse(
             "np.asarray",
             "use NumPy's functions on it as it is, index a Tensor with it (tensorgrad.Tensor(table)[labels]), or "
             "return it and convert it outside",
         )
 
-    def __float__(self) -> float:
+    def __float__(self) -> NoReturn:
         raise self._refuse("float", "return it and convert it outside")
 
-    def __int__(self) -> int:
+    def __int__(self) -> NoReturn:
         raise self._refuse("int", "return it and convert it outside")
 
-    def __index__(self) -> int:
+    def __index__(self) -> NoReturn:
         raise self._refuse("index", "index with the array itself: x[i] works with an array i")
 
-    def item(self, *args: Any) -> Any:
+    def item(self, *args: object) -> NoReturn:
         """Refused."""
         raise self._refuse("item", "return the tensor and call .item() outside")
 
-    def tolist(self) -> Any:
+    def tolist(self) -> NoReturn:
         """Refused."""
         raise self._refuse("tolist", "return the array and call .tolist() outside")
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: object, value: object) -> NoReturn:
         raise CaptureError(
             "assignment: writing into an array is not captured; choose with np.where instead "
             "(the forward function of an op may write where it is declared with opaque=True)"
@@ -455,12 +457,12 @@ _MOVING = (
 """Functions for whose result the values of the first argument do not matter: they move elements only."""
 
 
-def example_of(x: Any) -> Any:
+def example_of(x: object) -> Any:
     """What an operand is this time."""
     return x.example if isinstance(x, Traced) else x
 
 
-def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Order:
     """The order in memory of the first operand of that shape that does not lie in C order; None where there is none."""
     for operand in operands:
         is_moved = type(operand) is Traced and not operand.value.contiguous and operand.shape == shape
@@ -469,7 +471,7 @@ def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     return None
 
 
-def _broadcast_shape(operands: Any) -> tuple[int, ...]:
+def _broadcast_shape(operands: tuple[Any, ...]) -> tuple[int, ...]:
     shapes = {x.shape if type(x) is Traced else np.shape(x) for x in operands if type(x) not in _NUMBERS}
     shapes.discard(())
     return np.broadcast_shapes(*shapes) if len(shapes) != 1 else shapes.pop()
@@ -482,23 +484,23 @@ def _matmul_shape(x: Any, y: Any) -> tuple[int, ...]:
     return (*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), *rows, *columns)
 
 
-def _reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool = False) -> tuple[int, ...]:
+def _reduced_shape(shape: tuple[int, ...], axis: Axis, keepdims: bool = False) -> tuple[int, ...]:
     axes = range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape))
     if keepdims:
         return tuple(1 if a in axes else length for a, length in enumerate(shape))
     return tuple(length for a, length in enumerate(shape) if a not in axes)
 
 
-def _refuse_out(name: str, out: Any) -> None:
+def _refuse_out(name: str, out: object) -> None:
     if out is not None:
         raise CaptureError(f"np.{name}: out= is not captured; use the result that it returns")
 
 
-def _as_array(operand: Any) -> Any:
+def _as_array(operand: object) -> Any:
     return operand if isinstance(operand, Traced) or type(operand) in _NUMBERS else np.asarray(operand)
 
 
-def _holds_traced(x: Any) -> bool:
+def _holds_traced(x: object) -> bool:
     if isinstance(x, (list, tuple)):
         return any(map(_holds_traced, x))
     return isinstance(x, Traced)
@@ -511,7 +513,7 @@ class _Slot:
         self.position = position
 
 
-def _template(tree: Any, found: list[Traced], hollow: bool = False) -> Any:
+def _template(tree: object, found: list[Traced], hollow: bool = False) -> Any:
     """Nested arguments with a slot (or the hollow array) in the place of everything traced."""
     if isinstance(tree, Traced):
         found.append(tree)
@@ -530,7 +532,7 @@ class _Rebuilt:
         self.function, self.template, self.__name__ = function, template, function.__name__
 
     def __call__(self, *arrays: Any) -> Any:
-        def fill(tree: Any) -> Any:
+        def fill(tree: object) -> Any:
             if isinstance(tree, _Slot):
                 return arrays[tree.position]
             if isinstance(tree, (list, tuple)):
@@ -551,7 +553,7 @@ class _Picked:
         return self.function(*args, **settings)[self.position]
 
 
-def _hashable(x: Any) -> Any:
+def _hashable(x: object) -> object:
     """Equal for operands that are the same: signs of zeros, dtypes, and which array it is count."""
     if type(x) is float:
         return float, x.hex()

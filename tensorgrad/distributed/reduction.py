@@ -18,7 +18,7 @@ SHARED = Path("/dev/shm")
 _PAGE = 4096
 """Arrays and what each rank adds up begin at multiples of so many bytes, so that no two ranks write near each other."""
 
-Kinds = Sequence["tuple[int, np.dtype[Any]]"]
+Kinds = Sequence["tuple[int, np.dtype]"]
 """Of each array its length and dtype."""
 
 
@@ -149,7 +149,7 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def _piece(length: int, dtype: np.dtype[Any], rank: int, size: int) -> slice:
+def _piece(length: int, dtype: np.dtype, rank: int, size: int) -> slice:
     """What one of the ranks adds up."""
     step = _padded(-(-length // size) * dtype.itemsize) // dtype.itemsize
     return slice(rank * step, min(length, (rank + 1) * step))

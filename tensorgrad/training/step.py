@@ -74,7 +74,7 @@ def _gradients(
     is_penalised = ranks is None or ranks.is_first  # once for all
 
     def gradients(
-        inputs: Any, targets: Any, shares: Any = None, part: Any = None, *, begins: bool = True
+        inputs: object, targets: object, shares: object = None, part: object = None, *, begins: bool = True
     ) -> tuple[Tensor, Any]:
         if begins:
             optimiser.zero_grad()
