@@ -5,7 +5,7 @@ from .communicator import Communicator, RankError, SingleProcess
 from .current import current, using
 from .share import Share, global_batch, share_of, shared, sharing
 from .synchronised import average_gradients, synchronise
-from .threads import ThreadCommunicator, run_ranks
+from .threads import ThreadCommunicator, run_ranks, thread_ranks
 
 __all__ = [
     "BUCKET_BYTES",
@@ -25,5 +25,6 @@ __all__ = [
     "shared",
     "sharing",
     "synchronise",
+    "thread_ranks",
     "using",
 ]

@@ -20,7 +20,7 @@ PATIENCE = 30.0
 class _Board:
     """Where the threads of a group leave what they send."""
 
-    def __init__(self, size: int, patience: float) -> None:
+    def __init__(self, size: int, patience: float | None) -> None:
         self.slots: list[Any] = [None] * size
         self.is_here = [False] * size
         self.barrier = threading.Barrier(size)
@@ -51,6 +51,10 @@ class ThreadCommunicator(Communicator):
             raise RankError(board.cause) from None
         board.is_here[self.rank] = False
 
+    def end(self, cause: str) -> None:
+        """Let none of the others wait for this one."""
+        self._board.end(cause)
+
     def _allgather(self, value: object) -> list[Any]:
         return [pickle.loads(each) for each in self._exchanged(pickle.dumps(value))]
 
@@ -78,6 +82,12 @@ class ThreadCommunicator(Communicator):
     def abort(self, cause: str) -> NoReturn:
         self._board.end(f"rank {self.rank} of {self.size}: {cause}")
         raise RankError(self._board.cause)
+
+
+def thread_ranks(size: int) -> list[ThreadCommunicator]:
+    """The ranks of as many threads, which wait for each other however long it takes."""
+    board = _Board(size, None)
+    return [ThreadCommunicator(rank, board) for rank in range(size)]
 
 
 def run_ranks(

@@ -29,6 +29,7 @@ from .ranks import Ranks, together
 from .session import LAST, Session, folders_like
 from .step import FirstStep, Step, compiled_step, step_over_ranks, takes_no_single_example, training_step
 from .streams import RandomStreams
+from .threads import ThreadedStep, threads_for
 
 
 class DivergenceWarning(UserWarning):
@@ -71,6 +72,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     compiled: bool | None = None,
+    threads: int | None = None,
     deterministic: bool = False,
     **unknown: NoReturn,
 ) -> History:
@@ -161,6 +163,11 @@ def fit(
     compiled
         Whether the step is compiled (see ``tensorgrad.compile``): faster, with the same results; a ``forward`` of your
         own runs as Python in each step. Not compiled, Python's debugger sees the values of every operation.
+    threads
+        In how many threads a batch is computed, of which each has a share and a core; gradients are added up in their
+        order. Without it as many as there are cores for convolutional networks of this library's layers, where
+        threadpoolctl is installed (``tensorgrad[fast]``, or scikit-learn), no environment variable has chosen the
+        threads of BLAS, and each gets 32 examples. 1 for one thread, with BLAS's own.
     deterministic
         Over several ranks (``mpiexec -n 4``): whether gradients are added up in the order of the ranks, so that for one
         number of ranks each run gives the same to the last bit. In one process it does in any case.
@@ -213,10 +220,10 @@ def fit(
     """
     refuse_keywords(fit, unknown)
     numbers = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "patience": patience}
-    _check_numbers(numbers, optional=("patience",))
+    _check_numbers({**numbers, "threads": threads}, optional=("patience", "threads"))
     _check_functions(prepare=(prepare, False), augment=(augment, True), on_epoch=(on_epoch, True))
-    check_limit("fit", "max_norm", max_norm)
-    check_limit("fit", "max_value", max_value)
+    for name, limit in (("max_norm", max_norm), ("max_value", max_value)):
+        check_limit("fit", name, limit)
     given = _checked_callbacks(callbacks)
     chosen = objective("fit", loss, metrics)
     watched = monitor_of(monitor, chosen, validation is not None)
@@ -229,13 +236,12 @@ def fit(
         ranks.check(count - count % batch_size if drop_last else count, batch_size)
         session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, given, ranks)
         _begin(session, resume, count)
-        session.progress.examples = count
         first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
-        step = _step(model, optimiser, max_norm, max_value, first, chosen, compiled is not False, ranks)
+        what = (model, optimiser, max_norm, max_value, first, chosen)
+        step = _step(*what, ranks, batch_size, threads if compiled is not False else 0)
         sources = (prepare, augment, chosen, ranks)
         batches = Batches(examples["train"], batch_size, accumulate, drop_last, session.generators, *sources)
-        own = _own_callbacks(watched, patience, on_epoch, saves=session.folder is not None)
-        heard = Callbacks([ScheduleObserver(), *given, *own], Run(session, epochs))
+        heard = Callbacks(_all_callbacks(given, watched, patience, on_epoch, session), Run(session, epochs))
         parts = (session, step, first, batches, examples.get("validation"), chosen, watched)
         training = Training(*parts, epochs, heard, quiet, ranks)
         _run(training)
@@ -251,19 +257,27 @@ def _step(
     max_value: float | None,
     first: FirstStep,
     chosen: Task,
-    compiled: bool,
     ranks: Ranks,
+    batch_size: int,
+    threads: int | None,
 ) -> Step:
-    """The function of a step."""
+    """The function of a step; with 0 ``threads`` it is not compiled."""
     given = (model, optimiser, max_norm, first)
+    settings: dict[str, Any] = {"loss": chosen, "max_value": max_value}
     if ranks.size > 1:
-        return step_over_ranks(*given, loss=chosen, max_value=max_value, ranks=ranks, compiled=compiled)
-    return (compiled_step if compiled else training_step)(*given, loss=chosen, max_value=max_value)
+        return step_over_ranks(*given, **settings, ranks=ranks, compiled=threads != 0)
+    if threads == 0:
+        return training_step(*given, **settings)
+    count, controller = threads_for(model, optimiser, chosen, batch_size, threads)
+    if count > 1:
+        return ThreadedStep(*given, **settings, count=count, controller=controller)
+    return compiled_step(*given, **settings)
 
 
 def _run(training: Training) -> None:
     """All epochs that are left; then the model has its best weights."""
     session = training.session
+    session.progress.examples = training.batches.examples.count
     try:
         with Interruption(saves=session.folder is not None) as interruption:
             interruption.is_quiet = not training.ranks.is_first
@@ -273,11 +287,16 @@ def _run(training: Training) -> None:
         session.model.eval()
 
 
-def _own_callbacks(
-    monitor: Monitor, patience: int | None, on_epoch: Callable[[Epoch], Any] | None, saves: bool
+def _all_callbacks(
+    given: Sequence[Callback],
+    monitor: Monitor,
+    patience: int | None,
+    on_epoch: Callable[[Epoch], Any] | None,
+    session: Session,
 ) -> list[Callback]:
-    """Those of :func:`fit` itself, after the user's: what changes the state comes before it is saved."""
-    found: list[Callback] = [Checkpoint()] if saves else []
+    """The user's, and those of :func:`fit` itself: what changes the state comes before it is saved."""
+    found: list[Callback] = [ScheduleObserver(), *given]
+    found += [] if session.folder is None else [Checkpoint()]
     found += [] if patience is None else [EarlyStopping(monitor, patience)]
     return found + ([] if on_epoch is None else [OnEpoch(on_epoch)])
 

@@ -55,7 +55,8 @@ def training_step(
         By the function, before anything is updated.
     """
     chosen = loss if isinstance(loss, (Objective, Several)) else objective("training_step", loss)
-    gradients, update = _gradients(model, optimiser, first, chosen), _update(optimiser, max_norm, max_value)
+    gradients = gradients_of(model, optimiser.zero_grad, first, chosen)
+    update = updating(optimiser, max_norm, max_value)
 
     def step(*given: Any, begins: bool = True, ends: bool = True) -> tuple[Tensor, Any]:
         loss, outputs = gradients(*given, begins=begins)
@@ -66,18 +67,24 @@ def training_step(
     return step
 
 
-def _gradients(
-    model: Module, optimiser: Optimiser, first: FirstStep | None, chosen: Task, ranks: Ranks | None = None
+def gradients_of(
+    model: Module,
+    forget: Callable[[], None],
+    first: FirstStep | None,
+    chosen: Task,
+    is_alone: bool = True,
+    is_penalised: bool = True,
 ) -> Step:
-    """The first half of a step: loss, outputs and gradients, of several ranks those of this one."""
-    is_alone = ranks is None or ranks.size == 1
-    is_penalised = ranks is None or ranks.is_first  # once for all
+    """The first half of a step: loss, outputs and gradients, of several ranks those of this one.
+
+    ``forget`` sets gradients to None, ``is_penalised`` says whether those of penalties are added: once for all ranks.
+    """
 
     def gradients(
         inputs: object, targets: object, shares: object = None, part: object = None, *, begins: bool = True
     ) -> tuple[Tensor, Any]:
         if begins:
-            optimiser.zero_grad()
+            forget()
         outputs = model(inputs)
         if first is not None:
             first.see_outputs(outputs)
@@ -94,7 +101,7 @@ def _gradients(
     return gradients
 
 
-def _update(optimiser: Optimiser, max_norm: float | None, max_value: float | None) -> Callable[[], None]:
+def updating(optimiser: Optimiser, max_norm: float | None, max_value: float | None) -> Callable[[], None]:
     """The second half of a step: the parameters change."""
 
     def update() -> None:
@@ -139,8 +146,9 @@ def step_over_ranks(
 
     The loss that it returns is that of all ranks, with the last batch of a step; 0 with those before.
     """
-    gradients: Any = _gradients(model, optimiser, first, loss, ranks)
-    update = _update(optimiser, max_norm, max_value)
+    is_alone, is_penalised = ranks.size == 1, ranks.is_first
+    gradients: Any = gradients_of(model, optimiser.zero_grad, first, loss, is_alone, is_penalised)
+    update = updating(optimiser, max_norm, max_value)
     gradient_sums = ranks.gradient_sums(optimiser)
     if compiled:
         gradients, update = (_compiled(half, model, optimiser, loss) for half in (gradients, update))
