@@ -95,8 +95,8 @@ class MPICommunicator(Communicator):
 
         By messages as well where the order of the ranks counts and there are several machines.
         """
-        rank, size = self._node.Get_rank(), self._node.Get_size()
-        if self._across is None or size == 1 or (self.is_deterministic and size < self.size):
+        rank, size, ranks_across = self._node.Get_rank(), self._node.Get_size(), self._across  # asked for by all
+        if size == 1 or ranks_across is None or (self.is_deterministic and size < self.size):
             return super().reduction(kinds)
         memory = self._shared_memory(bytes_for(kinds, size))
         if memory is None:
