@@ -156,11 +156,10 @@ def test_a_wrong_option_is_one_sentence(tmp_path):
 MACHINES = """
 import numpy as np
 from tensorgrad.distributed import Buckets, current
-from tensorgrad.distributed.mpi import MPICommunicator
 
-machines = {machines}
-MPICommunicator._node = property(lambda ranks: ranks._ranks.Split(machines[ranks.rank], ranks.rank))
-[total] = Buckets(current(), [(3,)], [np.float32]).sum([np.full(3, 10.0 ** current().rank, np.float32)])
+machines, ranks = {machines}, current()
+ranks._node = ranks._ranks.Split(machines[ranks.rank], ranks.rank)
+[total] = Buckets(ranks, [(3,)], [np.float32]).sum([np.full(3, 10.0**ranks.rank, np.float32)])
 assert total.tolist() == [sum(10.0**rank for rank in range(len(machines)))] * 3
 """
 
