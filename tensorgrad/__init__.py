@@ -116,6 +116,14 @@ __all__ = [
 if TYPE_CHECKING:
     from .inspection import backward_steps, draw, explain, print_ops
 else:
+    from .hints import answer_attributes, answer_constructors, answer_imports
+
+    for _kind in (Tensor, nn.Module, optim.Optimiser):
+        answer_attributes(_kind)
+    answer_constructors(nn)
+    answer_constructors(optim)
+    answer_imports()
+
     _ON_DEMAND = ("backward_steps", "draw", "explain", "print_ops")
 
     def __dir__():

@@ -4,6 +4,8 @@ Every array of images, from a loader to a network, has the layout (N, C, H, W): 
 images have one channel. It is that of ``tensorgrad.nn.Conv2d``.
 """
 
+from typing import TYPE_CHECKING
+
 from .augment import Augmentation
 from .batches import batches, index_batches
 from .cartoons import draw_faces
@@ -34,3 +36,10 @@ __all__ = [
     "stratified_split",
     "write_idx",
 ]
+
+if not TYPE_CHECKING:  # to a type checker a name that is missing is missing
+
+    def __getattr__(name):
+        from ..hints import missing
+
+        raise missing(__name__, name)

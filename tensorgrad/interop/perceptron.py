@@ -47,7 +47,7 @@ def _is_number(value: Any, below: float = np.inf) -> bool:
 
 def _named(names: Mapping[str, Any], function: str) -> tuple[Callable[[Any], bool], str]:
     known = f"one of {', '.join(map(repr, names))}, or {function}"
-    return lambda value: value in names if isinstance(value, str) else callable(value), known
+    return lambda value: value.lower() in names if isinstance(value, str) else callable(value), known
 
 
 _INTEGER = "an integer of at least 1"
@@ -90,7 +90,7 @@ def perceptron(estimator: Any, inputs: int, outputs: int, streams: RandomStreams
 
 def _activation(given: Any) -> Any:
     if isinstance(given, str):
-        return ACTIVATIONS[given]()
+        return ACTIVATIONS[given.lower()]()
     return given() if isinstance(given, type) else copy.deepcopy(given)
 
 

@@ -15,6 +15,9 @@ class ReLU(Module):
     Tensor([0., 2.])
     """
 
+    def __init__(self) -> None:
+        pass
+
     def forward(self, x: Tensor) -> Tensor:
         """``max(x, 0)``."""
         return relu(x)

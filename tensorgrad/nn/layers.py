@@ -153,6 +153,9 @@ class Flatten(Module):
     (5, 18)
     """
 
+    def __init__(self) -> None:
+        pass
+
     def forward(self, x: Tensor) -> Tensor:
         """``x`` of shape (examples, ...) as (examples, features)."""
         return flatten(x)

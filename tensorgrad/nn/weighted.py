@@ -63,7 +63,10 @@ def in_dtype(layer: Module, x: Any, dtype: Any) -> Any:
     if x.dtype == dtype:
         return x
     if isinstance(x, Tensor):
-        raise TypeError(f"{layer!r}: the input is {x.dtype}, the parameters {dtype}; use x.astype(np.{dtype})")
+        raise TypeError(
+            f"{layer!r}: the input is {x.dtype}, the parameters {dtype}; use x.astype(np.{dtype}), here or for what x "
+            "is computed from, such as arrays and parameters of your own"
+        )
     if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
         raise TypeError(f"{layer!r}: the input is {x.dtype}, the parameters {dtype}; use x.real, or np.abs(x)")
     return x.astype(dtype)

@@ -287,4 +287,14 @@ def check_labels(name: str, predictions: AnyArray, labels: Any) -> AnyArray:
         return checked
     raise (ValueError if values.dtype.kind in "iuf" else TypeError)(
         f"{name}: takes integer labels of shape {shape[:-1]} or probabilities of shape {shape}, got {describe(values)}"
+        f"{_remedy(values, shape)}"
     )
+
+
+def _remedy(labels: AnyArray, shape: tuple[int, ...]) -> str:
+    """How labels that are not taken become such that are, where that is plain."""
+    if labels.dtype.kind in "OUST":
+        return "; number the classes, classes, labels = np.unique(labels, return_inverse=True)"
+    if labels.dtype.kind == "f" and labels.shape == shape[:-1]:
+        return "; use labels.astype(int)"
+    return "; use labels[..., 0]" if labels.dtype.kind in "iu" and labels.shape == (*shape[:-1], 1) else ""

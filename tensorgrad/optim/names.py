@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Callable, Union
 
+from ..hints import similar_name
 from .optimiser import Optimiser, Parameters
 from .optimisers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
 
@@ -20,7 +21,7 @@ OPTIMISERS: Mapping[str, type[Optimiser]] = {
 """By name; for :func:`tensorgrad.training.fit`, scikit-learn's estimators and the command lines."""
 
 OptimiserLike = Union[str, Callable[..., Optimiser]]
-"""A name out of :data:`OPTIMISERS`, or a function of parameters that makes one, such as a class."""
+"""A name out of :data:`OPTIMISERS`, in any case, or a function of parameters that makes one, such as a class."""
 
 
 def optimiser_of(function: str, given: OptimiserLike, parameters: Parameters, **settings: Any) -> Optimiser:
@@ -38,9 +39,13 @@ def optimiser_of(function: str, given: OptimiserLike, parameters: Parameters, **
     0.1
     """
     if isinstance(given, str):
-        if given not in OPTIMISERS:
-            raise ValueError(f"{function}: optimiser must be one of {', '.join(map(repr, OPTIMISERS))}, got {given!r}")
-        return OPTIMISERS[given](parameters, **settings)
+        kind = OPTIMISERS.get(given.lower())
+        if kind is None:
+            raise ValueError(
+                f"{function}: optimiser must be one of {', '.join(map(repr, OPTIMISERS))}, got {given!r}"
+                f"{similar_name('optimiser', given, OPTIMISERS)}"
+            )
+        return kind(parameters, **settings)
     made = given(parameters, **settings) if callable(given) else given
     if not isinstance(made, Optimiser):
         raise TypeError(

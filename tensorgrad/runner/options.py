@@ -160,6 +160,7 @@ class Options:
     optimiser: str = value(
         "what makes the steps (default: adam)",
         default="adam",
+        type=str.lower,
         choices=list(OPTIMISERS),
     )
     momentum: float | None = value("share of the earlier steps, for sgd and rmsprop", type=below_one, metavar="X")

@@ -1,5 +1,7 @@
 """Training: the loop, its history, checkpoints, evaluation."""
 
+from typing import TYPE_CHECKING
+
 from .._checkpoint import load_checkpoint, save_checkpoint
 from ..archive import CheckpointError
 from .callbacks import Callback, CSVHistory, EarlyStopping, Run, TensorBoard
@@ -44,3 +46,10 @@ __all__ = [
     "save_history",
     "training_step",
 ]
+
+if not TYPE_CHECKING:  # to a type checker a name that is missing is missing
+
+    def __getattr__(name):
+        from ..hints import missing
+
+        raise missing(__name__, name)

@@ -11,6 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .._optional import require
+from ..hints import similar_name
 from ..nn import Module
 from ..optim import Optimiser
 from .epoch import VALIDATION, Epoch
@@ -155,7 +156,7 @@ class EarlyStopping(Callback):
         if self.monitor.measure not in row.measures:
             raise ValueError(
                 f"EarlyStopping: monitor must be one of {', '.join(map(repr, row.measures))}, got "
-                f"{self.monitor.measure!r}"
+                f"{self.monitor.measure!r}{similar_name('monitor', self.monitor.measure, row.measures)}"
             )
         return self._is_over(run)
 

@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex, overload
 
 from .._atomic import replacing
 from .._optional import require
+from ..hints import similar_name
 from .epoch import Epoch, usual
 from .metrics import METRICS
 from .monitor import Monitor, mode_of
@@ -68,7 +69,8 @@ class History(list[Epoch]):
         """
         known = list(self[-1].measures) if self else []
         if not self or (measure is not None and measure not in known):
-            asked = f"; measure must be one of {', '.join(known)}, got {measure!r}" if self else ""
+            meant = similar_name("monitor", str(measure), known)
+            asked = f"; measure must be one of {', '.join(known)}, got {measure!r}{meant}" if self else ""
             raise ValueError(f"History.best: there is no {'such measure' if self else 'epoch'}{asked}")
         measure = usual(known) if measure is None else measure
         return Monitor(measure, mode=mode_of(measure, METRICS) if mode is None else mode).best(self)

@@ -18,7 +18,7 @@ from ..optim import Optimiser
 from ..optim.clipping import check_limit
 from ..optim.names import OptimiserLike, optimiser_of
 from .callbacks import Callback, Callbacks, Checkpoint, EarlyStopping, OnEpoch, Run, ScheduleObserver
-from .epoch import Epoch
+from .epoch import Epoch, usual
 from .epochs import Batches, Training
 from .examples import Examples, as_arrays, check_columns
 from .history import History
@@ -196,7 +196,7 @@ def fit(
     -----
     UserWarning
         If a parameter takes part in the loss without being optimised, or is optimised without taking part; if
-        checkpoints of an earlier training were renamed.
+        checkpoints of an earlier training are to be renamed.
     DivergenceWarning
         If in the last epoch both losses are more than twice those of the first step and of guessing.
 
@@ -235,7 +235,7 @@ def fit(
         drop_last = _drops_last(model, count, batch_size, drop_last, ranks.size)
         ranks.check(count - count % batch_size if drop_last else count, batch_size)
         session = Session(model, optimiser, rng, None if folder is None else Path(folder), settings, given, ranks)
-        _begin(session, resume, count)
+        _begin(session, resume, count, watched)
         first = FirstStep(model, optimiser, chosen, {name: found.targets for name, found in examples.items()})
         what = (model, optimiser, max_norm, max_value, first, chosen)
         step = _step(*what, ranks, batch_size, threads if compiled is not False else 0)
@@ -391,7 +391,7 @@ def _drops_last(model: Module, count: int, batch_size: int, drop_last: bool | No
     return drop_last
 
 
-def _begin(session: Session, resume: bool | str, examples: int) -> None:
+def _begin(session: Session, resume: bool | str, examples: int, watched: Monitor) -> None:
     """Make the folder of a session, and go on from what it holds where that is asked for."""
     session.begin_together()
     if resume not in (True, False, "auto"):
@@ -407,7 +407,21 @@ def _begin(session: Session, resume: bool | str, examples: int) -> None:
             f"{folder}: holds no {LAST} to resume from{f'; did you mean {like}?' if like else ''}; check the name, or "
             "pass resume='auto' to start from the beginning where there is none"
         )
+    unwatched = [row for row in session.progress.history if watched.measure not in row.measures]
+    if unwatched:
+        raise CheckpointError(
+            f"{folder}: its training was without {watched.measure}, which fit is to watch now; go on with "
+            f"monitor={usual(list(unwatched[0].measures))!r}, or in another folder"
+        )
     session.ranks.first(partial(_make, folder))
+    if session.ranks.is_first and (earlier := session.earlier_files()):
+        warnings.warn(
+            f"fit: {folder} holds checkpoints of an earlier training, which become "
+            f"{' and '.join(path.name for path in earlier.values())} when this one writes its own; resume=True goes on "
+            "with them instead",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _make(folder: Path) -> None:

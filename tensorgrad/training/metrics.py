@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ..hints import similar_name
 from .targets import aligned
 
 MetricFunction = Callable[[Any, Any], Any]
@@ -146,7 +147,7 @@ def chosen_metrics(function: str, metrics: Any, own: Mapping[str, Metric]) -> di
         else:
             raise ValueError(
                 f"{function}: metrics must be of {', '.join(map(repr, known))}, or functions of outputs and targets, "
-                f"got {metric!r}"
+                f"got {metric!r}{similar_name('metrics', str(metric), known)}"
             )
         if not name.isidentifier() or name in _TAKEN or name.startswith("validation_") or name in found:
             raise ValueError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 
+from ..hints import similar_name
 from .epoch import VALIDATION, Epoch, usual
 from .metrics import Metric
 from .objective import Task
@@ -83,7 +84,10 @@ def monitor_of(given: str | Monitor | None, task: Task, has_validation: bool) ->
     asked = given if isinstance(given, Monitor) else Monitor(usual(known) if given is None else given)
     if asked.measure not in known:
         without = "" if has_validation else "; there are validation_ measures with validation= only"
-        raise ValueError(f"fit: monitor must be one of {', '.join(map(repr, known))}, got {asked.measure!r}{without}")
+        raise ValueError(
+            f"fit: monitor must be one of {', '.join(map(repr, known))}, got {asked.measure!r}"
+            f"{without or similar_name('monitor', asked.measure, known)}"
+        )
     return replace(asked, mode=asked.mode or mode_of(asked.measure, task.metrics))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import nn
 from ..core import Tensor
+from ..hints import similar_name
 from . import targets
 from .examples import Examples, checked_examples
 from .metrics import METRICS, Metric, accuracy_of_rows, chosen_metrics
@@ -250,7 +251,7 @@ def objective(function: str, loss: Loss, metrics: Any = None) -> Task:
         if loss not in LOSSES:
             raise ValueError(
                 f"{function}: loss must be one of {', '.join(map(repr, LOSSES))}, or a function of outputs and "
-                f"targets, got {loss!r}"
+                f"targets, got {loss!r}{similar_name('loss', loss, LOSSES)}"
             )
         made = LOSSES[loss]
     elif callable(loss):

@@ -226,28 +226,26 @@ class Session:
         self._keep_earlier_files(folder)
         save_checkpoint(folder / LAST, arrays, description)
 
+    def earlier_files(self) -> dict[Path, Path]:
+        """The checkpoints of another training in the folder, with the names that they get before the first write."""
+        folder = self.folder
+        if folder is None or self._owns_files:
+            return {}
+        number = next(n for n in count(1) if not any((folder / _numbered(name, n)).exists() for name in (BEST, LAST)))
+        return {folder / name: folder / _numbered(name, number) for name in (BEST, LAST) if (folder / name).exists()}
+
     def _keep_earlier_files(self, folder: Path) -> None:
         """Before the first write: give the checkpoints of another training in the folder the next free names."""
-        if self._owns_files:
-            return
+        earlier = self.earlier_files()
         self._owns_files = True
-        earlier = [folder / name for name in (BEST, LAST) if (folder / name).exists()]
-        if not earlier:
-            return
-        number = next(n for n in count(1) if not any((folder / _numbered(name, n)).exists() for name in (BEST, LAST)))
         try:
-            renamed = [path.rename(folder / _numbered(path.name, number)) for path in earlier]
+            for path, renamed in earlier.items():
+                path.rename(renamed)
         except OSError as error:
             raise CheckpointError(
                 f"{folder}: holds checkpoints of an earlier training that cannot be renamed ({error.strerror}); choose "
                 "another folder"
             ) from None
-        warnings.warn(
-            f"fit: the checkpoints of an earlier training in {folder} are now {' and '.join(p.name for p in renamed)}; "
-            "resume=True goes on with them instead",
-            UserWarning,
-            stacklevel=2,
-        )
 
     def _numbers(self) -> dict[str, np.ndarray]:
         """Those of the network, running means included, and of the optimiser, by name."""

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import warnings
 from functools import partial
 
 import numpy as np
@@ -508,7 +509,7 @@ def test_checkpoints_of_an_earlier_training_are_kept(tmp_path):
     fitted(network(), folder=tmp_path)
     earlier = {name: (tmp_path / name).read_bytes() for name in ("best.npz", "last.npz")}
     for number in (1, 2):
-        with pytest.warns(UserWarning, match=rf"are now best-{number}\.npz and last-{number}\.npz"):
+        with pytest.warns(UserWarning, match=rf"which become best-{number}\.npz and last-{number}\.npz when this"):
             fitted(network(number), folder=tmp_path)
         for name, content in earlier.items():
             assert (tmp_path / name.replace(".", "-1.")).read_bytes() == content
@@ -518,9 +519,30 @@ def test_checkpoints_of_an_earlier_training_are_kept(tmp_path):
     load_checkpoint(tmp_path / "best-2.npz")
 
 
+def test_the_warning_of_earlier_checkpoints_comes_first_and_points_at_the_call(tmp_path):
+    fitted(network(), folder=tmp_path)
+    epochs = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(network(1), blobs(), blobs(), folder=tmp_path, quiet=True, on_epoch=lambda row: epochs.append(len(caught)))
+    assert epochs == [1] * 10 and [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(network(), blobs(), blobs(), folder=tmp_path, quiet=True, resume=True)
+
+
+def test_a_training_without_the_measure_that_is_watched_is_not_resumed_and_the_remedy_works(tmp_path):
+    fit(network(), blobs(), folder=tmp_path, epochs=1, quiet=True)
+    resumed = partial(fit, network(), blobs(), blobs(), folder=tmp_path, epochs=2, quiet=True, resume=True)
+    with pytest.raises(CheckpointError, match=r"without validation_accuracy, which .* monitor='accuracy', or"):
+        resumed()
+    assert len(resumed(monitor="accuracy")) == 2
+
+
 def test_checkpoints_stay_where_they_are_until_there_are_others(tmp_path):
     fitted(network(), folder=tmp_path)
-    with pytest.raises(ValueError, match=r"labels in 0\.\.2"):
+    foreseen = pytest.warns(UserWarning, match=r"which become best-1\.npz and last-1\.npz when this one writes")
+    with foreseen, pytest.raises(ValueError, match=r"labels in 0\.\.2"):
         fitted(network(), (blobs()[0], blobs()[1] + 1), folder=tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["best.npz", "last.npz"]
 
