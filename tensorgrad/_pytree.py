@@ -54,7 +54,7 @@ _as_structure: Callable[[tuple[Any, ...]], Structure] = partial(tuple.__new__, S
 IsLeaf = Callable[[Any], bool]
 
 
-def tree_flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], Structure]:
+def tree_flatten(tree: object, is_leaf: IsLeaf | None = None) -> tuple[list[Any], Structure]:
     """The leaves of a tree in order, and its structure.
 
     Parameters
@@ -125,7 +125,7 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
     return _CONTAINERS[kind].build(structure, items)  # type: ignore[union-attr]
 
 
-def flatten_up_to(structure: Structure, tree: Any) -> list[Any]:
+def flatten_up_to(structure: Structure, tree: object) -> list[Any]:
     """What ``tree`` holds at the places of the leaves of a structure, containers included.
 
     Dicts are looked up by key, and any list or tuple may stand for another one.
@@ -161,7 +161,7 @@ def _flatten_up_to(structure: Structure, tree: Any, found: list[object]) -> None
         _flatten_up_to(child, item, found)
 
 
-def tree_leaves(tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:
+def tree_leaves(tree: object, is_leaf: IsLeaf | None = None) -> list[Any]:
     """The leaves of a tree in order; of a leaf, itself.
 
     >>> tree_leaves({"a": [1, 2], "b": (3, None)})
@@ -170,7 +170,7 @@ def tree_leaves(tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:
     return tree_flatten(tree, is_leaf)[0]
 
 
-def tree_map(function: Callable[..., Any], tree: Any, *others: Any, is_leaf: IsLeaf | None = None) -> Any:
+def tree_map(function: Callable[..., Any], tree: object, *others: Any, is_leaf: IsLeaf | None = None) -> Any:
     """``function`` of each leaf of ``tree`` and of what ``others`` hold at its place, in containers like ``tree``'s.
 
     Leaves are visited in the order of ``tree``.
@@ -214,7 +214,7 @@ def _build_defaultdict(structure: Structure, items: list[object]) -> Any:
     return structure.kind(structure.factory, zip(structure.keys, items))
 
 
-def _split_dataclass(value: Any) -> tuple[Any, Iterable[Any]]:
+def _split_dataclass(value: object) -> tuple[Any, Iterable[Any]]:
     kind: Any = type(value)
     names = tuple([name for name in _fields(kind) if hasattr(value, name)])
     return names, [getattr(value, name) for name in names]
@@ -270,7 +270,7 @@ def _in_words(kind: Any, keys: Any) -> str:
     return f"a {kind.__name__} of {keys if isinstance(keys, int) else list(keys)}"
 
 
-def _of_tree(tree: Any) -> str:
+def _of_tree(tree: object) -> str:
     container = _CONTAINERS[type(tree)]
     return type(tree).__name__ if container is None else _in_words(type(tree), container.split(tree)[0])
 
@@ -281,7 +281,7 @@ _IN_A_ROW = (list, tuple, deque, UserList, ValuesView, ItemsView)
 _BY_KEY = (dict, MappingProxyType, UserDict, ChainMap)
 
 
-def parts(value: Any) -> Iterable[tuple[Any, Any]]:
+def parts(value: object) -> Iterable[tuple[Any, Any]]:
     """What an object holds whose purpose is to hold others, by key; of any other object nothing.
 
     That is the items of sequences, dicts and arrays of objects, the attributes of dataclasses and namespaces, the
@@ -312,7 +312,7 @@ def parts(value: Any) -> Iterable[tuple[Any, Any]]:
     return [(None, own["__wrapped__"])] if "__wrapped__" in own else ()
 
 
-def attributes(value: Any) -> Iterator[tuple[str, Any]]:
+def attributes(value: object) -> Iterator[tuple[str, Any]]:
     """The attributes of an object itself, those in slots included."""
     yield from _own(value).items()
     kind: Any = type(value)
@@ -328,7 +328,7 @@ def _slots(kind: Any) -> list[tuple[str, Any]]:
     return [(name, x) for name, x in members if isinstance(x, MemberDescriptorType) and name[:2] != "__"]
 
 
-def _own(value: Any) -> dict[str, Any]:
+def _own(value: object) -> dict[str, Any]:
     """The ``__dict__`` of an object, without asking the object."""
     try:
         found: dict[str, Any] = object.__getattribute__(value, "__dict__")
@@ -362,7 +362,7 @@ def _globals(function: FunctionType) -> dict[str, Any]:
     return {name: value for name, value in named if not isinstance(value, (ModuleType, type))}
 
 
-def reachable(value: Any, closed: tuple[type, ...] = ()) -> Iterator[Any]:
+def reachable(value: object, closed: tuple[type, ...] = ()) -> Iterator[Any]:
     """Everything that an object leads to, each thing once: its parts, its attributes, and theirs in turn.
 
     Of functions also the global ones that they name. Classes, modules, text, numbers, and what is of the classes in

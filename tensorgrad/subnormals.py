@@ -33,13 +33,13 @@ def without_subnormals(x: Any) -> Any:
     return (x + offset) - offset
 
 
-def least(dtype: np.dtype[Any]) -> float:
+def least(dtype: np.dtype) -> float:
     """The smallest positive number that :func:`without_subnormals` gives."""
     return float(_offset(dtype) * np.finfo(dtype).eps / 2)
 
 
 @cache
-def _offset(dtype: np.dtype[Any]) -> Any:
+def _offset(dtype: np.dtype) -> Any:
     """A power of two, below which numbers are 2**16 times the smallest normal one apart."""
     info = np.finfo(dtype)
     return 2**17 * info.tiny / info.eps

@@ -112,14 +112,14 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
         """``ndarray.copy``."""
         return BatchedArray(self.stack.copy())
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: object) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
         if all(part is None or part is Ellipsis or type(part) in (slice, int) for part in parts):
             whole = (slice(None), *parts)
             return BatchedArray(self.stack[whole])
         return _each(lambda row, index: row[index], (self, index), {})
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: object, value: object) -> None:
         for i in range(len(self.stack)):
             self.stack[i, ...][_row(index, i)] = _row(value, i)
 
@@ -130,7 +130,7 @@ class BatchedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return lambda *args, **settings: _each(method, (self, *args), settings)
 
 
-def _broadcast_to(rows: BatchedArray, shape: Any) -> BatchedArray:
+def _broadcast_to(rows: BatchedArray, shape: object) -> BatchedArray:
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     (stack,) = _aligned([rows], len(shape))
     return BatchedArray(np.broadcast_to(stack, (len(stack), *shape)))
@@ -199,7 +199,7 @@ def _einsum(subscripts: str, first: Any, second: Any, optimize: Any = False) -> 
     return BatchedArray(_zero_kept_in_sums(summed, operands, rows, result))
 
 
-def _row(tree: Any, i: int) -> Any:
+def _row(tree: object, i: int) -> Any:
     """Row ``i`` of all BatchedArrays inside nested arguments, as views."""
     return tree_map(lambda leaf: leaf.stack[i, ...] if isinstance(leaf, BatchedArray) else leaf, tree)
 

@@ -19,14 +19,14 @@ def is_network(leaf: object) -> bool:
     return kind is not ndarray and kind is not Tensor and hasattr(kind, "named_parameters")
 
 
-def with_parameters(tree: Any) -> Any:
+def with_parameters(tree: object) -> Any:
     """The container with each network replaced by the dict of its parameters, by name."""
     if not any(map(is_network, tree_leaves(tree))):
         return tree
     return tree_map(lambda leaf: dict(leaf.named_parameters()) if is_network(leaf) else leaf, tree)
 
 
-def with_networks(tree: Any, parameters: Any) -> Any:
+def with_networks(tree: object, parameters: object) -> Any:
     """The inverse of :func:`with_parameters`: copies of the networks in ``tree`` with these parameters."""
     leaves, structure = tree_flatten(tree)
     others = flatten_up_to(structure, parameters)

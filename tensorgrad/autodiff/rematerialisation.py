@@ -151,7 +151,7 @@ def _operation(gradients: Function) -> Op:
     return Op("checkpoint", lambda *operands: operands, (gradients,), lambda draw: ((), {}))
 
 
-def _refuse_kept(g: Any, out: Any, *operands: Any) -> Any:
+def _refuse_kept(g: object, out: object, *operands: Any) -> Any:
     raise RuntimeError("checkpoint: a tensor that f has kept was used after the call; let f return it")
 
 
@@ -173,7 +173,7 @@ def _stand_in(output: Node, others: dict[Node, Node], since: int) -> None:
         stack.extend(parent for parent in node.parents if parent is not None)
 
 
-def _is_live(leaf: Any) -> bool:
+def _is_live(leaf: object) -> bool:
     return isinstance(leaf, Tensor) and leaf.requires_grad
 
 
@@ -193,6 +193,6 @@ def _set_states(generators: Sequence[np.random.Generator], states: Sequence[Any]
         generator.bit_generator.state = state
 
 
-def _generators(value: Any) -> list[np.random.Generator]:
+def _generators(value: object) -> list[np.random.Generator]:
     """The random generators that a function and its arguments reach."""
     return [found for found in reachable(value, (Tensor,)) if isinstance(found, np.random.Generator)]

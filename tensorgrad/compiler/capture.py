@@ -16,7 +16,7 @@ from ..core.context import _tracer, generator_like, no_grad, recorded
 from ..core.inplace import View
 from ..core.node import LeafNode
 from .program import Program, TensorOutput, Value
-from .traced import CaptureError, Recorder, Traced
+from .traced import Call, CaptureError, Recorder, Traced, example_of
 
 
 class Capture(Recorder):
@@ -90,7 +90,8 @@ class Capture(Recorder):
         traced = Traced(self, value, example)
         if example.flags.c_contiguous:
             return traced
-        return self.emit("call", np.ascontiguousarray, (traced,), {}, np.ascontiguousarray(example))
+        found: Traced = self.call(np.ascontiguousarray, (traced,), {})
+        return found
 
     def wrapped(self, traced: Traced) -> Tensor:
         """An argument that is a Tensor without gradient, as the function gets it."""
@@ -129,45 +130,46 @@ class Capture(Recorder):
 
     def io_callback(self, function: Callable[..., Any], example: Callable[[], Any]) -> Traced:
         """An array that comes from outside again in every replay, such as random numbers."""
-        return self.emit("source", function, (), {}, example()) if self._draws else self.constant(np.asarray(example()))
+        return self._drawn(Call("source", function, (), {}), example())
 
     def compute(self, op: Op, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
         """What the op's forward function gives: as one instruction if it works on real arrays only."""
         if not op.opaque:
             return op.forward(*arrays, **settings)
         if op.effect is not None:
-            example = op.effect(*(x.example if isinstance(x, Traced) else x for x in arrays), **settings)
-            return self.emit("source", op.forward, tuple(arrays), settings, example)
+            example = op.effect(*map(example_of, arrays), **settings)
+            return self.emit(Call("source", op.forward, tuple(arrays), settings), example)
         if not any(isinstance(value, np.random.Generator) for value in settings.values()):
             return self.call(op.forward, arrays, settings, "fill" if op.takes_out else "call")
-        examples = [x.example if isinstance(x, Traced) else x for x in arrays]
         memo = {id(x): generator_like(x) for x in settings.values() if isinstance(x, np.random.Generator)}
-        example = op.forward(*examples, **copy.deepcopy(settings, memo))
-        if not self._draws:
-            return self.constant(np.asarray(example))
-        return self.emit("source", op.forward, tuple(arrays), settings, example)
+        example = op.forward(*map(example_of, arrays), **copy.deepcopy(settings, memo))
+        return self._drawn(Call("source", op.forward, tuple(arrays), settings), example)
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+    def _drawn(self, call: Call, example: object) -> Traced:
+        """What is new in each replay; without draws, as it is this time."""
+        return self.emit(call, example) if self._draws else self.constant(np.asarray(example))
+
+    def check(self, function: Callable[..., None], arrays: Sequence[object], now: bool) -> None:
         """A check made in every replay, before anything outside is changed; and now, if what follows relies on it."""
         arrays = [x._current() if isinstance(x, Tensor) else x for x in arrays]
         if now:
-            function(*(x.example if isinstance(x, Traced) else x for x in arrays))
-        self.emit("check", function, tuple(arrays), {}, np.empty(0))
+            function(*map(example_of, arrays))
+        self.emit(Call("check", function, tuple(arrays), {}), np.empty(0))
 
-    def guard(self, owner: Any, attribute: str, value: Any) -> None:
+    def guard(self, owner: object, attribute: str, value: object) -> None:
         """The program is for this value of an attribute only."""
         if (id(owner), attribute) not in self._watched:
             self._watched.add((id(owner), attribute))
             value = copy.copy(value) if isinstance(value, (list, dict)) else value
             self.program.guarded.append((owner, attribute, value))
 
-    def refuse_to_set(self, owner: Any, attribute: str) -> None:
+    def refuse_to_set(self, owner: object, attribute: str) -> None:
         """For what a replay would leave undone."""
         raise CaptureError(
             f"{type(owner).__name__}.{attribute}: cannot be set inside a compiled function; set it before the call"
         )
 
-    def refuse_to_keep(self, owner: Any, attribute: str, value: Any) -> None:
+    def refuse_to_keep(self, owner: object, attribute: str, value: object) -> None:
         """For an attribute that is set to what is computed, which a replay would leave as it is."""
         if isinstance(value, Traced) or (isinstance(value, Tensor) and isinstance(value._array, Traced)):
             raise CaptureError(
@@ -185,14 +187,14 @@ class Capture(Recorder):
 
     # The recording itself
 
-    def record(self, function: Callable[..., Any], args: Any, settings: Any, effects: bool = True) -> Program:
+    def record(self, function: Callable[..., Any], args: Sequence[Any], settings: Any, effects: bool = True) -> Program:
         """Run ``function`` and return its program; without ``effects`` one that computes the result alone."""
         token = _tracer.set(self)
         try:
             with np.errstate(all="ignore"):  # the program itself will say it
                 result = function(*args, **settings)
-            leaves, structure = tree_flatten(result)
-            self.program.outputs = (structure, [self._output(leaf) for leaf in leaves])
+            leaves, self.program.structure = tree_flatten(result)
+            self.program.outputs = [self._output(leaf) for leaf in leaves]
             if effects:
                 self._note_effects()
         finally:
@@ -215,7 +217,7 @@ class Capture(Recorder):
                     "to it by name instead of passing it, or pass it with requires_grad=True"
                 )
 
-    def _output(self, result: Any) -> Any:
+    def _output(self, result: object) -> object:
         """A leaf of the result, as a Value if it is a traced array."""
         if isinstance(result, Traced):
             return result.value
@@ -229,10 +231,8 @@ class Capture(Recorder):
                 )
             if type(result._array) is not Traced or id(result) in self._leaves:
                 return self.original(result)
-            data, grad = result._array.value, _plain(result._grad)
-            return TensorOutput(
-                (data, grad), None if result.is_leaf or node is None else node.without_history(), result._requires_grad
-            )
+            freed = None if result.is_leaf or node is None else node.without_history()
+            return TensorOutput(result._array.value, _plain(result._grad), freed, result._requires_grad)
         return result
 
 
@@ -249,11 +249,11 @@ class _Leaf:
         self.stand_in._node = LeafNode(ref(self.stand_in) if tensor._requires_grad else None)
 
 
-def _plain(x: Any) -> Any:
+def _plain(x: object) -> Any:
     return x.value if isinstance(x, Traced) else x
 
 
-def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) -> Callable[[], bool]:
+def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: np.dtype, contiguous: bool) -> Callable[[], bool]:
     def fits() -> bool:
         grad = tensor._grad
         return (
@@ -266,23 +266,22 @@ def _fits(tensor: Tensor, shape: tuple[int, ...], dtype: Any, contiguous: bool) 
     return fits
 
 
-def replayed_output(outputs: Any, arrays: dict[Value, Any]) -> Any:
+def replayed_output(program: Program, arrays: dict[Value, np.ndarray]) -> Any:
     """The result of a replay: copies of the program's arrays in the place of Values."""
-    structure, leaves = outputs
-    if structure is LEAF:  # as most often
-        return _replayed_leaf(leaves[0], arrays)
-    return tree_unflatten(structure, [_replayed_leaf(leaf, arrays) for leaf in leaves])
+    if program.structure is LEAF:  # as most often
+        return _replayed_leaf(program.outputs[0], arrays)
+    return tree_unflatten(program.structure, [_replayed_leaf(leaf, arrays) for leaf in program.outputs])
 
 
-def _replayed_leaf(leaf: Any, arrays: dict[Value, Any]) -> Any:
+def _replayed_leaf(leaf: object, arrays: dict[Value, np.ndarray]) -> Any:
     if isinstance(leaf, Value):
         return np.array(arrays[leaf])
     if isinstance(leaf, TensorOutput):
-        tensor = Tensor(arrays[leaf[0]])
+        tensor = Tensor(arrays[leaf.data])
         if leaf.requires_grad:
             tensor.requires_grad = True
         if leaf.node is not None:
             tensor._node = leaf.node
-        tensor._grad = _replayed_leaf(leaf[1], arrays)
+        tensor._grad = _replayed_leaf(leaf.grad, arrays)
         return tensor
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf

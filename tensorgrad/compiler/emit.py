@@ -21,7 +21,7 @@ from .capture import replayed_output
 from .kernels import Kernel, compiled, fusable, supported
 from .memory import DYNAMIC, Memory, Workspace, side_by_side
 from .multi_tensor import Column
-from .program import Instruction, Program, Value, name_of, typed, values_in
+from .program import Instruction, Program, Value, name_of, typed, values_of
 from .schedule import Step, schedule
 from .traced import CaptureError
 
@@ -80,7 +80,7 @@ class Executable:
         }
         self._names: dict[Value, str] = {}
         self._constants: list[Any] = []
-        self._static: list[tuple[str, Callable[[], Any]]] = []
+        self._static: dict[str, Callable[[], Any]] = {}  # variables that are made again when a leaf gets another array
         self._scratch: list[np.ndarray] = []
         self._columns: dict[tuple[int, ...], np.ndarray] = {}  # by the positions of the leaves whose data they are
         self._written: set[int] = set()  # the arrays that own the memory that a replay writes to for others to see
@@ -157,24 +157,16 @@ class Executable:
 
     # Names
 
-    def _constant(self, value: Any) -> str:
+    def _constant(self, value: object) -> str:
         self._constants.append(value)
         name = f"c{len(self._constants) - 1}"
         self._space[name] = value
         return name
 
-    def _name(self, value: Value) -> str:
-        """The variable that holds a value."""
-        return self._names[value]
-
     def _is_static(self, value: Value) -> bool:
         """Whether the value has the same address in each replay, as long as no leaf gets another array."""
         root = value.root
         return root.kind in ("leaf", "constant") or root in self.memory.arrays or root in self.memory.in_place
-
-    def _bound(self, name: str, make: Callable[[], Any]) -> None:
-        """A variable that is set when the arrays of the leaves are known, and again when one is replaced."""
-        self._static.append((name, make))
 
     def _bind(self) -> None:
         stored = {leaf for leaf, _ in self.program.stores}
@@ -187,7 +179,7 @@ class Executable:
         for index, tensor in enumerate(self.program.leaves):
             self._space[f"p{index}"] = tensor._array
         self._note_written()
-        for name, make in self._static:
+        for name, make in self._static.items():
             self._space[name] = make()
 
     def _note_written(self) -> None:
@@ -241,9 +233,9 @@ class Executable:
         for instruction in self._views.pop(root, ()):
             name = self._names[instruction.out] = f"v{len(self._names)}"
             if self._is_static(instruction.values[0]):
-                self._bound(name, partial(self._view, instruction))
+                self._static[name] = partial(self._view, instruction)
                 continue
-            operands = [self._name(x) if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
+            operands = [self._names[x] if isinstance(x, Value) else self._constant(x) for x in instruction.operands]
             lines.append(f"{name} = {self._call_text(instruction, operands)}")
         return lines
 
@@ -258,7 +250,7 @@ class Executable:
     def _reshaped(self, value: Value, shape: tuple[int, ...]) -> Any:
         return self._array(value).reshape(shape)
 
-    def _call_text(self, instruction: Instruction, operands: list[str], function: Any = None) -> str:
+    def _call_text(self, instruction: Instruction, operands: list[str], function: object = None) -> str:
         settings = [f"{name}={self._constant(value)}" for name, value in instruction.settings.items()]
         return f"{self._constant(function or instruction.function)}({', '.join([*operands, *settings])})"
 
@@ -274,10 +266,10 @@ class Executable:
         self._names[value] = name
         return name
 
-    def _operand(self, instruction: Instruction, operand: Any, shape: tuple[int, ...] = ()) -> str:
+    def _operand(self, instruction: Instruction, operand: object, shape: tuple[int, ...] = ()) -> str:
         """The name of an operand, for a run over arrays of that shape."""
         if isinstance(operand, Value):
-            return self._name(operand)
+            return self._names[operand]
         constant = typed(instruction, operand)
         if instruction.function in EXTREMES and np.ndim(constant) == 0 and len(shape) > 1:
             # 0.9 us instead of 2.1 for 4,096 elements, 5 instead of 23 for 65,536
@@ -335,14 +327,14 @@ class Executable:
             return []  # nobody but the bundle needs it
         self._names[whole] = name
         if leaves is not None:
-            self._bound(name, partial(self._columns.__getitem__, leaves))
+            self._static[name] = partial(self._columns.__getitem__, leaves)
             return []
         if buffer is not None:
             self._space[name] = buffer
             return []
         together = self._space[name] = np.empty(whole.shape, whole.dtype)
         return [
-            f"copyto({self._constant(piece)}, {self._name(part)})"
+            f"copyto({self._constant(piece)}, {self._names[part]})"
             for piece, part in zip(column.cut(together), column.parts)
         ]
 
@@ -355,7 +347,7 @@ class Executable:
         lines = []
         for instruction in step.instructions:
             operands = [names.get(x) or self._operand(instruction, x, shape) for x in instruction.operands]
-            out = names.get(instruction.out) or self._name(instruction.out)
+            out = names.get(instruction.out) or self._names[instruction.out]
             if instruction.is_total:
                 total = names.get(("total", instruction.out)) or self._total(instruction.out, out)
                 lines.append(f"{self._constant(np.add.reduce)}({operands[0]}, None, None, {total})")
@@ -410,7 +402,7 @@ class Executable:
             slots.append((instruction.out, slot))
         return slots
 
-    def _scratch_array(self, slot: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    def _scratch_array(self, slot: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         needed = prod(shape) * dtype.itemsize
         while len(self._scratch) <= slot:
             self._scratch.append(np.empty(BLOCK * 8, np.uint8))
@@ -437,7 +429,7 @@ class Executable:
             if value in temporary or self._is_static(value):
                 static.append((name, value))
             else:
-                cut.append(f"    {name} = {self._name(value)}{'.reshape(-1)' if flat else ''}[i:j]")
+                cut.append(f"    {name} = {self._names[value]}{'.reshape(-1)' if flat else ''}[i:j]")
 
         partial_sums = [np.empty(len(starts), value.dtype) for value in totals]
         for number, value in enumerate(totals):
@@ -460,12 +452,12 @@ class Executable:
                 found.append(tuple(row))
             return found
 
-        self._bound(f"k{index}", slices)
+        self._static[f"k{index}"] = slices
         targets = [*(["i", "j"] if cut else []), *(name for name, _ in static), *(f"s{n}" for n in range(len(totals)))]
         body = self._elementwise(step, loop, (1, *shape[1:]))
         lines = [f"for {', '.join(targets)}, in k{index}:", *cut, *(f"    {line}" for line in body)]
         for value, sums in zip(totals, partial_sums):
-            name, reduce = self._name(value), self._constant(np.add.reduce)
+            name, reduce = self._names[value], self._constant(np.add.reduce)
             lines.append(f"{reduce}({self._constant(sums)}, None, None, {self._total(value, name)})")
         return lines
 
@@ -474,11 +466,11 @@ class Executable:
         kernel = Kernel(step, self._escapes, self._place_of)
         operands = []
         for number, (value, shape) in enumerate(kernel.arrays):
-            name = self._name(value)
+            name = self._names[value]
             if shape != value.shape:
                 if self._is_static(value):
                     name = f"k{index}_{number}"
-                    self._bound(name, partial(self._reshaped, value, shape))
+                    self._static[name] = partial(self._reshaped, value, shape)
                 else:
                     name += f".reshape({self._constant(shape)})"
             operands.append(name)
@@ -499,29 +491,21 @@ class Executable:
     def _effects(self) -> list[str]:
         program = self.program
         lines = []
-        shown = dict.fromkeys(values_in(program.outputs))
-        if shown:
-            pairs = ", ".join(f"{self._constant(value)}: {self._name(value)}" for value in shown)
-            self._space["output"] = lambda arrays: replayed_output(program.outputs, arrays)
-            lines.append(f"result = output({{{pairs}}})")
-        else:
-            self._space["output"] = lambda: replayed_output(program.outputs, {})
-            lines.append("result = output()")
+        shown = dict.fromkeys(values_of(program.outputs))
+        pairs = ", ".join(f"{self._constant(value)}: {self._names[value]}" for value in shown)
+        self._space["output"] = partial(replayed_output, program)
+        lines.append(f"result = output({{{pairs}}})")
         for leaf, value in program.gradients:
-            if not isinstance(value, Value):
-                lines.append(f"P{leaf}._grad = {'None' if value is None else f'array({self._constant(value)})'}")
-                lines.append(f"P{leaf}._grad_is_lent = False")
-                continue
-            if self.memory.lent.get(value) == leaf:
-                lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = {self._name(value)}, True")
-            else:
-                lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = array({self._name(value)}), False")
+            name = self._names[value] if isinstance(value, Value) else self._constant(value)
+            is_lent = isinstance(value, Value) and self.memory.lent.get(value) == leaf
+            given = name if value is None or is_lent else f"array({name})"
+            lines.append(f"P{leaf}._grad, P{leaf}._grad_is_lent = {given}, {is_lent}")
         late = []
         for leaf, value in program.stores:
             if isinstance(value, Value) and value in self.memory.in_place:
                 pass
             elif isinstance(value, Value):
-                lines.append(f"n{leaf} = {self._name(value)}" + (".copy()" if value.root.kind == "leaf" else ""))
+                lines.append(f"n{leaf} = {self._names[value]}" + (".copy()" if value.root.kind == "leaf" else ""))
                 late.append(f"copyto(p{leaf}, n{leaf})")
             else:
                 late.append(f"copyto(p{leaf}, {self._constant(value)})")

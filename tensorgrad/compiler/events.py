@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from types import FunctionType
-from typing import Any, Callable, Union
+from typing import Any, Callable, NoReturn, Union
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Pending:
     __slots__ = ("dtype", "index", "itemsize", "nbytes", "ndim", "shape", "size")
     base = None
 
-    def __init__(self, index: int, array: Any) -> None:
+    def __init__(self, index: int, array: np.ndarray) -> None:
         self.index, self.shape, self.dtype, self.ndim = index, array.shape, array.dtype, array.ndim
         self.size, self.nbytes, self.itemsize = array.size, array.nbytes, array.itemsize
 
@@ -41,7 +41,7 @@ class Pending:
             raise TypeError("len() of unsized object")
         return int(self.shape[0])
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         raise RuntimeError(
             "compile: a tensor of a compiled function is used by another thread before its value has been computed; "
             "read it in the function first (tensor.data)"
@@ -79,13 +79,13 @@ class Event:
 
     def __init__(self, what: Any, before: Event | None, places: tuple[Place, ...] = (), settings: Any = None) -> None:
         self.what, self.before, self.places, self.settings = what, before, places, settings or {}
-        self.recording: Any = _recording.get()
+        self.recording = _recording.get()
         self.after: list[Event] = []
         self.runs: dict[tuple[Any, ...], Any] = {}
-        self.gradients: dict[int, Any] = {}
-        self.gives: dict[int, Any] = {}
+        self.gradients: dict[int, object] = {}
+        self.gives: dict[int, object] = {}
         self.result: Pending | None = None
-        self.node: Any = None
+        self.node: Node | None = None
         self.requires_grad = self.is_view = False
 
     def give(self, index: int, tensor: Tensor) -> None:
@@ -156,7 +156,7 @@ def _operand(place: Place, results: list[Any], leaves: list[Tensor], inputs: lis
     return which if kind == VALUE else inputs[place[2]]
 
 
-def kind_of_gradient(gradient: Any) -> Any:
+def kind_of_gradient(gradient: object) -> object:
     """Equal for gradients with which the same is done: the dtype and layout of an array, or the object that it is."""
     if type(gradient) is np.ndarray:
         return gradient.dtype, gradient.shape, gradient.flags.c_contiguous
@@ -183,7 +183,7 @@ def is_same(one: Any, other: Any) -> bool:
     return kind in _COMPARED and bool(one == other)
 
 
-def can_be_compared(value: Any) -> bool:
+def can_be_compared(value: object) -> bool:
     """Whether :func:`is_same` can tell it from others that are equal."""
     if type(value) is tuple:
         return all(map(can_be_compared, value))

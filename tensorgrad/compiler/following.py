@@ -77,9 +77,9 @@ class Following:
         self._slots: dict[int, int] = {}
         self._inputs: list[Any] = []
         self._read: dict[int, Tensor] = {}
-        self._copied: dict[int, Any] = {}
+        self._copied: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._known: dict[int, Any] = {}
-        self._gradients: dict[int, Any] = {}
+        self._gradients: dict[int, object] = {}
         self._observed: dict[int, tuple[ref[Tensor], Pending]] = {}
         self._undo: list[tuple[Event, Callable[[], None]]] = []
 
@@ -176,7 +176,7 @@ class Following:
         self._inputs.append(given)
         return True
 
-    def _has_gradients(self, expected: dict[int, Any]) -> bool:
+    def _has_gradients(self, expected: dict[int, object]) -> bool:
         """Whether the ``.grad`` of the leaves are such as they were."""
         for slot, kind in expected.items():
             now = self._gradients[slot] if slot in self._gradients else _gradient(self._leaves[slot])
@@ -225,7 +225,7 @@ class Following:
             self.cut()
         return result
 
-    def _observe(self, event: Event, operands: Any, settings: Any) -> Any:
+    def _observe(self, event: Event, operands: object, settings: object) -> Any:
         """Do it at once, and note what it has given."""
         counts = type(event.what) is not Op
         before = [(leaf._grad, _gradient(leaf)) for leaf in self._leaves] if counts else []
@@ -269,19 +269,19 @@ class Following:
                 found[numbers[0]] = self._number(found[numbers[0]][1], other.dtype) or found[numbers[0]]
         return tuple(found)
 
-    def _differs_in_number(self, event: Event, what: Any, places: list[Place]) -> bool:
+    def _differs_in_number(self, event: Event, what: object, places: list[Place]) -> bool:
         if event.what is not what or len(event.places) != len(places):
             return False
         pairs = zip(event.places, places)
         return all(a[0] == b[0] and (a[0] == VALUE or a[:2] == b[:2]) for a, b in pairs)
 
-    def _number(self, number: Any, dtype: Any) -> Place | None:
+    def _number(self, number: float, dtype: np.dtype) -> Place | None:
         if not -LARGEST_NUMBER < number < LARGEST_NUMBER:
             return None
         self._inputs.append(np.array(number, dtype))
         return NUMBER, (), len(self._inputs) - 1, dtype
 
-    def _place(self, operand: Any, changes: bool) -> Place | None:
+    def _place(self, operand: object, changes: bool) -> Place | None:
         """What an operand is, so that it can be told in the next call; None if it cannot."""
         if type(operand) is Tensor:
             pending = self._pending(operand)
@@ -319,7 +319,7 @@ class Following:
         now._grad, now._view, now._node = None, None, LeafNode()
         return now  # type: ignore[no-any-return]
 
-    def _array(self, operand: Any) -> Any:
+    def _array(self, operand: object) -> Any:
         """The values of an operand now, as an array; None for what is no array of numbers, list or tuple."""
         if type(operand) is not np.ndarray:
             if not isinstance(operand, (np.generic, list, tuple)):
@@ -355,8 +355,6 @@ class Following:
         finally:
             self._end()
 
-    finish = cut
-
     def _end(self) -> None:
         for event in self._at.after:
             if event.what is events.cut:
@@ -387,14 +385,11 @@ class Following:
         """Do what is pending one by one: from now on in this segment nothing is."""
         if self._observing:
             return
-        token = _tracer.set(None)
         try:
-            self._do_one_by_one()
+            eagerly(self._do_one_by_one, (), {})
         except BaseException:
             self._end()
             raise
-        finally:
-            _tracer.reset(token)
         self._gradients.clear()
         self._observing = True
 
@@ -420,7 +415,7 @@ class Following:
 
     # What the engine asks for
 
-    def at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+    def at_once(self, function: Callable[..., Any], *args: object) -> Any:
         """``function(*args)``, after everything before it has been done, and not followed."""
         self.cut()
         return eagerly(function, args, {})
@@ -496,7 +491,7 @@ class Following:
         slot = self._slots.get(id(tensor), -1)
         return self._gradients.get(slot, tensor._grad) is not None
 
-    def backward(self, tensor: Tensor, gradient: Any, retain_graph: bool) -> None:
+    def backward(self, tensor: Tensor, gradient: object, retain_graph: bool) -> None:
         """Note the backward pass, or do it."""
         if gradient is not None or not tensor._requires_grad or self._pending(tensor) is None:
             self.at_once(tensor.backward, gradient, retain_graph)
@@ -507,7 +502,7 @@ class Following:
         """An array from Python, now."""
         return function()
 
-    def check(self, function: Callable[..., None], arrays: Sequence[Any], now: bool) -> None:
+    def check(self, function: Callable[..., None], arrays: Sequence[object], now: bool) -> None:
         """Check at once what is known, or has to be."""
         pending = [x for x in arrays if type(x) is Tensor and self._pending(x) is not None]
         if pending and not now:
@@ -515,13 +510,13 @@ class Following:
         else:
             function(*(x._current() if type(x) is Tensor else x for x in arrays))
 
-    def guard(self, owner: Any, attribute: str, value: Any) -> None:
+    def guard(self, owner: object, attribute: str, value: object) -> None:
         """Nothing is to be done: Python reads it in each call."""
 
-    def refuse_to_set(self, owner: Any, attribute: str) -> None:
+    def refuse_to_set(self, owner: object, attribute: str) -> None:
         """Nothing is refused."""
 
-    def refuse_to_keep(self, owner: Any, attribute: str, value: Any) -> None:
+    def refuse_to_keep(self, owner: object, attribute: str, value: object) -> None:
         """Nothing is refused."""
 
 
@@ -559,19 +554,19 @@ def _is_leaf_again(tensor: Any, place: Any) -> bool:
     return True
 
 
-def _kind_of(tensor: Tensor) -> Any:
+def _kind_of(tensor: Tensor) -> tuple[object, ...]:
     array = tensor._array
     return array.shape, array.dtype, tensor._requires_grad, array.flags.c_contiguous
 
 
-def _gradient(tensor: Tensor) -> Any:
+def _gradient(tensor: Tensor) -> object:
     return events.kind_of_gradient(tensor._grad)
 
 
-_followed: dict[Any, bool] = {}
+_followed: dict[Op, bool] = {}
 
 
-def _can_be_followed(what: Any, operands: Sequence[Any]) -> bool:
+def _can_be_followed(what: object, operands: Sequence[Any]) -> bool:
     """Whether it is of this library, and neither its errors nor the shape of its result depend on values."""
     if type(what) is not Op:
         return True

@@ -183,12 +183,10 @@ class Compiled:
         tracer = Following(self._root, self._compute)
         token = _tracer.set(tracer)
         try:
-            result = self.function(*args, **settings)
-            tracer.finish()
-            return result
-        except BaseException:
-            tracer.finish()
-            raise
+            try:
+                return self.function(*args, **settings)
+            finally:
+                tracer.cut()
         finally:
             _tracer.reset(token)
             self._events += tracer.new_events
@@ -198,9 +196,11 @@ class Compiled:
     def put_gradients(self, places: Iterable[tuple[Tensor, np.ndarray]]) -> None:
         """Compute gradients of leaves right into these C-contiguous arrays, where they stay until the next call.
 
-        As far as programs that are made from now on give a leaf its gradient of one call alone, in a buffer of its own.
+        This holds for programs made from now on, and not for gradients that are added to what is there, or laid side
+        by side with others.
         """
-        self._workspace.places.update((id(leaf), place) for leaf, place in places)
+        for leaf, place in places:
+            self._workspace.keep_gradients([leaf], place.reshape(-1).view(np.uint8))
 
     def _compute(
         self, last: Event, alive: tuple[int, ...], leaves: Sequence[Tensor], inputs: Sequence[Any], effects: bool = True
@@ -267,7 +267,7 @@ class Compiled:
     def __deepcopy__(self, memo: Any) -> Any:
         return type(self)(copy.deepcopy(self.function, memo), self.fast)
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
+    def __get__(self, instance: object, owner: object = None) -> Any:
         raise TypeError("compile: decorates functions; of a method, compile the bound one: tg.compile(instance.method)")
 
     def _note_program(self, reason: str) -> None:
@@ -378,7 +378,7 @@ class _Arguments:
             return self._array(np.asarray(x), "array")
         return ("plain", kind, x.hex() if kind is float else x)
 
-    def _array(self, array: Any, kind: str) -> Any:
+    def _array(self, array: object, kind: str) -> Any:
         array = as_data(array)
         if not isinstance(array, np.ndarray):
             raise CaptureError(f"compile: takes NumPy arrays, got {type(array).__name__}")

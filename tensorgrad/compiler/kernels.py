@@ -134,7 +134,7 @@ class Kernel:
         if escapes:
             self._body.append(f"{self._place(instruction.out)} = {name}")
 
-    def _term(self, instruction: Instruction, operand: Any, dtype: np.dtype[Any]) -> str:
+    def _term(self, instruction: Instruction, operand: object, dtype: np.dtype) -> str:
         if isinstance(operand, Value):
             name = self._read(operand)
             return name if operand.dtype == dtype else f"np.{_scalar(dtype)}({name})"
@@ -230,7 +230,7 @@ def _merged_axes(step: Step) -> list[list[int]]:
     return groups
 
 
-def _scalar(dtype: np.dtype[Any]) -> str:
+def _scalar(dtype: np.dtype) -> str:
     return "bool_" if dtype.kind == "b" else name_of(dtype)
 
 
@@ -255,14 +255,14 @@ _functions: dict[str, Callable[..., None]] = {}
 _dispatchers: dict[Callable[..., None], Any] = {}
 
 
-def compiled(source: str, arrays: Sequence[tuple[np.dtype[Any], int]]) -> Callable[..., None]:
+def compiled(source: str, arrays: Sequence[tuple[np.dtype, int]]) -> Callable[..., None]:
     """The kernel of that text, compiled for arrays of these dtypes and ranks."""
     if source not in _functions:
         _functions[source] = _function(source)
     return jitted(_functions[source], arrays)
 
 
-def jitted(function: Callable[..., None], arrays: Sequence[tuple[np.dtype[Any], int]]) -> Callable[..., None]:
+def jitted(function: Callable[..., None], arrays: Sequence[tuple[np.dtype, int]]) -> Callable[..., None]:
     """``function`` compiled for arrays of these dtypes and ranks; from disk where an earlier process has done it."""
     library = numba()
     if function not in _dispatchers:
@@ -371,7 +371,7 @@ _warned: list[Any] = []
 """What has been warned of."""
 
 
-def _warn_of(path: Any, error: Exception) -> None:
+def _warn_of(path: object, error: Exception) -> None:
     """Say once in a process that the cache does not work."""
     if not _warned:
         _warned.append(path)

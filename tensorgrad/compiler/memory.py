@@ -30,28 +30,27 @@ class Workspace:
     ----------
     blocks
         Buffers of what is not needed after a call.
-    places
-        Arrays in which gradients are to be computed, by the ``id`` of their leaf.
     """
 
     def __init__(self) -> None:
         self.blocks: list[np.ndarray] = []
-        self.places: dict[int, np.ndarray] = {}
         self._gradients: dict[Any, tuple[list[ref[Tensor]], np.ndarray]] = {}  # as long as the leaves are there
 
     def gradients(self, leaves: Sequence[Tensor], nbytes: int) -> np.ndarray:
         """The buffer for the gradients of these leaves, which stay there until the next call."""
-        place = self.places.get(id(leaves[0])) if len(leaves) == 1 else None
-        if place is not None and place.nbytes == nbytes:
-            return place.reshape(-1).view(np.uint8)
         key = (*map(id, leaves), nbytes)
         if key not in self._gradients:
-            forget = partial(_forget, ref(self), key)
-            self._gradients[key] = [ref(leaf, forget) for leaf in leaves], _aligned(nbytes)
+            self.keep_gradients(leaves, _aligned(nbytes))
         return self._gradients[key][1]
 
+    def keep_gradients(self, leaves: Sequence[Tensor], buffer: np.ndarray) -> None:
+        """Let these bytes be the buffer for the gradients of these leaves."""
+        key = (*map(id, leaves), buffer.nbytes)
+        forget = partial(_forget, ref(self), key)
+        self._gradients[key] = [ref(leaf, forget) for leaf in leaves], buffer
 
-def _forget(workspace: ref[Workspace], key: Any, _: object) -> None:
+
+def _forget(workspace: ref[Workspace], key: object, _: object) -> None:
     if (found := workspace()) is not None:
         found._gradients.pop(key, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from math import prod
@@ -10,7 +10,9 @@ from typing import Any, Callable
 
 import numpy as np
 
+from .._pytree import LEAF, Structure
 from ..core import Tensor
+from ..core.node import Node
 
 ELEMENTWISE = ("ufunc", "select", "cast")
 """Kinds of instructions whose result has in each place what its operands have there; these can be fused."""
@@ -42,7 +44,7 @@ class Value:
 
     kind: str
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype
     index: int = -1
     instruction: Instruction | None = None
     contiguous: bool = True
@@ -127,7 +129,9 @@ class Program:
     stores, gradients
         What becomes the data, and the ``.grad``, of a leaf in the end: position of the leaf and a Value or constant.
     outputs
-        What is returned: a tree with Values in it.
+        The leaves of what is returned: Values, Tensors as :class:`TensorOutput`, and what is the same in each call.
+    structure
+        The containers that they are in.
     guarded
         The program may be used as long as these attributes have these values: owner, name, value.
     guards
@@ -140,7 +144,8 @@ class Program:
     leaves: list[Tensor]
     stores: list[tuple[int, Any]] = field(default_factory=list)
     gradients: list[tuple[int, Any]] = field(default_factory=list)
-    outputs: Any = None
+    outputs: list[Any] = field(default_factory=list)
+    structure: Structure = LEAF
     guarded: list[tuple[Any, str, Any]] = field(default_factory=list)
     guards: list[Callable[[], bool]] = field(default_factory=list)
     recorded_in: float = 0.0
@@ -150,7 +155,7 @@ class Program:
         for _, value in (*self.stores, *self.gradients):
             if isinstance(value, Value):
                 yield value
-        yield from values_in(self.outputs)
+        yield from values_of(self.outputs)
 
     def without_dead_code(self) -> Program:
         """Itself, without the instructions whose result nobody uses."""
@@ -164,30 +169,24 @@ class Program:
         return self
 
 
-class TensorOutput(tuple):  # type: ignore[type-arg]
-    """A returned Tensor: the Values of its data and its gradient, and its node, if that is one of a freed history."""
+@dataclass(eq=False)
+class TensorOutput:
+    """A returned Tensor: its data, its gradient or None, and its node, if that is one of a freed history."""
 
-    node: Any
+    data: Value
+    grad: Any
+    node: Node | None
     requires_grad: bool
 
-    def __new__(cls, content: tuple[Any, Any], node: Any, requires_grad: bool) -> TensorOutput:
-        made = super().__new__(cls, content)
-        made.node, made.requires_grad = node, requires_grad
-        return made
+
+def values_of(outputs: Iterable[Any]) -> Iterator[Value]:
+    """The Values of what is returned."""
+    for output in outputs:
+        parts = (output.data, output.grad) if isinstance(output, TensorOutput) else (output,)
+        yield from (part for part in parts if isinstance(part, Value))
 
 
-def values_in(tree: Any) -> Iterator[Value]:
-    """The Values in nested containers."""
-    if isinstance(tree, Value):
-        yield tree
-    elif isinstance(tree, (list, tuple)):
-        for item in tree:
-            yield from values_in(item)
-    elif isinstance(tree, dict):
-        yield from values_in(list(tree.values()))
-
-
-def typed(instruction: Instruction, constant: Any) -> Any:
+def typed(instruction: Instruction, constant: object) -> Any:
     """A Python number as a 0-d array of the dtype that NumPy would give it beside the other operands."""
     if instruction.kind == "ufunc" and type(constant) in (int, float, bool, complex):
         position = next(i for i, x in enumerate(instruction.operands) if x is constant)
@@ -200,20 +199,20 @@ def typed(instruction: Instruction, constant: Any) -> Any:
     return constant
 
 
-def loop_dtypes(instruction: Instruction) -> tuple[np.dtype[Any], ...]:
+def loop_dtypes(instruction: Instruction) -> tuple[np.dtype, ...]:
     """The dtypes in which an instruction's ufunc computes: one for each operand, then that of the result."""
     return resolved_dtypes(instruction.function, instruction.operands)
 
 
-def resolved_dtypes(ufunc: Any, operands: Any) -> tuple[np.dtype[Any], ...]:
+def resolved_dtypes(ufunc: Any, operands: Any) -> tuple[np.dtype, ...]:
     """The dtypes in which a ufunc computes with these operands; Python numbers are weak."""
     kinds: Any = [_BOOL if type(x) is bool else getattr(x, "dtype", type(x)) for x in operands]
     return _resolved(ufunc, *kinds)
 
 
 @lru_cache(maxsize=1024)
-def _resolved(ufunc: Any, *kinds: Any) -> tuple[np.dtype[Any], ...]:
-    found: tuple[np.dtype[Any], ...] = ufunc.resolve_dtypes((*kinds, None))
+def _resolved(ufunc: Any, *kinds: Any) -> tuple[np.dtype, ...]:
+    found: tuple[np.dtype, ...] = ufunc.resolve_dtypes((*kinds, None))
     return found
 
 
@@ -221,7 +220,7 @@ _BOOL = np.dtype(bool)
 
 
 @lru_cache(maxsize=64)
-def name_of(dtype: np.dtype[Any]) -> str:
+def name_of(dtype: np.dtype) -> str:
     """The name of a dtype, which NumPy puts together each time."""
     name: str = dtype.name
     return name

@@ -33,19 +33,18 @@ def find(instruction: Instruction) -> Reduction | None:
     x, out, axis = instruction.operands[0], instruction.out, instruction.settings["axis"]
     if not x.contiguous or not 0 < x.size <= LARGEST or x.dtype != out.dtype or x.dtype.kind != "f" or not x.shape:
         return None
-    axes = tuple(range(len(x.shape))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    if len(axes) != 1 or x.dtype.itemsize not in (4, 8):
+    if axis is None and len(x.shape) == 1:
+        axis = 0
+    name = "sum" if instruction.function is np.add else "max" if instruction.function is np.maximum else None
+    if name is None or not isinstance(axis, int) or x.dtype.itemsize not in (4, 8):
         return None
-    name = {np.add: "sum", np.maximum: "max"}.get(instruction.function)  # type: ignore[call-overload]
-    length = x.shape[axes[0]]
-    if name is None:
-        return None
+    length = x.shape[axis]
     is_column = x.size == length  # which NumPy adds up as a row
-    if is_column or axes[0] % len(x.shape) == len(x.shape) - 1:
+    if is_column or axis == len(x.shape) - 1:
         if name == "sum" and length > PAIRWISE:
             return None
         return Reduction(_compiled(f"{name}_rows", x.dtype), ((x.size // length, length), (x.size // length,)))
-    if axes[0] == 0:
+    if axis == 0:
         return Reduction(_compiled(f"{name}_columns", x.dtype), ((length, x.size // length), (x.size // length,)))
     return None
 
@@ -105,5 +104,5 @@ def max_columns(x: Any, out: Any) -> None:
                 out[j] = x[i, j]
 
 
-def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
+def _compiled(name: str, dtype: np.dtype) -> Callable[..., None]:
     return jitted(globals()[name], [(dtype, 2), (dtype, 1)])

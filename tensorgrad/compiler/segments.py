@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..core import Tensor
-from ..core.node import LeafNode
+from ..core.node import Node
 from . import events
 from .capture import Capture
 from .emit import Executable
@@ -45,12 +43,12 @@ class Segment:
         effects: bool,
         sums_as_numpy: bool = False,
     ) -> None:
-        given = [array_of(x) for x in inputs]
+        given = [_in_c_order(array_of(x)) for x in inputs]
         values = [Value("argument", array.shape, array.dtype, index) for index, array in enumerate(given)]
         capture = Capture()
-        again = _Again(capture, last.segment(), alive, values, given, effects)
-        program = capture.record(again, (leaves,), {}, effects)
-        self._nodes = again.nodes
+        self._nodes: list[Node | None] = []
+        traced = [Traced(capture, value, array) for value, array in zip(values, given)]
+        program = capture.record(self._do, (last.segment(), alive, list(leaves), traced, effects), {}, effects)
         self.executable = Executable(program, values, fast, workspace, sums_as_numpy)
         self._shares_gradients = True
         slots = {id(leaf): slot for slot, leaf in enumerate(leaves)}
@@ -67,44 +65,25 @@ class Segment:
         arrays = self.executable([_in_c_order(array_of(x)) for x in inputs])
         return zip(arrays, self._nodes)
 
-
-_NO_NODE = LeafNode()
-
-
-class _Again:
-    """The events of a segment as a function of the leaves that a program can be recorded of."""
-
-    def __init__(
-        self,
-        capture: Capture,
-        segment: list[Event],
-        alive: tuple[int, ...],
-        values: list[Value],
-        given: list[np.ndarray],
-        effects: bool,
-    ) -> None:
-        self._capture, self._segment, self._alive = capture, segment, alive
-        self._values, self._given, self._effects = values, given, effects
-        self.nodes: list[Any] = []  # of histories that have been freed
-
-    def __call__(self, leaves: Sequence[Tensor]) -> list[Any]:
-        inputs: list[Any] = [Traced(self._capture, v, _in_c_order(a)) for v, a in zip(self._values, self._given)]
-        for event in self._segment:
+    def _do(
+        self, segment: list[Event], alive: tuple[int, ...], leaves: list[Tensor], inputs: list[Any], effects: bool
+    ) -> list[Any]:
+        """Do the events, to be recorded: the arrays that are needed."""
+        for event in segment:
             for place in event.places:
                 if place[0] == TENSOR:
                     inputs[place[2]] = Tensor(inputs[place[2]])
-        results: list[Any] = []
-        for event in self._segment:
+        results: list[Tensor] = []
+        for event in segment:
             if event.what is events.check:
                 event = _raising(event)
-            result = event.do(results, list(leaves), inputs)
+            result = event.do(results, leaves, inputs)
             if event.result is not None:
                 results.append(result)
-        needed = [results[index] for index in self._alive]
-        self.nodes = [tensor._node.without_history() if tensor._requires_grad else None for tensor in needed]
-        if self._effects and any(
-            tensor._view is not None or (tensor._node or _NO_NODE).arrays is not None for tensor in needed
-        ):
+        needed = [results[index] for index in alive]
+        nodes = [tensor._node if tensor._requires_grad else None for tensor in needed]
+        self._nodes = [None if node is None else node.without_history() for node in nodes]
+        if effects and any(tensor._view is not None or _has_history(tensor) for tensor in needed):
             raise CaptureError("a result is needed with its history, or as a view of another one")
         return [tensor._array for tensor in needed]
 
@@ -124,7 +103,11 @@ def _raising(event: Event) -> Event:
     return again
 
 
-def array_of(given: Any) -> Any:
+def _has_history(tensor: Tensor) -> bool:
+    return tensor._node is not None and tensor._node.arrays is not None
+
+
+def array_of(given: object) -> Any:
     """The array of an input."""
     return given._array if type(given) is Tensor else given
 

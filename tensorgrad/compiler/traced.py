@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..core import Tensor
-from .layouts import Beneath, beneath, inverse, order_of
+from ..core.arrays import Axis
+from .layouts import Beneath, Order, beneath, inverse, order_of
 from .program import EFFECTS, ELEMENTWISE, Instruction, Program, Value, resolved_dtypes
 
 _NUMBERS = (int, float, bool, complex)
@@ -23,6 +25,21 @@ class CaptureError(RuntimeError):
     """Something that a compiled step cannot do; the message says what to do instead."""
 
 
+class Call(NamedTuple):
+    """What an instruction does: see :class:`Instruction`."""
+
+    kind: str
+    function: Any
+    operands: tuple[Any, ...]
+    settings: dict[str, Any]
+
+    def computation(self) -> Computation:
+        """What gives its result."""
+        if self.kind == "reduce":
+            return partial(self.function.reduce, **self.settings), self.operands
+        return self.function, self.operands
+
+
 class Recorder:
     """Collects the instructions of a program while a function runs on :class:`Traced` arrays."""
 
@@ -31,65 +48,38 @@ class Recorder:
         self._known: dict[Any, Value] = {}
         self._constants: dict[int, Value] = {}
         self._beneath: dict[Value, tuple[tuple[int, ...], Traced]] = {}
-        self._alive: list[Any] = []
+        self._alive: list[object] = []
 
-    def emit(
-        self,
-        kind: str,
-        function: Callable[..., Any],
-        operands: tuple[Any, ...],
-        settings: dict[str, Any],
-        example: Any,
-        compute: Computation | None = None,
-    ) -> Traced:
+    def emit(self, call: Call, example: Any, compute: Computation | None = None) -> Traced:
         """Add an instruction, or find the earlier one that computes the same.
 
         ``example`` is what it gives this time, or, with ``compute``, an array like it whose values mean nothing yet.
         """
-        if kind in ("call", "fill") and compute is None and (order := order_of(np.asarray(example))) is not None:
-            beneath = Beneath(function, order)
-            return self._view_of(self.emit(kind, beneath, operands, settings, example.transpose(order)), order)
-        if kind != "view":
+        if call.kind in ("call", "fill") and compute is None and (order := order_of(np.asarray(example))) is not None:
+            beneath = call._replace(function=Beneath(call.function, order))
+            return self._view_of(self.emit(beneath, example.transpose(order)), order)
+        if call.kind != "view":
             example = np.array(example, order="C", copy=None)  # as its buffer will be
-        value = self._value(
-            kind, function, operands, settings, example.shape, example.dtype, example.flags.c_contiguous
+        return Traced(
+            self, self._value(call, example.shape, example.dtype, example.flags.c_contiguous), example, compute
         )
-        return Traced(self, value, example, compute)
 
-    def put_off(
-        self,
-        kind: str,
-        function: Callable[..., Any],
-        operands: tuple[Any, ...],
-        settings: dict[str, Any],
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        compute: Computation,
-    ) -> Traced:
+    def defer(self, call: Call, shape: tuple[int, ...], dtype: np.dtype) -> Traced:
         """The same, of which only shape and dtype are known yet. Elementwise ones are done in the order in memory."""
-        if kind in ELEMENTWISE and (order := _common_order(operands, shape)) is not None:
+        if call.kind in ELEMENTWISE and (order := _common_order(call.operands, shape)) is not None:
             shape = tuple(shape[axis] for axis in order)
-            moved = tuple(self._dense(self.beneath(x, order), shape) for x in operands)
-            computed = (compute[0], moved[: len(compute[1])])
-            return self._view_of(self.put_off(kind, function, moved, settings, shape, dtype, computed), order)
-        return Traced(self, self._value(kind, function, operands, settings, shape, dtype), None, compute)
+            moved = tuple(self._dense(self.beneath(x, order), shape) for x in call.operands)
+            return self._view_of(self.defer(call._replace(operands=moved), shape, dtype), order)
+        return Traced(self, self._value(call, shape, dtype), None, call.computation())
 
     def ufunc(self, ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Traced:
         """A call of an elementwise ufunc with one result, or of matmul."""
         kind, shape = ("matmul", _matmul_shape(*inputs)) if ufunc is np.matmul else ("ufunc", _broadcast_shape(inputs))
-        return self.put_off(kind, ufunc, inputs, {}, shape, resolved_dtypes(ufunc, inputs)[-1], (ufunc, inputs))
+        return self.defer(Call(kind, ufunc, inputs, {}), shape, resolved_dtypes(ufunc, inputs)[-1])
 
-    def _value(
-        self,
-        kind: str,
-        function: Callable[..., Any],
-        operands: tuple[Any, ...],
-        settings: dict[str, Any],
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        contiguous: bool = True,
-    ) -> Value:
+    def _value(self, call: Call, shape: tuple[int, ...], dtype: np.dtype, contiguous: bool = True) -> Value:
         """The result of an instruction, which is added unless an earlier one computes the same."""
+        kind, function, operands, settings = call
         key: Any = None
         if kind not in EFFECTS:
             key = (kind, function, *[x.value if type(x) is Traced else _hashable(x) for x in operands])
@@ -101,8 +91,9 @@ class Recorder:
             known = key = None
         if known is not None:
             return known
-        constant = self._constant if kind in ELEMENTWISE else _unchanged
-        plain = tuple([x.value if type(x) is Traced else constant(x) for x in operands])
+        if kind in ELEMENTWISE:
+            operands = tuple(map(self._constant, operands))
+        plain = tuple([x.value if type(x) is Traced else x for x in operands])
         value = Value("result", shape, dtype, contiguous=contiguous)
         self.program.instructions.append(Instruction(kind, function, plain, settings, value))
         if key is not None:
@@ -122,13 +113,13 @@ class Recorder:
             return known[1]
         return beneath(x, order)
 
-    def _dense(self, operand: Any, shape: tuple[int, ...]) -> Any:
+    def _dense(self, operand: object, shape: tuple[int, ...]) -> object:
         """An operand of that shape in C order, so that it can be part of a fused group."""
         if not isinstance(operand, Traced) or operand.shape != shape or operand.hollow.flags.c_contiguous:
             return operand
         return self.call(np.ascontiguousarray, (operand,), {}) if order_of(operand.hollow) else operand
 
-    def _constant(self, operand: Any) -> Any:
+    def _constant(self, operand: object) -> object:
         """An array that is not traced, as a Value; one number that is spread over a shape, as that number."""
         if not isinstance(operand, np.ndarray):
             return operand
@@ -154,14 +145,13 @@ class Recorder:
             found: list[Traced] = []
             template = _template((args, settings), found)
             function, args, settings, kind = _Rebuilt(function, template), tuple(found), {}, "call"
-        compute = None
-        given = [x.example if isinstance(x, Traced) else x for x in args[1:]]
-        if function in _MOVING and isinstance(source := args[0], Traced):
-            example = function(source.hollow, *given, **settings)
-            if source.compute is not None:
-                compute = partial(_applied, function, given, settings), (source,)
+        compute, examples = None, tuple(map(example_of, args[1:]))
+        if function in _MOVING and isinstance(args[0], Traced):
+            example = function(args[0].hollow, *examples, **settings)
+            if args[0].compute is not None:
+                compute = partial(function, **settings), args
         else:
-            example = function(*(x.example if isinstance(x, Traced) else x for x in args[:1]), *given, **settings)
+            example = function(*map(example_of, args[:1]), *examples, **settings)
         if isinstance(example, (tuple, list)):
             return self._call_of_several(function, args, settings, example)
         if not isinstance(example, (np.ndarray, np.generic)):
@@ -172,13 +162,13 @@ class Recorder:
         traced = [x for x in args if isinstance(x, Traced)]
         is_view = isinstance(example, np.ndarray) and any(np.may_share_memory(example, x.hollow) for x in traced)
         kind = "view" if is_view and len(traced) == 1 else kind
-        return self.emit(kind, function, args, settings, example, compute)
+        return self.emit(Call(kind, function, args, settings), example, compute)
 
     def _call_of_several(self, function: Callable[..., Any], args: Any, settings: dict[str, Any], example: Any) -> Any:
         parts = []
         for position, part in enumerate(example):
             picked = _Picked(function, position)
-            parts.append(self.emit("call", picked, args, settings, np.array(part)))
+            parts.append(self.emit(Call("call", picked, args, settings), np.array(part)))
         return type(example)(parts) if type(example) in (tuple, list) else tuple(parts)
 
 
@@ -240,7 +230,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             raise TypeError("len() of unsized object")
         return int(self.shape[0])
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
     # What NumPy does
@@ -270,13 +260,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if axis is not None:  # one way of writing it, so that common work is found
             axes = normalize_axis_tuple(axis, x.ndim)
             axis = axes[0] if len(axes) == 1 else axes
-        shape = _reduced_shape(x.shape, axis)
+        call = Call("reduce", ufunc, (x,), {"axis": axis})
         if x.size == 0:  # NumPy says where that is an error
-            reduced = self.recorder.emit("reduce", ufunc, (x,), {"axis": axis}, ufunc.reduce(x.hollow, axis=axis))
+            reduced = self.recorder.emit(call, ufunc.reduce(x.hollow, axis=axis))
         else:
             dtype = ufunc.reduce(np.zeros((1,) * x.ndim, x.dtype), axis=axis).dtype
-            compute = partial(ufunc.reduce, axis=axis), (x,)
-            reduced = self.recorder.put_off("reduce", ufunc, (x,), {"axis": axis}, shape, dtype, compute)
+            reduced = self.recorder.defer(call, _reduced_shape(x.shape, axis), dtype)
         return reduced.reshape(_reduced_shape(x.shape, axis, keepdims=True)) if keepdims else reduced
 
     def _reduced_in_order(self, ufunc: np.ufunc, x: Any, axis: Any, keepdims: bool, order: tuple[int, ...]) -> Any:
@@ -298,17 +287,15 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
                 x if type(x) in _NUMBERS else np.asarray(x).dtype if not isinstance(x, Traced) else x.dtype
                 for x in args[1:]
             )
-            shape, dtype = _broadcast_shape(args), np.result_type(*choices)
-            operands, compute = tuple(map(_as_array, args)), (np.where, args)
-            return self.recorder.put_off("select", np.where, operands, {}, shape, dtype, compute)
+            call = Call("select", np.where, tuple(map(_as_array, args)), {})
+            return self.recorder.defer(call, _broadcast_shape(args), np.result_type(*choices))
         if function is np.asarray:  # with like=
             return args[0] if isinstance(args[0], Traced) else self.recorder.constant(np.asarray(args[0]))
         if function in _METHODS and isinstance(args[0], Traced):
             return getattr(args[0], _METHODS[function])(*args[1:], **settings)
         if function in _OF_SHAPE and not any(map(_holds_traced, (*args[1:], *settings.values()))):
             return function(*_template((args, settings), [], hollow=True)[0], **settings)
-        if settings.get("out") is not None:
-            raise CaptureError(f"np.{function.__name__}: out= is not captured; use the result that it returns")
+        _refuse_out(function.__name__, settings.get("out"))
         return self.recorder.call(function, args, settings)
 
     def __pow__(self, exponent: Any) -> Any:
@@ -317,7 +304,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             return quick[exponent](self)
         return np.power(self, exponent)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: object) -> Any:
         return self.recorder.call(operator.getitem, (self, index), {})
 
     # The methods that arrays have
@@ -326,25 +313,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         """``ndarray.sum``."""
         return np.add.reduce(self, axis=axis, keepdims=keepdims, dtype=dtype, out=out, **more)
 
-    def max(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
-        """``ndarray.max``."""
-        return np.maximum.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
-
-    def min(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
-        """``ndarray.min``."""
-        return np.minimum.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
-
-    def any(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
-        """``ndarray.any``."""
-        return np.logical_or.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
-
-    def all(self, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
-        """``ndarray.all``."""
-        return np.logical_and.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
-
     def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
         """``ndarray.mean``: for the usual dtypes the sum divided by the number, which is how NumPy does it."""
-        if more or dtype is not None or out is not None or self.dtype not in (np.float32, np.float64):
+        _refuse_out("mean", out)
+        if more or dtype is not None or self.dtype not in (np.float32, np.float64):
             settings = {"axis": axis, "dtype": dtype, "keepdims": keepdims, **more}
             return self.recorder.call(np.ndarray.mean, (self,), settings)
         total = self.sum(axis=axis, keepdims=keepdims)
@@ -355,8 +327,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         dtype = np.dtype(dtype)
         if dtype == self.dtype:
             return self
-        compute = partial(_applied, np.ndarray.astype, (dtype,), {}), (self,)
-        return self.recorder.put_off("cast", np.ndarray.astype, (self, dtype), {}, self.shape, dtype, compute)
+        return self.recorder.defer(Call("cast", np.ndarray.astype, (self, dtype), {}), self.shape, dtype)
 
     def copy(self) -> Traced:
         """Itself: arrays under capture do not change."""
@@ -371,34 +342,34 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     def _refuse(self, what: str, remedy: str) -> CaptureError:
         return CaptureError(f"{what}: a compiled function cannot read values, as it runs on {self!r}; {remedy}")
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> NoReturn:
         raise self._refuse("if, and, or, while", "choose with np.where, or decide outside the compiled function")
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         raise self._refuse(
             "np.asarray",
             "use NumPy's functions on it as it is, index a Tensor with it (tensorgrad.Tensor(table)[labels]), or "
             "return it and convert it outside",
         )
 
-    def __float__(self) -> float:
+    def __float__(self) -> NoReturn:
         raise self._refuse("float", "return it and convert it outside")
 
-    def __int__(self) -> int:
+    def __int__(self) -> NoReturn:
         raise self._refuse("int", "return it and convert it outside")
 
-    def __index__(self) -> int:
+    def __index__(self) -> NoReturn:
         raise self._refuse("index", "index with the array itself: x[i] works with an array i")
 
-    def item(self, *args: Any) -> Any:
+    def item(self, *args: object) -> NoReturn:
         """Refused."""
         raise self._refuse("item", "return the tensor and call .item() outside")
 
-    def tolist(self) -> Any:
+    def tolist(self) -> NoReturn:
         """Refused."""
         raise self._refuse("tolist", "return the array and call .tolist() outside")
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: object, value: object) -> NoReturn:
         raise CaptureError(
             "assignment: writing into an array is not captured; choose with np.where instead "
             "(the forward function of an op may write where it is declared with opaque=True)"
@@ -426,6 +397,24 @@ for _name in (
 ):
     if hasattr(np.ndarray, _name):
         setattr(Traced, _name, _array_method(_name))
+
+
+def _reduction(name: str, ufunc: np.ufunc) -> Callable[..., Any]:
+    def method(self: Traced, axis: Any = None, out: Any = None, keepdims: bool = False, **more: Any) -> Any:
+        return ufunc.reduce(self, axis=axis, keepdims=keepdims, out=out, **more)
+
+    method.__name__, method.__doc__ = name, f"``ndarray.{name}``."
+    return method
+
+
+_REDUCTIONS: dict[str, np.ufunc] = {
+    "max": np.maximum,
+    "min": np.minimum,
+    "any": np.logical_or,
+    "all": np.logical_and,
+}
+for _name in _REDUCTIONS:
+    setattr(Traced, _name, _reduction(_name, _REDUCTIONS[_name]))
 
 
 def _operator(name: str, ufunc: Any) -> Callable[..., Any]:
@@ -468,11 +457,12 @@ _MOVING = (
 """Functions for whose result the values of the first argument do not matter: they move elements only."""
 
 
-def _applied(function: Callable[..., Any], args: Any, settings: dict[str, Any], x: Any) -> Any:
-    return function(x, *args, **settings)
+def example_of(x: object) -> Any:
+    """What an operand is this time."""
+    return x.example if isinstance(x, Traced) else x
 
 
-def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Order:
     """The order in memory of the first operand of that shape that does not lie in C order; None where there is none."""
     for operand in operands:
         is_moved = type(operand) is Traced and not operand.value.contiguous and operand.shape == shape
@@ -481,7 +471,7 @@ def _common_order(operands: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     return None
 
 
-def _broadcast_shape(operands: Any) -> tuple[int, ...]:
+def _broadcast_shape(operands: tuple[Any, ...]) -> tuple[int, ...]:
     shapes = {x.shape if type(x) is Traced else np.shape(x) for x in operands if type(x) not in _NUMBERS}
     shapes.discard(())
     return np.broadcast_shapes(*shapes) if len(shapes) != 1 else shapes.pop()
@@ -494,18 +484,23 @@ def _matmul_shape(x: Any, y: Any) -> tuple[int, ...]:
     return (*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), *rows, *columns)
 
 
-def _reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool = False) -> tuple[int, ...]:
+def _reduced_shape(shape: tuple[int, ...], axis: Axis, keepdims: bool = False) -> tuple[int, ...]:
     axes = range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape))
     if keepdims:
         return tuple(1 if a in axes else length for a, length in enumerate(shape))
     return tuple(length for a, length in enumerate(shape) if a not in axes)
 
 
-def _as_array(operand: Any) -> Any:
+def _refuse_out(name: str, out: object) -> None:
+    if out is not None:
+        raise CaptureError(f"np.{name}: out= is not captured; use the result that it returns")
+
+
+def _as_array(operand: object) -> Any:
     return operand if isinstance(operand, Traced) or type(operand) in _NUMBERS else np.asarray(operand)
 
 
-def _holds_traced(x: Any) -> bool:
+def _holds_traced(x: object) -> bool:
     if isinstance(x, (list, tuple)):
         return any(map(_holds_traced, x))
     return isinstance(x, Traced)
@@ -518,7 +513,7 @@ class _Slot:
         self.position = position
 
 
-def _template(tree: Any, found: list[Traced], hollow: bool = False) -> Any:
+def _template(tree: object, found: list[Traced], hollow: bool = False) -> Any:
     """Nested arguments with a slot (or the hollow array) in the place of everything traced."""
     if isinstance(tree, Traced):
         found.append(tree)
@@ -537,7 +532,7 @@ class _Rebuilt:
         self.function, self.template, self.__name__ = function, template, function.__name__
 
     def __call__(self, *arrays: Any) -> Any:
-        def fill(tree: Any) -> Any:
+        def fill(tree: object) -> Any:
             if isinstance(tree, _Slot):
                 return arrays[tree.position]
             if isinstance(tree, (list, tuple)):
@@ -558,11 +553,7 @@ class _Picked:
         return self.function(*args, **settings)[self.position]
 
 
-def _unchanged(x: Any) -> Any:
-    return x
-
-
-def _hashable(x: Any) -> Any:
+def _hashable(x: object) -> object:
     """Equal for operands that are the same: signs of zeros, dtypes, and which array it is count."""
     if type(x) is float:
         return float, x.hex()

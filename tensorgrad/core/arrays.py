@@ -74,7 +74,7 @@ def as_data(value: Any) -> Array:
     return array
 
 
-def snapshot(array: Any) -> Any:
+def snapshot(array: object) -> Any:
     """The values that ``array`` has now, whatever is written into it later: a copy, unless it is read-only.
 
     A large array that is used again without a change in between is copied only once while the copy is in use: a graph

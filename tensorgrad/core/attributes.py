@@ -25,9 +25,9 @@ class Attributes:
         return shape
 
     @property
-    def dtype(self: Any) -> np.dtype[Any]:
+    def dtype(self: Any) -> np.dtype:
         """NumPy dtype of the data."""
-        dtype: np.dtype[Any] = self._array.dtype
+        dtype: np.dtype = self._array.dtype
         return dtype
 
     @property

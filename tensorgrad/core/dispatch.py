@@ -20,7 +20,7 @@ class Dispatch:
 
     __slots__ = ()
 
-    def __array_ufunc__(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+    def __array_ufunc__(self: object, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         op = NUMPY.get(function) or found_later(function)
         if op is not None and method == "__call__" and not settings:

@@ -233,7 +233,7 @@ def _positions(op: Op, settings: dict[str, object], base: Tensor, dtype: np.dtyp
     return flat
 
 
-def plain_index(index: Any) -> Any:
+def plain_index(index: object) -> Any:
     """An index for the node to keep: Tensors, arrays and lists in it as arrays that nothing else refers to."""
     if isinstance(index, tuple):
         return tuple(plain_index(part) for part in index)

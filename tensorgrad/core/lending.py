@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .context import _tracer
 
@@ -18,7 +18,7 @@ def lend_gradient(tensor: Tensor, gradient: Array | None) -> None:
     tensor._grad, tensor._grad_is_lent = gradient, True
 
 
-def lent_gradient(tensor: Tensor) -> Array | Any:  # Any stands for None
+def lent_gradient(tensor: Tensor) -> Array | None:
     """``.grad`` as it lies, to be read at once."""
     if (tracer := _tracer.get()) is not None:
         tensor = tracer.reading_gradient(tensor)

@@ -354,7 +354,7 @@ class Tensor(Dispatch, Operators, InPlace, Conversions, Attributes):
                 else:
                     tracer.set_gradient(leaf, total)
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: object) -> Tensor:
         return OPS["getitem"](self, index=plain_index(index))
 
 
@@ -377,7 +377,7 @@ def _retained_nodes() -> dict[Node, Tensor]:
     return {tensor._node: tensor for tensor in tensors if tensor._node is not None}
 
 
-def tensor_of(node: Node, array: Any) -> Tensor:
+def tensor_of(node: Node, array: object) -> Tensor:
     """The Tensor of a node, whose value was ``array`` when it was used: the same one as long as it is referred to.
 
     For a leaf it is the leaf itself.
@@ -390,7 +390,7 @@ def tensor_of(node: Node, array: Any) -> Tensor:
     return tensor
 
 
-def as_used(node: Node, array: Any) -> Tensor:
+def as_used(node: Node, array: object) -> Tensor:
     """A Tensor of a node that has the value ``array``, even if the leaf has been changed since."""
     tensor = tensor_of(node, array)
     return tensor if tensor._array is array else _with_node(node, array)

@@ -100,7 +100,7 @@ class Loader:
     def _label(self, index: int) -> Any:
         return self._pair(self.source[index], index)[1]
 
-    def _pair(self, found: Any, index: int) -> tuple[Any, Any]:
+    def _pair(self, found: object, index: int) -> tuple[Any, Any]:
         if not isinstance(found, (tuple, list)) or len(found) != 2:
             raise TypeError(
                 f"Loader: source[{index}] must be an input and its label, got {type(found).__name__}; let __getitem__ "
@@ -108,7 +108,7 @@ class Loader:
             )
         return found[0], found[1]
 
-    def _labels(self, labels: Any) -> np.ndarray:
+    def _labels(self, labels: object) -> np.ndarray:
         found = getattr(self.source, "labels", None) if labels is None else labels
         if found is None and isinstance(self.source, np.ndarray):
             raise TypeError("Loader: an array of inputs needs labels; pass Loader(inputs, labels)")

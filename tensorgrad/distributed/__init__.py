@@ -1,6 +1,6 @@
 """Training over several processes, the ranks of MPI: what they send each other, and what stands in for it in tests."""
 
-from .buckets import BUCKET_BYTES, Buckets, plan
+from .buckets import BUCKET_BYTES, Buckets, GradientSums, plan
 from .communicator import Communicator, RankError, SingleProcess
 from .current import current, using
 from .share import Share, global_batch, share_of, shared, sharing
@@ -11,6 +11,7 @@ __all__ = [
     "BUCKET_BYTES",
     "Buckets",
     "Communicator",
+    "GradientSums",
     "RankError",
     "Share",
     "SingleProcess",

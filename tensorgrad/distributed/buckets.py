@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -97,6 +97,53 @@ class Buckets:
                 place[...] = array
         self._reduction.sum()
         return [total if count[0] else None for total, count in zip(self._totals, self._counts)]
+
+
+class HasGradients(Protocol):
+    """What ranks know of an optimiser whose gradients they add up."""
+
+    @property
+    def parameters(self) -> Sequence[Any]:
+        """The Tensors that it changes."""
+
+    def borrow_gradients(self) -> list[np.ndarray | None]:
+        """The gradients of all parameters, to be read at once."""
+
+    def lend_gradients(self, gradients: Sequence[np.ndarray | None]) -> None:
+        """Set the gradients of all parameters, to arrays that may be overwritten later."""
+
+
+class GradientSums:
+    """Replaces the gradients of an optimiser's parameters by their sums over ranks, and adds up numbers with them.
+
+    Parameters
+    ----------
+    communicator
+        The ranks.
+    optimiser
+        Of :mod:`tensorgrad.optim`.
+    numbers
+        How many numbers go with the gradients, such as a loss.
+    """
+
+    def __init__(self, communicator: Communicator, optimiser: HasGradients, numbers: int = 0) -> None:
+        self._optimiser = optimiser
+        shapes = [parameter.shape for parameter in optimiser.parameters]
+        dtypes = [parameter.dtype for parameter in optimiser.parameters]
+        self._dtype = np.result_type(np.float32, *dtypes)
+        self._buckets = Buckets(communicator, shapes + [()] * numbers, dtypes + [self._dtype] * numbers)
+
+    @property
+    def places(self) -> list[tuple[Any, np.ndarray]]:
+        """Each parameter, and where its gradients are added up: one that is computed there need not be copied."""
+        return list(zip(self._optimiser.parameters, self._buckets.places))
+
+    def __call__(self, *numbers: float, weight: float | None = None) -> list[float]:
+        """Add up the gradients and numbers of all ranks, each times its ``weight``; the sums of the numbers."""
+        own = self._optimiser.borrow_gradients()
+        sums = self._buckets.sum([*own, *(np.asarray(number, self._dtype) for number in numbers)], weight)
+        self._optimiser.lend_gradients(sums[: len(own)])
+        return [float(np.asarray(total).real) for total in sums[len(own) :]]
 
 
 def _is_at(array: np.ndarray, place: np.ndarray) -> bool:

@@ -111,7 +111,7 @@ class Communicator(ABC):
     def _broadcast(self, buffer: np.ndarray) -> None: ...
 
     @abstractmethod
-    def _allgather(self, value: Any) -> list[Any]: ...
+    def _allgather(self, value: object) -> list[Any]: ...
 
     def fail(self, error: BaseException) -> None:
         """Told by a rank of an error: returns if all ranks have one, else the job ends with a message that names it."""
@@ -151,7 +151,7 @@ class SingleProcess(Communicator):
 
     def _broadcast(self, buffer: np.ndarray) -> None: ...
 
-    def _allgather(self, value: Any) -> list[Any]:
+    def _allgather(self, value: object) -> list[Any]:
         return [value]
 
     def abort(self, cause: str) -> NoReturn:

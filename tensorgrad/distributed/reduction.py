@@ -15,10 +15,10 @@ import numpy as np
 SHARED = Path("/dev/shm")
 """Where files are memory that several processes can have in common; without it, all is sent."""
 
-_LINE = 4096
+_PAGE = 4096
 """Arrays and what each rank adds up begin at multiples of so many bytes, so that no two ranks write near each other."""
 
-Kinds = Sequence["tuple[int, np.dtype[Any]]"]
+Kinds = Sequence["tuple[int, np.dtype]"]
 """Of each array its length and dtype."""
 
 
@@ -152,11 +152,11 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def _piece(length: int, dtype: np.dtype[Any], rank: int, size: int) -> slice:
+def _piece(length: int, dtype: np.dtype, rank: int, size: int) -> slice:
     """What one of the ranks adds up."""
     step = _padded(-(-length // size) * dtype.itemsize) // dtype.itemsize
     return slice(rank * step, min(length, (rank + 1) * step))
 
 
 def _padded(count: int) -> int:
-    return -(-count // _LINE) * _LINE
+    return -(-count // _PAGE) * _PAGE

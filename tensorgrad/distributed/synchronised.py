@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .buckets import Buckets
+from .buckets import GradientSums
 from .communicator import Communicator
 from .current import current
 from .share import shared
@@ -65,8 +65,7 @@ class Averaging:
     """Before a step: gradients become their mean over the ranks, unless they are that already."""
 
     def __init__(self, optimiser: Any, ranks: Communicator) -> None:
-        self._optimiser, self._ranks = optimiser, ranks
-        self._buckets = buckets_of(ranks, optimiser.parameters)
+        self._sums, self._size = GradientSums(ranks, optimiser), ranks.size
         self._is_done = False
 
     def __call__(self) -> None:
@@ -78,10 +77,4 @@ class Averaging:
         """Average them."""
         self._is_done = True
         share = shared()
-        weight = 1 / self._ranks.size if share is None else share.count / share.total
-        self._optimiser.lend_gradients(self._buckets.sum(self._optimiser.borrow_gradients(), weight))
-
-
-def buckets_of(ranks: Communicator, parameters: Any) -> Buckets:
-    """Buckets for the gradients of parameters."""
-    return Buckets(ranks, [parameter.shape for parameter in parameters], [parameter.dtype for parameter in parameters])
+        self._sums(weight=1 / self._size if share is None else share.count / share.total)

@@ -55,10 +55,10 @@ class ThreadCommunicator(Communicator):
         """Let none of the others wait for this one."""
         self._board.end(cause)
 
-    def _allgather(self, value: Any) -> list[Any]:
+    def _allgather(self, value: object) -> list[Any]:
         return [pickle.loads(each) for each in self._exchanged(pickle.dumps(value))]
 
-    def _exchanged(self, value: Any) -> list[Any]:
+    def _exchanged(self, value: object) -> list[Any]:
         self._board.slots[self.rank] = value
         self._wait()
         found = list(self._board.slots)

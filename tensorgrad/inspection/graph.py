@@ -116,7 +116,7 @@ def check(function: str, results: object) -> list[Tensor]:
     return tensors
 
 
-def _identity(array: Any) -> object:
+def _identity(array: object) -> object:
     """What is one array: a small one by its content, as histories hold copies of it."""
     if isinstance(array, np.ndarray) and array.nbytes <= SMALL:
         return array.shape, array.dtype, array.tobytes()

@@ -85,7 +85,7 @@ def given(op: Op, settings: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}={index(value) if name == 'index' else setting(value)}"
 
 
-def setting(value: Any) -> str:
+def setting(value: object) -> str:
     """The value of a keyword argument, in short."""
     if isinstance(value, np.ndarray):
         return summaries.numbers(value) if value.size <= summaries.FEW else f"array of {summaries.kind(value)}"
@@ -95,7 +95,7 @@ def setting(value: Any) -> str:
     return printable(name if isinstance(name, str) else repr(value), LONGEST)
 
 
-def index(value: Any) -> str:
+def index(value: object) -> str:
     """An index as it is written between brackets."""
     if isinstance(value, tuple):
         return ", ".join(map(index, value)) + ("," if len(value) == 1 else "") or "()"
@@ -105,7 +105,7 @@ def index(value: Any) -> str:
     return {id(None): "None", id(Ellipsis): "..."}.get(id(value)) or setting(value)
 
 
-def _is_equal(one: Any, other: Any) -> bool:
+def _is_equal(one: object, other: object) -> bool:
     try:
         return bool(one == other)
     except ValueError:  # arrays of several elements
@@ -150,7 +150,7 @@ class Names:
         same = {name for name, known in self._arrays if _holds(known, array)}
         return same.pop() if len(same) == 1 else None
 
-    def _add(self, name: str, value: Any) -> None:
+    def _add(self, name: str, value: object) -> None:
         if isinstance(value, Tensor):
             if value.requires_grad:
                 self._nodes.setdefault(history(value), printable(name, LONGEST))
@@ -171,7 +171,7 @@ def _is_module(value: object) -> bool:
     return hasattr(type(value), "named_tensors")
 
 
-def _holds(known: np.ndarray, array: Any) -> bool:
+def _holds(known: np.ndarray, array: object) -> bool:
     """Whether an array holds the elements of another, perhaps in another dtype or shape, as flattened images do."""
     if not isinstance(array, np.ndarray) or known.size != array.size or array.ndim == 0:
         return False

@@ -78,7 +78,7 @@ class print_ops(Hook):
             f"  {operands[position]} gets {words}", part if part.shape == wanted else sum_to_shape(part, wanted)
         )
 
-    def _print(self, what: str, value: Any) -> None:
+    def _print(self, what: str, value: object) -> None:
         array = value.data if isinstance(value, Tensor) else value
         print(f"{what} = {summaries.numbers(array)}, {summaries.kind(array)}", file=self._file)
 

@@ -10,7 +10,7 @@ FEW, SMALL = 4, 64
 """Elements that are shown inside a line; and in lines of their own."""
 
 
-def numbers(array: Any) -> str:
+def numbers(array: object) -> str:
     """The value of an array, on one line: its elements if they are few, else their range and mean.
 
     >>> numbers(np.array(0.6931472)), numbers(np.array([1.0, 2.5]))
@@ -34,14 +34,14 @@ def numbers(array: Any) -> str:
     return f"from {wide.min():.4g} to {wide.max():.4g}, mean {mean:.4g}"
 
 
-def number(value: Any) -> str:
+def number(value: object) -> str:
     """A number as it would be written: in at most six digits."""
     if type(value) in (int, bool):
         return repr(value)
     return f"{value:.6g}" if type(value) in (float, complex) else numbers(value)
 
 
-def elements(array: Any) -> str:
+def elements(array: object) -> str:
     """The value of an array: all elements of a small one, in as many lines as it needs, else as :func:`numbers`.
 
     >>> print(elements(np.eye(2)))
@@ -54,7 +54,7 @@ def elements(array: Any) -> str:
     return _text(plain)
 
 
-def norm(array: Any) -> float:
+def norm(array: object) -> float:
     """The Euclidean norm of all elements, computed in double precision."""
     plain = _plain(array)
     if plain is None:
@@ -72,7 +72,7 @@ def shape(lengths: tuple[int, ...]) -> str:
     return str(tuple(lengths)) if lengths else "scalar"
 
 
-def _plain(array: Any) -> np.ndarray | None:
+def _plain(array: object) -> np.ndarray | None:
     """The array as one of NumPy's, if it can be one."""
     try:
         return np.asarray(array)

@@ -114,11 +114,11 @@ class _Estimator(BaseEstimator):
         """How many the network has."""
         raise NotImplementedError
 
-    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
+    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: object = None) -> None:
         """Take note of what kind of targets there are."""
         raise NotImplementedError
 
-    def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
+    def _encoded(self, y: np.ndarray, dtype: object) -> np.ndarray:
         """Targets as the loss takes them."""
         raise NotImplementedError
 
@@ -189,7 +189,9 @@ class _Estimator(BaseEstimator):
         """
         return self._fit(X, y, sample_weight)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, is_partial: bool = False, classes: Any = None) -> Any:
+    def _fit(
+        self, X: object, y: object, sample_weight: object, is_partial: bool = False, classes: object = None
+    ) -> Any:
         goes_on = hasattr(self, "module_") and (is_partial or self.warm_start)
         self._check_settings()
         with self._unchanged_on_error(goes_on):
@@ -253,7 +255,7 @@ class _Estimator(BaseEstimator):
             )
         return X, y, weights
 
-    def _network(self, inputs: int, dtype: Any) -> Module:
+    def _network(self, inputs: int, dtype: object) -> Module:
         """A new one."""
         given, streams = self.module, self._streams
         if isinstance(given, Module):
@@ -505,11 +507,11 @@ class TensorgradClassifier(ClassifierMixin, _Estimator):
                 )
         return self._fit(X, y, sample_weight, is_partial=True, classes=classes)
 
-    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
+    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: object = None) -> None:
         check_classification_targets(y)
         self.classes_ = unique_labels(y if classes is None else classes)
 
-    def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
+    def _encoded(self, y: np.ndarray, dtype: object) -> np.ndarray:
         found: np.ndarray = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         unknown = self.classes_[found] != y
         if unknown.any():
@@ -594,7 +596,7 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):
         """
         return self._fit(X, y, sample_weight, is_partial=True)
 
-    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: Any = None) -> None:
+    def _learn(self, y: np.ndarray, weights: np.ndarray, classes: object = None) -> None:
         if y.dtype.kind not in "biuf":
             raise ValueError(
                 f"TensorgradRegressor: y must be numbers, got {describe(y)}; convert them, y.astype(float), or for "
@@ -602,7 +604,7 @@ class TensorgradRegressor(MultiOutputMixin, RegressorMixin, _Estimator):
             )
         self.target_scaling_ = moments(y, weights)
 
-    def _encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
+    def _encoded(self, y: np.ndarray, dtype: object) -> np.ndarray:
         mean, scale = self.target_scaling_
         if y.shape[1:] != mean.shape:
             expected = ", ".join(["examples", *map(str, mean.shape)])

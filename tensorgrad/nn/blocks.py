@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ def dense_blocks(
     dropout: float = 0.0,
     dropout_rng: np.random.Generator | None = None,
     weight_l2: float = 0.0,
-    dtype: Any = np.float32,
+    dtype: object = np.float32,
 ) -> list[Module]:
     """A block of ``Dense``, ``ReLU`` and ``Dropout`` for each hidden width.
 
@@ -73,7 +72,7 @@ def convolutional_blocks(
     *,
     kernel_size: int = 3,
     weight_l2: float = 0.0,
-    dtype: Any = np.float32,
+    dtype: object = np.float32,
 ) -> list[Module]:
     """A block of ``Conv2d``, ``BatchNorm2d``, ``ReLU`` and ``MaxPool2d`` for each number of channels.
 

@@ -18,7 +18,7 @@ Initialiser = Union[str, Callable[[tuple[int, ...], np.random.Generator], "Array
 _Draw = Callable[[np.random.Generator, Sequence[int]], np.ndarray]
 
 
-def generator(rng: Any) -> np.random.Generator:
+def generator(rng: object) -> np.random.Generator:
     """``rng`` itself, one seeded with it where it is an integer, or a fresh one for None.
 
     Raises
@@ -43,7 +43,7 @@ def parameter(
     initialiser: Initialiser,
     shape: tuple[int, ...],
     rng: np.random.Generator,
-    dtype: Any,
+    dtype: object,
     fans: tuple[int, int] = (1, 1),
 ) -> Tensor:
     """A Tensor that requires gradients, with initial values.

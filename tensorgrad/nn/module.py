@@ -64,7 +64,7 @@ class Module(State):
         refuse_while_traced(self, "training")
         self._training = value
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         vars(self).setdefault("_made", next(_made))  # by which the modules in a set are ordered
         if isinstance(value, (Module, Tensor)) and hasattr(Module, name) and name != "forward":
             raise AttributeError(
@@ -194,7 +194,7 @@ def total(penalties: Iterable[Tensor | float]) -> Tensor | float:
     return sum(tensors[1:], start=tensors[0]) if tensors else 0.0
 
 
-def is_trained(value: Any) -> bool:
+def is_trained(value: object) -> bool:
     """Whether it is a tensor that requires gradients, or a module with such parameters."""
     return bool(value.parameters()) if isinstance(value, Module) else getattr(value, "requires_grad", False)
 

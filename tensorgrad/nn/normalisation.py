@@ -307,7 +307,7 @@ class GroupNorm(Module):
 
 
 def _parameters(
-    layer: Module, inits: dict[str, Initialiser], shape: tuple[int, ...], rng: Any, dtype: Any, bias: bool = True
+    layer: Module, inits: dict[str, Initialiser], shape: tuple[int, ...], rng: object, dtype: object, bias: bool = True
 ) -> Any:
     """Weight and bias of a shape; without a bias, None in its place."""
     name, rng = type(layer).__name__, generator(rng)

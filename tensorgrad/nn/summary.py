@@ -124,7 +124,7 @@ def _outputs(module: Module, inputs: Sequence[Any]) -> dict[int, Any]:
     arrays = [np.zeros(given, dtype) if _is_shape(given) else given for given in inputs]
     shapes: dict[int, Any] = {}
 
-    def note(inner: Module, result: Any) -> None:
+    def note(inner: Module, result: object) -> None:
         shapes.setdefault(id(inner), tree_map(lambda x: getattr(x, "shape", type(x).__name__), result))
 
     with watched(module, note), no_grad():
@@ -139,5 +139,5 @@ def _outputs(module: Module, inputs: Sequence[Any]) -> dict[int, Any]:
     return shapes
 
 
-def _is_shape(given: Any) -> bool:
+def _is_shape(given: object) -> bool:
     return isinstance(given, tuple) and all(isinstance(n, (int, np.integer)) for n in given)

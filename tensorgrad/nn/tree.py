@@ -142,19 +142,19 @@ def is_module(value: object) -> TypeGuard[Module]:
     return isinstance(value, Tree)
 
 
-def inside(value: Any) -> list[Found]:
+def inside(value: object) -> list[Found]:
     """The tensors, modules and generators in a value, or itself if it is one."""
     found: list[Found] = []
     _look_into(value, "", found)
     return found
 
 
-def in_a_line(module: Any) -> str:
+def in_a_line(module: object) -> str:
     """``repr(module)`` for the middle of a sentence."""
     return " ".join(repr(module).split())
 
 
-def _look_into(value: Any, name: str, found: list[Found], plain: bool = True, around: tuple[int, ...] = ()) -> None:
+def _look_into(value: object, name: str, found: list[Found], plain: bool = True, around: tuple[int, ...] = ()) -> None:
     """Add the tensors, modules and generators in a value, named by the keys that lead to them.
 
     They are in plain sight where lists, tuples and dicts alone lead to them. ``around`` are the containers on the way.

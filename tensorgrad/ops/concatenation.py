@@ -115,12 +115,12 @@ def _block(arrays: object) -> AnyArray:
             return type(nested)([shapes(part) for part in nested])
         return np.broadcast_to(False, np.shape(nested))
 
-    def depth(nested: Any) -> int:
+    def depth(nested: object) -> int:
         return 1 + depth(nested[0]) if isinstance(nested, list) else 0
 
     ndim = np.block(shapes(arrays)).ndim  # NumPy's own check of the nesting
 
-    def joined(nested: Any, axis: int) -> AnyArray:
+    def joined(nested: object, axis: int) -> AnyArray:
         if isinstance(nested, list):
             return np.concatenate([joined(part, axis + 1) for part in nested], axis)
         x = as_tensor(nested)
@@ -129,7 +129,7 @@ def _block(arrays: object) -> AnyArray:
     return np.copy(joined(arrays, -depth(arrays)))
 
 
-def array(nested: Any, dtype: DType = None) -> Tensor:
+def array(nested: object, dtype: DType = None) -> Tensor:
     """``np.array`` for nested lists of Tensors, arrays and numbers: one Tensor, recorded.
 
     Parameters
@@ -178,7 +178,7 @@ def _flattened(nested: Any) -> tuple[tuple[int, ...], list[Any]]:
 # Taking apart
 
 
-def _split(ary: AnyArray, sections: Any, axis: int, divide: Callable[..., Sequence[Array]]) -> list[AnyArray]:
+def _split(ary: AnyArray, sections: object, axis: int, divide: Callable[..., Sequence[Array]]) -> list[AnyArray]:
     """NumPy divides the numbers of the positions; each piece is a stretch of them."""
     axis = normalize_axis_index(axis, np.ndim(ary))
     ary = as_tensor(ary)
@@ -189,17 +189,17 @@ def _split(ary: AnyArray, sections: Any, axis: int, divide: Callable[..., Sequen
 
 
 @implements(np.split, on_complex=True)
-def _split_evenly(ary: AnyArray, indices_or_sections: Any, axis: int = 0) -> list[AnyArray]:
+def _split_evenly(ary: AnyArray, indices_or_sections: object, axis: int = 0) -> list[AnyArray]:
     return _split(ary, indices_or_sections, axis, np.split)
 
 
 @implements(np.array_split, on_complex=True)
-def _array_split(ary: AnyArray, indices_or_sections: Any, axis: int = 0) -> list[AnyArray]:
+def _array_split(ary: AnyArray, indices_or_sections: object, axis: int = 0) -> list[AnyArray]:
     return _split(ary, indices_or_sections, axis, np.array_split)
 
 
 def _splits_along(function: str, axis: int, min_ndim: int) -> Callable[..., list[Any]]:
-    def split(ary: AnyArray, indices_or_sections: Any) -> list[AnyArray]:
+    def split(ary: AnyArray, indices_or_sections: object) -> list[AnyArray]:
         if np.ndim(ary) < min_ndim:
             raise ValueError(f"{function} takes an array of at least {min_ndim} dimension(s), got {np.ndim(ary)}")
         return _split(ary, indices_or_sections, min(axis, np.ndim(ary) - 1), np.split)

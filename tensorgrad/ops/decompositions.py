@@ -202,7 +202,7 @@ def _check_truncation(a: AnyArray, rcond: Any) -> None:
         )
 
 
-def _pinv_rule(g: AnyArray, out: AnyArray, x: AnyArray, rcond: Any, hermitian: bool) -> AnyArray:
+def _pinv_rule(g: AnyArray, out: AnyArray, x: AnyArray, rcond: object, hermitian: bool) -> AnyArray:
     """-Pᵀ g Pᵀ + (1 - AP) gᵀ P Pᵀ + Pᵀ P gᵀ (1 - PA), for P = A⁺ of constant rank (Golub and Pereyra 1973).
 
     What P leaves out, E = (1 - AP) A (1 - PA), is zero, but not its derivative: E g Qᵀ + Qᵀ g E, with Q = P Pᵀ P,
@@ -238,7 +238,7 @@ declare(
 
 
 @implements(np.linalg.pinv)
-def _pinv(a: AnyArray, rcond: object = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> AnyArray:
+def _pinv(a: AnyArray, rcond: object = None, hermitian: bool = False, *, rtol: object = np._NoValue) -> AnyArray:
     if rtol is not np._NoValue:
         if rcond is not None:
             raise ValueError("pinv takes rcond or rtol, not both")

@@ -19,7 +19,7 @@ from .conversion import as_operand
 # written out in these before it is called.
 
 
-def _einsum_rule(g: AnyArray, out: AnyArray, *operands: AnyArray, subscripts: str, optimize: Any) -> Any:
+def _einsum_rule(g: AnyArray, out: AnyArray, *operands: AnyArray, subscripts: str, optimize: object) -> Any:
     """For each operand the sum over everything else: the result's gradient and the other operands, multiplied."""
     inputs, output = subscripts.split("->")
     labels = [output, *inputs.split(",")]
@@ -93,7 +93,7 @@ LEAST_FOR_BLAS = 2**15
 """Multiplications from which a matrix product pays for arranging the axes."""
 
 
-def _contracted(subscripts: str, arrays: list[Any], optimize: Any = False) -> Any:
+def _contracted(subscripts: str, arrays: list[Any], optimize: object = False) -> Any:
     """The sum of products, in the order that ``optimize`` names; False: NumPy's greedy one."""
     order = tuple(optimize) if isinstance(optimize, (list, tuple)) else optimize
     for places, step, by_blas in _plan(subscripts, tuple(x.shape for x in arrays), order):
@@ -104,7 +104,7 @@ def _contracted(subscripts: str, arrays: list[Any], optimize: Any = False) -> An
 
 @lru_cache(maxsize=1024)
 def _plan(
-    subscripts: str, shapes: tuple[tuple[int, ...], ...], optimize: Any
+    subscripts: str, shapes: tuple[tuple[int, ...], ...], optimize: object
 ) -> tuple[tuple[tuple[int, ...], str, bool], ...]:
     """Which operands to take out of the list, one after the other, to contract them, and by which subscripts.
 
@@ -146,7 +146,7 @@ def _is_large_product(taken: list[str], kept: str, lengths: dict[str, int]) -> b
 
 
 @implements(np.einsum, on_complex=True)
-def _einsum(*operands: object, out: object = None, optimize: Any = False, **keywords: object) -> Any:
+def _einsum(*operands: object, out: object = None, optimize: object = False, **keywords: object) -> Any:
     defaults = {"dtype": None, "order": "K", "casting": "safe"}
     refuse(
         "np.einsum", out=out, **{name: v for name, v in keywords.items() if name not in defaults or v != defaults[name]}

@@ -45,11 +45,11 @@ def _weighted(spectrum: AnyArray, weight: float, n: int, axis: int) -> AnyArray:
     return spectrum * asarray_like(weights.reshape(along), spectrum)
 
 
-def _fft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm: str | None) -> AnyArray:
+def _fft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: object, axis: int, norm: str | None) -> AnyArray:
     return _resized(np.fft.ifft(g, axis=axis, norm=_SWAPPED[norm]), x.shape[axis], axis)
 
 
-def _ifft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm: str | None) -> AnyArray:
+def _ifft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: object, axis: int, norm: str | None) -> AnyArray:
     return _resized(np.fft.fft(g, axis=axis, norm=_SWAPPED[norm]), x.shape[axis], axis)
 
 
@@ -59,7 +59,7 @@ def _rfft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm:
     return _resized(signal, x.shape[axis], axis)
 
 
-def _irfft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: Any, axis: int, norm: str | None) -> AnyArray:
+def _irfft_rule(g: AnyArray, out: AnyArray, x: AnyArray, n: object, axis: int, norm: str | None) -> AnyArray:
     spectrum = _weighted(np.fft.rfft(g, axis=axis, norm=_SWAPPED[norm]), 2, out.shape[axis], axis)
     part = _resized(spectrum, x.shape[axis], axis)
     return part if x.dtype.kind == "c" else real_part(part).astype(x.dtype)

@@ -50,11 +50,11 @@ def _index_sample(draw: samples.Draw) -> samples.Operands:
     return (x,), {"index": samples.choice(draw, options)}
 
 
-def _is_mask(index: Any) -> bool:
+def _is_mask(index: object) -> bool:
     return hasattr(index, "dtype") and index.dtype.kind == "b"
 
 
-def _selects_once(index: Any) -> bool:
+def _selects_once(index: object) -> bool:
     """Whether no element can be selected twice: integers, slices, Ellipsis and None only, or one mask."""
     if _is_mask(index):
         return True
@@ -62,7 +62,7 @@ def _selects_once(index: Any) -> bool:
     return all(part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) for part in parts)
 
 
-def _scatter(g: AnyArray, *, index: Any, shape: tuple[int, ...]) -> AnyArray:
+def _scatter(g: AnyArray, *, index: object, shape: tuple[int, ...]) -> AnyArray:
     """Zeros of ``shape`` with ``g`` added at ``index``; an element selected twice gets both."""
     result = np.zeros_like(g, shape=shape)
     _add_at(result, g, index=index)
@@ -123,7 +123,7 @@ def _stays(x: AnyArray, *, index: Any) -> Any:
 declare("stays", _stays, None, sample=_index_sample, expects="an array and an index that fits its shape", opaque=True)
 
 
-def _value_rule(g: AnyArray, out: AnyArray, x: AnyArray, value: AnyArray, index: Any) -> AnyArray:
+def _value_rule(g: AnyArray, out: AnyArray, x: AnyArray, value: AnyArray, index: object) -> AnyArray:
     """The gradient at ``index``, summed over what the value was repeated along; leading axes may have been dropped."""
     part = OPS["getitem"](g, index=index)
     if not _selects_once(index):
@@ -347,7 +347,7 @@ declare(
 
 
 @implements(np.searchsorted, differentiable=False)
-def _searchsorted(a: AnyArray, v: AnyArray, side: str = "left", sorter: Any = None) -> AnyArray:
+def _searchsorted(a: AnyArray, v: AnyArray, side: str = "left", sorter: object = None) -> AnyArray:
     return OPS["searchsorted"](a, v, side=side, sorter=None if sorter is None else plain_index(as_operand(sorter)))
 
 
@@ -396,7 +396,7 @@ declare(
 
 
 @implements(np.bincount)
-def _bincount(x: AnyArray, /, weights: Any = None, minlength: int = 0) -> AnyArray:
+def _bincount(x: AnyArray, /, weights: object = None, minlength: int = 0) -> AnyArray:
     if weights is None:
         return OPS["bincount"](x, minlength=minlength)
     return OPS["weighted_bincount"](x, weights, minlength=minlength)
@@ -422,7 +422,7 @@ declare(
 
 
 @implements(np.unravel_index, differentiable=False)
-def _unravel_index(indices: AnyArray, shape: Any, order: str = "C") -> Any:
+def _unravel_index(indices: AnyArray, shape: object, order: str = "C") -> Any:
     return tuple(OPS["unravel_index"](indices, shape=shape, order=order))
 
 

@@ -198,7 +198,7 @@ def _tensordot(a: AnyArray, b: AnyArray, axes: Any = 2) -> Any:
 
 
 @implements(np.linalg.tensordot, on_complex=True)
-def _tensordot_twin(x1: AnyArray, x2: AnyArray, /, *, axes: Any = 2) -> Any:
+def _tensordot_twin(x1: AnyArray, x2: AnyArray, /, *, axes: object = 2) -> Any:
     return _tensordot(x1, x2, axes)
 
 

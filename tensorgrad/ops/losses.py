@@ -129,7 +129,7 @@ def softmax_cross_entropy(
     labels: Operand,
     label_smoothing: float = 0.0,
     *,
-    weight: Any = None,
+    weight: object = None,
     ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> AnyArray:
@@ -196,7 +196,7 @@ def _smooth_rows(labels: Any, logits: Any, smoothing: float) -> Any:
 
 
 def _reduced_cross_entropy(
-    logits: Any, labels: Any, smoothing: float, weight: Any, ignore_index: int | None, reduction: str
+    logits: object, labels: object, smoothing: float, weight: object, ignore_index: int | None, reduction: str
 ) -> AnyArray:
     """Cross-entropy with a weight for each class, with labels to ignore, or not as a mean."""
     logits, kept = as_operand(logits), None
@@ -227,7 +227,7 @@ def _reduced_cross_entropy(
     return total
 
 
-def _class_weight(weight: Any, classes: int) -> np.ndarray:
+def _class_weight(weight: object, classes: int) -> np.ndarray:
     try:
         weights: np.ndarray = np.array(weight, np.float64)
     except (TypeError, ValueError):

@@ -87,7 +87,7 @@ def _polyint(p: AnyArray, m: int = 1, k: Any = None) -> AnyArray:
 
 
 @implements(np.poly)
-def _poly(seq_of_zeros: Any) -> AnyArray:
+def _poly(seq_of_zeros: object) -> AnyArray:
     """The product of x minus each root."""
     roots = as_operand(seq_of_zeros)
     if roots.ndim != 1:

@@ -78,7 +78,7 @@ def _logspace(
 
 @implements(np.geomspace)
 def _geomspace(
-    start: AnyArray, stop: AnyArray, num: Any = 50, endpoint: bool = True, dtype: DType = None, axis: int = 0
+    start: AnyArray, stop: AnyArray, num: object = 50, endpoint: bool = True, dtype: DType = None, axis: int = 0
 ) -> AnyArray:
     exact = _dtype_of(np.geomspace, start, stop, num, endpoint, dtype=dtype, axis=axis)
     start, stop, of_start, of_stop = _ends(start, stop, num, endpoint, exact)

@@ -115,7 +115,7 @@ def _lstm_back(slopes: Arrays, d: Arrays) -> tuple[Any, Any, Arrays]:
 # n = tanh(p_n + r a_n), h' = (1 - z) n + z h
 
 
-def _gru_activations(projected: Any, recurrent: Any) -> Arrays:
+def _gru_activations(projected: object, recurrent: object) -> Arrays:
     (p_r, p_z, p_n), (a_r, a_z, a_n) = _parts(projected, 3), _parts(recurrent, 3)
     r, z = _sigmoid(p_r + a_r), _sigmoid(p_z + a_z)
     return r, z, np.tanh(p_n + r * a_n), a_n
@@ -150,7 +150,7 @@ _KINDS = {
 # All steps
 
 
-def _only_some(mask: Any) -> bool:
+def _only_some(mask: object) -> bool:
     """Whether there may be steps that some sequences leave out."""
     return type(mask) is not np.ndarray or not mask.all()
 

@@ -101,7 +101,7 @@ def _reciprocal(count: AnyArray | float, dtype: DType, of_none: float) -> AnyArr
     return np.where(count > 0, 1 / np.where(count > 0, count, 1), of_none).astype(dtype)
 
 
-def _is_given(initial: Any) -> bool:
+def _is_given(initial: object) -> bool:
     return initial is not None and initial is not _NOT_GIVEN
 
 
@@ -117,7 +117,7 @@ def _sum_rule(
     axis: Axis,
     keepdims: bool,
     dtype: DType = None,
-    initial: Any = None,
+    initial: object = None,
 ) -> AnyArray:
     return as_gradient(expanded(_selected(where, restored(g, x, axis, keepdims)), x.shape), x)
 
@@ -131,7 +131,7 @@ def _prod_rule(
     axis: Axis,
     keepdims: bool,
     dtype: DType = None,
-    initial: Any = None,
+    initial: object = None,
 ) -> AnyArray:
     """The product of the others, without a division, so that zeros are exact."""
     factors = in_dtype(x if where is True else np.where(where, x, 1), g.dtype)
@@ -216,7 +216,7 @@ def _extreme_rule(
     *,
     axis: Axis,
     keepdims: bool,
-    initial: Any = _NOT_GIVEN,
+    initial: object = _NOT_GIVEN,
 ) -> AnyArray:
     """The gradient goes to the extreme element, in equal parts to all that share the extreme."""
     extreme = restored(out, x, axis, keepdims)
@@ -266,7 +266,7 @@ def _as_total(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
         *,
         axis: Axis = None,
         dtype: DType = None,
-        initial: Any = _NOT_GIVEN,
+        initial: object = _NOT_GIVEN,
         keepdims: bool = False,
     ) -> AnyArray:
         return function(x, axis=axis, dtype=dtype, initial=initial, keepdims=keepdims, where=where)
@@ -300,7 +300,7 @@ def _as_variance(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
 
 def _as_extreme(function: Callable[..., AnyArray]) -> Callable[..., AnyArray]:
     def reduce(
-        x: AnyArray, where: AnyArray | bool, *, axis: Axis = None, initial: Any = _NOT_GIVEN, keepdims: bool = False
+        x: AnyArray, where: AnyArray | bool, *, axis: Axis = None, initial: object = _NOT_GIVEN, keepdims: bool = False
     ) -> AnyArray:
         return function(x, axis=axis, initial=initial, keepdims=keepdims, where=where)
 
@@ -479,7 +479,7 @@ for _name in ("any", "all"):
 
 
 @implements(np.ptp)
-def _ptp(a: AnyArray, axis: Axis = None, out: object = None, keepdims: Any = False) -> AnyArray:
+def _ptp(a: AnyArray, axis: Axis = None, out: object = None, keepdims: object = False) -> AnyArray:
     refuse("np.ptp", out=out)
     keepdims = keepdims is not _NOT_GIVEN and keepdims
     return OPS["max"](a, axis=axis, keepdims=keepdims) - OPS["min"](a, axis=axis, keepdims=keepdims)

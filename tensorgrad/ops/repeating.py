@@ -49,7 +49,7 @@ declare(
 
 
 @implements(np.repeat, on_complex=True)
-def _repeat(a: AnyArray, repeats: Any, axis: int | None = None) -> AnyArray:
+def _repeat(a: AnyArray, repeats: object, axis: int | None = None) -> AnyArray:
     if axis is None or (np.ndim(a) == 0 and normalize_axis_index(axis, 1) == 0):
         a, axis = np.ravel(a), 0
     return OPS["repeat"](a, repeats=plain(repeats), axis=axis)
@@ -68,7 +68,7 @@ def _tile(A: AnyArray, reps: Any) -> AnyArray:
 
 
 @implements(np.resize, on_complex=True)
-def _resize(a: AnyArray, new_shape: Any) -> Any:
+def _resize(a: AnyArray, new_shape: object) -> Any:
     shape = np.resize(hollow(a), plain(new_shape)).shape
     size = int(np.prod(shape))
     if a.size == 0:  # filled with zeros, as there is nothing to repeat
@@ -102,7 +102,7 @@ declare(
 # Padding
 
 
-def _pairs(widths: Any, ndim: int) -> list[list[Any]]:
+def _pairs(widths: object, ndim: int) -> list[list[Any]]:
     """What goes before and after each axis, from all forms that ``np.pad`` knows."""
     if isinstance(widths, dict):
         pairs = [[0, 0] for _ in range(ndim)]

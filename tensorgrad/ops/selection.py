@@ -170,7 +170,9 @@ def _clip(
 
 
 @implements(np.nan_to_num)
-def _nan_to_num(x: AnyArray, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> AnyArray:
+def _nan_to_num(
+    x: AnyArray, copy: bool = True, nan: object = 0.0, posinf: object = None, neginf: object = None
+) -> AnyArray:
     refuse("np.nan_to_num", copy=None if copy else copy)
     if x.dtype.kind != "f":
         return x

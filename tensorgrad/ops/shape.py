@@ -43,7 +43,7 @@ def _in_order(function: str, x: AnyArray, shape: Any, order: str) -> AnyArray:
 
 @implements(np.reshape, on_complex=True)
 def _reshape(
-    a: AnyArray, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None
+    a: AnyArray, /, shape: object = None, order: str = "C", *, newshape: object = None, copy: object = None
 ) -> AnyArray:
     refuse("np.reshape", copy=None if copy else copy)  # a copy may be asked for, not forbidden
     shape = newshape if shape is None else shape
@@ -235,7 +235,7 @@ declare(
 
 
 @implements(np.roll, on_complex=True)
-def _roll(a: AnyArray, shift: Any, axis: Axis = None) -> AnyArray:
+def _roll(a: AnyArray, shift: object, axis: Axis = None) -> AnyArray:
     return OPS["roll"](a, shift=plain(shift), axis=plain(axis))
 
 
@@ -255,7 +255,7 @@ declare(
 
 
 @implements(np.broadcast_to, on_complex=True)
-def _broadcast_to(array: AnyArray, shape: Any, subok: bool = False) -> AnyArray:
+def _broadcast_to(array: AnyArray, shape: object, subok: bool = False) -> AnyArray:
     return OPS["broadcast_to"](array, shape=shape)
 
 
@@ -297,7 +297,7 @@ declare(
 
 
 @implements(np.astype, on_complex=True)
-def _astype(x: AnyArray, dtype: object, /, *, copy: bool = True, device: Any = None) -> AnyArray:
+def _astype(x: AnyArray, dtype: object, /, *, copy: bool = True, device: object = None) -> AnyArray:
     refuse("np.astype", device=device)
     return OPS["astype"](x, dtype=dtype)
 

@@ -29,7 +29,9 @@ def _steps(x: AnyArray, axis: int) -> AnyArray:
 
 
 @implements(np.diff, on_complex=True)
-def _diff(a: AnyArray, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> AnyArray:
+def _diff(
+    a: AnyArray, n: int = 1, axis: int = -1, prepend: object = np._NoValue, append: object = np._NoValue
+) -> AnyArray:
     if n == 0:
         return a
     if n < 0:
@@ -51,7 +53,7 @@ def _diff(a: AnyArray, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, a
 
 
 @implements(np.ediff1d, on_complex=True)
-def _ediff1d(ary: AnyArray, to_end: Any = None, to_begin: Any = None) -> AnyArray:
+def _ediff1d(ary: AnyArray, to_end: object = None, to_begin: object = None) -> AnyArray:
     x = as_operand(ary).reshape(-1)
     parts = [x[1:] - x[:-1]]
     for name, end, place in (("to_begin", to_begin, 0), ("to_end", to_end, 2)):
@@ -105,7 +107,7 @@ def _parabola_slope(f0: Any, f1: Any, f2: AnyArray, h: AnyArray, k: Any) -> Any:
 
 
 @implements(np.gradient, on_complex=True)
-def _gradient(f: Any, *varargs: Any, axis: Axis = None, edge_order: int = 1) -> Any:
+def _gradient(f: object, *varargs: Any, axis: Axis = None, edge_order: int = 1) -> Any:
     f = as_operand(f)
     axes = tuple(range(f.ndim)) if axis is None else normalize_axis_tuple(axis, f.ndim)
     spacings = [as_operand(spacing) for spacing in varargs or (1.0,)]
@@ -136,7 +138,7 @@ def _gradient(f: Any, *varargs: Any, axis: Axis = None, edge_order: int = 1) -> 
 
 
 @implements(np.trapezoid, on_complex=True)
-def _trapezoid(y: AnyArray, x: AnyArray | None = None, dx: Any = 1.0, axis: int = -1) -> Any:
+def _trapezoid(y: AnyArray, x: AnyArray | None = None, dx: object = 1.0, axis: int = -1) -> Any:
     y = as_operand(y)
     if x is None:
         step = dx
@@ -168,7 +170,7 @@ declare(
 
 
 @implements(np.unwrap)
-def _unwrap(p: AnyArray, discont: Any = None, axis: int = -1, *, period: Any = 2 * np.pi) -> AnyArray:
+def _unwrap(p: AnyArray, discont: object = None, axis: int = -1, *, period: object = 2 * np.pi) -> AnyArray:
     for name, value in (("discont", discont), ("period", period)):
         if isinstance(value, Tensor):
             refuse("np.unwrap", **{name: value})
@@ -254,7 +256,7 @@ def _signal(x: AnyArray, function: str) -> AnyArray:
     return x.reshape(-1)
 
 
-def _mode(mode: Any, function: str) -> str:
+def _mode(mode: object, function: str) -> str:
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"{function}: mode must be 'full', 'same' or 'valid', got {mode!r}")
     return str(mode)

@@ -38,7 +38,9 @@ declare(
 
 
 @implements(np.sort)
-def _sort(a: AnyArray, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> AnyArray:
+def _sort(
+    a: AnyArray, axis: int | None = -1, kind: object = None, order: object = None, *, stable: object = None
+) -> AnyArray:
     refuse("np.sort", order=order)
     if kind is not None and stable is not None:
         raise ValueError("sort: takes kind= or stable=, not both")
@@ -91,14 +93,16 @@ def _places(kth: Any) -> Any:
 
 
 @implements(np.partition)
-def _partition(a: AnyArray, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> AnyArray:
+def _partition(
+    a: AnyArray, kth: object, axis: int | None = -1, kind: str = "introselect", order: object = None
+) -> AnyArray:
     refuse("np.partition", order=order, kind=None if kind == "introselect" else kind)
     return _taken(a, OPS["partition_order"](a, kth=_places(kth), axis=axis), axis)
 
 
 @implements(np.argpartition, differentiable=False)
 def _argpartition(
-    a: AnyArray, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None
+    a: AnyArray, kth: object, axis: int | None = -1, kind: str = "introselect", order: object = None
 ) -> AnyArray:
     refuse("np.argpartition", order=order, kind=None if kind == "introselect" else kind)
     return OPS["argpartition"](a, kth=_places(kth), axis=axis)

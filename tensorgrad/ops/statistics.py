@@ -189,10 +189,10 @@ def _declare_quantile(name: str, whole: float) -> None:
         out: object = None,
         overwrite_input: bool = False,
         method: str = "linear",
-        keepdims: Any = False,
+        keepdims: object = False,
         *,
-        weights: Any = None,
-        interpolation: Any = None,
+        weights: object = None,
+        interpolation: object = None,
     ) -> AnyArray:
         refuse(f"np.{name}", out=out, weights=weights, interpolation=interpolation)
         axis = tuple(axis) if isinstance(axis, list) else axis
@@ -216,7 +216,7 @@ def _declare_median(name: str, quantile: Callable[..., AnyArray]) -> None:
 
     @implements(median)
     def call(
-        a: AnyArray, axis: Axis = None, out: object = None, overwrite_input: bool = False, keepdims: Any = False
+        a: AnyArray, axis: Axis = None, out: object = None, overwrite_input: bool = False, keepdims: object = False
     ) -> AnyArray:
         refuse(f"np.{name}", out=out)
         axis = tuple(axis) if isinstance(axis, list) else axis
@@ -361,8 +361,8 @@ def _corrcoef(
     x: AnyArray,
     y: AnyArray | None = None,
     rowvar: bool = True,
-    bias: Any = np._NoValue,
-    ddof: Any = np._NoValue,
+    bias: object = np._NoValue,
+    ddof: object = np._NoValue,
     *,
     dtype: DType = None,
 ) -> AnyArray:

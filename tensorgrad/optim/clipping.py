@@ -128,7 +128,7 @@ def _check_finite(norm: Any, *gradients: Any) -> None:
     )
 
 
-def check_limit(function: str, name: str, limit: Any) -> None:
+def check_limit(function: str, name: str, limit: object) -> None:
     """Raise unless it is a number to which gradients can be limited."""
     if isinstance(limit, (int, float, np.integer, np.floating)) and not 0 < limit < inf:
         raise ValueError(f"{function}: {name} must be positive and finite, got {limit}")

@@ -388,7 +388,7 @@ class Optimiser(ABC):
 _COMPILED = ("_compiled_step", "_compiled_update", "_followed", "before_step")
 
 
-def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _computed_in(dtype: np.dtype) -> np.dtype:
     """The dtype of a parameter's update and state: in float16 the squares of gradients, and Adam's eps, would be 0."""
     return np.dtype(np.float32) if dtype == np.float16 else dtype
 
@@ -397,6 +397,6 @@ def _is_setting(name: str) -> bool:
     return name.startswith("setting.")
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> Any:
     """What is saved as an array without axes as the number that it was."""
     return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value

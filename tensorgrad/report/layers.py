@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -70,7 +69,7 @@ def layer_statistics(
     innermost = {id(module): name for name, module in model.named_modules() if not list(module.named_children())}
     found: dict[int, Activations] = {}
 
-    def note(module: Module, result: Any) -> None:
+    def note(module: Module, result: object) -> None:
         if isinstance(result, Tensor) and id(module) in innermost and id(module) not in found:
             found[id(module)] = _activations(innermost[id(module)], module, result.numpy())
 

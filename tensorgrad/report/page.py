@@ -36,7 +36,7 @@ def _environment() -> Any:
     jinja2 = require("jinja2", "the report")
     markup_type = require("markupsafe", "the report").Markup
 
-    def harmless(value: Any) -> Any:
+    def harmless(value: object) -> Any:
         return value if isinstance(value, markup_type) else printable(value)
 
     environment = jinja2.Environment(

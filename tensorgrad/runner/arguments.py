@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from reprlib import repr as shown
-from typing import Any, NoReturn
+from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,7 +103,7 @@ def share(text: str) -> float:
     return value
 
 
-def path(text: Any) -> Path:
+def path(text: object) -> Path:
     """The type of an argument: a path that can be printed and written into files."""
     if not isinstance(text, str) or not text:
         raise argparse.ArgumentTypeError(f"must be the name of a file or folder, got {shown(text)}")

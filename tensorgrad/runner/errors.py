@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from .._optional import MissingExtra
 from ..data import DataError
@@ -25,7 +24,7 @@ class reported_errors:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
         if isinstance(error, (UsageError, DataError, MissingExtra, CheckpointError, TrainingError)):

@@ -171,7 +171,7 @@ class Experiment:
             raise UsageError(f"--hidden, --dropout, --l2: make no network {self.model} ({error})") from None
 
 
-def _in_words(value: Any) -> str:
+def _in_words(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, (int, float)) and not isinstance(value, bool):

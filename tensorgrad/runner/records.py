@@ -218,7 +218,7 @@ class Fields:
             raise self._wrong(name, f"must be a finite number{limits}", value)
         return value
 
-    def _wrong(self, name: str, what: str, value: Any) -> DataError:
+    def _wrong(self, name: str, what: str, value: object) -> DataError:
         kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
         got = f"{value:g}" if type(value) in (int, float) else kinds.get(type(value), type(value).__name__)
         return DataError(f"{self.where}: {name} {what}, got {got}; {REMEDY}")

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 from .._optional import require
 from ..distributed import current
@@ -129,7 +128,7 @@ def _raise_what_ended(prepared: Prepared, trained: Trained) -> None:
         raise TrainingError(f"{trained.diverged}; the report in {prepared.options.out} shows how")
 
 
-def _tell(options: Options, text: Any) -> None:
+def _tell(options: Options, text: object) -> None:
     """Print, unless the user wants it quiet."""
     if not options.quiet:
         for line in str(text).splitlines():

@@ -115,7 +115,7 @@ def image_shape(shape: Sequence[int]) -> str:
     return f"{width} \N{MULTIPLICATION SIGN} {height} pixels, {kinds.get(channels, f'{channels} channels')}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):

@@ -214,7 +214,7 @@ def _seed(out: Tensor) -> np.ndarray:
     return seed
 
 
-def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, object], dtype: Any) -> None:
+def _check_dtype(op: Op, operands: tuple[Any, ...], keywords: dict[str, object], dtype: object) -> None:
     """All operands float32, then the first alone: gradients keep the dtype of their operand."""
     positions = _differentiable(op, operands)
     reference = _gradients(op, operands, keywords)

@@ -9,7 +9,7 @@ import numpy as np
 from ..core import Tensor
 
 
-def is_float(value: Any) -> bool:
+def is_float(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
 
 

@@ -16,7 +16,7 @@ _REMEDY = "lower the learning rate or clip the gradients"
 
 
 @no_grad()
-def diagnose(model: Module, inputs: Any) -> str:
+def diagnose(model: Module, inputs: object) -> str:
     """In words, the first thing that is not finite (inputs, a parameter, the output of a layer) and what to do.
 
     >>> import numpy as np, tensorgrad as tg
@@ -42,7 +42,7 @@ def diagnose(model: Module, inputs: Any) -> str:
     return f"{found[0] if found else 'the loss alone'} is not finite; {_REMEDY}"
 
 
-def not_finite_inputs(kind: str, inputs: Any, indices: np.ndarray, prepared: Any) -> str:
+def not_finite_inputs(kind: str, inputs: object, indices: np.ndarray, prepared: object) -> str:
     """In words, which example of a batch is not finite, after ``prepare``, and where; nothing if all are."""
     found = not_finite(prepared)
     if found is None or np.shape(tree_leaves(prepared)[0])[:1] != indices.shape:  # no longer an entry for each example
@@ -56,7 +56,7 @@ def not_finite_inputs(kind: str, inputs: Any, indices: np.ndarray, prepared: Any
     return f"the inputs are not finite: augment= or prepare= makes {value}{at} of {kind} example {example}; correct it"
 
 
-def diagnose_validation(model: Module, inputs: Any, prepare: Callable[[Any], Any]) -> str:
+def diagnose_validation(model: Module, inputs: object, prepare: Callable[[Any], Any]) -> str:
     """In words, why the loss of validation examples is not finite, and what to do; leaves evaluation mode on."""
     model.eval()
     prepared = None
@@ -85,5 +85,5 @@ def _watch(module: Module, title: str, found: list[str]) -> None:
     module.forward = watched  # type: ignore[method-assign]
 
 
-def _is_finite(x: Any) -> bool:
+def _is_finite(x: object) -> bool:
     return not_finite(x) is None

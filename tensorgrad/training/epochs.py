@@ -148,7 +148,7 @@ class Batches:
         shares, total = self.task.shares(examples.targets, examples.weights, count)
         return Batch(examples, indices, self._prepared(examples.inputs, count, rng), shares, total)
 
-    def _prepared(self, inputs: Any, count: int, rng: np.random.Generator) -> Any:
+    def _prepared(self, inputs: object, count: int, rng: np.random.Generator) -> Any:
         if self.augment is not None:
             inputs = self.augment(inputs, self.ranks.own_generator(rng))
             check_count("fit", "augment", inputs, count)
@@ -256,7 +256,7 @@ class Training:
         if self.ranks.is_first:
             warnings.warn(sentence, UserWarning, stacklevel=stacklevel)
 
-    def _measure(self, batch: Batch, outputs: Any) -> None:
+    def _measure(self, batch: Batch, outputs: object) -> None:
         if self.task.metrics:
             examples = batch.examples
             totals = self.task.totals(values_of(outputs), examples.targets, examples.weights, len(batch.indices))

@@ -21,7 +21,7 @@ EVALUATION_BATCH = 1000
 
 
 @no_grad()
-def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_arrays) -> Any:
+def predict(model: Module, inputs: object, prepare: Callable[[Any], Any] = as_arrays) -> Any:
     """What a network gives for all inputs, such as logits, in evaluation mode, a limited number at a time.
 
     Parameters
@@ -50,7 +50,7 @@ def predict(model: Module, inputs: Any, prepare: Callable[[Any], Any] = as_array
     return _predicted(model, inputs, prepare, 0, count_of(inputs))
 
 
-def _predicted(model: Module, inputs: Any, prepare: Callable[[Any], Any], start: int, stop: int) -> Any:
+def _predicted(model: Module, inputs: object, prepare: Callable[[Any], Any], start: int, stop: int) -> Any:
     """What :func:`predict` gives for some of the inputs."""
     in_training = [module for module in model.modules() if module.training]
     if in_training:
@@ -74,7 +74,7 @@ def _joined(parts: list[Any]) -> Any:
     return tree_map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-def _predicted_together(model: Module, inputs: Any, prepare: Callable[[Any], Any], ranks: Ranks) -> Any:
+def _predicted_together(model: Module, inputs: object, prepare: Callable[[Any], Any], ranks: Ranks) -> Any:
     """What :func:`predict` gives for all inputs, of which each rank does a part."""
     share = ranks.share(count_of(inputs))
     if share is None or share.total < ranks.size:
@@ -82,12 +82,12 @@ def _predicted_together(model: Module, inputs: Any, prepare: Callable[[Any], Any
     return ranks.concatenated(_predicted(model, inputs, prepare, share.start, share.stop), _joined)
 
 
-def values_of(outputs: Any) -> Any:
+def values_of(outputs: object) -> Any:
     """The arrays of Tensors, in the containers that hold them."""
     return outputs.numpy() if isinstance(outputs, Tensor) else tree_map(_array_of, outputs)
 
 
-def _array_of(output: Any) -> np.ndarray:
+def _array_of(output: object) -> np.ndarray:
     array: np.ndarray = output.numpy() if isinstance(output, Tensor) else np.asarray(output)
     return array
 
@@ -98,7 +98,7 @@ def evaluate(
     prepare: Callable[[Any], Any] = as_arrays,
     *,
     loss: Loss = "softmax_cross_entropy",
-    metrics: Any = None,
+    metrics: object = None,
 ) -> Any:
     """The loss of examples, without penalties, and its metrics, in evaluation mode.
 

@@ -42,12 +42,12 @@ def _taken(tree: Any, indices: Any) -> Any:
     return tree.take(indices, axis=0) if type(tree) is np.ndarray else mapped(itemgetter(indices), tree)
 
 
-def leaves_of(tree: Any) -> list[Any]:
+def leaves_of(tree: object) -> list[Any]:
     """``tree_leaves``, without the microseconds that it takes of an array."""
     return [tree] if isinstance(tree, _ARRAYS) else tree_leaves(tree)
 
 
-def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
+def mapped(function: Callable[[Any], Any], tree: object) -> Any:
     """``tree_map``, without the microseconds that it takes of an array."""
     return function(tree) if isinstance(tree, _ARRAYS) else tree_map(function, tree)
 
@@ -60,13 +60,13 @@ def count_of(inputs: Any) -> int:
     return len(leaves_of(inputs)[0] if _holds_arrays(inputs) else inputs)
 
 
-def _holds_arrays(inputs: Any) -> bool:
+def _holds_arrays(inputs: object) -> bool:
     """Whether inputs are a container of arrays, each with an entry for each example, or such an array itself."""
     leaves = leaves_of(inputs)
     return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)
 
 
-def as_arrays(inputs: Any) -> Any:
+def as_arrays(inputs: object) -> Any:
     """``np.asarray`` of inputs, or of each array in a container."""
     if isinstance(inputs, np.ndarray):
         return inputs
@@ -121,7 +121,7 @@ def of_table(leaf: Any) -> Any:
     return array
 
 
-def check_columns(function: str, train: Any, validation: Any) -> None:
+def check_columns(function: str, train: object, validation: object) -> None:
     """Raise where frames have the same columns in another order, as columns are taken by their position."""
     for frame, other in zip(leaves_of(train), leaves_of(validation)):
         names, others = (list(getattr(each, "columns", ())) for each in (frame, other))
@@ -144,7 +144,7 @@ def _has_entries(part: object) -> bool:
     return isinstance(part, Loader) or (isinstance(part, np.ndarray) and part.ndim > 0)
 
 
-def _checked_weights(function: str, name: str, weights: Any, count: int) -> np.ndarray | None:
+def _checked_weights(function: str, name: str, weights: object, count: int) -> np.ndarray | None:
     """The weights of examples, as floats."""
     if weights is None:
         return None

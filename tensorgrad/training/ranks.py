@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ..distributed import Buckets, Communicator, RankError, Share, current, share_of
+from ..distributed import Communicator, GradientSums, RankError, Share, current, share_of
 from ..distributed.share import check_count
 from ..optim import Optimiser
 from .epoch import Epoch
@@ -211,32 +211,9 @@ class Ranks:
                         "each takes its share"
                     )
 
-    def summing(self, optimiser: Optimiser) -> Summing:
-        """What adds up the gradients of an optimiser's parameters."""
-        return Summing(self._ranks, optimiser)
-
-
-class Summing:
-    """Adds up gradients, and the losses that they are of, over the ranks."""
-
-    def __init__(self, communicator: Communicator, optimiser: Optimiser) -> None:
-        self._optimiser = optimiser
-        dtypes = [parameter.dtype for parameter in optimiser.parameters]
-        self._loss_dtype = np.result_type(np.float32, *dtypes)
-        shapes = [parameter.shape for parameter in optimiser.parameters]
-        self._buckets = Buckets(communicator, [*shapes, ()], [*dtypes, self._loss_dtype])
-
-    @property
-    def places(self) -> list[tuple[Any, np.ndarray]]:
-        """Where the gradients of parameters are added up: those that are computed there need not be copied."""
-        return list(zip(self._optimiser.parameters, self._buckets.places))
-
-    def __call__(self, loss: float) -> float:
-        """Give the parameters the gradients of all; the loss of all."""
-        arrays = [*self._optimiser.borrow_gradients(), np.asarray(loss, self._loss_dtype)]
-        *gradients, total = self._buckets.sum(arrays)
-        self._optimiser.lend_gradients(gradients)
-        return float(np.asarray(total))
+    def gradient_sums(self, optimiser: Optimiser) -> GradientSums:
+        """What adds up the gradients of an optimiser's parameters, and the losses that they are of."""
+        return GradientSums(self._ranks, optimiser, numbers=1)
 
 
 @contextmanager

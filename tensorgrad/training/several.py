@@ -125,7 +125,7 @@ class Several:
         for key, each in self.parts.items():
             each.check_fit(function, f"{name}, output {key!r},", outputs[key], targets[key])
 
-    def _check_container(self, tree: Any, what: str, is_exact: bool) -> None:
+    def _check_container(self, tree: object, what: str, is_exact: bool) -> None:
         """Raise unless there is something for each loss, and if it ``is_exact`` nothing else."""
         keys = list(self.parts)
         if self.kind is dict:
@@ -179,7 +179,7 @@ def whole_of(totals: Sequence[Any]) -> Any:
     return tuple(map(whole_of, zip(*totals))) if isinstance(totals[0], tuple) else sum(totals)
 
 
-def _weighted(function: str, loss: Any) -> tuple[float, Any]:
+def _weighted(function: str, loss: object) -> tuple[float, Any]:
     """A loss and what it is multiplied by."""
     if not (isinstance(loss, tuple) and len(loss) == 2 and isinstance(loss[0], Real)):
         return 1.0, loss

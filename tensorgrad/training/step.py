@@ -81,7 +81,7 @@ def gradients_of(
     """
 
     def gradients(
-        inputs: Any, targets: Any, shares: Any = None, part: Any = None, *, begins: bool = True
+        inputs: object, targets: object, shares: object = None, part: object = None, *, begins: bool = True
     ) -> tuple[Tensor, Any]:
         if begins:
             forget()
@@ -149,10 +149,10 @@ def step_over_ranks(
     is_alone, is_penalised = ranks.size == 1, ranks.is_first
     gradients: Any = gradients_of(model, optimiser.zero_grad, first, loss, is_alone, is_penalised)
     update = updating(optimiser, max_norm, max_value)
-    summed = ranks.summing(optimiser)
+    gradient_sums = ranks.gradient_sums(optimiser)
     if compiled:
         gradients, update = (_compiled(half, model, optimiser, loss) for half in (gradients, update))
-        gradients.put_gradients(summed.places)
+        gradients.put_gradients(gradient_sums.places)
     own_loss = 0.0
 
     def step(*given: Any, begins: bool = True, ends: bool = True) -> tuple[Tensor, Any]:
@@ -161,7 +161,7 @@ def step_over_ranks(
         own_loss = loss.item() if begins else own_loss + loss.item()
         if not ends:
             return Tensor(0.0), outputs
-        total = summed(own_loss)
+        [total] = gradient_sums(own_loss)
         if not math.isfinite(total):
             raise LossNotFinite(total, not math.isfinite(own_loss))
         with sharing(None):

@@ -105,7 +105,7 @@ def aligned(outputs: Any, targets: Any) -> Any:
     return targets[..., None] if is_missing else targets
 
 
-def check_floats(function: str, outputs: Any, expected: str) -> None:
+def check_floats(function: str, outputs: object, expected: str) -> None:
     """Raise unless a network gives floats, one row an example."""
     if not isinstance(outputs, (Tensor, np.ndarray)) or not outputs.ndim or outputs.dtype.kind != "f":
         came = describe(outputs) if hasattr(outputs, "dtype") else type(outputs).__name__
@@ -157,7 +157,7 @@ def check_same_shape(function: str, name: str, outputs: Any, labels: np.ndarray)
     )
 
 
-def check_classes_or_same_shape(function: str, name: str, outputs: Any, labels: np.ndarray) -> None:
+def check_classes_or_same_shape(function: str, name: str, outputs: object, labels: np.ndarray) -> None:
     (check_same_shape if labels.dtype.kind == "f" else check_classes)(function, name, outputs, labels)
 
 

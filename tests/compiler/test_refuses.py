@@ -33,6 +33,8 @@ READING_VALUES = {
     "range": (lambda x: [x for _ in range(x.astype(int)[0])], "index with the array itself"),
     "writing": (lambda x: x.__setitem__(0, 1.0), "np.where"),
     "out=": (lambda x: np.add(x, 1, out=np.zeros(2)), "compute a new one"),
+    "mean(out=)": (lambda x: x.mean(out=np.zeros(())), "use the result that it returns"),
+    "np.mean(out=)": (lambda x: np.mean(x, out=np.zeros(())), "use the result that it returns"),
     "in place": (lambda x: x.__iadd__(1), "compute a new one"),
     "ufunc.at": (lambda x: np.add.at(np.zeros(2), [0, 0], x), "compute a new one"),
     "a property": (lambda x: x.flat[0], "use np.flat or another"),

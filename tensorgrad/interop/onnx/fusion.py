@@ -37,7 +37,7 @@ def fused(program: Program) -> list[Step]:
     return steps[::-1]
 
 
-def _in_index(index: Any) -> tuple[Any, ...]:
+def _in_index(index: object) -> tuple[Any, ...]:
     return index if isinstance(index, tuple) else (index,)
 
 

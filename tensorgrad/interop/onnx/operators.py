@@ -108,12 +108,12 @@ OPERATORS.update(
 
 
 @operator("Identity")
-def _identity(x: Any) -> Any:
+def _identity(x: object) -> Any:
     return x
 
 
 @operator("Dropout")
-def _dropout(x: Any, ratio: Any = None, training_mode: Any = None, seed: int = 0) -> Any:
+def _dropout(x: object, ratio: object = None, training_mode: object = None, seed: int = 0) -> Any:
     return x
 
 
@@ -247,7 +247,9 @@ def _cast(x: Any, to: int, saturate: int = 1) -> Any:
 def _reduction(function: Callable[..., Any]) -> Operator:
     """With the axes as an input, or, in files of older versions, an attribute."""
 
-    def reduce(x: Any, given: Any = None, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+    def reduce(
+        x: object, given: object = None, axes: object = None, keepdims: int = 1, noop_with_empty_axes: int = 0
+    ) -> Any:
         chosen = _integers(axes if given is None else given) if axes is not None or given is not None else []
         if not chosen and noop_with_empty_axes:
             return x
@@ -279,12 +281,12 @@ def _position(x: Any, function: Any, axis: int, keepdims: int, select_last_index
 
 
 @operator("ArgMax")
-def _arg_max(x: Any, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Any:
+def _arg_max(x: object, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Any:
     return _position(x, np.argmax, axis, keepdims, select_last_index)
 
 
 @operator("ArgMin")
-def _arg_min(x: Any, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Any:
+def _arg_min(x: object, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Any:
     return _position(x, np.argmin, axis, keepdims, select_last_index)
 
 

@@ -97,7 +97,7 @@ def record(model: Callable[..., Any], examples: Sequence[Any], names: Sequence[s
 
 
 @contextmanager
-def evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: object) -> Iterator[None]:
     """Switch a network to evaluation mode inside; afterwards each of its modules is as it was."""
     modules = list(model.modules()) if isinstance(model, Module) else []
     modes = [module.training for module in modules]
@@ -318,7 +318,7 @@ class _Merged:
         result.step = step
         self.steps.append(step)
 
-    def _operand(self, one: Any, other: Any, what: str) -> Any:
+    def _operand(self, one: object, other: object, what: str) -> Any:
         if not isinstance(one, _Place) or not isinstance(other, _Place):
             if type(one) is type(other) and (one == other or one != one):
                 return one
@@ -410,7 +410,7 @@ class _Merged:
         )
 
 
-def _array(leaf: Any) -> np.ndarray:
+def _array(leaf: object) -> np.ndarray:
     return np.asarray(leaf.numpy() if isinstance(leaf, Tensor) else leaf)
 
 

@@ -106,7 +106,7 @@ _COMPARISONS = {
 _LOGIC = {"logical_and": "And", "logical_or": "Or", "logical_xor": "Xor", "logical_not": "Not"}
 
 
-def _all(c: Call, dtype: Any) -> list[str]:
+def _all(c: Call, dtype: object) -> list[str]:
     return [c.operand(i, dtype) for i in range(len(c.step.operands))]
 
 
@@ -232,7 +232,7 @@ def _astype(c: Call) -> str:
 # Along axes
 
 
-def _axes(c: Call, axis: Any) -> list[int]:
+def _axes(c: Call, axis: object) -> list[int]:
     """The axes of the first operand that are meant, as integers from 0 on."""
     ndim = len(c.step.operands[0].shape)
     if axis is None:

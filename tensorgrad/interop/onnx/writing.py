@@ -126,7 +126,7 @@ def _names_of_inputs(model: Any, count: int) -> list[str]:
     return [*names[:count], *(f"input_{i}" for i in range(len(names), count))]
 
 
-def _as_example(model: Any, name: str, example: Any) -> np.ndarray:
+def _as_example(model: object, name: str, example: object) -> np.ndarray:
     """An example as an array; floats in the dtype of the parameters."""
     array = np.array(example.numpy() if isinstance(example, Tensor) else example)
     if array.dtype.kind not in "fiub" or array.ndim == 0 or array.shape[0] == 0:

@@ -119,5 +119,5 @@ def _times(matrix: Any, x: AnyArray, transposed: bool) -> Any:
     return _product(x, rows.data, rows.indices, rows.indptr, shape=shape, transposed=transposed != is_csc)
 
 
-def _kind(x: Any) -> str:
+def _kind(x: object) -> str:
     return f"sparse {describe(x)}" if sparse.issparse(x) else describe(as_operand(x))
