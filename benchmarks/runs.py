@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.frameworks import FRAMEWORKS, TRAINING
 from benchmarks.recipes import RUNS
-from benchmarks.tables import Runs, draw_runs, table_of_runs
+from benchmarks.tables import Runs, draw_runs, summary_of_runs, table_of_runs
 from benchmarks.workers import a_whole_run
 from tensorgrad._atomic import replacing
 from tensorgrad.data import Dataset, Standardisation, load_mnist, load_simpsons
@@ -81,7 +81,7 @@ def _write(runs: Runs, out: Path) -> str:
     from benchmarks.speed import machine
 
     measured = dict.fromkeys(run["network"] for run in runs)
-    text = "\n\n".join([machine(), *(table_of_runs(network, runs) for network in measured)])
+    text = "\n\n".join([machine(), summary_of_runs(runs), *(table_of_runs(network, runs) for network in measured)])
     save(runs, text, out / JSON, out / MARKDOWN)
     draw_runs(runs, out / PICTURE)
     return text

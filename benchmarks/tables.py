@@ -181,6 +181,19 @@ def table_of_runs(network: str, runs: Runs) -> str:
     return "\n".join(lines)
 
 
+def summary_of_runs(runs: Runs) -> str:
+    """Of each framework and network the seconds from start to end, and the test accuracy; medians over the rounds."""
+    networks = {network: of_network(network, runs) for network in dict.fromkeys(run["network"] for run in runs)}
+    lines = [f"| seconds, accuracy | {' | '.join(networks)} |", f"|---|{'---|' * len(networks)}"]
+    for name in dict.fromkeys(run["framework"] for run in runs):
+        cells = []
+        for found in networks.values():
+            ends, accuracies = ([run[what][-1] for run in found.get(name, [])] for what in ("ends", "accuracies"))
+            cells.append(f"{statistics.median(ends):.1f} s, {statistics.median(accuracies):.3f}" if ends else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def total_ratio(found: dict[str, list[dict[str, Any]]], name: str) -> float:
     """How many times as long as with tensorgrad a training takes with another framework: median over the rounds."""
     return statistics.median(theirs["ends"][-1] / ours["ends"][-1] for theirs, ours in zip(found[name], found[OURS]))

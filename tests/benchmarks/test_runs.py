@@ -116,6 +116,13 @@ def test_a_table_of_runs_shows_medians_and_what_is_not_reached():
     assert "| last / second epoch | 1.50 | 1.50 |" in lines
     assert "| to a test accuracy of 0.98 | 6.67 s | not reached |" in lines
     assert "| peak memory | 300 MB | 300 MB |" in lines and "| test accuracy | 0.9900 | 0.3000 |" in lines
+    found += [{**found[0], "network": "CNN"}]
+    assert tables.summary_of_runs(found).splitlines() == [
+        "| seconds, accuracy | 784-512-10 | CNN |",
+        "|---|---|---|",
+        f"| {OURS} | 10.0 s, 0.990 | 9.0 s, 0.990 |",
+        f"| {JAX} | 20.0 s, 0.300 |  |",
+    ]
 
 
 def test_a_framework_that_fails_is_said_and_the_others_go_on(tmp_path, monkeypatch, capsys):
