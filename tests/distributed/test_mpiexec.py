@@ -182,21 +182,3 @@ def test_an_experiment_runs_over_ranks(tmp_path):
 def test_a_wrong_option_is_one_sentence(tmp_path):
     text, code = finished(started(2, "--epochs", "0", program=("-m", "experiments.mnist")))
     assert code == 2 and len(text.strip().splitlines()) == 1 and "must be at least 1" in text
-
-
-MACHINES = """
-import numpy as np
-from tensorgrad.distributed import Buckets, current
-
-machines, ranks = {machines}, current()
-ranks._node = ranks._ranks.Split(machines[ranks.rank], ranks.rank)
-[total] = Buckets(ranks, [(3,)], [np.float32]).sum([np.full(3, 10.0**ranks.rank, np.float32)])
-assert total.tolist() == [sum(10.0**rank for rank in range(len(machines)))] * 3
-"""
-
-
-@pytest.mark.parametrize("machines", [(0, 1), (0, 1, 1), (0, 0, 1, 1)], ids=str)
-def test_machines_may_have_one_rank_or_several(machines):
-    code = MACHINES.format(machines=machines)
-    text, exit_code = finished(started(len(machines), program=("-c", code)), timeout=30)
-    assert exit_code == 0, text
