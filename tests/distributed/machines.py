@@ -55,7 +55,7 @@ def main():
         for _ in range(2):
             optimiser = tg.optim.SGD(tg.nn.Dense(2, 2).parameters())
             tg.distributed.synchronise(optimiser)
-            print(f"<{type(optimiser.before_step._buckets._reduction).__name__}>", flush=True)
+            print(f"<{type(optimiser.before_step._sums._buckets._reduction).__name__}>", flush=True)
         return
     ranks, rng = current(), np.random.default_rng(0)
     ranks.is_deterministic = given.deterministic

@@ -148,7 +148,7 @@ def test_every_kill_ends_the_job_and_every_resume_reaches_the_undisturbed_result
     expected = trained(2, tmp_path / "undisturbed.npz")
     folder, output = tmp_path / "checkpoints", tmp_path / "found.npz"
     for i in range(int(os.environ.get("TENSORGRAD_KILLS", "4"))):
-        job = started(drawn.choice([2, 3]), output, "--folder", folder, "--pause", "0.02")
+        job = started(drawn.choice([2, 3]), output, "--folder", folder, "--pause", "0.1")  # 10 s, to outlast 4 kills
         assert killed(job, str(folder), drawn.uniform(0.0, 2.5), drawn.choice) < LONGEST
         if i % 4 == 3:
             assert_close(trained(2, output, "--folder", folder), expected, 1e-10)
