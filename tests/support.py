@@ -238,6 +238,22 @@ def network(outputs, *after, seed=0):
     return tg.nn.Sequential(tg.nn.Dense(3, 16, rng), tg.nn.ReLU(), tg.nn.Dense(16, outputs, rng), *after)
 
 
+def noisy_cnn(dtype=np.float64, seed=0, weight_l2=0.0):
+    """For images of shape (2, 6, 6) and 3 classes: all that training over ranks or threads has to agree on."""
+    rng = np.random.default_rng(seed)
+    return tg.nn.Sequential(
+        tg.nn.Conv2d(2, 4, 3, rng=rng, dtype=dtype),
+        tg.nn.BatchNorm2d(4, dtype=dtype),
+        tg.relu,
+        tg.nn.Dropout(0.3, np.random.default_rng(5)),
+        tg.nn.Flatten(),
+        tg.nn.Dense(64, 8, rng=rng, dtype=dtype, weight_l2=weight_l2),
+        tg.nn.BatchNorm1d(8, dtype=dtype),
+        tg.nn.GaussianNoise(0.1, np.random.default_rng(6)),
+        tg.nn.Dense(8, 3, rng=rng, dtype=dtype),
+    )
+
+
 def alike(one, other):
     """The same but for the order in which whole arrays are added up."""
     for name, array in one[0].state_dict().items():

@@ -163,9 +163,9 @@ class Ranks:
         """Raise unless all have the same numbers, to the last bit."""
         if self.size == 1:
             return
-        hashes = self._ranks.allgather({name: _checksum(array) for name, array in arrays().items()})
-        for rank, found in enumerate(hashes):
-            different = [name for name in hashes[0] if found.get(name) != hashes[0][name]]
+        checksums = self._ranks.allgather({name: _checksum(array) for name, array in arrays().items()})
+        for rank, found in enumerate(checksums):
+            different = [name for name in checksums[0] if found.get(name) != checksums[0][name]]
             if different:
                 raise RankError(
                     f"fit: after step {step} rank {rank} has another {different[0]} than rank 0; let all ranks do the "

@@ -125,10 +125,15 @@ def compiled_step(model: Module, optimiser: Optimiser, *args: Any, loss: Task, m
 def _compiled(function: Any, model: Module, optimiser: Optimiser, loss: Task) -> Any:
     """A function, replayed if it is known to depend on its model and optimiser alone; else Python runs in each call."""
     if loss.is_pure and is_from_library(model, optimiser):
-        return own(function, lambda: Replacements.count)
+        return replayed(function)
     compiled: Any = compile(function)
     compiled.sums_as_numpy = True  # so that what is resumed, in a first call, goes on to the last bit
     return compiled
+
+
+def replayed(function: Callable[..., Any]) -> Any:
+    """A function that depends on a model and an optimiser of this library alone, compiled."""
+    return own(function, lambda: Replacements.count)
 
 
 def step_over_ranks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -13,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from .._optional import MissingExtra, require
-from ..compiler import own
 from ..core import Tensor
 from ..core.context import Replacements
-from ..core.lending import lent_gradient
-from ..distributed import Buckets, RankError, Share, ThreadCommunicator, share_of, sharing, thread_ranks, using
+from ..core.lending import lend_gradient, lent_gradient
+from ..distributed import GradientSums, RankError, Share, ThreadCommunicator, share_of, sharing, thread_ranks, using
 from ..distributed.blas import CHOSEN, cores
 from ..nn import Conv2d, Module
 from ..optim import Optimiser
 from .objective import Objective, Task
 from .several import parts_of
-from .step import FirstStep, LossNotFinite, Step, compiled_step, gradients_of, is_from_library, updating
+from .step import FirstStep, LossNotFinite, Step, compiled_step, gradients_of, is_from_library, replayed, updating
 
 LEAST = 32
 """Examples of a batch for each thread, below which one thread has all of it."""
@@ -47,7 +47,7 @@ def threads_for(
     MissingExtra
         If several are wanted and threadpoolctl is not installed.
     """
-    can = isinstance(loss, Objective) and loss.is_pure and loss.is_own and is_from_library(model, optimiser)
+    can = isinstance(loss, Objective) and loss.is_pure and is_from_library(model, optimiser)
     known = {id(parameter) for parameter in model.parameters()}
     can = can and all(id(parameter) in known for parameter in optimiser.parameters)
     if wanted is not None:
@@ -70,10 +70,12 @@ def threads_for(
 class Replica:
     """What one of the threads computes with: the network or a copy, and its place among the threads.
 
+    Its gradients are added up as those of an optimiser over ranks are.
+
     Attributes
     ----------
-    tensors
-        Those of the network, in their order.
+    parameters
+        What the optimiser's parameters are here, in their order.
     """
 
     def __init__(
@@ -87,14 +89,23 @@ class Replica:
         self.rank, self._communicator = communicator.rank, communicator
         self._original, self.model = model, model if self.rank == 0 else copy.deepcopy(model)
         mine = dict(zip(map(id, _tensors(model)), _tensors(self.model)))
-        self._parameters = [mine[id(parameter)] for parameter in optimiser.parameters]
+        self.parameters = [mine[id(parameter)] for parameter in optimiser.parameters]
         function = gradients_of(self.model, self._forget, first, loss, is_alone=False, is_penalised=self.rank == 0)
-        self._gradients: Any = own(function, lambda: Replacements.count)
-        self._buckets: Buckets | None = None
+        self._gradients: Any = replayed(function)
+        self._sums: GradientSums | None = None
 
     def _forget(self) -> None:
-        for parameter in self._parameters:
+        for parameter in self.parameters:
             parameter.zero_grad()
+
+    def borrow_gradients(self) -> list[np.ndarray | None]:
+        """Those of this thread."""
+        return list(map(lent_gradient, self.parameters))
+
+    def lend_gradients(self, gradients: Sequence[np.ndarray | None]) -> None:
+        """Set them; those of the network itself are what the optimiser reads."""
+        for parameter, gradient in zip(self.parameters, gradients):
+            lend_gradient(parameter, gradient)
 
     def match(self) -> None:
         """Be as the network itself is now: its numbers, what is frozen or in training mode, and random generators."""
@@ -111,7 +122,7 @@ class Replica:
             drawing.bit_generator.state = original_drawing.bit_generator.state
 
     def compute(self, share: Share, inputs: Any, targets: Any, part: Any) -> Any:
-        """Of this share of a batch the loss and the outputs, and the sums of all gradients; or an error.
+        """Of this share of a batch the loss and the outputs, or an error; gradients become the sums of all threads.
 
         An error ends the waiting of the others.
         """
@@ -121,14 +132,14 @@ class Replica:
             self._communicator.end(f"thread {self.rank}: {type(error).__name__}: {error}")
             return error
 
-    def _computed(self, share: Share, inputs: Any, targets: Any, part: Any) -> tuple[float, Any, list[Any]]:
+    def _computed(self, share: Share, inputs: Any, targets: Any, part: Any) -> tuple[float, Any]:
         with using(self._communicator), sharing(share):
-            if self._buckets is None:
-                kinds = ([each.shape for each in self._parameters], [each.dtype for each in self._parameters])
-                self._buckets = Buckets(self._communicator, *kinds)
-                self._gradients.put_gradients(zip(self._parameters, self._buckets.places))
+            if self._sums is None:
+                self._sums = GradientSums(self._communicator, self)
+                self._gradients.put_gradients(self._sums.places)
             loss, outputs = self._gradients(inputs[share.rows], targets[share.rows], None, part)
-            return loss.item(), outputs, self._buckets.sum([lent_gradient(each) for each in self._parameters])
+            self._sums()
+            return loss.item(), outputs
 
 
 class ThreadedStep:
@@ -159,7 +170,7 @@ class ThreadedStep:
         self._model, self._optimiser, self._loss, self._first = model, optimiser, loss, first
         self._count, self._controller = count, controller
         self._whole: Step = compiled_step(model, optimiser, max_norm, first, loss=loss, max_value=max_value)
-        self._update = own(updating(optimiser, max_norm, max_value), lambda: Replacements.count)
+        self._update = replayed(updating(optimiser, max_norm, max_value))
         self._pool = ThreadPoolExecutor(count - 1, thread_name_prefix="tensorgrad-step")
         self._replicas: list[Replica] = []
         self._made_of: Any = None
@@ -170,11 +181,10 @@ class ThreadedStep:
         is_plain = shares is None and part is None and isinstance(inputs, np.ndarray)
         if not is_plain or len(inputs) < LEAST * self._count:
             return self._whole(inputs, targets, shares, part, begins=begins, ends=ends)
-        losses, outputs, gradients = zip(*self._computed(inputs, targets))
+        losses, outputs = zip(*self._computed(inputs, targets))
         total = sum(losses)
         if not math.isfinite(total):
             raise LossNotFinite(total)
-        self._optimiser.lend_gradients(gradients[0])
         self._update()
         return Tensor(total), Tensor(np.concatenate([each.numpy() for each in outputs]))
 

@@ -7,6 +7,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad.distributed import RankError, average_gradients, current, global_batch, run_ranks, synchronise
+from tests.support import noisy_cnn
 
 
 @pytest.fixture(autouse=True)
@@ -19,23 +20,8 @@ DRAWN = np.random.default_rng(0)
 IMAGES, LABELS = DRAWN.standard_normal((37, 2, 6, 6)), DRAWN.integers(0, 3, 37)
 
 
-def network(dtype=np.float64, seed=0):
-    rng = np.random.default_rng(seed)
-    return tg.nn.Sequential(
-        tg.nn.Conv2d(2, 4, 3, rng=rng, dtype=dtype),
-        tg.nn.BatchNorm2d(4, dtype=dtype),
-        tg.relu,
-        tg.nn.Dropout(0.3, np.random.default_rng(5)),
-        tg.nn.Flatten(),
-        tg.nn.Dense(64, 8, rng=rng, dtype=dtype),
-        tg.nn.BatchNorm1d(8, dtype=dtype),
-        tg.nn.GaussianNoise(0.1, np.random.default_rng(6)),
-        tg.nn.Dense(8, 3, rng=rng, dtype=dtype),
-    )
-
-
 def train(compiled=False, steps=5, dtype=np.float64, make=tg.optim.SGD, counts=(12, 7)):
-    model = network(dtype, seed=current().rank)  # the weights of rank 0 count
+    model = noisy_cnn(dtype, seed=current().rank)  # the weights of rank 0 count
     optimiser = make(model.parameters(), lr=0.05)
     synchronise(optimiser)
 

@@ -12,6 +12,7 @@ from tensorgrad.distributed.blas import CHOSEN
 from tensorgrad.training import Callback, TrainingError, fit
 from tensorgrad.training.objective import objective
 from tensorgrad.training.threads import ThreadedStep, threads_for
+from tests.support import noisy_cnn
 
 pytest.importorskip("threadpoolctl")
 RNG = np.random.default_rng(0)
@@ -25,22 +26,8 @@ def small(monkeypatch):
     monkeypatch.setattr("tensorgrad.training.threads.LEAST", 10)
 
 
-def network(dtype=np.float64):
-    rng = np.random.default_rng(1)
-    return tg.nn.Sequential(
-        tg.nn.Conv2d(2, 4, 3, rng=rng, dtype=dtype),
-        tg.nn.BatchNorm2d(4, dtype=dtype),
-        tg.relu,
-        tg.nn.Dropout(0.3, np.random.default_rng(5)),
-        tg.nn.Flatten(),
-        tg.nn.Dense(64, 8, rng=rng, dtype=dtype, weight_l2=0.01),
-        tg.nn.GaussianNoise(0.1, np.random.default_rng(6)),
-        tg.nn.Dense(8, 3, rng=rng, dtype=dtype),
-    )
-
-
 def trained(threads, epochs=3, dtype=np.float64, **given):
-    model = network(dtype)
+    model = noisy_cnn(dtype, seed=1, weight_l2=0.01)
     adam = tg.optim.Adam(model.parameters(), lr=0.01)
     data = (IMAGES[:150].astype(dtype), LABELS[:150])
     settings = {"epochs": epochs, "batch_size": 64, "rng": np.random.default_rng(2), "quiet": True, **given}
@@ -83,7 +70,7 @@ def test_a_training_is_that_of_one_thread(threads, given):
 @pytest.mark.parametrize("weights", [[], [np.linspace(0.5, 2.0, 150)]])
 def test_examples_that_count_differently_count_as_in_one_thread(weights):
     loss = partial(tg.softmax_cross_entropy, ignore_index=1)
-    model, other = network(), network()
+    model, other = noisy_cnn(), noisy_cnn()
     for each, threads in ((model, 2), (other, 1)):
         sgd = tg.optim.SGD(each.parameters(), lr=0.1)
         given = {"epochs": 2, "batch_size": 64, "rng": np.random.default_rng(2), "quiet": True, "loss": loss}
@@ -103,7 +90,7 @@ def test_the_same_seed_gives_the_same_numbers_also_where_it_is_resumed(tmp_path)
 def test_a_loss_that_is_not_finite_and_an_error_in_a_thread_end_it():
     bad = IMAGES.copy()
     bad[40] = np.inf
-    model = network()
+    model = noisy_cnn()
     sgd = tg.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(TrainingError), np.errstate(all="ignore"):
         fit(model, (bad, LABELS), None, sgd, epochs=2, batch_size=170, threads=2, quiet=True)
@@ -133,14 +120,14 @@ def test_how_many_threads_there_are_by_default(monkeypatch):
     def count(model, batch_size):
         return threads_for(model, tg.optim.SGD(model.parameters(), lr=0.1), loss, batch_size, None)[0]
 
-    assert [count(network(), size) for size in (19, 20, 30, 39, 40, 1000)] == [1, 2, 3, 3, 4, 4]
+    assert [count(noisy_cnn(), size) for size in (19, 20, 30, 39, 40, 1000)] == [1, 2, 3, 3, 4, 4]
     assert count(tg.nn.Sequential(tg.nn.Dense(3, 3, rng=0)), 128) == 1
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    assert count(network(), 128) == 1
+    assert count(noisy_cnn(), 128) == 1
 
 
 def test_batches_too_small_for_all_threads_have_one():
-    model = network()
+    model = noisy_cnn()
     sgd = tg.optim.SGD(model.parameters(), lr=0.1)
     given = {"loss": objective("fit", "softmax_cross_entropy"), "max_value": None}
     count, controller = threads_for(model, sgd, given["loss"], 64, 2)
